@@ -1,0 +1,1 @@
+"""Private messaging carried only by Tor onion services: XMPP with OMEMO."""

@@ -1,0 +1,299 @@
+"""The three names that travel between people: onion addresses, JIDs and invites.
+
+Each is a string that was checked once, when it was made, so that no later code
+has to. Each prints, compares, hashes and serialises as its text.
+"""
+
+import base64
+import hashlib
+import re
+from datetime import UTC, datetime
+from typing import Self
+from urllib.parse import quote, unquote
+
+import slixmpp.jid
+
+from xmpp_onion.errors import (
+    InvalidInviteError,
+    InvalidJIDError,
+    InvalidOnionAddressError,
+)
+
+__all__ = ["JID", "Invite", "OnionAddress"]
+
+# Tor rendezvous specification v3, section 6: PUBKEY (32) CHECKSUM (2) VERSION (1).
+_ONION_BYTES = 35
+_ONION_VERSION = b"\x03"
+_LABEL = re.compile(r"[a-z2-7]{56}")
+# RFC 1035, section 2.3.1, as far as a sub-domain of an onion service goes.
+_SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+# RFC 1035, section 2.3.4: a name has at most 253 characters.
+_NAME_LIMIT = 253
+_SHA256_HEX = re.compile(r"[0-9a-f]{64}")
+# What Prosody's mod_invites makes, with room to spare; URL-safe by construction.
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{8,256}")
+
+
+class OnionAddress(str):
+    """The name of a version 3 onion service, in lower case.
+
+    A sub-domain (``muc.….onion``) is kept: Tor ignores it, XMPP does not.
+
+    Source: Tor rendezvous specification v3, section 6 [ONIONADDRESS].
+
+    Raises:
+        InvalidOnionAddressError: The length, the version or the checksum is
+            wrong. One mistyped character is always noticed.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Self:
+        """Check ``text`` and return it in canonical form."""
+        if isinstance(text, cls):
+            return text
+        # ASCII first: lower() would turn the Kelvin sign into a k.
+        if not text.isascii() or len(text) > _NAME_LIMIT:
+            raise _not_an_onion(text, "an onion name is plain letters and digits")
+        host = text.lower()
+        *subdomains, label, suffix = ["", *host.split(".")]
+        if suffix != "onion":
+            raise _not_an_onion(text, "it does not end in .onion")
+        if not _LABEL.fullmatch(label):
+            raise _not_an_onion(
+                text, "a version 3 name has 56 characters, a to z and 2 to 7"
+            )
+        if not all(_SUBDOMAIN.fullmatch(part) for part in subdomains[1:]):
+            raise _not_an_onion(text, "the part before the onion name is malformed")
+        _check_key(text, label)
+        return super().__new__(cls, host)
+
+    @property
+    def service(self) -> str:
+        """The onion service itself, without a sub-domain."""
+        return ".".join(self.rsplit(".", 2)[-2:])
+
+    @property
+    def short(self) -> str:
+        """Six characters for logs, where a whole name would name a person."""
+        return f"{self.service[:6]}….onion"
+
+    @classmethod
+    def from_public_key(cls, key: bytes) -> Self:
+        """Return the name that belongs to an Ed25519 public key of 32 bytes."""
+        checksum = _checksum(key)
+        raw = key + checksum + _ONION_VERSION
+        return cls(base64.b32encode(raw).decode("ascii") + ".onion")
+
+
+def _checksum(key: bytes) -> bytes:
+    return hashlib.sha3_256(b".onion checksum" + key + _ONION_VERSION).digest()[:2]
+
+
+def _check_key(text: str, label: str) -> None:
+    raw = base64.b32decode(label.upper())
+    key, checksum, version = raw[:32], raw[32:34], raw[34:]
+    if len(raw) != _ONION_BYTES or version != _ONION_VERSION:
+        raise _not_an_onion(text, "it is not a version 3 name")
+    if checksum != _checksum(key):
+        raise _not_an_onion(text, "its checksum is wrong, so a character is mistyped")
+
+
+def _not_an_onion(text: str, why: str) -> InvalidOnionAddressError:
+    return InvalidOnionAddressError(
+        f"{_shown(text)} is not an onion address",
+        why=why,
+        fix="Compare it with where you copied it from.",
+    )
+
+
+def _shown(text: str, limit: int = 80) -> str:
+    """Quote foreign text for an error: escapes visible, length bounded."""
+    return ascii(text if len(text) <= limit else text[:limit] + "...")
+
+
+class JID(str):
+    """Who somebody is: ``local@….onion/resource``, in canonical form.
+
+    Two spellings of one JID are equal. Local part and resource are prepared by
+    the XMPP library (RFC 6122); the domain has to be an onion service, because
+    nothing else can be reached from here.
+
+    Raises:
+        InvalidJIDError: It is not a JID, or it lives on the open network.
+    """
+
+    __slots__ = ("_parts",)
+    _parts: tuple[str, OnionAddress, str]
+
+    def __new__(cls, text: str) -> Self:
+        """Check ``text`` and return it in canonical form."""
+        if isinstance(text, cls):
+            return text
+        try:
+            parsed = slixmpp.jid.JID(text)
+            domain = OnionAddress(parsed.domain)
+        except slixmpp.jid.InvalidJID as error:
+            raise _not_a_jid(text, "it does not have the form name@….onion") from error
+        except InvalidOnionAddressError as error:
+            raise _not_a_jid(text, f"its server: {error.why}") from error
+        jid = super().__new__(cls, str(parsed))
+        jid._parts = (str(parsed.local), domain, str(parsed.resource))
+        return jid
+
+    @property
+    def local(self) -> str:
+        """The part before the @; empty for a server."""
+        return self._parts[0]
+
+    @property
+    def domain(self) -> OnionAddress:
+        """The server: an onion service, perhaps with a sub-domain."""
+        return self._parts[1]
+
+    @property
+    def resource(self) -> str:
+        """One of the account's connections, or a nick in a room; may be empty."""
+        return self._parts[2]
+
+    @property
+    def bare(self) -> Self:
+        """The account, without the resource."""
+        return type(self)(self.partition("/")[0])
+
+    @property
+    def short(self) -> str:
+        """For logs: enough to tell two accounts apart, too little to name one."""
+        return f"{self.local[:1]}…@{self.domain.short}"
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str]]:
+        return type(self), (str(self),)
+
+
+def _not_a_jid(text: str, why: str) -> InvalidJIDError:
+    return InvalidJIDError(
+        f"{_shown(text)} is not a JID at an onion service",
+        why=why,
+        fix="Only names such as bob@….onion can be reached; check for typos.",
+    )
+
+
+class Invite(str):
+    """An ``xmpp:`` URI that lets somebody make an account on an onion server.
+
+    It is a credential: whoever reads it first may use it.
+
+    Source: XEP-0401, section 3, and XEP-0445; ``cert-sha256`` and ``expires``
+    are ours and are ignored by other clients.
+
+    Raises:
+        InvalidInviteError: It is not such a URI, or its server is no onion.
+    """
+
+    __slots__ = ("_fields",)
+    _fields: tuple[OnionAddress, str, str, str, datetime | None]
+
+    def __new__(cls, text: str) -> Self:
+        """Check ``text`` and return it in canonical form."""
+        if isinstance(text, cls):
+            return text
+        place, _, query = text.strip().removeprefix("xmpp:").partition("?")
+        action, *pairs = query.split(";")
+        fields = dict(pair.partition("=")[::2] for pair in pairs)
+        if not text.strip().startswith("xmpp:") or action != "register":
+            raise _not_an_invite("it does not read xmpp:….onion?register;preauth=…")
+        local, _, host = place.rpartition("@")
+        try:
+            onion = OnionAddress(unquote(host))
+        except InvalidOnionAddressError as error:
+            raise _not_an_invite(f"its server: {error.why}") from error
+        token = unquote(fields.get("preauth", ""))
+        if not _TOKEN.fullmatch(token):
+            raise _not_an_invite("it carries no token")
+        certificate = unquote(fields.get("cert-sha256", "")).lower()
+        if certificate and not _SHA256_HEX.fullmatch(certificate):
+            raise _not_an_invite("its certificate fingerprint is malformed")
+        invite = super().__new__(cls, text.strip())
+        expires = _read_time(fields.get("expires", ""))
+        invite._fields = (onion, unquote(local), token, certificate, expires)
+        return invite
+
+    @classmethod
+    def build(
+        cls,
+        onion: OnionAddress,
+        token: str,
+        *,
+        local: str = "",
+        cert_sha256: str = "",
+        expires: datetime | None = None,
+    ) -> Self:
+        """Return the URI that carries ``token``.
+
+        Args:
+            onion: The server.
+            token: What the server will accept once.
+            local: The account name that the invite is for; empty for any.
+            cert_sha256: The server's certificate, so that the first connection
+                is pinned already: 64 hex digits of the SHA-256 of its DER form.
+            expires: When the server forgets the token.
+        """
+        uri = f"xmpp:{quote(local)}@{onion}" if local else f"xmpp:{onion}"
+        uri += f"?register;preauth={quote(token)}"
+        if cert_sha256:
+            uri += f";cert-sha256={cert_sha256}"
+        if expires is not None:
+            uri += f";expires={expires.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return cls(uri)
+
+    @property
+    def onion(self) -> OnionAddress:
+        """The server that it is for."""
+        return self._fields[0]
+
+    @property
+    def local(self) -> str:
+        """The account name that it is for; empty if the guest may choose."""
+        return self._fields[1]
+
+    @property
+    def token(self) -> str:
+        """What the server accepts once (XEP-0445)."""
+        return self._fields[2]
+
+    @property
+    def cert_sha256(self) -> str:
+        """64 hex digits of the server's certificate, or empty: first use pins it."""
+        return self._fields[3]
+
+    @property
+    def expires(self) -> datetime | None:
+        """When the token ends, in UTC, if the URI says so."""
+        return self._fields[4]
+
+    def __repr__(self) -> str:
+        return f"<Invite to {self.onion.short}>"  # a repr lands in logs: no token
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str]]:
+        return type(self), (str(self),)
+
+
+def _read_time(text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        return datetime.strptime(unquote(text), "%Y-%m-%dT%H:%M:%SZ").replace(
+            tzinfo=UTC
+        )
+    except ValueError:
+        raise _not_an_invite("its expiry time is malformed") from None
+
+
+def _not_an_invite(why: str) -> InvalidInviteError:
+    # The text itself stays out of the error: it is a credential.
+    return InvalidInviteError(
+        "this is not an invite to an onion server",
+        why=why,
+        fix="Ask for a new one; the operator makes it with "
+        "`xmpp-onion server invite DIR`.",
+    )

@@ -1,0 +1,367 @@
+"""Every error of this package.
+
+Each says what failed, why, and how to mend it; none carries a password, a key
+or a message. Catch a branch, not a leaf, unless you do something special::
+
+    XmppOnionError
+    ├── AddressError (also ValueError)
+    │   ├── InvalidOnionAddressError
+    │   ├── InvalidJIDError
+    │   └── InvalidInviteError
+    ├── TorError
+    │   ├── TorNotFoundError           no tor program on this machine
+    │   ├── TorNotRunningError         nothing answers at the SOCKS or control port
+    │   ├── BootstrapError             tor runs and does not reach the network
+    │   ├── OnionServiceError          our own onion service could not be published
+    │   └── DialError                  Tor could not reach a service; ``reply``
+    │       ├── OnionNotFoundError     0xF0
+    │       ├── OnionUnreachableError  0xF1, 0xF2, 0xF3, 0xF7
+    │       ├── ClientAuthorizationError   0xF4, 0xF5
+    │       └── DialTimeoutError
+    ├── SessionError
+    │   ├── AuthenticationError        wrong user name or password
+    │   ├── RegistrationError          the invite is used, expired or unknown
+    │   ├── CertificateError           the server shows another certificate
+    │   ├── FeatureMissingError        the server lacks a XEP that we need
+    │   ├── NotAcknowledgedError       the server did not confirm a message in time
+    │   └── SessionLostError           given up; the cause is chained
+    ├── EncryptionError
+    │   ├── NoDevicesError             the recipient has no device to encrypt for
+    │   ├── UndecidedDevicesError      somebody has to decide about devices first
+    │   ├── DeviceListError            a device list or bundle could not be had
+    │   └── DecryptionError
+    ├── StoreError
+    │   ├── AccountNotFoundError       the profile has no account
+    │   ├── StoreLockedError           another process holds the account
+    │   ├── StoreTooNewError           written by a newer version
+    │   ├── StorePermissionError       a file others can read or write
+    │   └── StoreCorruptError
+    ├── AgentError                     the process that holds the account refused
+    └── ServerError
+        ├── ProsodyNotFoundError       no prosody program on this machine
+        └── ProsodyError               it ended, or does not listen
+"""
+
+__all__ = [
+    "AccountNotFoundError",
+    "AddressError",
+    "AgentError",
+    "AuthenticationError",
+    "BootstrapError",
+    "CertificateError",
+    "ClientAuthorizationError",
+    "DecryptionError",
+    "DeviceListError",
+    "DialError",
+    "DialTimeoutError",
+    "EncryptionError",
+    "FeatureMissingError",
+    "InvalidInviteError",
+    "InvalidJIDError",
+    "InvalidOnionAddressError",
+    "NoDevicesError",
+    "NotAcknowledgedError",
+    "OnionNotFoundError",
+    "OnionServiceError",
+    "OnionUnreachableError",
+    "ProsodyError",
+    "ProsodyNotFoundError",
+    "RegistrationError",
+    "ServerError",
+    "SessionError",
+    "SessionLostError",
+    "StoreCorruptError",
+    "StoreError",
+    "StoreLockedError",
+    "StorePermissionError",
+    "StoreTooNewError",
+    "TorError",
+    "TorNotFoundError",
+    "TorNotRunningError",
+    "UndecidedDevicesError",
+    "XmppOnionError",
+]
+
+
+class XmppOnionError(Exception):
+    """The root: ``except XmppOnionError`` catches all that this package raises.
+
+    Attributes:
+        what: What failed, as one clause.
+        why: The reason, or an empty string where ``what`` says it all.
+        fix: What to do about it: a sentence, or a command to type.
+    """
+
+    def __init__(self, what: str, *, why: str = "", fix: str = "") -> None:
+        self.what = what
+        self.why = why
+        self.fix = fix
+        super().__init__(what, why, fix)
+
+    def __str__(self) -> str:
+        text = f"{self.what}: {self.why}" if self.why else self.what
+        return f"{text}. {self.fix}" if self.fix else text
+
+
+# --- names --------------------------------------------------------------------
+
+
+class AddressError(XmppOnionError, ValueError):
+    """A name that cannot be what it should be; nothing was dialed."""
+
+
+class InvalidOnionAddressError(AddressError):
+    """Not the name of a version 3 onion service. Compare it with its source."""
+
+
+class InvalidJIDError(AddressError):
+    """Not a JID at an onion service."""
+
+
+class InvalidInviteError(AddressError):
+    """Not an invite URI. Ask for a new one: ``xmpp-onion server invite DIR``."""
+
+
+# --- Tor ----------------------------------------------------------------------
+
+
+class TorError(XmppOnionError):
+    """Something about Tor. Nothing was sent past it: there is no way around."""
+
+
+class TorNotFoundError(TorError):
+    """The program ``tor`` is not installed."""
+
+
+class TorNotRunningError(TorError):
+    """Nothing answers where Tor should listen, or it ended while in use."""
+
+
+class BootstrapError(TorError):
+    """Tor runs and does not get into its network.
+
+    Attributes:
+        percent: How far it came, 0 to 100.
+    """
+
+    def __init__(
+        self, what: str, *, percent: int, why: str = "", fix: str = ""
+    ) -> None:
+        self.percent = percent
+        super().__init__(what, why=why, fix=fix)
+
+
+class OnionServiceError(TorError):
+    """Our own onion service could not be published."""
+
+
+class DialError(TorError):
+    """Tor could not connect us to an onion service.
+
+    Attributes:
+        host: The service that was asked for.
+        reply: Tor's SOCKS reply code (RFC 1928, section 6, and 0xF0 to 0xF7 of
+            Tor's SOCKS extensions), or None if there was no reply.
+        can_retry: Whether the same dial may succeed later.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        host: str,
+        reply: int | None = None,
+        can_retry: bool = True,
+        why: str = "",
+        fix: str = "",
+    ) -> None:
+        self.host = host
+        self.reply = reply
+        self.can_retry = can_retry
+        super().__init__(what, why=why, fix=fix)
+
+
+class OnionNotFoundError(DialError):
+    """No descriptor of that name: the service is off, or the name is wrong."""
+
+
+class OnionUnreachableError(DialError):
+    """The service is known to Tor, and could not be met. Retry in a moment."""
+
+
+class ClientAuthorizationError(DialError):
+    """The service lets in only clients whose key it knows."""
+
+
+class DialTimeoutError(DialError):
+    """No answer within the time given. Retry; Tor may be building circuits."""
+
+
+# --- the XMPP session -----------------------------------------------------------
+
+
+class SessionError(XmppOnionError):
+    """Something about the XMPP session."""
+
+
+class AuthenticationError(SessionError):
+    """The server refused the user name or the password. Do not retry."""
+
+
+class RegistrationError(SessionError):
+    """The server refused to make the account: invite used, expired or unknown."""
+
+
+class CertificateError(SessionError):
+    """The server shows another certificate than the one pinned. Nothing was sent."""
+
+
+class FeatureMissingError(SessionError):
+    """The server does not offer what this package cannot do without.
+
+    Attributes:
+        feature: Its XEP or RFC, such as ``XEP-0198``.
+    """
+
+    def __init__(
+        self, what: str, *, feature: str, why: str = "", fix: str = ""
+    ) -> None:
+        self.feature = feature
+        super().__init__(what, why=why, fix=fix)
+
+
+class NotAcknowledgedError(SessionError):
+    """The server did not confirm in time; the message stays in the outbox."""
+
+
+class SessionLostError(SessionError):
+    """The session has ended and is not coming back; see the chained cause."""
+
+
+# --- encryption -----------------------------------------------------------------
+
+
+class EncryptionError(XmppOnionError):
+    """A message could not be encrypted or decrypted. Nothing left in the clear."""
+
+
+class NoDevicesError(EncryptionError):
+    """The recipient has published no device that can be encrypted for.
+
+    Attributes:
+        jid: The recipient.
+    """
+
+    def __init__(self, what: str, *, jid: str, why: str = "", fix: str = "") -> None:
+        self.jid = jid
+        super().__init__(what, why=why, fix=fix)
+
+
+class UndecidedDevicesError(EncryptionError):
+    """The recipient has devices that nobody decided about; nothing was sent.
+
+    Compare each fingerprint with its owner over another channel, then
+    ``xmpp-onion trust verify JID FINGERPRINT`` or ``client.trust(...)``, and
+    send again.
+
+    Attributes:
+        jid: The recipient.
+        fingerprints: 64 hex digits each, the Curve25519 form.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        jid: str,
+        fingerprints: tuple[str, ...],
+        why: str = "",
+        fix: str = "",
+    ) -> None:
+        self.jid = jid
+        self.fingerprints = fingerprints
+        super().__init__(what, why=why, fix=fix)
+
+
+class DeviceListError(EncryptionError):
+    """A device list or a bundle could not be fetched or is malformed. Retry."""
+
+
+class DecryptionError(EncryptionError):
+    """A message is not for this device, or its key does not fit."""
+
+
+# --- what is kept on disk ---------------------------------------------------------
+
+
+class StoreError(XmppOnionError):
+    """Something about the files of an account."""
+
+
+class AccountNotFoundError(StoreError):
+    """The profile has no account. Make one: ``xmpp-onion account add``."""
+
+
+class StoreLockedError(StoreError):
+    """Another process holds this account. One account is one process."""
+
+
+class StoreTooNewError(StoreError):
+    """A newer version of this package wrote the store.
+
+    Attributes:
+        found: Its schema version.
+        known: The newest that this version can read.
+    """
+
+    def __init__(
+        self, what: str, *, found: int, known: int, why: str = "", fix: str = ""
+    ) -> None:
+        self.found = found
+        self.known = known
+        super().__init__(what, why=why, fix=fix)
+
+
+class StorePermissionError(StoreError):
+    """A file or folder that others can read or write, or that we cannot."""
+
+
+class StoreCorruptError(StoreError):
+    """The store cannot be read. It was left as it is: restore a backup."""
+
+
+# --- processes of ours --------------------------------------------------------------
+
+
+class AgentError(XmppOnionError):
+    """The process that holds the account could not do what it was asked."""
+
+
+class ServerError(XmppOnionError):
+    """Something about the onion server."""
+
+
+class ProsodyNotFoundError(ServerError):
+    """The program ``prosody`` is not installed."""
+
+
+class ProsodyError(ServerError):
+    """Prosody ended, or does not listen where it should.
+
+    Attributes:
+        exit_status: What it ended with, or None if it runs.
+        log_tail: The last lines of its log.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        exit_status: int | None,
+        log_tail: str,
+        why: str = "",
+        fix: str = "",
+    ) -> None:
+        self.exit_status = exit_status
+        self.log_tail = log_tail
+        super().__init__(what, why=why, fix=fix)
