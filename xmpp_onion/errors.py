@@ -90,7 +90,11 @@ class XmppOnionError(Exception):
         what: What failed, as one clause.
         why: The reason, or an empty string where ``what`` says it all.
         fix: What to do about it: a sentence, or a command to type.
+        exit_code: What a command that fails with it ends with (see
+            docs/reference/exit-codes.md).
     """
+
+    exit_code: int = 1
 
     def __init__(self, what: str, *, why: str = "", fix: str = "") -> None:
         self.what = what
@@ -108,6 +112,8 @@ class XmppOnionError(Exception):
 
 class AddressError(XmppOnionError, ValueError):
     """A name that cannot be what it should be; nothing was dialed."""
+
+    exit_code = 2
 
 
 class InvalidOnionAddressError(AddressError):
@@ -127,6 +133,8 @@ class InvalidInviteError(AddressError):
 
 class TorError(XmppOnionError):
     """Something about Tor. Nothing was sent past it: there is no way around."""
+
+    exit_code = 3
 
 
 class TorNotFoundError(TorError):
@@ -203,17 +211,25 @@ class DialTimeoutError(DialError):
 class SessionError(XmppOnionError):
     """Something about the XMPP session."""
 
+    exit_code = 3
+
 
 class AuthenticationError(SessionError):
     """The server refused the user name or the password. Do not retry."""
+
+    exit_code = 6
 
 
 class RegistrationError(SessionError):
     """The server refused to make the account: invite used, expired or unknown."""
 
+    exit_code = 6
+
 
 class CertificateError(SessionError):
     """The server shows another certificate than the one pinned. Nothing was sent."""
+
+    exit_code = 6
 
 
 class FeatureMissingError(SessionError):
@@ -222,6 +238,8 @@ class FeatureMissingError(SessionError):
     Attributes:
         feature: Its XEP or RFC, such as ``XEP-0198``.
     """
+
+    exit_code = 6
 
     def __init__(
         self, what: str, *, feature: str, why: str = "", fix: str = ""
@@ -233,6 +251,8 @@ class FeatureMissingError(SessionError):
 class NotAcknowledgedError(SessionError):
     """The server did not confirm in time; the message stays in the outbox."""
 
+    exit_code = 8
+
 
 class SessionLostError(SessionError):
     """The session has ended and is not coming back; see the chained cause."""
@@ -243,6 +263,8 @@ class SessionLostError(SessionError):
 
 class EncryptionError(XmppOnionError):
     """A message could not be encrypted or decrypted. Nothing left in the clear."""
+
+    exit_code = 4
 
 
 class NoDevicesError(EncryptionError):
@@ -286,6 +308,8 @@ class UndecidedDevicesError(EncryptionError):
 class DeviceListError(EncryptionError):
     """A device list or a bundle could not be fetched or is malformed. Retry."""
 
+    exit_code = 3
+
 
 class DecryptionError(EncryptionError):
     """A message is not for this device, or its key does not fit."""
@@ -296,6 +320,8 @@ class DecryptionError(EncryptionError):
 
 class StoreError(XmppOnionError):
     """Something about the files of an account."""
+
+    exit_code = 7
 
 
 class AccountNotFoundError(StoreError):
@@ -334,11 +360,23 @@ class StoreCorruptError(StoreError):
 
 
 class AgentError(XmppOnionError):
-    """The process that holds the account could not do what it was asked."""
+    """The process that holds the account could not do what it was asked.
+
+    It passes on what went wrong there: ``what``, ``why``, ``fix`` and the exit
+    code are those of the error in the other process.
+    """
+
+    def __init__(
+        self, what: str, *, exit_code: int, why: str = "", fix: str = ""
+    ) -> None:
+        self.exit_code = exit_code
+        super().__init__(what, why=why, fix=fix)
 
 
 class ServerError(XmppOnionError):
     """Something about the onion server."""
+
+    exit_code = 7
 
 
 class ProsodyNotFoundError(ServerError):

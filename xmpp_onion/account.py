@@ -1,0 +1,178 @@
+"""An account of ours: one folder holds all of it, so that a copy is a copy.
+
+``<data>/<profile>/account.toml`` (who we are, mode 0600), ``store.sqlite3`` (keys,
+messages on their way), ``tor/`` (a Tor of our own, if none runs).
+"""
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Self
+
+from platformdirs import user_data_path
+
+from xmpp_onion import private
+from xmpp_onion.address import JID
+from xmpp_onion.e2ee.trust import Trust, read_fingerprint
+from xmpp_onion.errors import (
+    AccountNotFoundError,
+    AddressError,
+    StoreCorruptError,
+    StoreError,
+)
+
+__all__ = ["Account", "data_folder"]
+
+# Letters that are safe in a file name on every system; no dot at the start.
+_PROFILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+
+
+def data_folder(data_dir: Path | None = None) -> Path:
+    """Return where profiles live.
+
+    ``data_dir`` if given, else ``$XMPP_ONION_DATA_DIR``, else the user's data
+    folder (XDG).
+    """
+    chosen = data_dir or os.environ.get("XMPP_ONION_DATA_DIR")
+    return Path(chosen) if chosen else user_data_path("xmpp-onion", appauthor=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Who we are on which server, and whom we believe.
+
+    Attributes:
+        profile: Its name on this machine.
+        folder: Where everything of it lies.
+        jid: Its bare JID.
+        password: A credential.
+        trust: What to do about devices that nobody decided about.
+        certificate: SHA-256 of the server's certificate, 64 hex digits; empty
+            until the first connection pins it.
+        tls: Whether TLS is spoken inside the onion circuit.
+        port: The virtual port of the onion service.
+        pins: For ``Trust.PINNED``: the fingerprints that are believed, by JID.
+    """
+
+    profile: str
+    folder: Path
+    jid: JID
+    password: str = field(repr=False)
+    trust: Trust = Trust.BTBV
+    certificate: str = ""
+    tls: bool = True
+    port: int = 5222
+    pins: Mapping[JID, frozenset[str]] = field(default_factory=dict)
+
+    @classmethod
+    def locate(cls, profile: str, data_dir: Path | None = None) -> Path:
+        """Return the folder of a profile, which need not exist.
+
+        Raises:
+            StoreError: The name is not fit for a folder.
+        """
+        if not _PROFILE.fullmatch(profile):
+            raise StoreError(
+                f"{ascii(profile)} cannot be the name of a profile",
+                why="letters, digits, dots, dashes and underscores can",
+            )
+        return data_folder(data_dir) / profile
+
+    @classmethod
+    def load(cls, profile: str = "default", data_dir: Path | None = None) -> Self:
+        """Read the account of a profile.
+
+        Raises:
+            AccountNotFoundError: There is none. Make one with ``account add``.
+            StorePermissionError: Others can read it. Mend it with ``chmod``.
+            StoreCorruptError: It is not what ``save`` wrote.
+        """
+        folder = cls.locate(profile, data_dir)
+        path = folder / "account.toml"
+        try:
+            text = private.read(path)
+        except FileNotFoundError:
+            raise AccountNotFoundError(
+                f"the profile {profile!r} has no account",
+                why=f"there is no {path}",
+                fix=f"Make one: xmpp-onion --profile {profile} account add --invite URI",
+            ) from None
+        try:
+            return cls._parse(text, profile, folder)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise StoreCorruptError(
+                f"{path} cannot be read as an account",
+                why=type(error).__name__,
+                fix="Restore it from a backup; it was left as it is.",
+            ) from error
+
+    @classmethod
+    def _parse(cls, text: str, profile: str, folder: Path) -> Self:
+        values = tomllib.loads(text)
+        return cls(
+            profile=profile,
+            folder=folder,
+            jid=JID(values["jid"]).bare,
+            password=str(values["password"]),
+            trust=Trust.parse(values["trust"]),
+            certificate=str(values["certificate"]),
+            tls=bool(values["tls"]),
+            port=int(values["port"]),
+            pins={
+                JID(jid): frozenset(read_fingerprint(text) for text in fingerprints)
+                for jid, fingerprints in values.get("pins", {}).items()
+            },
+        )
+
+    def save(self) -> None:
+        """Write it, replacing what was there in one step."""
+        private.make_folder(self.folder)
+        private.replace_file(self.folder / "account.toml", self._text())
+
+    def _text(self) -> str:
+        values = {
+            "jid": self.jid,
+            "password": self.password,
+            "trust": str(self.trust),
+            "certificate": self.certificate,
+            "tls": self.tls,
+            "port": self.port,
+        }
+        # A JSON string, number or boolean is one of TOML as well.
+        lines = [f"{name} = {json.dumps(value)}" for name, value in values.items()]
+        lines += ["", "[pins]"]
+        lines += [
+            f"{json.dumps(jid)} = {json.dumps(sorted(fingerprints))}"
+            for jid, fingerprints in sorted(self.pins.items())
+        ]
+        return "\n".join(lines) + "\n"
+
+    def pin(self, jid: JID, fingerprint: str) -> Self:
+        """Return the account with one more fingerprint that it believes."""
+        known = self.pins.get(jid.bare, frozenset())
+        added = {jid.bare: known | {read_fingerprint(fingerprint)}}
+        return replace(self, pins={**self.pins, **added})
+
+    @property
+    def store_path(self) -> Path:
+        """The one SQLite file."""
+        return self.folder / "store.sqlite3"
+
+
+def parse_recipient(text: str) -> JID:
+    """Return the bare JID of somebody to write to.
+
+    Raises:
+        AddressError: It is not one, or it names a server instead of a person.
+    """
+    jid = JID(text).bare
+    if not jid.local:
+        raise AddressError(
+            f"{ascii(text)} names a server, not a person",
+            fix="Write it as name@….onion.",
+        )
+    return jid

@@ -1,0 +1,26 @@
+"""What people exchange, as frozen values: no I/O, no library types."""
+
+from xmpp_onion.chat.lines import Line, line
+from xmpp_onion.chat.message import (
+    ContactRequest,
+    Delivery,
+    DeliveryState,
+    Event,
+    Message,
+    Undecryptable,
+    read_event,
+    write_event,
+)
+
+__all__ = [
+    "ContactRequest",
+    "Delivery",
+    "DeliveryState",
+    "Event",
+    "Line",
+    "Message",
+    "Undecryptable",
+    "line",
+    "read_event",
+    "write_event",
+]

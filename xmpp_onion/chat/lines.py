@@ -1,0 +1,73 @@
+"""The lines of ``--json``: one object each, the same in every command.
+
+Every line has ``"v": 1`` and ``"event"``. Fields are only ever added.
+"""
+
+from datetime import UTC, datetime
+from typing import TypeAlias, assert_never
+
+from xmpp_onion.chat.message import (
+    ContactRequest,
+    Delivery,
+    Event,
+    Message,
+    Undecryptable,
+)
+
+__all__ = ["Line", "line"]
+
+Line: TypeAlias = dict[str, object]
+
+
+def line(what: Event | Delivery) -> Line:
+    """Return the line that describes ``what``."""
+    match what:
+        case Message():
+            return {
+                "v": 1,
+                "event": "message",
+                "id": what.id,
+                "from": what.sender,
+                "to": what.to,
+                "room": what.room,
+                "body": what.text,
+                "encrypted": what.encrypted,
+                "namespace": what.namespace,
+                "device": what.device,
+                "fingerprint": what.fingerprint,
+                "trust": what.trust,
+                "at": _time(what.at),
+            }
+        case Undecryptable():
+            return {
+                "v": 1,
+                "event": "undecryptable",
+                "id": what.id,
+                "from": what.sender,
+                "reason": what.reason,
+                "at": _time(what.at),
+            }
+        case ContactRequest():
+            return {
+                "v": 1,
+                "event": "request",
+                "from": what.sender,
+                "at": _time(what.at),
+            }
+        case Delivery():
+            return {
+                "v": 1,
+                "event": "sent",
+                "id": what.id,
+                "to": what.to,
+                "encrypted": True,
+                "devices": what.devices,
+                "skipped": list(what.skipped),
+                "state": str(what.state),
+            }
+        case _:
+            assert_never(what)
+
+
+def _time(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,173 @@
+"""Messages and the other events of a conversation.
+
+Values are made from what was decrypted and from what our own server vouches for;
+nothing else of a stanza gets in here. ``write_event`` and ``read_event`` are the
+form in which the inbox keeps them.
+"""
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeAlias
+
+from xmpp_onion.address import JID
+
+__all__ = [
+    "ContactRequest",
+    "Delivery",
+    "DeliveryState",
+    "Event",
+    "Message",
+    "Undecryptable",
+    "read_event",
+    "write_event",
+]
+
+
+class DeliveryState(StrEnum):
+    """How far a message of ours has come."""
+
+    QUEUED = "queued"
+    """On our disk; the server has not confirmed it yet."""
+    ACKED = "acked"
+    """The server has it (XEP-0198)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """What became of one message to one recipient.
+
+    Attributes:
+        id: The message's id, also its origin id (XEP-0359).
+        to: The recipient.
+        devices: How many devices it was encrypted for, our own others included.
+        skipped: Devices that were left out, each named with the reason.
+        state: How far it has come.
+    """
+
+    id: str
+    to: JID
+    devices: int
+    skipped: tuple[str, ...]
+    state: DeliveryState
+
+
+Answer: TypeAlias = Callable[[str], Awaitable[Delivery]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What somebody wrote to us, decrypted.
+
+    Attributes:
+        id: The sender's id for it.
+        sender: The account that wrote it, without a resource.
+        to: Our account.
+        room: The room it was said in; None for a conversation of two.
+        text: What was written.
+        encrypted: Always true: what was not encrypted never becomes a Message.
+        namespace: The OMEMO version that carried it.
+        device: The sender's device.
+        fingerprint: Of that device: 64 hex digits, the Curve25519 form, as other
+            clients show it.
+        trust: ``verified``, ``tofu`` or ``undecided``: what is known about that
+            device.
+        at: When the server got it, in UTC.
+    """
+
+    id: str
+    sender: JID
+    to: JID
+    room: JID | None = None
+    text: str = field(repr=False)
+    encrypted: bool = True
+    namespace: str
+    device: int
+    fingerprint: str
+    trust: str
+    at: datetime
+    _answer: Answer | None = field(default=None, repr=False, compare=False)
+
+    async def reply(self, text: str) -> Delivery:
+        """Send ``text``, encrypted, to where this message came from.
+
+        Raises:
+            RuntimeError: This message did not come from a client.
+            EncryptionError: It cannot be encrypted; nothing was sent.
+            NotAcknowledgedError: It is queued and goes out later.
+        """
+        if self._answer is None:
+            raise RuntimeError(
+                "only a message that a client received can be replied to"
+            )
+        return await self._answer(text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undecryptable:
+    """Something came that could not be read; its author should know.
+
+    Attributes:
+        id: The sender's id for it.
+        sender: The account that the server says it is from.
+        reason: Why, in words that carry nothing of the content.
+        at: When the server got it, in UTC.
+    """
+
+    id: str
+    sender: JID
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactRequest:
+    """Somebody asks to be a contact. Nothing is accepted by itself."""
+
+    sender: JID
+    at: datetime
+
+
+Event: TypeAlias = Message | Undecryptable | ContactRequest
+
+_KINDS: dict[str, type[Event]] = {
+    "message": Message,
+    "undecryptable": Undecryptable,
+    "request": ContactRequest,
+}
+_NAMES = {kind: name for name, kind in _KINDS.items()}
+
+
+def write_event(event: Event) -> str:
+    """Return ``event`` as JSON text for the inbox."""
+    values = {
+        part.name: _plain(getattr(event, part.name))
+        for part in fields(event)
+        if not part.name.startswith("_")
+    }
+    return json.dumps({"kind": _NAMES[type(event)], **values}, ensure_ascii=False)
+
+
+def read_event(text: str, answer: Answer | None = None) -> Event:
+    """Return the event that ``write_event`` wrote.
+
+    Args:
+        text: What the inbox kept.
+        answer: What ``Message.reply`` calls.
+    """
+    values: dict[str, str] = json.loads(text)
+    kind = _KINDS[values.pop("kind")]
+    parts: dict[str, object] = dict(values)
+    parts["at"] = datetime.fromisoformat(values["at"])
+    for name in ("sender", "to", "room"):
+        if values.get(name):
+            parts[name] = JID(values[name])
+    if kind is Message:
+        parts["_answer"] = answer
+    return kind(**parts)  # type: ignore[arg-type]  # written by write_event, from the same fields
+
+
+def _plain(value: object) -> object:
+    return value.isoformat() if isinstance(value, datetime) else value
