@@ -1,0 +1,229 @@
+"""The SQLite file of an account: made, checked, migrated, opened, closed."""
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from pathlib import Path
+
+import aiosqlite
+
+from xmpp_onion.errors import (
+    StoreCorruptError,
+    StoreError,
+    StoreLockedError,
+    StorePermissionError,
+)
+from xmpp_onion.store import files, schema
+
+log = logging.getLogger(__name__)
+
+Value = str | bytes | int | float | None
+
+# Another program's SQLite shell or backup may hold the file for a while; we wait
+# for it in the database's own thread. Seconds.
+BUSY_TIMEOUT = 60.0
+
+_SETTINGS = """
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = FULL;
+PRAGMA foreign_keys = ON;
+PRAGMA secure_delete = ON;
+PRAGMA trusted_schema = OFF;
+PRAGMA cell_size_check = ON;
+PRAGMA temp_store = MEMORY;
+"""
+
+
+async def make_ready(path: Path, migrations: Sequence[str], *, create: bool) -> None:
+    """Create, check and migrate the file, so that it only has to be opened."""
+    companions = [beside(path, suffix) for suffix in ("-wal", "-shm", "-journal")]
+    left_over = [p for p in companions if files.check_private_file(p)]
+    if not files.check_private_file(path):
+        if left_over or not create:
+            raise StoreCorruptError(
+                f"{path} is missing",
+                why="the account was there before",
+                fix="Restore the file from a backup",
+            )
+        await _create(path, migrations)
+    version = await _inspect(path)
+    script = schema.pending(version, migrations, name=str(path))
+    if script:
+        await _migrate(path, version, script)
+
+
+async def _create(path: Path, migrations: Sequence[str]) -> None:
+    """Make the file under another name first: it is there complete or not at all."""
+    unfinished = beside(path, ".new")
+    files.create_private_file(unfinished)
+    async with connect(unfinished, mode="rw") as connection:
+        await _apply(unfinished, connection, schema.pending(0, migrations, name=""))
+    files.publish(unfinished, path)
+
+
+async def _inspect(path: Path) -> int:
+    """Return the version of a sound store; look only, so a damaged one stays as is."""
+    async with connect(path, mode="ro") as connection:
+        with sqlite_errors(path):
+            ours = await _read_pragma(connection, "PRAGMA application_id")
+            version = await _read_pragma(connection, "PRAGMA user_version")
+            findings = await _read_pragma(connection, "PRAGMA quick_check(1)")
+    if ours != schema.APPLICATION_ID or not isinstance(version, int):
+        raise _corrupt(path, "it is not a store of xmpp-onion")
+    if findings != "ok":
+        raise _corrupt(path, f"its check says: {findings!r}")
+    return version
+
+
+async def _migrate(path: Path, version: int, script: str) -> None:
+    """Bring an older file to the newest version, with a copy of it kept beside."""
+    copy = beside(path, f".backup-v{version}")
+    unfinished = beside(path, ".backup-new")
+    files.create_private_file(unfinished)
+    async with connect(path, mode="rw") as connection:
+        with sqlite_errors(path):
+            await connection.execute_fetchall("VACUUM INTO ?", (str(unfinished),))
+        files.publish(unfinished, copy)
+        await _apply(path, connection, script)
+    log.info("store migrated from version %d", version)
+
+
+async def _apply(path: Path, connection: aiosqlite.Connection, script: str) -> None:
+    """Run a script that carries its own transaction."""
+    with sqlite_errors(path):
+        await connection.executescript(script)
+
+
+async def configure(path: Path, connection: aiosqlite.Connection) -> None:
+    """Set what SQLite does not keep in the file, and be sure of the log.
+
+    Raises:
+        StoreError: The file system cannot carry a write-ahead log. Move the file.
+    """
+    with sqlite_errors(path):
+        await connection.executescript(_SETTINGS)
+        journal = await _read_pragma(connection, "PRAGMA journal_mode")
+    if journal != "wal":
+        raise StoreError(
+            f"{path} cannot be used safely",
+            why=f"SQLite has no write-ahead log there (journal mode {journal!r})",
+            fix="Keep the data directory on a local file system",
+        )
+    connection.row_factory = sqlite3.Row
+
+
+async def _read_pragma(connection: aiosqlite.Connection, sql: str) -> Value:
+    rows = list(await connection.execute_fetchall(sql))
+    value: Value = rows[0][0]
+    return value
+
+
+@contextlib.asynccontextmanager
+async def connect(path: Path, *, mode: str) -> AsyncIterator[aiosqlite.Connection]:
+    """Open a file that is there, in a thread of its own, and close it for sure.
+
+    Args:
+        path: The file.
+        mode: ``rw``, or ``ro`` to leave file and log as they are, on closing too.
+    """
+    connection = aiosqlite.connect(
+        f"{path.as_uri()}?mode={mode}",
+        uri=True,
+        isolation_level=None,  # BEGIN and COMMIT are ours
+        timeout=BUSY_TIMEOUT,
+    )
+
+    async def enter() -> None:
+        with sqlite_errors(path):
+            await connection
+
+    cancelled = await to_the_end(enter())
+    try:
+        if cancelled:
+            raise cancelled
+        yield connection
+    finally:
+        cancelled = await to_the_end(connection.close())
+    if cancelled:
+        raise cancelled
+
+
+async def to_the_end(
+    work: Coroutine[object, object, None],
+) -> asyncio.CancelledError | None:
+    """Run something that must not be cut short, whoever is cancelled meanwhile.
+
+    Returns:
+        The cancellation that came, for the caller to raise when it is ready.
+
+    Raises:
+        CancelledError: One came and the work failed too; the failure is chained.
+    """
+    # A task of its own, because a cancellation reaches whatever we await; it never
+    # outlives this function.
+    task = asyncio.get_running_loop().create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled and not task.cancelled() and (failure := task.exception()):
+        raise cancelled from failure
+    task.result()
+    return cancelled
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """Return the name of a companion file, in SQLite's way."""
+    return path.with_name(path.name + suffix)
+
+
+# --- errors ---------------------------------------------------------------------
+
+
+def _corrupt(path: Path, why: str) -> StoreCorruptError:
+    return StoreCorruptError(
+        f"{path} cannot be read",
+        why=why,
+        fix="It was left as it is: restore the file from a backup",
+    )
+
+
+@contextlib.contextmanager
+def sqlite_errors(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours. Its texts name tables, never values."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _translate(error, path) from error
+
+
+def _translate(error: sqlite3.Error, path: Path) -> StoreError:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    why = str(error)
+    match code:
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return _corrupt(path, why)
+        case sqlite3.SQLITE_FULL:
+            return StoreError(
+                f"{path} was not written",
+                why="the disk is full",
+                fix=f"Make room (see: df -h {path.parent}), then try again",
+            )
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return StoreLockedError(
+                f"{path} is in use",
+                why=f"another program held it for {BUSY_TIMEOUT:.0f} s",
+                fix=f"Close it; it shows in: fuser {path}",
+            )
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_CANTOPEN:
+            return StorePermissionError(
+                f"{path} cannot be opened or written",
+                why=why,
+                fix=f"Check with: ls -la {path.parent}",
+            )
+        case _:
+            return StoreError(f"{path} failed", why=why)

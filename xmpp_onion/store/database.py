@@ -1,0 +1,271 @@
+"""One SQLite file for each account, and the unit of work on it.
+
+A message in or out is one transaction: what the ratchet changed, the message
+itself and the mark that it was seen reach the disk together or not at all.
+"""
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Sequence,
+)
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Self
+
+import aiosqlite
+
+from xmpp_onion.errors import StoreError
+from xmpp_onion.store import files, schema
+from xmpp_onion.store.connection import (
+    Value,
+    beside,
+    configure,
+    connect,
+    make_ready,
+    sqlite_errors,
+    to_the_end,
+)
+
+log = logging.getLogger(__name__)
+
+
+class _Transaction:
+    """The identity of one transaction, and whether it changed anything."""
+
+    wrote = False
+
+
+# Tasks started inside a transaction inherit it with their context, as a TaskGroup
+# of a library may do; whether it is still open is the database's to say.
+_inside: ContextVar[frozenset[_Transaction]] = ContextVar(
+    "_inside",
+    default=frozenset(),
+)
+
+
+class Database:
+    """The open file of one account: one writer, first come first served.
+
+    Everything else of this package is a small class over it. A read inside a
+    transaction sees what the transaction wrote; a read outside waits for its
+    turn, so that nobody acts on what is not yet on the disk.
+
+    Use :meth:`open`; the constructor does not open anything.
+    """
+
+    def __init__(self, path: Path, connection: aiosqlite.Connection) -> None:
+        self.path = path
+        self._connection = connection
+        self._turn = asyncio.Lock()  # fair: waiters are woken in order
+        self._current: _Transaction | None = None
+        self._closed = False
+        self._before_commit: list[Callable[[], Awaitable[None]]] = []
+        self._after_commit: list[Callable[[], None]] = []
+        self._on_rollback: list[Callable[[], None]] = []
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(
+        cls,
+        path: Path,
+        *,
+        create: bool = True,
+        migrations: Sequence[str] = schema.MIGRATIONS,
+    ) -> AsyncIterator[Self]:
+        """Open an account's file, made private and locked for as long as it is open.
+
+        A file that cannot be read is left as it is: a new identity never takes
+        its place silently. Before an older format is migrated, a copy is written
+        beside it, named ``….backup-v<version>``.
+
+        Args:
+            path: The file; its folder is made (0700) if it is missing.
+            create: Whether a missing file is made. False where an account is
+                known to exist, so that a lost file is noticed.
+            migrations: Tests append to them; see :mod:`xmpp_onion.store.schema`.
+
+        Raises:
+            StoreLockedError: Another process, or this one, has it open.
+            StorePermissionError: The file or folder is not ours alone, or cannot
+                be written; the error names the command that mends it.
+            StoreCorruptError: Not a store, or damaged. Restore a backup.
+            StoreTooNewError: A newer version wrote it. Upgrade.
+        """
+        path = files.make_private_place(path)
+        with files.hold_lock(beside(path, ".lock")):
+            await make_ready(path, migrations, create=create)
+            async with connect(path, mode="rw") as connection:
+                await configure(path, connection)
+                log.info("store open")
+                database = cls(path, connection)
+                try:
+                    yield database
+                finally:
+                    await to_the_end(database._close())
+
+    # --- the unit of work -------------------------------------------------------
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether the calling task is inside a transaction of this database."""
+        return self._current is not None and self._current in _inside.get()
+
+    def require_transaction(self) -> None:
+        """Raise RuntimeError unless the calling task is inside a transaction."""
+        if not self.in_transaction:
+            raise RuntimeError("use `async with database.transaction():` to write")
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """Make all writes of the block one: on the disk when it ends, or undone.
+
+        Whatever leaves the block as an exception, a cancellation too, rolls back
+        and drops the caches. A cancellation that comes while the commit runs is
+        raised when it has ended: the work is then on the disk.
+
+        Do no network and no long work inside: everybody waits.
+
+        Raises:
+            RuntimeError: The task is inside a transaction already.
+            StoreError: It could not be written, and is undone; a full disk says so.
+        """
+        if self.in_transaction:
+            raise RuntimeError("transactions do not nest: this task is inside one")
+        async with self._turn:
+            if self._closed:
+                raise RuntimeError("the store is closed")
+            transaction = self._current = _Transaction()
+            token = _inside.set(_inside.get() | {transaction})
+            try:
+                await self._execute("BEGIN IMMEDIATE")
+                yield
+                cancelled = await to_the_end(self._commit(transaction))
+            except BaseException:
+                await self._undo()
+                raise
+            finally:
+                self._current = None
+                _inside.reset(token)
+            for settle in self._after_commit:
+                settle()
+            if cancelled:
+                raise cancelled
+
+    def before_commit(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Have ``write`` called at the end of each transaction, still inside it."""
+        self._before_commit.append(write)
+
+    def after_commit(self, settle: Callable[[], None]) -> None:
+        """Have ``settle`` called when a transaction is on the disk; must not raise."""
+        self._after_commit.append(settle)
+
+    def on_rollback(self, drop: Callable[[], None]) -> None:
+        """Have ``drop`` called when a transaction was undone; must not raise.
+
+        For caches: they may hold what never came to be.
+        """
+        self._on_rollback.append(drop)
+
+    # --- statements -------------------------------------------------------------
+
+    async def fetch(
+        self, sql: str, parameters: Sequence[Value] = ()
+    ) -> list[sqlite3.Row]:
+        """Return the rows of a query: inside a transaction, or in our turn."""
+        if self.in_transaction:
+            return await self._execute(sql, parameters)
+        async with self._turn:
+            if self._closed:
+                raise RuntimeError("the store is closed")
+            return await self._execute(sql, parameters)
+
+    async def execute(self, sql: str, parameters: Sequence[Value] = ()) -> None:
+        """Change rows.
+
+        Raises:
+            RuntimeError: Not inside a transaction.
+        """
+        self._note_write()
+        await self._execute(sql, parameters)
+
+    async def execute_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+        """Change rows with one statement for many values, in one go.
+
+        Raises:
+            RuntimeError: Not inside a transaction.
+        """
+        self._note_write()
+        with sqlite_errors(self.path):
+            await self._connection.executemany(sql, rows)
+
+    async def insert(self, sql: str, parameters: Sequence[Value] = ()) -> int:
+        """Insert a row and return its id.
+
+        Raises:
+            RuntimeError: Not inside a transaction.
+        """
+        self._note_write()
+        with sqlite_errors(self.path):
+            row = await self._connection.execute_insert(sql, parameters)
+        return int(row[0]) if row else 0
+
+    async def generation(self) -> int:
+        """Return how many transactions have changed this file.
+
+        A copy that was put back, and so repeats message keys, has a lower one.
+        """
+        rows = await self.fetch("SELECT value FROM generation")
+        return int(rows[0]["value"])
+
+    # --- inside -----------------------------------------------------------------
+
+    def _note_write(self) -> None:
+        self.require_transaction()
+        if self._current:
+            self._current.wrote = True
+
+    async def _execute(
+        self, sql: str, parameters: Sequence[Value] = ()
+    ) -> list[sqlite3.Row]:
+        with sqlite_errors(self.path):
+            return list(await self._connection.execute_fetchall(sql, parameters))
+
+    async def _commit(self, transaction: _Transaction) -> None:
+        for write in self._before_commit:
+            await write()
+        if transaction.wrote:
+            await self._execute("UPDATE generation SET value = value + 1")
+        # SQLite undoes a transaction by itself on some errors; a caller that
+        # swallowed one must not be told that its work is on the disk.
+        if not self._connection.in_transaction:
+            raise StoreError(
+                f"{self.path} was not written",
+                why="an earlier statement of the transaction failed and undid it",
+            )
+        with sqlite_errors(self.path):
+            await self._connection.commit()
+
+    async def _undo(self) -> None:
+        cancelled = await to_the_end(self._roll_back())
+        if cancelled:
+            raise cancelled
+
+    async def _roll_back(self) -> None:
+        try:
+            with sqlite_errors(self.path):
+                await self._connection.rollback()  # behind what still runs there
+        finally:
+            for drop in self._on_rollback:
+                drop()
+            log.debug("transaction undone")
+
+    async def _close(self) -> None:
+        async with self._turn:
+            self._closed = True

@@ -1,0 +1,91 @@
+"""What is decrypted and not yet handled, and which stanzas were seen.
+
+A ratchet decrypts a message once. So the event is stored in the transaction that
+decrypted it, and its stanza is known before it is decrypted a second time.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from xmpp_onion.store.database import Database
+
+# A stanza can come twice through a resumed stream, offline storage or the archive.
+# At a thousand messages a day this reaches back three months, in about 10 MB.
+SEEN_LIMIT = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class InboxRow:
+    """An event that no handler has finished.
+
+    Attributes:
+        id: Its place in the order.
+        event_json: The decrypted event.
+        added_at: When it was stored, in UTC.
+    """
+
+    id: int
+    event_json: str = field(repr=False)
+    added_at: datetime
+
+
+class Inbox:
+    """Events in the order they were decrypted, and the ids of seen stanzas.
+
+    Args:
+        database: Where they are kept.
+        seen_limit: How many ids are kept; the oldest are forgotten.
+    """
+
+    def __init__(self, database: Database, *, seen_limit: int = SEEN_LIMIT) -> None:
+        self._database = database
+        self._seen_limit = seen_limit
+
+    async def is_seen(self, key: str) -> bool:
+        """Return whether a stanza was marked before."""
+        rows = await self._database.fetch("SELECT 1 FROM seen WHERE key = ?", (key,))
+        return bool(rows)
+
+    async def mark_seen(self, key: str) -> None:
+        """Remember a stanza, such as by its archive's address and its stanza-id.
+
+        Raises:
+            RuntimeError: Not inside a transaction.
+        """
+        newest = await self._database.insert(
+            "INSERT OR REPLACE INTO seen (key) VALUES (?)", (key,)
+        )
+        await self._database.execute(
+            "DELETE FROM seen WHERE id <= ?", (newest - self._seen_limit,)
+        )
+
+    async def add(self, event_json: str) -> int:
+        """Keep an event until :meth:`mark_handled`, and return its row id.
+
+        Raises:
+            RuntimeError: Not inside a transaction.
+        """
+        return await self._database.insert(
+            "INSERT INTO inbox (event_json, added_at) VALUES (?, ?)",
+            (event_json, datetime.now(UTC).isoformat()),
+        )
+
+    async def pending(self) -> list[InboxRow]:
+        """Return the events that no handler has finished, oldest first."""
+        rows = await self._database.fetch("SELECT * FROM inbox ORDER BY id")
+        return [
+            InboxRow(
+                id=row["id"],
+                event_json=row["event_json"],
+                added_at=datetime.fromisoformat(row["added_at"]),
+            )
+            for row in rows
+        ]
+
+    async def mark_handled(self, row_id: int) -> None:
+        """Forget a handled event and wipe its text; twice is no error.
+
+        Raises:
+            RuntimeError: Not inside a transaction.
+        """
+        await self._database.execute("DELETE FROM inbox WHERE id = ?", (row_id,))

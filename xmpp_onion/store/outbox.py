@@ -1,0 +1,113 @@
+"""What is accepted and not yet acknowledged: stanzas, and durable jobs.
+
+A stanza is stored encrypted, in the transaction that moved the ratchet, and sent
+as often as it takes until the server acknowledged it: always the same bytes.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from xmpp_onion.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """A stanza that the server has not acknowledged.
+
+    Attributes:
+        id: Its place in the order.
+        stanza_xml: The bytes for the wire, as text.
+        to: The recipient's address.
+        message_id: The stanza's ``id`` attribute.
+        added_at: When it was accepted, in UTC.
+    """
+
+    id: int
+    stanza_xml: str = field(repr=False)
+    to: str = field(repr=False)
+    message_id: str
+    added_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """Something to do on the network that must not be forgotten.
+
+    Attributes:
+        id: Its place in the order; names this demand of the job, see
+            :meth:`Outbox.add_job`.
+        kind: What to do.
+        payload: With what.
+    """
+
+    id: int
+    kind: str
+    payload: str = field(repr=False)
+
+
+class Outbox:
+    """Stanzas in the order they were accepted, and jobs. Ids are never used twice."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, stanza_xml: str, *, to: str, message_id: str) -> int:
+        """Keep a stanza until :meth:`remove`, and return its row id.
+
+        Raises:
+            RuntimeError: Not inside a transaction.
+        """
+        return await self._database.insert(
+            "INSERT INTO outbox (stanza_xml, recipient, message_id, added_at) "
+            "VALUES (?, ?, ?, ?)",
+            (stanza_xml, to, message_id, datetime.now(UTC).isoformat()),
+        )
+
+    async def pending(self) -> list[OutboxRow]:
+        """Return what is not yet acknowledged, oldest first."""
+        rows = await self._database.fetch("SELECT * FROM outbox ORDER BY id")
+        return [
+            OutboxRow(
+                id=row["id"],
+                stanza_xml=row["stanza_xml"],
+                to=row["recipient"],
+                message_id=row["message_id"],
+                added_at=datetime.fromisoformat(row["added_at"]),
+            )
+            for row in rows
+        ]
+
+    async def remove(self, row_id: int) -> None:
+        """Forget an acknowledged stanza; one that is gone already is no error.
+
+        Raises:
+            RuntimeError: Not inside a transaction.
+        """
+        await self._database.execute("DELETE FROM outbox WHERE id = ?", (row_id,))
+
+    async def add_job(self, kind: str, payload: str) -> int:
+        """Keep a job until :meth:`remove_job`, and return its row id.
+
+        There is one of each kind and payload. To ask again gives it a new id, so
+        that removing the one that was running meanwhile does not forget this one.
+
+        Raises:
+            RuntimeError: Not inside a transaction.
+        """
+        return await self._database.insert(
+            "INSERT OR REPLACE INTO jobs (kind, payload) VALUES (?, ?)",
+            (kind, payload),
+        )
+
+    async def jobs(self) -> list[JobRow]:
+        """Return the jobs that are not yet done, oldest first."""
+        rows = await self._database.fetch("SELECT * FROM jobs ORDER BY id")
+        return [JobRow(row["id"], row["kind"], row["payload"]) for row in rows]
+
+    async def remove_job(self, row_id: int) -> None:
+        """Forget a job that is done; one that is gone already is no error.
+
+        Raises:
+            RuntimeError: Not inside a transaction.
+        """
+        await self._database.execute("DELETE FROM jobs WHERE id = ?", (row_id,))

@@ -1,0 +1,84 @@
+"""The tables of an account's file, and the way from each version to the next.
+
+A migration is one SQL script that ends with its own ``PRAGMA user_version``.
+Forward only: a published script never changes, a new one is appended.
+"""
+
+from collections.abc import Sequence
+
+from xmpp_onion.errors import StoreTooNewError
+
+APPLICATION_ID = 0x584F4E53  # "XONS": tells our file from another program's
+
+_VERSION_1 = """
+PRAGMA application_id = 0x584F4E53;
+
+CREATE TABLE keys (
+    key TEXT PRIMARY KEY NOT NULL,
+    text TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE outbox (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    stanza_xml TEXT NOT NULL,
+    recipient TEXT NOT NULL,
+    message_id TEXT NOT NULL,
+    added_at TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE jobs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,
+    payload TEXT NOT NULL,
+    UNIQUE (kind, payload)
+) STRICT;
+
+CREATE TABLE inbox (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    event_json TEXT NOT NULL,
+    added_at TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE seen (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL UNIQUE
+) STRICT;
+
+CREATE TABLE generation (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    value INTEGER NOT NULL
+) STRICT;
+INSERT INTO generation (id, value) VALUES (1, 0);
+
+PRAGMA user_version = 1;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_VERSION_1,)
+
+
+def pending(found: int, migrations: Sequence[str], *, name: str) -> str:
+    """Return one script, with its transaction, from version ``found`` to the newest.
+
+    Args:
+        found: ``PRAGMA user_version`` of the file; 0 for an empty one.
+        migrations: Migration ``i`` leads from version ``i`` to ``i + 1``.
+        name: What to call the file in an error.
+
+    Returns:
+        The script, or an empty string where there is nothing to do.
+
+    Raises:
+        StoreTooNewError: A newer version wrote the file. Upgrade.
+    """
+    if found > len(migrations):
+        raise StoreTooNewError(
+            f"{name} was written by a newer version of xmpp-onion",
+            found=found,
+            known=len(migrations),
+            why=f"its format is {found}, this version reads up to {len(migrations)}",
+            fix="Upgrade: pip install --upgrade xmpp-onion",
+        )
+    scripts = migrations[found:]
+    if not scripts:
+        return ""
+    return "\n".join(["BEGIN IMMEDIATE;", *scripts, "COMMIT;"])
