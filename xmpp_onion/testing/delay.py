@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections import deque
 from types import TracebackType
-from typing import Self, cast
+from typing import Self
 
 from xmpp_onion.testing.torrc import LOOPBACK
 
@@ -29,11 +29,13 @@ class DelayedPort:
         self._port = port
         self._target = target
         self._delay = delay
+        self._connections = asyncio.TaskGroup()
+        self._open: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, LOOPBACK, self._port)
+        self._server = await asyncio.start_server(self._accept, LOOPBACK, self._port)
+        await self._connections.__aenter__()
         return self
 
     async def __aexit__(
@@ -44,19 +46,23 @@ class DelayedPort:
     ) -> None:
         if self._server is not None:
             self._server.close()
-        for task in self._connections:
+        for task in self._open:
             task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        await self._connections.__aexit__(None, None, None)
+
+    def _accept(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        task = self._connections.create_task(self._serve(reader, writer))
+        self._open.add(task)
+        task.add_done_callback(self._open.discard)
 
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        task = cast("asyncio.Task[None]", asyncio.current_task())
-        self._connections.add(task)
         try:
             await self._connect(reader, writer)
         finally:
-            self._connections.discard(task)
             writer.close()
 
     async def _connect(

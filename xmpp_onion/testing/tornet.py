@@ -282,7 +282,8 @@ class TorNetwork:
             await fleet.start(fleet.clients())
             await self._enter_network(since=0.7)
         if self._slot is not None:
-            self._slot.save(folder, fleet.layout(valid_until(directory.consensus)))
+            layout = fleet.layout(valid_until(directory.consensus))
+            self._slot.save(folder, layout, directory)
 
     async def _enter_network(self, *, since: float) -> None:
         await self._fleet.bootstrap(self._fleet[CLIENT], since=since)

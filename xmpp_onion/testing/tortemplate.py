@@ -17,6 +17,8 @@ from typing import Self, cast
 
 import platformdirs
 
+from xmpp_onion.testing.tordirectory import Directory
+
 __all__ = ["Layout", "TemplateSlot", "default_template"]
 
 # How many networks can run from one template at once.
@@ -26,7 +28,6 @@ _FORMAT = "v1"
 _LAYOUT = "layout.json"
 # A consensus that ends sooner is not worth a start; a test run is shorter.
 _MARGIN = timedelta(hours=6)
-_CACHES = ("cached-microdesc-consensus", "cached-microdescs", "cached-certs")
 # Not kept: what belongs to one life of a process.
 _FLEETING = shutil.ignore_patterns(
     "tor.log", "torrc", "lock", "state", "control_auth_cookie"
@@ -120,17 +121,25 @@ class TemplateSlot:
             if source.is_dir():
                 shutil.copytree(source, target / source.name)
 
-    def save(self, source: Path, layout: Layout) -> None:
-        """Keep the network whose nodes have their folders in ``source``."""
+    def save(self, source: Path, layout: Layout, directory: Directory) -> None:
+        """Keep a network.
+
+        Args:
+            source: The folder of its nodes' folders.
+            layout: The ports of its authority and relays.
+            directory: What a client and a relay start with, so that none has to
+                download it.
+        """
         self.discard()
         for node in source.iterdir():
             kept = self._folder / node.name
-            if node.name in layout.ports:
+            _, dir_port = layout.ports.get(node.name, (0, 0))
+            if dir_port:
                 shutil.copytree(node, kept, ignore=_FLEETING)
                 continue
-            kept.mkdir(mode=0o700)
-            for name in _CACHES:
-                shutil.copy2(node / name, kept / name)
+            directory.write(kept, now=datetime.now(UTC))
+            if node.name in layout.ports:
+                shutil.copytree(node / "keys", kept / "keys")
         # Last, and at once: without it the slot counts as empty.
         draft = self._folder / f"{_LAYOUT}.new"
         draft.write_text(layout.to_json())

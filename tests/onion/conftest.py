@@ -1,0 +1,31 @@
+"""One private Tor network for all tests of this folder."""
+
+import inspect
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from xmpp_onion.testing import TorNetwork, default_template
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run every test here in the event loop that the network lives in."""
+    for item in items:
+        is_ours = HERE in item.path.parents and isinstance(item, pytest.Function)
+        if is_ours and inspect.iscoroutinefunction(item.function):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def tor_network() -> AsyncIterator[TorNetwork]:
+    """Return the network; tests keep apart by an onion service each.
+
+    Leave it as you found it: who kills a node restarts it, or brings a network
+    of its own.
+    """
+    async with TorNetwork(template=default_template()) as network:
+        yield network
