@@ -1,0 +1,71 @@
+"""End-to-end encryption: OMEMO over python-omemo, one device for each account.
+
+The names are loaded when they are first asked for: the OMEMO libraries take a
+second to import, and most commands and tests need only the trust policies.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from xmpp_onion.e2ee.devices import Pep, SlixmppPep
+    from xmpp_onion.e2ee.omemo import Decrypted, Encrypted, Omemo, quiet_libraries
+    from xmpp_onion.e2ee.session_manager import (
+        NAMESPACE,
+        Effect,
+        SendEmpty,
+        UploadBundle,
+        UploadDeviceList,
+    )
+    from xmpp_onion.e2ee.trust import (
+        Device,
+        Trust,
+        TrustLevel,
+        accepts,
+        parse_fingerprint,
+    )
+
+__all__ = [
+    "NAMESPACE",
+    "Decrypted",
+    "Device",
+    "Effect",
+    "Encrypted",
+    "Omemo",
+    "Pep",
+    "SendEmpty",
+    "SlixmppPep",
+    "Trust",
+    "TrustLevel",
+    "UploadBundle",
+    "UploadDeviceList",
+    "accepts",
+    "parse_fingerprint",
+    "quiet_libraries",
+]
+
+_HOME = {
+    "Decrypted": "omemo",
+    "Device": "trust",
+    "Effect": "session_manager",
+    "Encrypted": "omemo",
+    "NAMESPACE": "session_manager",
+    "Omemo": "omemo",
+    "Pep": "devices",
+    "SendEmpty": "session_manager",
+    "SlixmppPep": "devices",
+    "Trust": "trust",
+    "TrustLevel": "trust",
+    "UploadBundle": "session_manager",
+    "UploadDeviceList": "session_manager",
+    "accepts": "trust",
+    "parse_fingerprint": "trust",
+    "quiet_libraries": "omemo",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what is asked for (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

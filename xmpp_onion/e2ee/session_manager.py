@@ -1,0 +1,346 @@
+"""The OMEMO library's session manager, cut off from the network.
+
+python-omemo talks to the network in the middle of its ratchet operations: it
+fetches bundles, and after a decryption it uploads one and answers. When that
+fails the ratchet has moved and the plaintext is gone. So its network methods
+are given a :class:`Door`: it answers questions only from what was fetched
+before, and turns wishes into :data:`Effect` values that the caller keeps.
+"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+from xml.etree import ElementTree as ET
+
+import doubleratchet
+import oldmemo.etree
+import omemo
+import x3dh
+import xeddsa
+from oldmemo.oldmemo import (
+    NAMESPACE,
+    EncryptedKeyMaterialImpl,
+    Oldmemo,
+    SessionImpl,
+)
+from omemo.message import PlainKeyMaterial
+from omemo.session_manager import SessionManager
+
+from xmpp_onion.address import JID
+from xmpp_onion.e2ee.directory import MAX_DEVICES
+from xmpp_onion.e2ee.storage import KeyStorage
+from xmpp_onion.errors import EncryptionError
+
+__all__ = [
+    "NAMESPACE",
+    "NEW",
+    "Door",
+    "Effect",
+    "LocalOldmemo",
+    "SendEmpty",
+    "UploadBundle",
+    "UploadDeviceList",
+    "fingerprint_of",
+    "omemo_errors",
+    "session_manager_class",
+]
+
+log = logging.getLogger(__name__)
+
+NEW = "NEW"
+"""What the library stores as trust of a device that no policy has looked at."""
+
+UNPUBLISHED = "/xmpp-onion/unpublished"
+"""Set while the server may hold an older bundle than we do."""
+
+_OWNER = "/xmpp-onion/owner/"
+# XEP-0384, section 5 asks clients to put themselves back into the device list;
+# two clients that disagree would do so for ever.
+_LIST_UPLOADS_PER_HOUR = 3
+_HOUR = 3600.0
+# The library's own errors, and what its parts raise on malformed keys.
+_LIBRARY_ERRORS = (
+    omemo.OMEMOException,
+    x3dh.KeyAgreementException,
+    xeddsa.XEdDSAException,
+    doubleratchet.AuthenticationFailedException,
+    doubleratchet.DecryptionFailedException,
+    doubleratchet.DuplicateMessageException,
+    ValueError,
+)
+_WHY: tuple[tuple[type[Exception], str], ...] = (
+    (omemo.MessageNotForUs, "it is not encrypted for this device"),
+    (omemo.SenderNotFound, "the sender's device is not published"),
+    (omemo.SenderDistrusted, "the sender's device is distrusted"),
+    (omemo.NoSession, "the sender uses a session that this device does not have"),
+    (omemo.PublicDataInconsistency, "the sender's device shows another identity key"),
+    (omemo.KeyExchangeFailed, "its key exchange does not fit"),
+    (omemo.TooManySkippedMessageKeys, "too many messages before it are missing"),
+    (omemo.DecryptionFailed, "its keys do not fit"),
+    (ValueError, "it is malformed"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class UploadBundle:
+    """Our bundle has changed: publish the newest one."""
+
+    kind: str = field(default="upload-bundle", init=False)
+    payload: str = field(default="", init=False)
+
+
+@dataclass(frozen=True, slots=True)
+class UploadDeviceList:
+    """Our device is missing in the account's device list: put it back."""
+
+    kind: str = field(default="upload-device-list", init=False)
+    payload: str = field(default="", init=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SendEmpty:
+    """A message without text that completes or refreshes a session.
+
+    Attributes:
+        to: The bare JID to send it to, in a message with a ``store`` hint.
+        element: The ``<encrypted/>`` element, as text.
+    """
+
+    to: JID
+    element: str = field(repr=False)
+
+
+Effect = UploadBundle | UploadDeviceList | SendEmpty
+
+_E = TypeVar("_E", bound=EncryptionError)
+
+
+@contextmanager
+def omemo_errors(error: type[_E], what: str) -> Iterator[None]:
+    """Translate what the library raises, once; the cause stays chained."""
+    try:
+        yield
+    except _LIBRARY_ERRORS as cause:
+        raise error(what, why=why(cause)) from cause
+
+
+def why(error: BaseException) -> str:
+    """Say in a clause why the library failed; no key and no text is quoted."""
+    if isinstance(error.__cause__, doubleratchet.DuplicateMessageException):
+        return "it is a duplicate: it was decrypted before"
+    return next((text for kind, text in _WHY if isinstance(error, kind)), "")
+
+
+def fingerprint_of(identity_key: bytes) -> str:
+    """Return the 64 hex digits that people compare.
+
+    Args:
+        identity_key: 32 bytes in Ed25519 form, as the library keeps it; other
+            clients show the Curve25519 form.
+    """
+    return xeddsa.ed25519_pub_to_curve25519_pub(identity_key).hex()
+
+
+class LocalOldmemo(Oldmemo):
+    """The library's backend, with one kind of error for every unusable bundle."""
+
+    async def build_session_active(
+        self,
+        bare_jid: str,
+        device_id: int,
+        bundle: omemo.Bundle,
+        plain_key_material: PlainKeyMaterial,
+    ) -> tuple[SessionImpl, EncryptedKeyMaterialImpl]:
+        """Start a session; a malformed key fails this device, not the message."""
+        try:
+            return await super().build_session_active(
+                bare_jid, device_id, bundle, plain_key_material
+            )
+        except _LIBRARY_ERRORS as cause:
+            raise omemo.KeyExchangeFailed("the bundle cannot be used") from cause
+
+
+@dataclass(slots=True)
+class Door:
+    """All that the library sees of the network while a transaction is open.
+
+    Attributes:
+        own: Our bare JID.
+        storage: Where the library keeps its keys.
+        bundles: What was fetched before, by JID and device id.
+        lists: The device lists fetched before.
+        pins: Fingerprints given beforehand: they name a key's owner for good.
+        effects: What the library wants done on the network, in order.
+        refused: Why a device's bundle was not let in.
+        chosen: The devices to encrypt for; None while decrypting.
+    """
+
+    own: JID
+    storage: KeyStorage
+    bundles: Mapping[tuple[str, int], omemo.Bundle]
+    lists: Mapping[str, tuple[int, ...]]
+    pins: Mapping[JID, frozenset[str]]
+    clock: Callable[[], float] = time.monotonic
+    effects: list[Effect] = field(default_factory=list)
+    refused: dict[tuple[str, int], str] = field(default_factory=dict)
+    chosen: frozenset[tuple[str, int]] | None = None
+    _list_uploads: deque[float] = field(default_factory=deque)
+
+    async def upload_bundle(self) -> None:
+        """Note that the bundle has to be published; survives a crash."""
+        await self.storage.store(UNPUBLISHED, "yes")
+        if UploadBundle() not in self.effects:
+            self.effects.append(UploadBundle())
+
+    def upload_device_list(self) -> None:
+        """Note that the device list has to be published, a few times an hour."""
+        now = self.clock()
+        while self._list_uploads and now - self._list_uploads[0] > _HOUR:
+            self._list_uploads.popleft()
+        if len(self._list_uploads) >= _LIST_UPLOADS_PER_HOUR:
+            log.warning("another client keeps removing our device; giving way")
+            return
+        self._list_uploads.append(now)
+        if UploadDeviceList() not in self.effects:
+            self.effects.append(UploadDeviceList())
+
+    def device_list(self, bare_jid: str) -> omemo.DeviceList:
+        """Return a device list fetched before.
+
+        Raises:
+            omemo.DeviceListDownloadFailed: It was not fetched. An empty one would
+                put all devices out of use.
+        """
+        if bare_jid not in self.lists:
+            raise omemo.DeviceListDownloadFailed("not fetched before this operation")
+        return dict.fromkeys(self.lists[bare_jid][:MAX_DEVICES])
+
+    def send_empty(self, message: omemo.Message, to: str) -> None:
+        """Note a message that carries only keys."""
+        element = oldmemo.etree.serialize_message(message)
+        text = ET.tostring(element, encoding="unicode")
+        self.effects.append(SendEmpty(JID(to), text))
+
+    async def bundle(self, bare_jid: str, device_id: int) -> omemo.Bundle:
+        """Return a bundle fetched before, if its identity key belongs there.
+
+        Raises:
+            omemo.BundleNotFound: It was not fetched, or it is refused.
+        """
+        bundle = self.bundles.get((bare_jid, device_id))
+        if bundle is None:
+            raise omemo.BundleNotFound("not fetched before this operation")
+        refusal = await self._refusal(bundle)
+        if refusal:
+            self.refused[bare_jid, device_id] = refusal
+            log.warning("device %d of %s: %s", device_id, JID(bare_jid).short, refusal)
+            raise omemo.BundleNotFound(refusal)
+        return bundle
+
+    async def _refusal(self, bundle: omemo.Bundle) -> str:
+        """Say why a bundle must not be used; empty if it may be."""
+        known = await self.storage.load_bytes(
+            f"/devices/{bundle.bare_jid}/{bundle.device_id}/identity_key"
+        )
+        # The library would build the session with the new key and the old trust.
+        if known.maybe(bundle.identity_key) != bundle.identity_key:
+            return "its bundle shows another identity key than before"
+        try:
+            owner = await self.claim(bundle.identity_key, bundle.bare_jid)
+        except (ValueError, xeddsa.XEdDSAException):
+            return "its identity key is malformed"
+        if owner != bundle.bare_jid:
+            return "its identity key belongs to another account"
+        return ""
+
+    async def claim(self, identity_key: bytes, bare_jid: str) -> str:
+        """Return whose key it is: this JID's, unless another had it before.
+
+        A session is bound to keys, not to JIDs. Whoever publishes a copy of
+        somebody's bundle under an own JID could pass on that person's messages
+        as their own.
+        """
+        fingerprint = fingerprint_of(identity_key)
+        for jid, pinned in self.pins.items():
+            if fingerprint in pinned:
+                return jid.bare
+        key = _OWNER + fingerprint
+        owner = (await self.storage.load_primitive(key, str)).maybe(bare_jid)
+        if owner == bare_jid:
+            await self.storage.store(key, bare_jid)
+        return owner
+
+    def level(self, device: omemo.DeviceInformation) -> omemo.TrustLevel:
+        """Answer the library's question about trust.
+
+        Who is sent to was decided before the library was called; whether to act
+        on what was received is decided after. Only a person's distrust stops it.
+        """
+        if self.chosen is not None:
+            is_chosen = (device.bare_jid, device.device_id) in self.chosen
+            trust = omemo.TrustLevel
+            return trust.TRUSTED if is_chosen else trust.DISTRUSTED
+        if device.trust_level_name == omemo.TrustLevel.DISTRUSTED.name:
+            return omemo.TrustLevel.DISTRUSTED
+        return omemo.TrustLevel.UNDECIDED
+
+
+def session_manager_class(door: Door) -> type[SessionManager]:
+    """Return a session manager whose network is ``door``.
+
+    A class for each account, because the library calls static methods before it
+    hands out an instance.
+    """
+
+    class LocalSessionManager(SessionManager):
+        @staticmethod
+        async def _upload_bundle(bundle: omemo.Bundle) -> None:  # noqa: ARG004 - read again when it is published, so that the newest goes out
+            await door.upload_bundle()
+
+        @staticmethod
+        async def _download_bundle(
+            namespace: str,  # noqa: ARG004 - one backend only
+            bare_jid: str,
+            device_id: int,
+        ) -> omemo.Bundle:
+            return await door.bundle(bare_jid, device_id)
+
+        @staticmethod
+        async def _delete_bundle(namespace: str, device_id: int) -> None:
+            """Nothing: the one backend is never purged."""
+
+        @staticmethod
+        async def _upload_device_list(
+            namespace: str,  # noqa: ARG004 - one backend only
+            device_list: omemo.DeviceList,  # noqa: ARG004 - fetched again when it is published, so that no other device is lost
+        ) -> None:
+            door.upload_device_list()
+
+        @staticmethod
+        async def _download_device_list(
+            namespace: str,  # noqa: ARG004 - one backend only
+            bare_jid: str,
+        ) -> omemo.DeviceList:
+            return door.device_list(bare_jid)
+
+        async def _evaluate_custom_trust_level(
+            self, device: omemo.DeviceInformation
+        ) -> omemo.TrustLevel:
+            return door.level(device)
+
+        async def _make_trust_decision(
+            self,
+            undecided: frozenset[omemo.DeviceInformation],
+            identifier: str | None,
+        ) -> None:
+            """Nothing: :meth:`Door.level` leaves nothing undecided when sending."""
+
+        @staticmethod
+        async def _send_message(message: omemo.Message, bare_jid: str) -> None:
+            door.send_empty(message, bare_jid)
+
+    return LocalSessionManager

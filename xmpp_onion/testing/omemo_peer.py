@@ -1,0 +1,152 @@
+"""An account with real keys and a real store on a server in memory.
+
+It does around :class:`~xmpp_onion.e2ee.omemo.Omemo` what a client does, so that
+a test can say ``await bob.decrypt(await alice.encrypt(bob, "hello"), alice)``::
+
+    server = FakePepServer()
+    async with OmemoPeer("alice", server, tmp_path) as alice, ...:
+"""
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from xml.etree import ElementTree as ET
+
+from xmpp_onion.address import JID, OnionAddress
+from xmpp_onion.e2ee import (
+    Decrypted,
+    Device,
+    Effect,
+    Encrypted,
+    Omemo,
+    SendEmpty,
+    Trust,
+    TrustLevel,
+)
+from xmpp_onion.store import Database, Keys
+from xmpp_onion.testing.fake_pep import FakePep, FakePepServer
+
+__all__ = ["OmemoPeer"]
+
+ONION = OnionAddress.from_public_key(hashlib.sha256(b"a server").digest())
+"""A name that is well formed and belongs to nobody."""
+
+
+class OmemoPeer:
+    """One OMEMO device. Entering opens its store and prepares it.
+
+    Args:
+        name: The account's name on the server; devices of one account share it.
+        server: Where device lists and bundles are.
+        folder: For the store; the same folder and device is the same device again.
+        policy: Its trust policy.
+        device: Tells devices of one account apart.
+        pins: Its pinned fingerprints.
+
+    Attributes:
+        effects: What its operations wanted from the network and was not done yet.
+        now: What its clock shows; tests move it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        server: FakePepServer,
+        folder: Path,
+        policy: Trust = Trust.TOFU,
+        *,
+        device: str = "phone",
+        pins: Mapping[JID, frozenset[str]] | None = None,
+    ) -> None:
+        self.jid = JID(f"{name}@{ONION}")
+        self.pep = FakePep(self.jid, server)
+        self.effects: list[Effect] = []
+        self.now = 1000.0
+        self.omemo: Omemo
+        self.database: Database
+        self._path = folder / f"{name}-{device}" / "store.db"
+        self._policy = policy
+        self._pins = pins
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        await self.omemo.prepare(self.database)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._stack.__aexit__(kind, error, traceback)
+
+    async def open(self) -> None:
+        """Open the store without preparing the device."""
+        opening = Database.open(self._path)
+        self.database = await self._stack.enter_async_context(opening)
+        self.omemo = Omemo(
+            self.jid,
+            Keys(self.database),
+            self.pep,
+            policy=self._policy,
+            pins=self._pins,
+            clock=lambda: self.now,
+        )
+
+    async def encrypt(self, to: "OmemoPeer", text: str) -> Encrypted:
+        """Fetch, then encrypt in one transaction."""
+        await self.omemo.fetch([to.jid])
+        async with self.database.transaction():
+            encrypted = await self.omemo.encrypt(to.jid, text)
+            self.effects += self.omemo.take_effects()
+        return encrypted
+
+    async def decrypt(self, what: Encrypted | ET.Element, sender: JID) -> Decrypted:
+        """Fetch, then decrypt in one transaction."""
+        element = what.element if isinstance(what, Encrypted) else what
+        await self.omemo.fetch_sender(element, sender)
+        async with self.database.transaction():
+            decrypted = await self.omemo.decrypt(element, sender)
+            self.effects += self.omemo.take_effects()
+        return decrypted
+
+    async def read(self, what: Encrypted | ET.Element, sender: "OmemoPeer") -> str:
+        """Decrypt and return the text; empty if the message only carried keys."""
+        return (await self.decrypt(what, sender.jid)).plaintext or ""
+
+    async def devices(self, of: "OmemoPeer") -> tuple[Device, ...]:
+        """Return what is known of somebody's devices."""
+        await self.omemo.fetch([of.jid])
+        async with self.database.transaction():
+            return await self.omemo.devices(of.jid)
+
+    async def trust(self, whom: "OmemoPeer", level: TrustLevel) -> None:
+        """Decide about a device as a person would."""
+        await self.omemo.fetch([whom.jid])
+        async with self.database.transaction():
+            await self.omemo.set_trust(whom.jid, whom.omemo.fingerprint, level)
+
+    def take_empties(self) -> list[ET.Element]:
+        """Take the empty messages that wait to be sent."""
+        empties = [e for e in self.effects if isinstance(e, SendEmpty)]
+        self.effects = [e for e in self.effects if not isinstance(e, SendEmpty)]
+        return [ET.fromstring(e.element) for e in empties]  # noqa: S314 - our own text
+
+    async def do_jobs(self) -> None:
+        """Do the uploads that wait."""
+        jobs = [e for e in self.effects if not isinstance(e, SendEmpty)]
+        self.effects = [e for e in self.effects if isinstance(e, SendEmpty)]
+        for job in jobs:
+            await self.omemo.perform(job.kind, job.payload)
+
+    async def meet(self, other: "OmemoPeer") -> None:
+        """Exchange a message each way, so that both sides have a confirmed session."""
+        await other.read(await self.encrypt(other, "hello"), self)
+        for element in other.take_empties():
+            await self.read(element, other)
+        await self.read(await other.encrypt(self, "hello yourself"), other)
