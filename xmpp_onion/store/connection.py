@@ -38,10 +38,10 @@ PRAGMA temp_store = MEMORY;
 
 async def make_ready(path: Path, migrations: Sequence[str], *, create: bool) -> None:
     """Create, check and migrate the file, so that it only has to be opened."""
-    companions = [beside(path, suffix) for suffix in ("-wal", "-shm", "-journal")]
-    left_over = [p for p in companions if files.check_private_file(p)]
+    for companion in (beside(path, suffix) for suffix in files.COMPANIONS):
+        files.check_private_file(companion)
     if not files.check_private_file(path):
-        if left_over or not create:
+        if not create or files.has_content(beside(path, "-wal")):
             raise StoreCorruptError(
                 f"{path} is missing",
                 why="the account was there before",
@@ -59,13 +59,18 @@ async def _create(path: Path, migrations: Sequence[str]) -> None:
     unfinished = beside(path, ".new")
     files.create_private_file(unfinished)
     async with connect(unfinished, mode="rw") as connection:
+        # The log is chosen now, so that no rollback journal ever lies by the file.
+        await configure(unfinished, connection)
         await _apply(unfinished, connection, schema.pending(0, migrations, name=""))
     files.publish(unfinished, path)
 
 
 async def _inspect(path: Path) -> int:
     """Return the version of a sound store; look only, so a damaged one stays as is."""
-    async with connect(path, mode="ro") as connection:
+    # A rollback journal, as a restored backup may have after a crash, has to be
+    # played back before anything can be read.
+    mode = "rw" if files.has_content(beside(path, "-journal")) else "ro"
+    async with connect(path, mode=mode) as connection:
         with sqlite_errors(path):
             ours = await _read_pragma(connection, "PRAGMA application_id")
             version = await _read_pragma(connection, "PRAGMA user_version")
@@ -83,6 +88,7 @@ async def _migrate(path: Path, version: int, script: str) -> None:
     unfinished = beside(path, ".backup-new")
     files.create_private_file(unfinished)
     async with connect(path, mode="rw") as connection:
+        await configure(path, connection)
         with sqlite_errors(path):
             await connection.execute_fetchall("VACUUM INTO ?", (str(unfinished),))
         files.publish(unfinished, copy)

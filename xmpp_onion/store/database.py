@@ -110,6 +110,17 @@ class Database:
                 finally:
                     await to_the_end(database._close())
 
+    @staticmethod
+    def check_free(path: Path) -> None:
+        """Return if nobody has the file open, which may change at once.
+
+        Raises:
+            StoreLockedError: Another process, or this one, has it open.
+        """
+        if path.parent.exists():
+            with files.hold_lock(beside(path.absolute(), ".lock")):
+                pass
+
     # --- the unit of work -------------------------------------------------------
 
     @property

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from xmpp_onion.errors import StoreError, StoreLockedError, StorePermissionError
 
+COMPANIONS = ("-wal", "-shm", "-journal")  # what SQLite may put beside its file
+
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _FOLDER_MODE = 0o700
 _FILE_MODE = 0o600
@@ -52,15 +54,20 @@ def check_private_file(path: Path) -> bool:
         return True
 
 
+def has_content(path: Path) -> bool:
+    """Return whether a file is there and not empty."""
+    return path.exists() and path.stat().st_size > 0
+
+
 def create_private_file(path: Path) -> None:
     """Create an empty file, mode 0600 whatever the umask.
 
-    SQLite gives its ``-wal``, ``-shm`` and ``-journal`` files the same mode. What an
-    earlier try left under the name is removed.
+    SQLite gives the files that it puts beside it the same mode. What an earlier try
+    left under the name is removed.
     """
     with _os_errors(path):
-        for left_over in (path, path.with_name(path.name + "-journal")):
-            left_over.unlink(missing_ok=True)
+        for suffix in ("", *COMPANIONS):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         descriptor = os.open(path, flags, _FILE_MODE)
         try:

@@ -1,0 +1,30 @@
+"""Write transactions until killed, and say the number of each that is on the disk.
+
+Run by test_crash.py as a process of its own: ``python crash_writer.py FILE``.
+"""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from xmpp_onion.store import Database, Inbox, Keys, Outbox
+
+PARTS = 8
+
+
+async def write(path: Path) -> None:
+    async with Database.open(path) as database:
+        keys, outbox, inbox = Keys(database), Outbox(database), Inbox(database)
+        number = int(await keys.load("0") or "0")
+        while True:
+            number += 1
+            async with database.transaction():
+                await inbox.mark_seen(f"seen {number}")
+                for part in range(PARTS):
+                    await keys.store(str(part), str(number))
+                await outbox.add("x" * 500, to="bob", message_id=str(number))
+                await inbox.add(str(number))
+            print(number, flush=True)  # noqa: T201 - what the test reads
+
+
+asyncio.run(write(Path(sys.argv[1])))

@@ -1,0 +1,285 @@
+"""Making, checking and opening the file: a damaged one is never replaced."""
+# ruff: noqa: ASYNC240 - a test may look at files while its loop waits
+
+import asyncio
+import shutil
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from xmpp_onion.errors import StoreCorruptError, StoreError
+from xmpp_onion.store import Database, Inbox, Keys, connection
+
+
+async def fill(path: Path) -> None:
+    async with Database.open(path) as database:
+        keys = Keys(database)
+        async with database.transaction():
+            for number in range(500):
+                await keys.store(str(number), f"text {number} " * 20)
+
+
+async def open_and_close(path: Path, *, create: bool = True) -> None:
+    async with Database.open(path, create=create):
+        pass
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return what is in a folder; SQLite leaves an empty log after a mere look."""
+    return {
+        file.name: file.read_bytes()
+        for file in folder.iterdir()
+        if not file.name.endswith((".lock", "-shm")) and file.stat().st_size
+    }
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b"\x00" * 4096,
+        b"this is not a database, it is a letter to my aunt\n" * 100,
+        b"SQLite format 3\x00" + b"\xff" * 5000,
+    ],
+    ids=["emptied", "zeros", "text", "header only"],
+)
+async def test_what_is_not_a_database_is_refused_and_left_as_it_is(
+    path: Path, damage: bytes
+) -> None:
+    await fill(path)
+    path.write_bytes(damage)
+
+    with pytest.raises(StoreCorruptError, match="left as it is") as caught:
+        await open_and_close(path)
+
+    assert str(path) in caught.value.what
+    assert contents(path.parent) == ({"account.db": damage} if damage else {})
+
+
+async def test_another_programs_database_is_refused_and_left_as_it_is(
+    path: Path,
+) -> None:
+    path.parent.mkdir(mode=0o700)
+    other = sqlite3.connect(path)
+    other.execute("CREATE TABLE other (id)")
+    other.close()
+    path.chmod(0o600)
+    before = contents(path.parent)
+
+    with pytest.raises(StoreCorruptError, match="not a store of xmpp-onion"):
+        await open_and_close(path)
+
+    assert contents(path.parent) == before
+
+
+async def test_damage_inside_is_found_at_opening_and_left_as_it_is(path: Path) -> None:
+    await fill(path)
+    sound = path.read_bytes()
+    pages = len(sound) // 4096
+    assert pages > 30
+
+    for page in range(2, pages, 7):  # the first bytes of a page say how it is laid out
+        damaged = bytearray(sound)
+        damaged[4096 * page : 4096 * page + 8] = b"\xff" * 8
+        path.write_bytes(damaged)
+
+        with pytest.raises(StoreCorruptError):
+            await open_and_close(path)
+
+        assert contents(path.parent) == {"account.db": bytes(damaged)}
+
+
+async def test_a_cut_file_is_refused(path: Path) -> None:
+    await fill(path)
+    cut = path.read_bytes()[: 4096 * 10]
+    path.write_bytes(cut)
+
+    with pytest.raises(StoreCorruptError):
+        await open_and_close(path)
+
+    assert contents(path.parent) == {"account.db": cut}
+
+
+async def test_damage_under_a_log_is_left_as_it_is_with_the_log(
+    path: Path, tmp_path: Path
+) -> None:
+    await fill(path)
+    crashed = tmp_path / "crashed"
+    async with Database.open(path) as database:
+        async with database.transaction():
+            await Inbox(database).add("only in the log")
+        shutil.copytree(path.parent, crashed)  # as a power cut would leave it
+    file = crashed / path.name
+    damaged = bytearray(file.read_bytes())
+    damaged[4096 * 9 : 4096 * 20] = b"\xff" * 4096 * 11
+    file.write_bytes(damaged)
+    before = contents(crashed)
+    assert set(before) == {"account.db", "account.db-wal"}
+
+    with pytest.raises(StoreCorruptError):
+        await open_and_close(file)
+
+    assert contents(crashed) == before
+
+
+async def test_a_log_left_by_a_crash_is_read(path: Path, tmp_path: Path) -> None:
+    crashed = tmp_path / "crashed"
+    async with Database.open(path) as database:
+        async with database.transaction():
+            await Inbox(database).add("only in the log")
+        shutil.copytree(path.parent, crashed)
+
+    async with Database.open(crashed / path.name) as database:
+        rows = await Inbox(database).pending()
+
+    assert [row.event_json for row in rows] == ["only in the log"]
+
+
+async def test_a_lost_file_is_noticed_by_its_log(path: Path, tmp_path: Path) -> None:
+    crashed = tmp_path / "crashed"
+    async with Database.open(path) as database:
+        async with database.transaction():
+            await Inbox(database).add("only in the log")
+        shutil.copytree(path.parent, crashed)
+    (crashed / path.name).unlink()
+
+    with pytest.raises(StoreCorruptError, match="is missing"):
+        await open_and_close(crashed / path.name)
+
+    assert not (crashed / path.name).exists()
+
+
+async def test_a_lost_file_is_noticed_where_one_must_be(path: Path) -> None:
+    with pytest.raises(StoreCorruptError, match="is missing"):
+        await open_and_close(path, create=False)
+
+    assert not path.exists()
+
+
+async def test_what_a_killed_first_start_left_is_swept_away(path: Path) -> None:
+    path.parent.mkdir(mode=0o700)
+    for name in ["account.db.new", "account.db.new-journal", "account.db.new-wal"]:
+        (path.parent / name).write_bytes(b"half of a database")
+
+    await open_and_close(path)
+
+    assert set(contents(path.parent)) == {"account.db"}
+
+
+async def test_a_journal_left_by_a_crash_is_played_back(
+    path: Path, tmp_path: Path
+) -> None:
+    await fill(path)
+    restored = sqlite3.connect(path, isolation_level=None)
+    restored.execute("PRAGMA journal_mode = DELETE")
+    restored.execute("PRAGMA cache_size = 1")  # changes reach the file early
+    restored.execute("BEGIN")
+    restored.execute("UPDATE keys SET text = 'never committed'")
+    crashed = tmp_path / "crashed"
+    shutil.copytree(path.parent, crashed)
+    restored.close()
+    assert b"never committed" in (crashed / path.name).read_bytes()
+
+    async with Database.open(crashed / path.name) as database:
+        keys = Keys(database)
+        assert await keys.load("7") == "text 7 " * 20
+
+
+async def test_the_settings_that_keep_our_promises_are_on(database: Database) -> None:
+    promised = {
+        "journal_mode": "wal",
+        "synchronous": 2,  # FULL
+        "foreign_keys": 1,
+        "secure_delete": 1,
+        "trusted_schema": 0,
+        "temp_store": 2,  # memory
+        "busy_timeout": 60_000,
+    }
+
+    found = {name: (await database.fetch(f"PRAGMA {name}"))[0][0] for name in promised}
+
+    assert found == promised
+
+
+async def test_a_file_system_without_shared_memory_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_SETTINGS", "PRAGMA journal_mode = DELETE;")
+
+    with pytest.raises(StoreError, match="no write-ahead log there"):
+        await open_and_close(path)
+
+
+async def test_opening_may_be_cancelled_at_any_step(path: Path) -> None:
+    threads = threading.active_count()
+
+    for steps in range(40):
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(open_and_close(path))
+            for _ in range(steps):
+                await asyncio.sleep(0.0005)
+            task.cancel()
+
+    await open_and_close(path)
+    assert threading.active_count() == threads
+
+
+async def test_errors_say_no_value(path: Path) -> None:
+    async def write() -> None:
+        async with Database.open(path) as database, database.transaction():
+            for _ in range(2):
+                await database.execute(
+                    "INSERT INTO keys (key, text) VALUES (?, ?)", ("hunter2", "hunter2")
+                )
+
+    with pytest.raises(StoreError, match="UNIQUE constraint") as caught:
+        await write()
+
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_work_that_must_end_ends_and_hands_the_cancellation_on() -> None:
+    steps: list[str] = []
+
+    async def work() -> None:
+        steps.append("begun")
+        await asyncio.sleep(0.01)
+        steps.append("ended")
+
+    async def caller() -> None:
+        cancelled = await connection.to_the_end(work())
+        assert isinstance(cancelled, asyncio.CancelledError)
+        raise cancelled
+
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(caller())
+        await asyncio.sleep(0)
+        task.cancel()
+
+    assert task.cancelled()
+    assert steps == ["begun", "ended"]
+
+
+async def test_work_that_fails_while_cancelled_is_a_cancellation_with_a_cause() -> None:
+    causes: list[BaseException | None] = []
+
+    async def work() -> None:
+        await asyncio.sleep(0.01)
+        raise StoreError("full")
+
+    async def caller() -> None:
+        try:
+            await connection.to_the_end(work())
+        except asyncio.CancelledError as cancelled:
+            causes.append(cancelled.__cause__)
+            raise
+
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(caller())
+        await asyncio.sleep(0)
+        task.cancel()
+
+    assert task.cancelled()
+    assert [type(cause) for cause in causes] == [StoreError]
