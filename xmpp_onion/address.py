@@ -43,7 +43,8 @@ class OnionAddress(str):
 
     Raises:
         InvalidOnionAddressError: The length, the version or the checksum is
-            wrong. One mistyped character is always noticed.
+            wrong. The checksum has 16 bits: of 65,536 typos one goes unnoticed,
+            and leads to a service that does not exist.
     """
 
     __slots__ = ()
@@ -130,10 +131,12 @@ class JID(str):
         """Check ``text`` and return it in canonical form."""
         if isinstance(text, cls):
             return text
+        host = text.partition("/")[0].rpartition("@")[2]
         try:
+            # Before the library, which would take the Kelvin sign for a k.
+            domain = OnionAddress(host)
             parsed = slixmpp.jid.JID(text)
-            domain = OnionAddress(parsed.domain)
-        except slixmpp.jid.InvalidJID as error:
+        except (slixmpp.jid.InvalidJID, UnicodeError) as error:
             raise _not_a_jid(text, "it does not have the form name@….onion") from error
         except InvalidOnionAddressError as error:
             raise _not_a_jid(text, f"its server: {error.why}") from error
@@ -197,25 +200,22 @@ class Invite(str):
         """Check ``text`` and return it in canonical form."""
         if isinstance(text, cls):
             return text
-        place, _, query = text.strip().removeprefix("xmpp:").partition("?")
+        scheme, _, rest = text.strip().partition(":")
+        place, _, query = rest.partition("?")
         action, *pairs = query.split(";")
         fields = dict(pair.partition("=")[::2] for pair in pairs)
-        if not text.strip().startswith("xmpp:") or action != "register":
+        if scheme.lower() != "xmpp" or action != "register":
             raise _not_an_invite("it does not read xmpp:….onion?register;preauth=…")
-        local, _, host = place.rpartition("@")
-        try:
-            onion = OnionAddress(unquote(host))
-        except InvalidOnionAddressError as error:
-            raise _not_an_invite(f"its server: {error.why}") from error
+        onion, local = _read_place(place)
         token = unquote(fields.get("preauth", ""))
         if not _TOKEN.fullmatch(token):
             raise _not_an_invite("it carries no token")
         certificate = unquote(fields.get("cert-sha256", "")).lower()
         if certificate and not _SHA256_HEX.fullmatch(certificate):
             raise _not_an_invite("its certificate fingerprint is malformed")
-        invite = super().__new__(cls, text.strip())
+        invite = super().__new__(cls, f"xmpp:{rest}")
         expires = _read_time(fields.get("expires", ""))
-        invite._fields = (onion, unquote(local), token, certificate, expires)
+        invite._fields = (onion, local, token, certificate, expires)
         return invite
 
     @classmethod
@@ -276,6 +276,28 @@ class Invite(str):
 
     def __reduce__(self) -> tuple[type[Self], tuple[str]]:
         return type(self), (str(self),)
+
+
+def _read_place(place: str) -> tuple[OnionAddress, str]:
+    """Return the server and the account name of ``[name@]….onion``.
+
+    What is wrong with them is told without a chained error: that would quote
+    text in which a mangled URI may carry its token.
+    """
+    local, _, host = (unquote(part) for part in place.rpartition("@"))
+    try:
+        onion = OnionAddress(host)
+    except InvalidOnionAddressError as error:
+        raise _not_an_invite(f"its server: {error.why}") from None
+    if not local:
+        return onion, ""
+    try:
+        jid = JID(f"{local}@{onion}")
+    except InvalidJIDError:
+        jid = None
+    if jid is None or jid.domain != onion or jid.resource:
+        raise _not_an_invite("its account name is malformed")
+    return onion, jid.local
 
 
 def _read_time(text: str) -> datetime | None:

@@ -1,0 +1,92 @@
+"""The errors: one tree, told truly, and messages that say how to mend things."""
+
+import inspect
+import re
+
+import pytest
+
+from xmpp_onion import errors
+from xmpp_onion.errors import XmppOnionError
+
+CLASSES: dict[str, type[XmppOnionError]] = {
+    name: value
+    for name, value in vars(errors).items()
+    if inspect.isclass(value) and issubclass(value, XmppOnionError)
+}
+
+
+def documented_parents() -> dict[str, str | None]:
+    """Read the tree in the module's docstring: each class and its parent."""
+    parents: dict[str, str | None] = {}
+    branch: list[str] = []
+    for line in (errors.__doc__ or "").splitlines():
+        match = re.match(r"    ([│├└─ ]*)(\w+Error)\b", line)
+        if match:
+            depth = len(match[1]) // 4
+            branch[depth:] = [match[2]]
+            parents[match[2]] = branch[depth - 1] if depth else None
+    return parents
+
+
+def real_parents() -> dict[str, str | None]:
+    return {
+        name: next((base for base in CLASSES if CLASSES[base] in cls.__bases__), None)
+        for name, cls in CLASSES.items()
+    }
+
+
+def test_the_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
+    assert documented_parents() == real_parents()
+
+
+def test_every_error_is_public_and_nothing_else_is() -> None:
+    assert sorted(CLASSES) == errors.__all__
+
+
+def test_an_address_error_is_also_a_value_error() -> None:
+    assert issubclass(errors.AddressError, ValueError)
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES))
+def test_every_error_says_what_it_means(name: str) -> None:
+    documentation = CLASSES[name].__doc__ or ""
+
+    assert documentation.splitlines()[0].endswith(".") or ":" in documentation
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (XmppOnionError("it failed"), "it failed"),
+        (XmppOnionError("it failed", why="rain"), "it failed: rain"),
+        (XmppOnionError("it failed", fix="Wait."), "it failed. Wait."),
+        (
+            XmppOnionError("it failed", why="rain", fix="Wait."),
+            "it failed: rain. Wait.",
+        ),
+    ],
+)
+def test_an_error_reads_what_why_and_how_to_mend(
+    error: XmppOnionError, text: str
+) -> None:
+    assert str(error) == text
+
+
+def data_of(cls: type[XmppOnionError]) -> list[str]:
+    """Name what ``cls`` insists on beside ``what``."""
+    return [
+        name
+        for name, parameter in inspect.signature(cls).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+        and parameter.default is parameter.empty
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES))
+def test_every_error_carries_its_data_as_attributes(name: str) -> None:
+    data = {key: object() for key in data_of(CLASSES[name])}
+
+    error = CLASSES[name]("it failed", why="rain", fix="Wait.", **data)
+
+    assert str(error) == "it failed: rain. Wait."
+    assert {key: getattr(error, key) for key in data} == data
