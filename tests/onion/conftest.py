@@ -15,8 +15,9 @@ HERE = Path(__file__).parent
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run every test here in the event loop that the network lives in."""
     for item in items:
-        is_ours = HERE in item.path.parents and isinstance(item, pytest.Function)
-        if is_ours and inspect.iscoroutinefunction(item.function):
+        if not isinstance(item, pytest.Function) or HERE not in item.path.parents:
+            continue
+        if inspect.iscoroutinefunction(item.obj):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from xmpp_onion.errors import TorError
 from xmpp_onion.testing.torrc import LOOPBACK
 
-__all__ = ["Directory", "count_relays", "fetch", "fetch_directory", "valid_until"]
+__all__ = ["Directory", "count_relays", "fetch", "fetch_directory", "valid_after"]
 
 _CONSENSUS = "/tor/status-vote/current/consensus-microdesc"
 _TIME = "%Y-%m-%d %H:%M:%S"
@@ -83,9 +83,9 @@ def count_relays(document: bytes) -> int:
     return len(re.findall(rb"(?m)^(?:router|r) ", document))
 
 
-def valid_until(consensus: bytes) -> datetime:
-    """Return when clients stop to believe a consensus."""
-    found = re.search(rb"(?m)^valid-until (.+)$", consensus)
+def valid_after(consensus: bytes) -> datetime:
+    """Return when the consensus was agreed upon."""
+    found = re.search(rb"(?m)^valid-after (.+)$", consensus)
     if found is None:
-        raise TorError("the network's consensus is malformed", why="no valid-until")
+        raise TorError("the network's consensus is malformed", why="no valid-after")
     return datetime.strptime(found[1].decode(), _TIME).replace(tzinfo=UTC)

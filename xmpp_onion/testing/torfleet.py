@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
@@ -12,6 +10,7 @@ from pathlib import Path
 
 from xmpp_onion.testing.delay import DelayedPort
 from xmpp_onion.testing.ports import free_ports
+from xmpp_onion.testing.scratch import ScratchFolder
 from xmpp_onion.testing.tordirectory import (
     Directory,
     count_relays,
@@ -45,7 +44,7 @@ class TorFleet:
         self._hop_delay = hop_delay
         self._progress = progress
         self._delays = AsyncExitStack()
-        self._folder: Path | None = None
+        self._scratch: ScratchFolder | None = None
         self.nodes: dict[str, TorNode] = {}
         self.authority_line = ""
 
@@ -75,7 +74,8 @@ class TorFleet:
         Returns:
             The folder, in which each node has one of its own.
         """
-        self._folder = Path(tempfile.mkdtemp(prefix="xmpp-onion-tornet-"))  # 0700
+        self._scratch = ScratchFolder.make("xmpp-onion-tornet-")
+        folder = self._scratch.path
         roles = {AUTHORITY: Role.AUTHORITY}
         roles |= {f"relay{number}": Role.RELAY for number in range(self._relays)}
         roles |= {CLIENT: Role.CLIENT, SERVICE: Role.CLIENT}
@@ -83,9 +83,9 @@ class TorFleet:
         for name, role in roles.items():
             fresh = (next(ports), next(ports), next(ports), next(ports))
             pinned = layout.ports.get(name) if layout else None
-            plan = self._plan(self._folder / name, role, fresh, pinned)
+            plan = self._plan(folder / name, role, fresh, pinned)
             self.nodes[name] = TorNode(plan)
-        return self._folder
+        return folder
 
     def _plan(
         self,
@@ -110,10 +110,10 @@ class TorFleet:
             dir_port=dir_port if role is Role.AUTHORITY else 0,
         )
 
-    def layout(self, valid_until: datetime) -> Layout:
+    def layout(self, valid_after: datetime) -> Layout:
         """Return what a template has to pin."""
         plans = [node.plan for node in self.relays()]
-        return Layout({p.name: (p.or_port, p.dir_port) for p in plans}, valid_until)
+        return Layout({p.name: (p.or_port, p.dir_port) for p in plans}, valid_after)
 
     async def prepare(self) -> None:
         """Make the authority's keys, and the delays in front of the relays."""
@@ -191,6 +191,6 @@ class TorFleet:
                 await node.gone()
         finally:
             self.nodes = {}
-            if self._folder is not None:
-                shutil.rmtree(self._folder, ignore_errors=True)
-                self._folder = None
+            if self._scratch is not None:
+                self._scratch.remove()
+                self._scratch = None

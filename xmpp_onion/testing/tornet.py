@@ -22,7 +22,7 @@ from xmpp_onion.errors import (
     TorNotRunningError,
 )
 from xmpp_onion.testing.ports import are_free
-from xmpp_onion.testing.tordirectory import valid_until
+from xmpp_onion.testing.tordirectory import valid_after
 from xmpp_onion.testing.torfleet import CLIENT, SERVICE, Progress, TorFleet
 from xmpp_onion.testing.tornode import require_programs
 from xmpp_onion.testing.torrc import LOOPBACK, Role, join_lines
@@ -282,7 +282,7 @@ class TorNetwork:
             await fleet.start(fleet.clients())
             await self._enter_network(since=0.7)
         if self._slot is not None:
-            layout = fleet.layout(valid_until(directory.consensus))
+            layout = fleet.layout(valid_after(directory.consensus))
             self._slot.save(folder, layout, directory)
 
     async def _enter_network(self, *, since: float) -> None:

@@ -31,9 +31,12 @@ LOOPBACK = "127.0.0.1"
 _VOTE_DELAY = 2
 _DIST_DELAY = 2
 _FIRST_INTERVAL = 60
-# Half a day, 24 intervals valid: a consensus kept on disk starts a network for
-# days, and onion descriptors (periods of 24 intervals) never rotate in a test.
-_INTERVAL = 43_200
+# Half an hour. A service numbers its descriptors by the seconds since up to 36
+# intervals before the consensus, and tor's counter ends at 131072 seconds: past
+# it, no service can publish a second time (tor's hs_ope.h, OPE_INPUT_MAX). This
+# leaves 18 hours for the age of a consensus that a template keeps.
+_INTERVAL = 1800
+_INTERVALS_VALID = 48
 # How long the first vote is held back, in seconds: longer than any start takes
 # to collect the descriptors, less than an interval.
 _PARKED = 50
@@ -79,7 +82,7 @@ TestingV3AuthInitialDistDelay {_DIST_DELAY}
 V3AuthVotingInterval {_INTERVAL}
 V3AuthVoteDelay {_VOTE_DELAY}
 V3AuthDistDelay {_DIST_DELAY}
-V3AuthNIntervalsValid 24
+V3AuthNIntervalsValid {_INTERVALS_VALID}
 """
 
 
@@ -197,7 +200,7 @@ def parked_offset(now: float) -> int:
     """Return the voting offset that holds the first vote back for a while.
 
     Otherwise the authority may vote before it knows every relay, and who is
-    missing from the first consensus is missing for half a day.
+    missing from the first consensus is missing for half an hour.
 
     Args:
         now: Seconds since the epoch.

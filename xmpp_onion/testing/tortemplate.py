@@ -24,10 +24,11 @@ __all__ = ["Layout", "TemplateSlot", "default_template"]
 # How many networks can run from one template at once.
 _SLOTS = 4
 # Part of the folder's name: a change of what is kept starts afresh.
-_FORMAT = "v1"
+_FORMAT = "v2"
 _LAYOUT = "layout.json"
-# A consensus that ends sooner is not worth a start; a test run is shorter.
-_MARGIN = timedelta(hours=6)
+# The age of a consensus at which a start still leaves six hours to the limit that
+# is explained at the voting interval in torrc.py.
+_OLDEST = timedelta(hours=12)
 # Not kept: what belongs to one life of a process.
 _FLEETING = shutil.ignore_patterns(
     "tor.log", "torrc", "lock", "state", "control_auth_cookie"
@@ -45,16 +46,16 @@ class Layout:
 
     Attributes:
         ports: OR port and directory port by name of node.
-        valid_until: When clients stop to believe the consensus.
+        valid_after: When the consensus was made.
     """
 
     ports: Mapping[str, tuple[int, int]]
-    valid_until: datetime
+    valid_after: datetime
 
     def to_json(self) -> str:
         """Return the text that `from_json` reads."""
         return json.dumps(
-            {"ports": dict(self.ports), "valid_until": self.valid_until.isoformat()}
+            {"ports": dict(self.ports), "valid_after": self.valid_after.isoformat()}
         )
 
     @classmethod
@@ -65,7 +66,7 @@ class Layout:
             ports = cast("dict[str, list[int]]", fields["ports"])
             return cls(
                 {name: (int(pair[0]), int(pair[1])) for name, pair in ports.items()},
-                datetime.fromisoformat(str(fields["valid_until"])),
+                datetime.fromisoformat(str(fields["valid_after"])),
             )
         except (KeyError, TypeError, AttributeError, IndexError) as error:
             raise ValueError("not a layout") from error
@@ -75,8 +76,8 @@ class Layout:
         return [port for pair in self.ports.values() for port in pair if port]
 
     def is_fresh(self, now: datetime) -> bool:
-        """Tell whether the consensus outlasts a long run of tests."""
-        return now + _MARGIN < self.valid_until
+        """Tell whether the consensus is good for a long run of tests."""
+        return self.valid_after <= now < self.valid_after + _OLDEST
 
 
 class TemplateSlot:
@@ -131,7 +132,7 @@ class TemplateSlot:
                 download it.
         """
         self.discard()
-        for node in source.iterdir():
+        for node in filter(Path.is_dir, source.iterdir()):
             kept = self._folder / node.name
             _, dir_port = layout.ports.get(node.name, (0, 0))
             if dir_port:
