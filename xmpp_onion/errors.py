@@ -11,6 +11,7 @@ or a message. Catch a branch, not a leaf, unless you do something special::
     ├── TorError
     │   ├── TorNotFoundError           no tor program on this machine
     │   ├── TorNotRunningError         nothing answers at the SOCKS or control port
+    │   ├── ControlPortError           tor's control port does not let us in
     │   ├── BootstrapError             tor runs and does not reach the network
     │   ├── OnionServiceError          our own onion service could not be published
     │   └── DialError                  Tor could not reach a service; ``reply``
@@ -50,6 +51,7 @@ __all__ = [
     "BootstrapError",
     "CertificateError",
     "ClientAuthorizationError",
+    "ControlPortError",
     "DecryptionError",
     "DeviceListError",
     "DialError",
@@ -143,6 +145,13 @@ class TorNotFoundError(TorError):
 
 class TorNotRunningError(TorError):
     """Nothing answers where Tor should listen, or it ended while in use."""
+
+
+class ControlPortError(TorError):
+    """Tor's control port does not let us in, or refused a command.
+
+    Messages pass without it; publishing an onion service does not.
+    """
 
 
 class BootstrapError(TorError):
