@@ -1,0 +1,310 @@
+"""Our own onion services: a key that lasts, and publishing it through Tor.
+
+The key is an ordinary Ed25519 private key in PEM, readable by us alone. Whoever
+has it *is* the service, so a file that others can read is refused.
+"""
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import logging
+import os
+import secrets
+import stat
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from xmpp_onion.address import OnionAddress
+from xmpp_onion.errors import (
+    ControlPortError,
+    OnionServiceError,
+    StorePermissionError,
+    TorError,
+)
+from xmpp_onion.transport.control import Control
+
+__all__ = ["OnionService", "create_key", "read_address"]
+
+log = logging.getLogger(__name__)
+
+# Seconds from ADD_ONION to the first directory that has the descriptor: 1.5 to 3
+# on a quiet machine, half a minute when Tor has to build all circuits anew.
+_UPLOAD_TIMEOUT: Final = 60.0
+# Seconds after the first upload that the others may take; there are up to 16.
+_SETTLE_TIMEOUT: Final = 5.0
+# A PEM file of an Ed25519 key has 119 bytes.
+_KEY_FILE_LIMIT_BYTES: Final = 4096
+
+
+def create_key(key_file: Path) -> OnionAddress:
+    """Make a key that lasts, and return the address that belongs to it.
+
+    Needs no Tor. The file appears whole or not at all, with mode 0600, and never
+    in place of another one.
+
+    Raises:
+        OnionServiceError: There is such a file already.
+        StorePermissionError: The folder cannot be written to.
+    """
+    key = Ed25519PrivateKey.generate()
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    draft = key_file.with_name(f".{key_file.name}.{secrets.token_hex(8)}")
+    try:
+        try:
+            _write_private(draft, pem)
+            os.link(draft, key_file)  # fails if the name is taken; rename would not
+        finally:
+            draft.unlink(missing_ok=True)
+    except FileExistsError as error:
+        raise OnionServiceError(
+            f"there is a key in {key_file} already",
+            why="a new one would be a new address, and the old one would be lost",
+            fix="Use it, or move it away first.",
+        ) from error
+    except OSError as error:
+        raise StorePermissionError(
+            f"the key file {key_file} cannot be written",
+            why=error.strerror or "",
+            fix="Choose a folder that belongs to you.",
+        ) from error
+    return _address(key)
+
+
+def read_address(key_file: Path) -> OnionAddress:
+    """Return the address that belongs to a key made by ``create_key()``.
+
+    Raises:
+        OnionServiceError: There is no key in the file.
+        StorePermissionError: Others can read the file or own it.
+    """
+    return _address(_read_key(key_file))
+
+
+class OnionService:
+    """An onion service of ours, published while the ``async with`` block runs.
+
+    Entering waits until Tor has the network and a directory has the descriptor;
+    clients may still need a second more to find it. The service ends with the
+    block, with Tor, or with this process, whichever is first.
+
+    Attributes:
+        address: Its name; the same each time for the same key.
+    """
+
+    def __init__(
+        self,
+        key_file: Path,
+        ports: Mapping[int, int],
+        *,
+        ready: Callable[[], Awaitable[Control]],
+    ) -> None:
+        """Read the key; nothing is published yet.
+
+        Args:
+            key_file: Made by ``create_key()``.
+            ports: Virtual port to the port on 127.0.0.1 that serves it.
+            ready: Returns the control connection of a bootstrapped Tor.
+        """
+        self._key = _read_key(key_file)
+        self._ports = dict(ports)
+        self._ready = ready
+        self._control: Control | None = None
+        self.address = _address(self._key)
+
+    def __repr__(self) -> str:
+        state = "published" if self._control else "not published"
+        return f"<OnionService {self.address.short}, {state}>"
+
+    async def __aenter__(self) -> Self:
+        """Publish, and wait for the descriptor to be uploaded.
+
+        Raises:
+            OnionServiceError: This Tor publishes the address already, or no
+                directory took the descriptor within a minute.
+        """
+        control = await self._ready()
+        async with control.events("HS_DESC") as events:
+            await self._add(control)
+            try:
+                await self._uploaded(events)
+            except BaseException:
+                await self._delete(control)
+                raise
+        self._control = control
+        log.info("published %s", self.address.short)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        control, self._control = self._control, None
+        if control is not None:
+            await self._delete(control)
+
+    @property
+    def _service_id(self) -> str:
+        return self.address.removesuffix(".onion")
+
+    async def _add(self, control: Control) -> None:
+        ports = " ".join(f"Port={v},127.0.0.1:{p}" for v, p in self._ports.items())
+        # No MaxStreams: its flag would close a guest's whole circuit.
+        command = f"ADD_ONION ED25519-V3:{_expanded(self._key)} Flags=DiscardPK {ports}"
+        try:
+            await control.ask(command)
+        except ControlPortError as error:
+            is_taken = "collision" in error.why
+            raise self._failed(
+                "this Tor publishes it already" if is_taken else error.why,
+                "Stop the other process that serves it."
+                if is_taken
+                else "Look into Tor's log.",
+            ) from error
+
+    async def _uploaded(self, events: asyncio.Queue[str | None]) -> None:
+        """Wait for the first upload, and then a little for those under way.
+
+        A client asks one of several directories, and would be told "no such
+        service" by one that does not have the descriptor yet.
+        """
+        loop = asyncio.get_running_loop()
+        uploads = _Uploads(self._service_id)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_UPLOAD_TIMEOUT) as limit:
+                while (event := await events.get()) is not None:
+                    is_first = uploads.count(event)
+                    if is_first:
+                        limit.reschedule(loop.time() + _SETTLE_TIMEOUT)
+                    if uploads.has_one and not uploads.under_way.total():
+                        return
+                raise self._failed("Tor ended meanwhile", "Start Tor again.")
+        if not uploads.has_one:
+            reasons = ", ".join(sorted(uploads.failures)) or "no reason given"
+            raise self._failed(
+                f"no directory took its descriptor in {_UPLOAD_TIMEOUT:.0f} s "
+                f"({reasons})",
+                "Check this machine's clock and connection, then try again.",
+            )
+
+    def _failed(self, why: str, fix: str) -> OnionServiceError:
+        return OnionServiceError(
+            f"could not publish {self.address.short}", why=why, fix=fix
+        )
+
+    async def _delete(self, control: Control) -> None:
+        if control.has_ended:
+            return  # the service ended with its connection
+        with contextlib.suppress(TorError):
+            await control.ask(f"DEL_ONION {self._service_id}")
+            log.info("withdrew %s", self.address.short)
+
+
+class _Uploads:
+    """What the ``HS_DESC`` events of one service tell (control-spec, HS_DESC)."""
+
+    def __init__(self, service_id: str) -> None:
+        self._service_id = service_id
+        self.under_way: Counter[str] = Counter()
+        self.failures: set[str] = set()
+        self.has_one = False
+
+    def count(self, event: str) -> bool:
+        """Take note of one event; True for the first that ended well."""
+        # HS_DESC Action HSAddress AuthType HsDir [DescriptorID] [REASON=...]
+        _, action, service, _, directory, *details = [*event.split(), *[""] * 5]
+        if service != self._service_id:
+            return False
+        if action == "UPLOAD":
+            self.under_way[directory] += 1
+        elif action in {"UPLOADED", "FAILED"}:
+            self.under_way[directory] -= 1
+        if action == "FAILED":
+            self.failures.update(d for d in details if d.startswith("REASON="))
+        is_first = action == "UPLOADED" and not self.has_one
+        self.has_one = self.has_one or is_first
+        return is_first
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read_key(key_file: Path) -> Ed25519PrivateKey:
+    try:
+        with os.fdopen(os.open(key_file, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+            _check_private(key_file, os.fstat(file.fileno()))
+            data = file.read(_KEY_FILE_LIMIT_BYTES)
+    except FileNotFoundError as error:
+        raise OnionServiceError(
+            f"there is no key in {key_file}",
+            fix="Make one: `xmpp-onion server init DIR`.",
+        ) from error
+    except OSError as error:
+        raise StorePermissionError(
+            f"the key file {key_file} cannot be read",
+            why=error.strerror or "",
+            fix="It has to be a plain file that belongs to you.",
+        ) from error
+    try:
+        key = load_pem_private_key(data, password=None)
+    except ValueError as error:
+        raise _not_a_key(key_file) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise _not_a_key(key_file)
+    return key
+
+
+def _check_private(key_file: Path, status: os.stat_result) -> None:
+    is_ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+    if is_ours and not stat.S_IMODE(status.st_mode) & 0o077:
+        return
+    raise StorePermissionError(
+        f"the key file {key_file} is not private",
+        why="others can read it, or it belongs to another user; whoever has the key "
+        "can pose as this service",
+        fix=f"If nobody has read it: `chmod 600 {key_file}`. Else make a new one.",
+    )
+
+
+def _not_a_key(key_file: Path) -> OnionServiceError:
+    return OnionServiceError(
+        f"{key_file} does not hold the key of an onion service",
+        why="it is not an Ed25519 private key in PEM",
+        fix="Restore it from a backup; a new key means a new address.",
+    )
+
+
+def _address(key: Ed25519PrivateKey) -> OnionAddress:
+    public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return OnionAddress.from_public_key(public)
+
+
+def _expanded(key: Ed25519PrivateKey) -> str:
+    """Return the key as ADD_ONION wants it: seed hashed and clamped, in base64.
+
+    Source: RFC 8032, section 5.1.5; control-spec, ADD_ONION.
+    """
+    digest = bytearray(hashlib.sha512(key.private_bytes_raw()).digest())
+    digest[0] &= 0b1111_1000
+    digest[31] &= 0b0111_1111
+    digest[31] |= 0b0100_0000
+    return base64.b64encode(digest).decode()

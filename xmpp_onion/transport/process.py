@@ -1,0 +1,186 @@
+"""A tor of our own: a child process that lives exactly as long as we do.
+
+Three things tie it to us: we end it on the way out; it is told that our control
+connection owns it, so that it leaves within milliseconds when we are killed
+(``TAKEOWNERSHIP``); and it looks every 15 s whether our process still exists
+(``__OwningControllerProcess``).
+"""
+
+import asyncio
+import asyncio.subprocess
+import contextlib
+import logging
+import os
+import shutil
+import stat
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Executor
+from io import BufferedWriter
+from pathlib import Path
+from typing import Final
+
+from xmpp_onion.errors import (
+    ControlPortError,
+    StorePermissionError,
+    TorNotFoundError,
+    TorNotRunningError,
+)
+from xmpp_onion.transport.control import Control, open_control
+from xmpp_onion.transport.dial import Endpoint
+from xmpp_onion.transport.link import Link, tail
+
+__all__ = ["launched"]
+
+log = logging.getLogger(__name__)
+
+# Seconds. tor opens its control port in well under one; a slow disk takes longer.
+_START_TIMEOUT: Final = 30.0
+_START_PAUSE: Final = 0.02
+# A client has nothing to hand over and leaves at once.
+_STOP_TIMEOUT: Final = 5.0
+
+
+@contextlib.asynccontextmanager
+async def launched(
+    data_dir: Path, *, program: str, extra: Sequence[str], pool: Executor
+) -> AsyncIterator[Link]:
+    """Run a tor in ``data_dir``; it has gone when the block ends.
+
+    Raises:
+        TorNotFoundError: ``program`` is not installed.
+        TorNotRunningError: It ended at the start; ``why`` has its last words.
+        StorePermissionError: Others can get at ``data_dir``.
+    """
+    executable = shutil.which(program)
+    if executable is None:
+        raise _not_found(program)
+    _prepare(data_dir)
+    log_file = data_dir / "tor.log"
+    torrc = _write(data_dir / "torrc", "\n".join(_torrc(data_dir, extra)) + "\n")
+    async with contextlib.AsyncExitStack() as stack:
+        with _open_private(log_file) as output:
+            process = await asyncio.create_subprocess_exec(
+                *(executable, "-f", str(torrc), "--defaults-torrc", "/dev/null"),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C is for us: we end it in order
+            )
+        stack.push_async_callback(_stop, process)
+        place = await _control_port(process, data_dir / "control-port", log_file)
+        control = await stack.enter_async_context(open_control(place, pool=pool))
+        await control.ask("TAKEOWNERSHIP")
+        socks = await _first_listener(control)
+        log.info("started tor, process %d", process.pid)
+        yield Link(socks, control, process=process, log_file=log_file)
+
+
+def _torrc(data_dir: Path, extra: Sequence[str]) -> list[str]:
+    return [
+        f"DataDirectory {_quoted(data_dir)}",
+        "SocksPort 127.0.0.1:auto ExtendedErrors IsolateSOCKSAuth OnionTrafficOnly",
+        "SafeSocks 1",
+        # A port, not a Unix socket: a data directory may be too deep for one.
+        "ControlPort 127.0.0.1:auto",
+        f"ControlPortWriteToFile {_quoted(data_dir / 'control-port')}",
+        "CookieAuthentication 1",
+        f"__OwningControllerProcess {os.getpid()}",
+        "Log notice stdout",
+        *extra,
+    ]
+
+
+def _quoted(path: Path) -> str:
+    text = str(path).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{text}"'
+
+
+def _prepare(data_dir: Path) -> None:
+    """Make the folder 0700, and remove what an earlier tor wrote about itself."""
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = data_dir.stat()
+        if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
+            raise PermissionError
+        for name in ("control-port", "control_auth_cookie"):
+            (data_dir / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise StorePermissionError(
+            f"the folder {data_dir} is not private to us",
+            why="Tor keeps keys there, and others could read or change them, or we "
+            "cannot write to it",
+            fix=f"Mend it with `chmod 700 {data_dir}`, or choose another folder.",
+        ) from error
+
+
+def _write(path: Path, text: str) -> Path:
+    with _open_private(path) as file:
+        file.write(text.encode())
+    return path
+
+
+def _open_private(path: Path) -> BufferedWriter:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    return os.fdopen(os.open(path, flags, 0o600), "wb")
+
+
+async def _control_port(
+    process: asyncio.subprocess.Process, written: Path, log_file: Path
+) -> Endpoint:
+    """Wait until tor has written where its control port is."""
+    try:
+        async with asyncio.timeout(_START_TIMEOUT):
+            while process.returncode is None:
+                if (place := _read_place(written)) is not None:
+                    return place
+                await asyncio.sleep(_START_PAUSE)
+    except TimeoutError:
+        raise TorNotRunningError(
+            "tor did not start in time",
+            why=tail(log_file),
+            fix=f"Read {log_file}.",
+        ) from None
+    raise TorNotRunningError(
+        f"tor ended at its start (exit status {process.returncode})",
+        why=tail(log_file),
+        fix=f"The reason is in {log_file}; is another tor using this folder?",
+    )
+
+
+def _read_place(written: Path) -> Endpoint | None:
+    try:
+        return Endpoint.parse(written.read_text().strip().removeprefix("PORT="))
+    except FileNotFoundError:
+        return None
+
+
+async def _first_listener(control: Control) -> Endpoint:
+    for listener in (await control.get_info("net/listeners/socks")).split():
+        if not listener.startswith('"unix:'):
+            return Endpoint.parse(listener.strip('"'))
+    raise ControlPortError(
+        "tor has no SOCKS port", fix="Remove `SocksPort 0` from the extra lines."
+    )
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    try:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        async with asyncio.timeout(_STOP_TIMEOUT):
+            await process.wait()
+    except TimeoutError:
+        log.warning("tor does not end, and is killed")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+def _not_found(program: str) -> TorNotFoundError:
+    return TorNotFoundError(
+        "Tor is not installed",
+        why=f"there is no program {program}",
+        fix="Install it: `sudo apt-get install tor` (Debian, Ubuntu), `sudo dnf "
+        "install tor` (Fedora), `brew install tor` (macOS).",
+    )
