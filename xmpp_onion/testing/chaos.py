@@ -177,6 +177,14 @@ class ChaosProxy:
         return self._client_depth
 
     @property
+    def flights(self) -> int:
+        """The depth of the server: one more while an answer is still on its way.
+
+        A message that has just reached the server came with this flight.
+        """
+        return self._server_depth
+
+    @property
     def connects(self) -> int:
         """How many CONNECTs were asked for."""
         return len(self.requests)

@@ -155,7 +155,7 @@ async def test_an_unanswered_word_of_the_client_is_no_round_trip() -> None:
         writer.write(b"?")
         await settled()
 
-        assert (proxy.round_trips, proxy.bytes_up) == (1, 1)
+        assert (proxy.round_trips, proxy.flights, proxy.bytes_up) == (1, 2, 1)
         writer.close()
 
 
