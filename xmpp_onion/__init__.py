@@ -1,1 +1,88 @@
-"""Private messaging carried only by Tor onion services: XMPP with OMEMO."""
+"""Private messaging carried only by Tor onion services: XMPP with OMEMO.
+
+Importing this package is cheap: each name is loaded when it is first used, so that
+a command's ``--help`` does not wait for the encryption libraries.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from xmpp_onion.version import __version__
+
+if TYPE_CHECKING:
+    from xmpp_onion.account import Account
+    from xmpp_onion.address import JID, Invite, OnionAddress
+    from xmpp_onion.bot import Bot
+    from xmpp_onion.chat import (
+        ContactRequest,
+        Delivery,
+        DeliveryState,
+        Event,
+        Message,
+        Undecryptable,
+    )
+    from xmpp_onion.client import Client
+    from xmpp_onion.e2ee import Device, Trust, TrustLevel
+    from xmpp_onion.errors import XmppOnionError
+    from xmpp_onion.transport import OnionService, Tor
+
+# Where each public name lives; sorted inside its group.
+_HOMES = {
+    # who and where
+    "Account": "account",
+    "Invite": "address",
+    "JID": "address",
+    "OnionAddress": "address",
+    # talking
+    "Bot": "bot",
+    "Client": "client",
+    "ContactRequest": "chat",
+    "Delivery": "chat",
+    "DeliveryState": "chat",
+    "Event": "chat",
+    "Message": "chat",
+    "Undecryptable": "chat",
+    # trust
+    "Device": "e2ee",
+    "Trust": "e2ee",
+    "TrustLevel": "e2ee",
+    # Tor
+    "OnionService": "transport",
+    "Tor": "transport",
+    # errors: the rest are in xmpp_onion.errors
+    "XmppOnionError": "errors",
+}
+
+__all__ = [
+    "JID",
+    "Account",
+    "Bot",
+    "Client",
+    "ContactRequest",
+    "Delivery",
+    "DeliveryState",
+    "Device",
+    "Event",
+    "Invite",
+    "Message",
+    "OnionAddress",
+    "OnionService",
+    "Tor",
+    "Trust",
+    "TrustLevel",
+    "Undecryptable",
+    "XmppOnionError",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

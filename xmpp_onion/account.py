@@ -17,7 +17,7 @@ from platformdirs import user_data_path
 
 from xmpp_onion import private
 from xmpp_onion.address import JID
-from xmpp_onion.e2ee.trust import Trust, read_fingerprint
+from xmpp_onion.e2ee.trust import Trust, parse_fingerprint
 from xmpp_onion.errors import (
     AccountNotFoundError,
     AddressError,
@@ -77,7 +77,7 @@ class Account:
         """
         if not _PROFILE.fullmatch(profile):
             raise StoreError(
-                f"{ascii(profile)} cannot be the name of a profile",
+                f"{profile!a} cannot be the name of a profile",
                 why="letters, digits, dots, dashes and underscores can",
             )
         return data_folder(data_dir) / profile
@@ -99,7 +99,7 @@ class Account:
             raise AccountNotFoundError(
                 f"the profile {profile!r} has no account",
                 why=f"there is no {path}",
-                fix=f"Make one: xmpp-onion --profile {profile} account add --invite URI",
+                fix=f"Make one: xmpp-onion --profile {profile} account add --invite …",
             ) from None
         try:
             return cls._parse(text, profile, folder)
@@ -123,7 +123,7 @@ class Account:
             tls=bool(values["tls"]),
             port=int(values["port"]),
             pins={
-                JID(jid): frozenset(read_fingerprint(text) for text in fingerprints)
+                JID(jid): frozenset(parse_fingerprint(text) for text in fingerprints)
                 for jid, fingerprints in values.get("pins", {}).items()
             },
         )
@@ -154,7 +154,7 @@ class Account:
     def pin(self, jid: JID, fingerprint: str) -> Self:
         """Return the account with one more fingerprint that it believes."""
         known = self.pins.get(jid.bare, frozenset())
-        added = {jid.bare: known | {read_fingerprint(fingerprint)}}
+        added = {jid.bare: known | {parse_fingerprint(fingerprint)}}
         return replace(self, pins={**self.pins, **added})
 
     @property
@@ -172,7 +172,7 @@ def parse_recipient(text: str) -> JID:
     jid = JID(text).bare
     if not jid.local:
         raise AddressError(
-            f"{ascii(text)} names a server, not a person",
+            f"{text!a} names a server, not a person",
             fix="Write it as name@….onion.",
         )
     return jid

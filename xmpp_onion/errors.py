@@ -25,6 +25,7 @@ or a message. Catch a branch, not a leaf, unless you do something special::
     │   ├── CertificateError           the server shows another certificate
     │   ├── FeatureMissingError        the server lacks a XEP that we need
     │   ├── NotAcknowledgedError       the server did not confirm a message in time
+    │   ├── StreamViolationError       the server breaks the rules of the stream
     │   └── SessionLostError           given up; the cause is chained
     ├── EncryptionError
     │   ├── NoDevicesError             the recipient has no device to encrypt for
@@ -37,7 +38,6 @@ or a message. Catch a branch, not a leaf, unless you do something special::
     │   ├── StoreTooNewError           written by a newer version
     │   ├── StorePermissionError       a file others can read or write
     │   └── StoreCorruptError
-    ├── AgentError                     the process that holds the account refused
     └── ServerError
         ├── ProsodyNotFoundError       no prosody program on this machine
         └── ProsodyError               it ended, or does not listen
@@ -46,7 +46,6 @@ or a message. Catch a branch, not a leaf, unless you do something special::
 __all__ = [
     "AccountNotFoundError",
     "AddressError",
-    "AgentError",
     "AuthenticationError",
     "BootstrapError",
     "CertificateError",
@@ -77,6 +76,7 @@ __all__ = [
     "StoreLockedError",
     "StorePermissionError",
     "StoreTooNewError",
+    "StreamViolationError",
     "TorError",
     "TorNotFoundError",
     "TorNotRunningError",
@@ -107,6 +107,17 @@ class XmppOnionError(Exception):
     def __str__(self) -> str:
         text = f"{self.what}: {self.why}" if self.why else self.what
         return f"{text}. {self.fix}" if self.fix else text
+
+    def as_line(self) -> dict[str, object]:
+        """Return the ``--json`` line that tells about it."""
+        return {
+            "v": 1,
+            "event": "error",
+            "code": self.exit_code,
+            "what": self.what,
+            "why": self.why,
+            "fix": self.fix,
+        }
 
 
 # --- names --------------------------------------------------------------------
@@ -263,6 +274,20 @@ class NotAcknowledgedError(SessionError):
     exit_code = 8
 
 
+class StreamViolationError(SessionError):
+    """The server breaks the rules of XMPP, or a limit; we closed the connection.
+
+    Attributes:
+        condition: The stream error that names the rule (RFC 6120, section 4.9.3).
+    """
+
+    def __init__(
+        self, what: str, *, condition: str, why: str = "", fix: str = ""
+    ) -> None:
+        self.condition = condition
+        super().__init__(what, why=why, fix=fix)
+
+
 class SessionLostError(SessionError):
     """The session has ended and is not coming back; see the chained cause."""
 
@@ -366,20 +391,6 @@ class StoreCorruptError(StoreError):
 
 
 # --- processes of ours --------------------------------------------------------------
-
-
-class AgentError(XmppOnionError):
-    """The process that holds the account could not do what it was asked.
-
-    It passes on what went wrong there: ``what``, ``why``, ``fix`` and the exit
-    code are those of the error in the other process.
-    """
-
-    def __init__(
-        self, what: str, *, exit_code: int, why: str = "", fix: str = ""
-    ) -> None:
-        self.exit_code = exit_code
-        super().__init__(what, why=why, fix=fix)
 
 
 class ServerError(XmppOnionError):

@@ -54,7 +54,7 @@ class Delivery:
     state: DeliveryState
 
 
-Answer: TypeAlias = Callable[[str], Awaitable[Delivery]]
+Answer: TypeAlias = Callable[[JID, str], Awaitable[Delivery]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +102,7 @@ class Message:
             raise RuntimeError(
                 "only a message that a client received can be replied to"
             )
-        return await self._answer(text)
+        return await self._answer(self.room or self.sender, text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +155,7 @@ def read_event(text: str, answer: Answer | None = None) -> Event:
 
     Args:
         text: What the inbox kept.
-        answer: What ``Message.reply`` calls.
+        answer: What ``Message.reply`` calls, with the place to answer to.
     """
     values: dict[str, str] = json.loads(text)
     kind = _KINDS[values.pop("kind")]

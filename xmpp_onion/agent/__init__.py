@@ -1,0 +1,8 @@
+"""One process holds an account; others on this machine ask it through a socket.
+
+The holder (``listen``, ``bot run``) serves the profile's unix socket, mode 0600 in a
+folder of mode 0700, so ``send``, ``trust`` and the like work beside it. One request
+is one line of JSON; the answer is the lines that the command prints with ``--json``.
+
+Import the side you need: ``agent.caller`` is light, ``agent.desk`` brings the client.
+"""

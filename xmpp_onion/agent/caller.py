@@ -1,0 +1,61 @@
+"""The asking side: send one request to the process that holds the account."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from xmpp_onion.chat import Line
+from xmpp_onion.errors import SessionError
+from xmpp_onion.transport import open_local
+
+__all__ = ["LINE_LIMIT_BYTES", "ask", "socket_path"]
+
+# A message of 64 KiB in JSON escapes fits; more is no request of ours.
+LINE_LIMIT_BYTES = 1024 * 1024
+# sun_path of unix(7) holds 108 bytes with its zero.
+_SOCKET_PATH_LIMIT = 107
+
+
+def socket_path(folder: Path) -> Path:
+    """Return where the holder of the account in ``folder`` can be asked.
+
+    In the account's folder, unless its name is too long for a socket.
+    """
+    path = folder.absolute() / "agent.sock"
+    if len(os.fsencode(path)) <= _SOCKET_PATH_LIMIT:
+        return path
+    name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32]
+    shared = Path(tempfile.gettempdir()) / f"xmpp-onion-{os.geteuid()}"
+    return shared / f"{name}.sock"
+
+
+async def ask(folder: Path, request: Line) -> AsyncIterator[Line]:
+    """Send ``request`` to the process that holds the account and yield its answer.
+
+    What went wrong over there comes as a line with the event ``error``.
+
+    Raises:
+        ConnectionError: No process holds it.
+        SessionError: It ended before it answered.
+    """
+    path = socket_path(folder)
+    reader, writer = await open_local(path, limit_bytes=LINE_LIMIT_BYTES)
+    try:
+        writer.write(json.dumps(request, ensure_ascii=False).encode() + b"\n")
+        await writer.drain()
+        text = await reader.readline()
+        if not text:
+            # It may have done it: to ask again could send a message twice.
+            raise SessionError(
+                "the process that holds the account ended while it was asked",
+                fix="See what arrived before you try again.",
+            )
+        while text:
+            answer: Line = json.loads(text)
+            yield answer
+            text = await reader.readline()
+    finally:
+        writer.close()

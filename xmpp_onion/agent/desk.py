@@ -1,0 +1,221 @@
+"""The holder's side: log in, and answer what other processes of this user ask."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from xmpp_onion import private
+from xmpp_onion.account import Account
+from xmpp_onion.agent.caller import LINE_LIMIT_BYTES, socket_path
+from xmpp_onion.chat import Line, line
+from xmpp_onion.client import ACK_TIMEOUT, LOGIN_TIMEOUT, Client
+from xmpp_onion.e2ee import Device, Trust
+from xmpp_onion.errors import TorNotRunningError, XmppOnionError
+from xmpp_onion.session import Contact
+from xmpp_onion.store import Database
+from xmpp_onion.transport import Tor
+
+__all__ = ["find_tor", "hold", "perform", "serve"]
+
+log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def hold(
+    account: Account,
+    *,
+    socks: str | None = None,
+    control: str | None = None,
+    trust: Trust | None = None,
+    login_timeout: float | None = LOGIN_TIMEOUT,
+) -> AsyncIterator[Client]:
+    """Log in, serve the profile's socket, and yield the client.
+
+    Args:
+        account: Who we are.
+        socks: Tor's SOCKS port; by default a running Tor, else a child of our own.
+        control: Its control port.
+        trust: Instead of the account's policy.
+        login_timeout: Seconds that the login may take; None waits for ever.
+
+    Raises:
+        StoreLockedError: Another process holds the account.
+        XmppOnionError: As ``Tor`` and ``Client``.
+    """
+    Database.check_free(account.store_path)  # before a Tor is started for nothing
+    async with (
+        find_tor(account.folder / "tor", socks=socks, control=control) as tor,
+        Client(account, tor=tor, trust=trust, login_timeout=login_timeout) as client,
+        serve(client),
+    ):
+        yield client
+
+
+@asynccontextmanager
+async def find_tor(
+    folder: Path, *, socks: str | None = None, control: str | None = None
+) -> AsyncIterator[Tor]:
+    """Yield the Tor at ``socks``; by default a running one, else our own child.
+
+    Never anything but Tor.
+
+    Args:
+        folder: Where a Tor of our own keeps its state.
+        socks: ``HOST:PORT``; if given, no other is tried.
+        control: ``HOST:PORT`` of its control port.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            tor = await stack.enter_async_context(Tor.attach(socks, control))
+        except TorNotRunningError:
+            if socks is not None:
+                raise
+            tor = await stack.enter_async_context(Tor.launch(folder))
+        yield tor
+
+
+@asynccontextmanager
+async def serve(client: Client) -> AsyncIterator[None]:
+    """Answer requests of this user's other processes while the block runs."""
+    path = socket_path(client.account.folder)
+    private.make_folder(path.parent)
+    # The account's lock is ours, so whatever lies there is of a process that died.
+    path.unlink(missing_ok=True)
+
+    async def answer(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        try:
+            await _answer(client, reader, writer)
+        except (ConnectionError, ValueError) as error:
+            log.info("a request ended early: %s", type(error).__name__)
+        finally:
+            writer.close()
+
+    # Created closed: the folder lets nobody else in, whatever the umask.
+    server = await asyncio.start_unix_server(answer, path, limit=LINE_LIMIT_BYTES)
+    path.chmod(0o600)
+    try:
+        yield
+    finally:
+        server.close()
+        path.unlink(missing_ok=True)
+
+
+async def _answer(
+    client: Client, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    request: Line = json.loads(await reader.readline())
+    for answer in await perform(client, request):
+        writer.write(json.dumps(answer, ensure_ascii=False).encode() + b"\n")
+        await writer.drain()
+
+
+async def perform(client: Client, request: Line) -> list[Line]:
+    """Do what ``request`` asks for and return the lines that tell about it.
+
+    What goes wrong is a line with the event ``error``, too: it has to travel.
+
+    Args:
+        client: Who does it.
+        request: ``{"do": name, …}``; the names are the keys of ``_REQUESTS``.
+    """
+    do = _REQUESTS.get(str(request.get("do")), _refuse)
+    try:
+        return await do(client, request)
+    except XmppOnionError as error:
+        return [error.as_line()]
+
+
+async def _refuse(client: Client, request: Line) -> list[Line]:  # noqa: ARG001 - one signature for all
+    raise XmppOnionError(
+        "the process that holds the account does not know this request",
+        fix="Use the same version of xmpp-onion for both.",
+    )
+
+
+async def _send(client: Client, request: Line) -> list[Line]:
+    """Send to all at once; one line each, in the order asked for."""
+    to, text = request["to"], str(request["text"])
+    timeout = request.get("timeout")
+    seconds = float(timeout) if isinstance(timeout, int | float) else ACK_TIMEOUT
+
+    async def one(recipient: str) -> Line:
+        try:
+            if request.get("wait") == "none":
+                return line(await client.queue(recipient, text))
+            return line(await client.send(recipient, text, timeout=seconds))
+        except XmppOnionError as error:
+            return {**error.as_line(), "to": recipient}
+
+    recipients = [str(each) for each in to] if isinstance(to, list) else []
+    return list(await asyncio.gather(*(one(each) for each in recipients)))
+
+
+async def _list_devices(client: Client, request: Line) -> list[Line]:
+    devices = await client.devices(str(request.get("jid", "")))
+    return [device_line(device) for device in devices]
+
+
+async def _verify(client: Client, request: Line) -> list[Line]:
+    device = await client.verify(str(request["jid"]), str(request["fingerprint"]))
+    return [device_line(device)]
+
+
+async def _distrust(client: Client, request: Line) -> list[Line]:
+    device = await client.distrust(str(request["jid"]), str(request["fingerprint"]))
+    return [device_line(device)]
+
+
+async def _list_contacts(client: Client, request: Line) -> list[Line]:  # noqa: ARG001 - one signature for all
+    return [contact_line(contact) for contact in await client.contacts()]
+
+
+async def _add_contact(client: Client, request: Line) -> list[Line]:
+    await client.add_contact(str(request["jid"]))
+    return [{"v": 1, "event": "contact", "jid": request["jid"], "state": "asked"}]
+
+
+async def _accept_contact(client: Client, request: Line) -> list[Line]:
+    await client.accept_contact(str(request["jid"]))
+    return [{"v": 1, "event": "contact", "jid": request["jid"], "state": "accepted"}]
+
+
+_REQUESTS: Mapping[str, Callable[[Client, Line], Awaitable[list[Line]]]] = {
+    "send": _send,
+    "devices": _list_devices,
+    "verify": _verify,
+    "distrust": _distrust,
+    "contacts": _list_contacts,
+    "add-contact": _add_contact,
+    "accept-contact": _accept_contact,
+}
+
+
+def device_line(device: Device) -> Line:
+    """Return the line that describes a device."""
+    return {
+        "v": 1,
+        "event": "device",
+        "jid": device.jid,
+        "own": device.own,
+        "device": device.device_id,
+        "fingerprint": device.fingerprint,
+        "trust": device.trust.word,
+        "active": device.active,
+        "label": device.label,
+    }
+
+
+def contact_line(contact: Contact) -> Line:
+    """Return the line that describes a contact."""
+    return {
+        "v": 1,
+        "event": "contact",
+        "jid": contact.jid,
+        "state": contact.subscription,
+        "asked": contact.ask,
+    }

@@ -1,0 +1,79 @@
+"""``xmpp-onion bot``: run the bot that a file defines."""
+
+import asyncio
+import importlib.util
+import sys
+from pathlib import Path
+
+import click
+
+from xmpp_onion.account import Account
+from xmpp_onion.agent.desk import hold
+from xmpp_onion.agent.signals import until_terminated
+from xmpp_onion.bot import Bot
+from xmpp_onion.cli.settings import Settings
+
+__all__ = ["command"]
+
+
+@click.group("bot")
+def command() -> None:
+    """Run a bot."""
+
+
+@command.command("run")
+@click.argument("target", metavar="FILE.py[:NAME]")
+@click.pass_context
+def _run(ctx: click.Context, target: str) -> None:
+    """Run the bot NAME of FILE.py, or the only one there.
+
+    It uses the account of the profile that its name says, or of --profile.
+    """
+    settings = ctx.ensure_object(Settings)
+    bot = _find(target)
+    profile = settings.profile if settings.profile != "default" else bot.name
+    account = Account.load(profile, settings.data_dir)
+    asyncio.run(_serve(settings, bot, account))
+
+
+def _find(target: str) -> Bot:
+    text, _, name = target.partition(":")
+    path = Path(text)
+    if not path.is_file():
+        raise click.UsageError(f"there is no file {text!a}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise click.UsageError(f"{text!a} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    sys.path.insert(0, str(path.parent.resolve()))
+    spec.loader.exec_module(module)
+    bots = {key: one for key, one in vars(module).items() if isinstance(one, Bot)}
+    if name:
+        bots = {key: one for key, one in bots.items() if key == name}
+    if len(bots) != 1:
+        found = ", ".join(sorted(bots)) or "none"
+        raise click.UsageError(
+            f"{text} must define the bot that is asked for; it defines: {found}"
+        )
+    return next(iter(bots.values()))
+
+
+async def _serve(settings: Settings, bot: Bot, account: Account) -> None:
+    output = settings.output
+    output.note(f"Logging in as {account.jid} through Tor…")
+    async with (
+        until_terminated(),
+        hold(
+            account,
+            socks=settings.socks,
+            control=settings.control,
+            trust=bot.trust,
+            login_timeout=None,
+        ) as client,
+    ):
+        output.result(
+            {"v": 1, "event": "ready", "jid": client.jid},
+            f"{bot.name} is ready as {client.jid}\nfingerprint {client.fingerprint}",
+        )
+        await bot.serve(client)

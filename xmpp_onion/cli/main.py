@@ -1,0 +1,157 @@
+"""``xmpp-onion``: global options, lazily loaded commands, errors and exit codes."""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+from xmpp_onion.cli.output import Output
+from xmpp_onion.cli.settings import Settings
+from xmpp_onion.errors import XmppOnionError
+from xmpp_onion.version import __version__
+
+__all__ = ["main"]
+
+# Command -> (module, what its line in --help says). Modules load when their command
+# runs: --help must not wait for the encryption libraries.
+_COMMANDS = {
+    "demo": ("demo", "See it all work, on this machine alone."),
+    "account": ("account", "Make, list and remove the account of a profile."),
+    "send": ("send", "Send an encrypted message; exit 0 once the server has it."),
+    "listen": ("listen", "Print decrypted messages as they come."),
+    "contact": ("contact", "People: ask, accept, list."),
+    "trust": ("trust", "Whose devices you believe."),
+    "devices": ("devices", "Devices and fingerprints, yours and others'."),
+    "bot": ("bot", "Run a bot."),
+    "server": ("server", "Run an onion-only server."),
+    "doctor": ("doctor", "Check Tor, the account and the server; say how to mend."),
+}
+
+
+class _LazyGroup(click.Group):
+    """A group that imports a command's module when the command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        if cmd_name not in _COMMANDS:
+            return None
+        module = import_module(f"xmpp_onion.cli.{_COMMANDS[cmd_name][0]}")
+        command = module.command
+        assert isinstance(command, click.Command)  # noqa: S101 - our own modules
+        _take_global_options(command)
+        return command
+
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        formatter: click.HelpFormatter,
+    ) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+def _global_options(*, hidden: bool) -> list[click.Option]:
+    """Return the options that every command takes, before or after its name."""
+
+    def keep(ctx: click.Context, param: click.Parameter, value: object) -> None:
+        """Put what was given where every command finds it."""
+        settings = ctx.ensure_object(Settings)
+        if value is not None and param.name is not None:
+            setattr(settings, param.name, value)
+
+    def option(*names: str, text: str, **how: object) -> click.Option:
+        return click.Option(
+            names,
+            help=text,
+            hidden=hidden,
+            expose_value=False,
+            is_eager=True,
+            callback=keep,
+            **how,  # type: ignore[arg-type]  # click's own keyword arguments
+        )
+
+    return [
+        option(
+            "--profile", metavar="NAME", envvar="XMPP_ONION_PROFILE",
+            text="Which account of yours; 'default' if you have one.",
+        ),
+        option(
+            "--data-dir", metavar="DIR", envvar="XMPP_ONION_DATA_DIR",
+            type=click.Path(path_type=Path, file_okay=False),
+            text="Where profiles live; your data folder by default.",
+        ),
+        option(
+            "--socks", metavar="HOST:PORT", envvar="XMPP_ONION_SOCKS",
+            text="The Tor to use; by default a running one, else our own.",
+        ),
+        option(
+            "--control", metavar="HOST:PORT", envvar="XMPP_ONION_CONTROL",
+            text="Its control port; a server publishes its onion there.",
+        ),
+        option(
+            "--json", "as_json", is_flag=True, default=None,
+            text="One JSON object a line.",
+        ),
+        option(
+            "-q", "--quiet", is_flag=True, default=None,
+            text="No messages for people.",
+        ),
+        option("-v", "--verbose", "verbosity", count=True, default=None,
+            text="Say more; twice for the details.",
+        ),
+    ]  # fmt: skip
+
+
+def _take_global_options(command: click.Command) -> None:
+    """Let ``command`` and what is below it take the global options too."""
+    command.params += _global_options(hidden=True)
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            _take_global_options(inner)
+
+
+_CLI = _LazyGroup(
+    "xmpp-onion",
+    help="""Private messaging carried only by Tor onion services.
+
+    Everything is end-to-end encrypted (OMEMO), and nothing ever leaves Tor.
+    Start with `xmpp-onion demo`.
+    """,
+    params=_global_options(hidden=False),
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+click.version_option(__version__, prog_name="xmpp-onion")(_CLI)
+
+
+def main() -> None:
+    """Run the command line and exit with the code that the contract gives."""
+    sys.exit(_run(sys.argv[1:]))
+
+
+def _run(arguments: list[str]) -> int:
+    as_json = "--json" in arguments
+    try:
+        code = _CLI.main(arguments, prog_name="xmpp-onion", standalone_mode=False)
+    except XmppOnionError as error:
+        Output(as_json=as_json).error(error.as_line())
+        return error.exit_code
+    except click.exceptions.Abort:
+        return 130
+    except click.ClickException as error:
+        if as_json:
+            usage = XmppOnionError(error.format_message(), fix="See --help.")
+            usage.exit_code = error.exit_code
+            Output(as_json=True).error(usage.as_line())
+        else:
+            error.show()
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has had enough; say nothing at exit either.
+        sys.stdout = None
+        return 0
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,76 @@
+"""What the commands print: data on stdout, messages for people on stderr.
+
+Text of other people passes ``visible`` first: nobody may move our cursor, set a
+title, write the clipboard or fake a line.
+"""
+
+import json
+import sys
+import unicodedata
+
+__all__ = ["Output", "visible"]
+
+# Left as they are although their category is Cf: they join letters in many scripts.
+_JOINERS = {"\u200c", "\u200d"}
+
+
+def visible(text: str, *, continuation: str = "  | ") -> str:
+    r"""Return foreign text with everything that could act shown as an escape.
+
+    Control characters (C0, C1, DEL), bidirectional overrides, invisible and
+    separator characters become ``\\xNN`` or ``\\uNNNN``; tabs stay. Lines after the
+    first start with ``continuation``, so that no message can look like two.
+    """
+    lines = text.split("\n")
+    return f"\n{continuation}".join(
+        "".join(_shown(letter) for letter in one) for one in lines
+    )
+
+
+def _shown(letter: str) -> str:
+    if letter == "\t" or letter in _JOINERS:
+        return letter
+    # Cc control, Cf format, Cs surrogate, Co private use, Cn unassigned, and the
+    # separators of lines and paragraphs.
+    if unicodedata.category(letter) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}:
+        return f"\\x{ord(letter):02x}" if ord(letter) < 256 else f"\\u{ord(letter):04x}"
+    return letter
+
+
+class Output:
+    """Where a command's results and messages go.
+
+    Args:
+        as_json: One JSON object a line on stdout, and nothing else there.
+        quiet: No messages for people.
+    """
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+        self.as_json = as_json
+        self.quiet = quiet
+
+    def result(self, line: dict[str, object], text: str) -> None:
+        """Print one result: ``line`` with --json, else ``text``, flushed at once."""
+        shown = json.dumps(line, ensure_ascii=False) if self.as_json else text
+        # A terminal that cannot show a letter must not end the command.
+        encoding = sys.stdout.encoding or "utf-8"
+        safe = shown.encode(encoding, "backslashreplace").decode(encoding)
+        sys.stdout.write(safe + "\n")
+        sys.stdout.flush()
+
+    def note(self, text: str) -> None:
+        """Say something to the person, on stderr; not with --quiet."""
+        if not self.quiet:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+
+    def error(self, line: dict[str, object]) -> None:
+        """Say what failed, why, and how to mend it (a line of ``as_line``)."""
+        if self.as_json:
+            self.result(line, "")
+            return
+        sys.stderr.write(f"xmpp-onion: {visible(str(line['what']))}\n")
+        for name in ("why", "fix"):
+            if line.get(name):
+                sys.stderr.write(f"  {name}: {visible(str(line[name]))}\n")
+        sys.stderr.flush()

@@ -1,0 +1,75 @@
+"""``xmpp-onion send``: one message, exit 0 once the server has it."""
+
+import sys
+
+import click
+
+from xmpp_onion.account import parse_recipient
+from xmpp_onion.chat import Line
+from xmpp_onion.cli.output import visible
+from xmpp_onion.cli.reach import run
+from xmpp_onion.cli.settings import Settings
+
+__all__ = ["command"]
+
+# Prosody lets 256 KiB pass; encryption and base64 add a third, keys some more.
+_TEXT_LIMIT_BYTES = 128 * 1024
+
+
+@click.command("send")
+@click.argument("to", nargs=-1, required=True)
+@click.option("-m", "--message", metavar="TEXT", help="What to say; else from stdin.")
+@click.option(
+    "--wait", type=click.Choice(["ack", "none"]), default="ack", show_default=True,
+    help="Until the server has it, or not at all.",
+)  # fmt: skip
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S",
+    help="Seconds to wait for the ack; then the message stays queued (exit 8).",
+)  # fmt: skip
+@click.pass_obj
+def command(
+    settings: Settings,
+    to: tuple[str, ...],
+    *,
+    message: str | None,
+    wait: str,
+    timeout: float | None,
+) -> int:
+    r"""Send an encrypted message to each TO.
+
+    \b
+    echo disk full | xmpp-onion send ops@….onion
+    xmpp-onion send ops@….onion -m "disk full"
+    """
+    request: Line = {
+        "do": "send",
+        "to": [parse_recipient(one) for one in to],
+        "text": _read_text(message),
+        "wait": wait,
+        "timeout": timeout,
+    }
+    return run(settings, request, _told)
+
+
+def _told(line: Line) -> str:
+    text = f"{line['state']}: {line['to']}, encrypted for {line['devices']} device(s)"
+    skipped = line["skipped"]
+    if isinstance(skipped, list) and skipped:
+        text += f"; left out: {', '.join(map(str, skipped))}"
+    return visible(text)
+
+
+def _read_text(message: str | None) -> str:
+    if message is None or message == "-":
+        if sys.stdin.isatty():
+            raise click.UsageError("there is no text: use -m TEXT, or pipe it in")
+        raw = sys.stdin.buffer.read(_TEXT_LIMIT_BYTES + 1)
+        message = raw.decode(errors="replace").removesuffix("\n")
+    if not message:
+        raise click.UsageError("the text is empty")
+    if len(message.encode(errors="replace")) > _TEXT_LIMIT_BYTES:
+        raise click.UsageError(
+            f"the text is too long: a message has at most {_TEXT_LIMIT_BYTES} bytes"
+        )
+    return message

@@ -1,0 +1,137 @@
+"""``xmpp-onion server``: an onion-only server out of one folder."""
+
+import asyncio
+import contextlib
+import io
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import click
+import segno
+
+from xmpp_onion.address import Invite
+from xmpp_onion.agent.desk import find_tor
+from xmpp_onion.agent.signals import until_terminated
+from xmpp_onion.cli.progress import watch_bootstrap
+from xmpp_onion.cli.settings import Settings
+from xmpp_onion.errors import ProsodyError
+from xmpp_onion.server import Server, create_invite, initialise, stop
+
+__all__ = ["command", "qr_code"]
+
+_FOLDER = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class _Duration(click.ParamType[timedelta]):
+    """A whole number and a unit: 30m, 12h, 3d, 2w."""
+
+    name = "duration"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        """Return what was written as a length of time."""
+        if isinstance(value, timedelta):
+            return value
+        found = re.fullmatch(r"([1-9][0-9]{0,3})([mhdw])", str(value))
+        if found is None:
+            self.fail(f"{value!a} is not a duration such as 12h or 3d", param, ctx)
+        return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+@click.group("server")
+def command() -> None:
+    """Run an onion-only server: no domain, no open port, no root."""
+
+
+@command.command("init")
+@_FOLDER
+@click.pass_obj
+def _init(settings: Settings, folder: Path) -> None:
+    """Make keys, certificate and configuration in DIR. Nothing is started."""
+    onion = initialise(folder)
+    settings.output.result(
+        {"v": 1, "event": "initialised", "onion": onion, "folder": str(folder)},
+        f"{onion}\nStart it: xmpp-onion server up {folder}",
+    )
+
+
+@command.command("up")
+@_FOLDER
+@click.pass_obj
+def _up(settings: Settings, folder: Path) -> None:
+    """Run the server of DIR until Ctrl-C or `server down DIR`.
+
+    Makes DIR first if it is new.
+    """
+    with contextlib.suppress(asyncio.CancelledError):
+        asyncio.run(_serve(settings, folder))
+
+
+async def _serve(settings: Settings, folder: Path) -> None:
+    output = settings.output
+    initialise(folder)
+    async with (
+        until_terminated(),
+        find_tor(folder / "tor", socks=settings.socks, control=settings.control) as tor,
+    ):
+        await watch_bootstrap(tor, output)
+        output.note("Starting Prosody and publishing its onion service…")
+        async with Server(folder, tor=tor) as server:
+            output.result(
+                {
+                    "v": 1,
+                    "event": "server",
+                    "onion": server.onion,
+                    "c2s": 5222,
+                    "fingerprint": server.certificate_fingerprint,
+                },
+                f"{server.onion} is up. Invite somebody: "
+                f"xmpp-onion server invite {folder}",
+            )
+            try:
+                await server.wait()
+            except ProsodyError as error:
+                if error.exit_status != 0:
+                    raise
+                output.note("The server was told to end.")
+
+
+@command.command("invite")
+@_FOLDER
+@click.option("--username", default="", metavar="NAME", help="For this name alone.")
+@click.option(
+    "--expires", "lifetime", type=_Duration(), default="3d", show_default=True,
+    help="How long it is good for: 30m, 12h, 3d, 2w.",
+)  # fmt: skip
+@click.pass_obj
+def _invite(
+    settings: Settings, folder: Path, *, username: str, lifetime: timedelta
+) -> None:
+    """Make an invite to the running server of DIR: good for one account, once."""
+    invite = asyncio.run(create_invite(folder, username, lifetime=lifetime))
+    expires = f"{invite.expires:%Y-%m-%dT%H:%M:%SZ}" if invite.expires else None
+    settings.output.result(
+        {"v": 1, "event": "invite", "uri": invite, "expires": expires},
+        f"{invite}\n\n{qr_code(invite)}\nIt makes one account, until {expires}.",
+    )
+
+
+def qr_code(invite: Invite) -> str:
+    """Return a QR code in half blocks, for a terminal."""
+    picture = io.StringIO()
+    segno.make(str(invite), error="l").terminal(picture, compact=True)
+    return picture.getvalue()
+
+
+@command.command("down")
+@_FOLDER
+@click.pass_obj
+def _down(settings: Settings, folder: Path) -> None:
+    """Stop the running server of DIR."""
+    asyncio.run(stop(folder))
+    settings.output.result(
+        {"v": 1, "event": "stopped", "folder": str(folder)}, "The server is down."
+    )

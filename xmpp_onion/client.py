@@ -1,0 +1,463 @@
+"""The one place where the two ways meet: the XMPP session and OMEMO.
+
+In:   session.events() -> e2ee.decrypt -> one inbox row -> Client.events()
+Out:  Client.send() -> e2ee.encrypt -> one outbox row -> the server's ack
+
+Each message takes one transaction (docs/explanation/architecture.md, "the unit of
+work"). What it needs from the network is fetched before, what it wants from the
+network afterwards is a row; inside the transaction there is no network.
+"""
+
+import asyncio
+import logging
+import secrets
+import xml.etree.ElementTree as ET
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self, assert_never
+
+from xmpp_onion.account import Account, parse_recipient
+from xmpp_onion.address import JID
+from xmpp_onion.chat import (
+    ContactRequest,
+    Delivery,
+    DeliveryState,
+    Event,
+    Message,
+    Undecryptable,
+    read_event,
+    write_event,
+)
+from xmpp_onion.courier import Courier
+from xmpp_onion.e2ee import (
+    NAMESPACE,
+    Decrypted,
+    Device,
+    Omemo,
+    SendEmpty,
+    SlixmppPep,
+    Trust,
+    TrustLevel,
+    accepts,
+    parse_fingerprint,
+)
+from xmpp_onion.errors import (
+    DecryptionError,
+    DeviceListError,
+    NotAcknowledgedError,
+    SessionError,
+)
+from xmpp_onion.session import (
+    Connected,
+    Contact,
+    Disconnected,
+    Incoming,
+    Received,
+    Session,
+    SessionEvent,
+    SubscriptionRequest,
+    message_stanza,
+    read_message,
+)
+from xmpp_onion.store import Database, Inbox, Keys, Outbox
+from xmpp_onion.transport import Tor
+
+__all__ = ["Client"]
+
+log = logging.getLogger(__name__)
+
+# Seconds that a message may wait for the server's ack before send() gives up
+# waiting (the message stays queued): a broken circuit is rebuilt in less.
+ACK_TIMEOUT = 120.0
+# Seconds that entering a client may take: Tor's bootstrap, a circuit, a login.
+LOGIN_TIMEOUT = 180.0
+# How often the keys of a sender are asked for before a message is given up.
+_FETCH_ATTEMPTS = 3
+
+
+class Client:
+    """One account, logged in through Tor; everything it sends is encrypted.
+
+    Use it as an async context manager: inside, it is logged in and able to
+    encrypt. A lost connection mends itself and shows as a pause.
+
+    Args:
+        account: Who we are.
+        tor: An entered Tor; the only way out.
+        trust: What to do about devices that nobody decided about; the account's
+            own choice by default.
+        login_timeout: Seconds that entering may take; None waits for ever.
+
+    Raises:
+        StoreLockedError: Another process holds the account.
+        AuthenticationError: The server refused us. Do not retry.
+        TorError: The server could not be reached in time.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        *,
+        tor: Tor,
+        trust: Trust | None = None,
+        login_timeout: float | None = LOGIN_TIMEOUT,
+    ) -> None:
+        self.account = account
+        self.trust = trust or account.trust
+        self._tor = tor
+        self._login_timeout = login_timeout
+        self._stack = AsyncExitStack()
+        self._ready = asyncio.Event()
+        self._news = asyncio.Event()
+        self._reading = False
+
+    # --- life -------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        with _the_one_error():
+            async with AsyncExitStack() as stack:
+                await self._open(stack)
+                self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with _the_one_error():
+            await self._stack.__aexit__(kind, error, traceback)
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        account, enter = self.account, stack.enter_async_context
+        self._database = await enter(Database.open(account.store_path))
+        self._inbox, self._outbox = Inbox(self._database), Outbox(self._database)
+        self._session = Session(
+            account.jid,
+            account.password,
+            tor=self._tor,
+            certificate=account.certificate,
+            tls=account.tls,
+            port=account.port,
+        )
+        self._omemo = Omemo(
+            account.jid,
+            Keys(self._database),
+            SlixmppPep(self._session.xmpp),
+            policy=self.trust,
+            pins=account.pins,
+        )
+        self._courier = Courier(
+            self._database, self._outbox, self._session, self._omemo
+        )
+        await enter(self._session)
+        tasks = await enter(asyncio.TaskGroup())
+        for work in (self._receive(), self._courier.run()):
+            stack.callback(tasks.create_task(work).cancel)
+        await self._session.wait_online(self._login_timeout)
+        try:
+            async with asyncio.timeout(self._login_timeout):
+                await self._ready.wait()
+        except TimeoutError:
+            raise SessionError(
+                "the login did not finish",
+                why="our keys could not be published in time",
+                fix="Try again; see `xmpp-onion doctor`.",
+            ) from None
+
+    async def _start_session(self) -> None:
+        """Make a fresh session ours: keys first, then let the world see us."""
+        await self._omemo.prepare(self._database)
+        async with self._database.transaction():
+            await self._keep_effects()
+        if not self.account.certificate and self._session.certificate:
+            self.account = replace(self.account, certificate=self._session.certificate)
+            self.account.save()
+        await self._session.announce()
+        self._ready.set()
+
+    # --- out --------------------------------------------------------------------
+
+    async def send(
+        self, to: str, text: str, *, timeout: float | None = ACK_TIMEOUT
+    ) -> Delivery:
+        """Encrypt ``text`` for every device of ``to`` and send it.
+
+        Returns when the server has it. There is no way to send it unencrypted.
+
+        Args:
+            to: A JID at an onion server.
+            text: What to say.
+            timeout: Seconds to wait for the server's ack; None waits for ever.
+
+        Raises:
+            EncryptionError: It cannot be encrypted; nothing was sent.
+            NotAcknowledgedError: No ack in time; the message is queued and goes
+                out when the server is back.
+        """
+        delivery, confirmed = await self._accept(parse_recipient(to), text, timeout)
+        try:
+            async with asyncio.timeout(timeout):
+                await asyncio.shield(confirmed)
+        except TimeoutError:
+            raise NotAcknowledgedError(
+                "the server has not confirmed the message",
+                why=f"no answer within {timeout} seconds",
+                fix="It is queued and goes out when the server can be reached.",
+            ) from None
+        return replace(delivery, state=DeliveryState.ACKED)
+
+    async def queue(self, to: str, text: str) -> Delivery:
+        """Encrypt ``text`` and return once it is on disk; it goes out by itself.
+
+        Raises:
+            EncryptionError: It cannot be encrypted; nothing was kept.
+        """
+        delivery, _ = await self._accept(parse_recipient(to), text, ACK_TIMEOUT)
+        return delivery
+
+    async def _accept(
+        self, to: JID, text: str, timeout: float | None
+    ) -> tuple[Delivery, asyncio.Future[None]]:
+        await self._session.wait_online(timeout)
+        await self._omemo.fetch([to])
+        message_id = secrets.token_hex(16)
+        async with self._database.transaction():
+            encrypted = await self._omemo.encrypt(to, text)
+            xml = message_stanza(to, message_id, encrypted.element)
+            row_id = await self._outbox.add(xml, to=to, message_id=message_id)
+            await self._keep_effects()
+            confirmed = self._courier.expect(row_id)
+        self._courier.wake()
+        delivery = Delivery(
+            id=message_id,
+            to=to,
+            devices=encrypted.devices,
+            skipped=encrypted.skipped,
+            state=DeliveryState.QUEUED,
+        )
+        return delivery, confirmed
+
+    async def _keep_effects(self) -> None:
+        """Keep what the ratchet wants from the network, in the same transaction."""
+        for effect in self._omemo.take_effects():
+            if isinstance(effect, SendEmpty):
+                message_id = secrets.token_hex(16)
+                element = ET.fromstring(effect.element)
+                xml = message_stanza(effect.to, message_id, element)
+                await self._outbox.add(xml, to=effect.to, message_id=message_id)
+            else:
+                await self._outbox.add_job(effect.kind, effect.payload)
+
+    # --- in ---------------------------------------------------------------------
+
+    async def _receive(self) -> None:
+        """Take in what the session yields, in its order, until it ends."""
+        async for event in self._session.events():
+            await self._take_in(event)
+
+    async def _take_in(self, event: SessionEvent) -> None:
+        match event:
+            case Connected(resumed):
+                if not resumed or not self._ready.is_set():
+                    await self._start_session()
+                self._courier.open()
+            case Disconnected():
+                self._courier.hold()
+            case SubscriptionRequest(sender):
+                await self._keep(ContactRequest(sender=sender, at=datetime.now(UTC)))
+            case Received(stanza):
+                incoming = read_message(stanza, own=self.account.jid)
+                if incoming is not None:
+                    await self._read(incoming)
+                    self._courier.wake()
+            case _:
+                assert_never(event)
+
+    async def _read(self, incoming: Incoming) -> None:
+        """Decrypt one message and keep what it says, in one transaction."""
+        try:
+            await self._fetch_sender(incoming)
+            async with self._database.transaction():
+                if await self._inbox.is_seen(incoming.key):
+                    return
+                decrypted = await self._decrypt(incoming)
+                await self._inbox.mark_seen(incoming.key)
+                if decrypted.plaintext is not None:
+                    message = self._message(incoming, decrypted, decrypted.plaintext)
+                    await self._inbox.add(write_event(message))
+                await self._keep_effects()
+        except (DecryptionError, DeviceListError) as error:
+            log.info("a message could not be read: %s", error.what)
+            await self._keep_unreadable(incoming, error)
+        self._news.set()
+
+    async def _fetch_sender(self, incoming: Incoming) -> None:
+        if incoming.encrypted is None:
+            return
+        for attempt in range(_FETCH_ATTEMPTS):
+            try:
+                await self._omemo.fetch_sender(incoming.encrypted, incoming.sender)
+            except DeviceListError:
+                if attempt + 1 == _FETCH_ATTEMPTS:
+                    raise
+                await self._session.wait_online()
+            else:
+                return
+
+    async def _decrypt(self, incoming: Incoming) -> Decrypted:
+        if incoming.encrypted is None:
+            raise DecryptionError("it was sent without encryption")
+        return await self._omemo.decrypt(incoming.encrypted, incoming.sender)
+
+    async def _keep_unreadable(
+        self, incoming: Incoming, error: DecryptionError | DeviceListError
+    ) -> None:
+        async with self._database.transaction():
+            if await self._inbox.is_seen(incoming.key):
+                return
+            await self._inbox.mark_seen(incoming.key)
+            unreadable = Undecryptable(
+                id=incoming.id,
+                sender=incoming.sender.bare,
+                reason=error.what,
+                at=incoming.at,
+            )
+            await self._inbox.add(write_event(unreadable))
+
+    async def _keep(self, event: Event) -> None:
+        async with self._database.transaction():
+            await self._inbox.add(write_event(event))
+        self._news.set()
+
+    def _message(self, incoming: Incoming, decrypted: Decrypted, text: str) -> Message:
+        device = decrypted.device
+        return Message(
+            id=incoming.id,
+            sender=incoming.sender.bare,
+            to=self.account.jid,
+            text=text,
+            namespace=NAMESPACE,
+            device=device.device_id,
+            fingerprint=device.fingerprint,
+            trust=device.trust.word,
+            at=incoming.at,
+        )
+
+    # --- what the caller sees ---------------------------------------------------
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Yield what happens, each event once, in the order it came.
+
+        An event counts as handled when the next one is asked for: if the process
+        dies in between, it is yielded again. One reader at a time.
+
+        Raises:
+            RuntimeError: Somebody else is reading already.
+        """
+        if self._reading:
+            raise RuntimeError("this client's events are being read already")
+        self._reading = True
+        try:
+            while True:
+                self._news.clear()
+                for row in await self._inbox.pending():
+                    yield read_event(row.event_json, self.send)
+                    async with self._database.transaction():
+                        await self._inbox.mark_handled(row.id)
+                await self._news.wait()
+        finally:
+            self._reading = False
+
+    async def messages(self) -> AsyncIterator[Message]:
+        """Yield decrypted messages, each once, in the order of its sender."""
+        async for event in self.events():
+            if isinstance(event, Message):
+                yield event
+
+    # --- keys -------------------------------------------------------------------
+
+    @property
+    def jid(self) -> JID:
+        """Our bare JID."""
+        return self.account.jid
+
+    @property
+    def fingerprint(self) -> str:
+        """Of this device: 64 hex digits, to compare over another channel."""
+        return self._omemo.fingerprint
+
+    async def devices(self, jid: str = "") -> tuple[Device, ...]:
+        """Return the devices of somebody, or of ourselves, as now published.
+
+        Args:
+            jid: Whose; our own if empty.
+
+        Raises:
+            DeviceListError: The list could not be had.
+        """
+        owner = parse_recipient(jid or self.jid)
+        await self._omemo.fetch([owner])
+        async with self._database.transaction():
+            return await self._omemo.devices(owner)
+
+    async def verify(self, jid: str, fingerprint: str) -> Device:
+        """Trust a device whose fingerprint was compared with its owner.
+
+        Raises:
+            EncryptionError: The account has no such device.
+        """
+        return await self._decide(parse_recipient(jid), fingerprint, TrustLevel.TRUSTED)
+
+    async def distrust(self, jid: str, fingerprint: str) -> Device:
+        """Never encrypt for a device again, and believe nothing it says."""
+        return await self._decide(
+            parse_recipient(jid), fingerprint, TrustLevel.DISTRUSTED
+        )
+
+    async def _decide(self, owner: JID, fingerprint: str, level: TrustLevel) -> Device:
+        await self._omemo.fetch([owner])
+        async with self._database.transaction():
+            await self._omemo.set_trust(owner, fingerprint, level)
+            wanted = parse_fingerprint(fingerprint)
+            devices = await self._omemo.devices(owner)
+            return next(one for one in devices if one.fingerprint == wanted)
+
+    def accepts(self, message: Message) -> bool:
+        """Tell whether the policy lets the device behind ``message`` give orders."""
+        level = next(one for one in TrustLevel if one.word == message.trust)
+        return accepts(self.trust, level)
+
+    # --- people -----------------------------------------------------------------
+
+    async def contacts(self) -> tuple[Contact, ...]:
+        """Return the people on our contact list."""
+        return await self._session.roster()
+
+    async def add_contact(self, jid: str) -> None:
+        """Ask somebody to be a contact, and let them see us."""
+        await self._session.subscribe(parse_recipient(jid))
+
+    async def accept_contact(self, jid: str) -> None:
+        """Accept a contact request, and ask back."""
+        await self._session.accept(parse_recipient(jid))
+
+
+@contextmanager
+def _the_one_error() -> Iterator[None]:
+    """Raise the error of a task as it is, not wrapped into a group.
+
+    Both tasks of a client are its own business: who writes ``except
+    AuthenticationError`` around a client means it.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from error.__cause__
