@@ -1,0 +1,40 @@
+"""One XMPP session over Tor, kept alive; and how to make an account.
+
+:class:`Session` is the way in; everything it yields is an event to ``match``.
+"""
+
+from xmpp_onion.session.events import (
+    Connected,
+    Disconnected,
+    Received,
+    SessionEvent,
+    SubscriptionRequest,
+)
+from xmpp_onion.session.login import Dialer, register
+from xmpp_onion.session.stanzas import (
+    Contact,
+    Incoming,
+    message_stanza,
+    presence_stanza,
+    read_message,
+    serialise,
+)
+from xmpp_onion.session.stream import Session, Timing
+
+__all__ = [
+    "Connected",
+    "Contact",
+    "Dialer",
+    "Disconnected",
+    "Incoming",
+    "Received",
+    "Session",
+    "SessionEvent",
+    "SubscriptionRequest",
+    "Timing",
+    "message_stanza",
+    "presence_stanza",
+    "read_message",
+    "register",
+    "serialise",
+]

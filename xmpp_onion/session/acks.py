@@ -1,0 +1,120 @@
+"""Who has received what: the counters of stream management, both ways.
+
+Nothing here does I/O. Outgoing stanzas wait here, as the bytes that were sent,
+until the server acknowledges them; incoming ones until they are handled.
+
+Source: XEP-0198, sections 4 and 5.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from xmpp_onion.errors import StreamViolationError
+
+__all__ = ["IncomingAcks", "OutgoingAcks"]
+
+T = TypeVar("T")
+
+# XEP-0198, section 4: counters are 32 bits wide and start over at zero.
+WRAP: Final = 2**32
+
+
+@dataclass(slots=True)
+class _Sent(Generic[T]):
+    data: str
+    token: T | None
+
+
+class OutgoingAcks(Generic[T]):
+    """What was sent and is not acknowledged, in order.
+
+    A token goes in with a stanza, and comes out when that stanza is acknowledged.
+    """
+
+    def __init__(self) -> None:
+        self._acknowledged = 0
+        self._waiting: deque[_Sent[T]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, data: str, token: T | None = None) -> None:
+        """Note a stanza that is being sent."""
+        self._waiting.append(_Sent(data, token))
+
+    def acknowledge(self, count: int) -> list[T]:
+        """Return the tokens of what the server has, now that it says ``count``.
+
+        Raises:
+            StreamViolationError: It claims stanzas that were never sent.
+        """
+        new = (count - self._acknowledged) % WRAP
+        if not 0 <= count < WRAP or new > len(self._waiting):
+            raise StreamViolationError(
+                "the server acknowledged what was never sent",
+                condition="undefined-condition",
+                fix="The connection was closed; nothing was marked as delivered.",
+            )
+        self._acknowledged = count
+        done = [self._waiting.popleft() for _ in range(new)]
+        return [sent.token for sent in done if sent.token is not None]
+
+    def unacknowledged(self) -> Iterator[str]:
+        """Yield what has to be sent again after the stream was resumed."""
+        return (sent.data for sent in self._waiting)
+
+    def forget(self) -> list[T]:
+        """Start over at zero, and return the tokens of what was not acknowledged."""
+        lost = [sent.token for sent in self._waiting if sent.token is not None]
+        self._waiting.clear()
+        self._acknowledged = 0
+        return lost
+
+
+class IncomingAcks:
+    """What came and is not handled: the number that we may acknowledge.
+
+    A stanza is handled when whoever is responsible for it says so, not when it
+    was read: a stanza that a crash swallowed is one that the server still has.
+    """
+
+    def __init__(self) -> None:
+        self._received = 0
+        self._open: dict[int, None] = {}  # a set that keeps its order
+        self._generation = 0
+
+    @property
+    def handled(self) -> int:
+        """How many stanzas from the start are handled, without a gap."""
+        for number in self._open:
+            return (number - 1) % WRAP
+        return self._received % WRAP
+
+    def receive(self, *, handled: bool) -> tuple[int, int]:
+        """Count a stanza; return its ticket for :meth:`settle`.
+
+        Args:
+            handled: Nobody has to do anything about it any more.
+        """
+        self._received += 1
+        if not handled:
+            self._open[self._received] = None
+        return self._generation, self._received
+
+    def settle(self, ticket: tuple[int, int]) -> None:
+        """Note that a stanza is handled; one of an earlier stream is ignored."""
+        generation, number = ticket
+        if generation == self._generation:
+            self._open.pop(number, None)
+
+    def rewind(self, handled: int) -> None:
+        """Go back to ``handled``: the server sends all after it again."""
+        self._received = handled
+        self._open.clear()
+        self._generation += 1
+
+    def forget(self) -> None:
+        """Start over at zero with a new stream."""
+        self.rewind(0)

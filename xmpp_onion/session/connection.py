@@ -1,0 +1,138 @@
+"""What state a connection is in, and what may happen next: one table.
+
+Nothing here does I/O. Every legal move stands in :data:`TRANSITIONS`; nothing
+else changes a state. ``docs/explanation/connection-states.md`` shows the same
+table as a picture, drawn by :func:`diagram`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum, auto
+from types import MappingProxyType
+
+from xmpp_onion.errors import (
+    AddressError,
+    AuthenticationError,
+    CertificateError,
+    DialError,
+    FeatureMissingError,
+    RegistrationError,
+    SessionLostError,
+)
+
+__all__ = [
+    "TRANSITIONS",
+    "Event",
+    "IllegalTransitionError",
+    "State",
+    "advance",
+    "backoff",
+    "diagram",
+    "is_fatal",
+]
+
+
+class State(Enum):
+    """Where a connection is."""
+
+    OFFLINE = auto()
+    DIALING = auto()
+    NEGOTIATING = auto()
+    ONLINE = auto()
+    WAITING = auto()
+    CLOSED = auto()
+
+
+class Event(Enum):
+    """What can happen to a connection."""
+
+    START = auto()
+    DIALED = auto()
+    READY = auto()
+    LOST = auto()
+    RETRY = auto()
+    REFUSED = auto()
+    STOP = auto()
+
+
+TRANSITIONS: Mapping[State, Mapping[Event, State]] = MappingProxyType(
+    {
+        State.OFFLINE: {Event.START: State.DIALING, Event.STOP: State.CLOSED},
+        State.DIALING: {
+            Event.DIALED: State.NEGOTIATING,
+            Event.LOST: State.WAITING,
+            Event.REFUSED: State.CLOSED,
+            Event.STOP: State.CLOSED,
+        },
+        State.NEGOTIATING: {
+            Event.READY: State.ONLINE,
+            Event.LOST: State.WAITING,
+            Event.REFUSED: State.CLOSED,
+            Event.STOP: State.CLOSED,
+        },
+        State.ONLINE: {Event.LOST: State.WAITING, Event.STOP: State.CLOSED},
+        State.WAITING: {Event.RETRY: State.DIALING, Event.STOP: State.CLOSED},
+        State.CLOSED: {},
+    }
+)
+
+# A retry can only repeat these: nothing changes until somebody does something.
+_FATAL = (
+    AddressError,
+    AuthenticationError,
+    CertificateError,
+    FeatureMissingError,
+    RegistrationError,
+    SessionLostError,
+)
+
+
+class IllegalTransitionError(RuntimeError):
+    """An event came in a state where it cannot: a mistake in this package."""
+
+
+def advance(state: State, event: Event) -> State:
+    """Return the state that ``event`` leads to.
+
+    Raises:
+        IllegalTransitionError: The table has no such move.
+    """
+    try:
+        return TRANSITIONS[state][event]
+    except KeyError:
+        raise IllegalTransitionError(f"{event.name} while {state.name}") from None
+
+
+def backoff(first: float, limit: float, jitter: Callable[[], float]) -> Iterator[float]:
+    """Yield the delay before each next attempt, in seconds, without end.
+
+    The whole delay is random ("full jitter"), so that the clients of a server
+    that comes back do not come back together.
+
+    Args:
+        first: The longest first delay; it doubles from attempt to attempt.
+        limit: No delay is longer.
+        jitter: Returns the share of the delay that is waited, 0 to 1.
+    """
+    longest = min(first, limit)
+    while True:
+        yield longest * jitter()
+        longest = min(longest * 2, limit)
+
+
+def is_fatal(error: BaseException) -> bool:
+    """Tell whether trying again is pointless until somebody changes something."""
+    if isinstance(error, DialError):
+        return not error.can_retry
+    return isinstance(error, _FATAL)
+
+
+def diagram() -> str:
+    """Return the table as a Mermaid state diagram, for the documentation."""
+    lines = ["stateDiagram-v2", f"    [*] --> {State.OFFLINE.name}"]
+    lines += [
+        f"    {state.name} --> {target.name}: {event.name}"
+        for state, moves in TRANSITIONS.items()
+        for event, target in moves.items()
+    ]
+    lines.append(f"    {State.CLOSED.name} --> [*]")
+    return "\n".join(lines)

@@ -1,0 +1,60 @@
+"""What a session yields, in the order it happened."""
+
+from dataclasses import dataclass
+
+from slixmpp.stanza import Message
+
+from xmpp_onion.address import JID
+
+__all__ = [
+    "Connected",
+    "Disconnected",
+    "Received",
+    "SessionEvent",
+    "SubscriptionRequest",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The session is up.
+
+    Args:
+        resumed: The earlier stream goes on, and nothing was lost in between. If
+            not, what was not acknowledged has to be sent again, and presence
+            has to be announced again.
+    """
+
+    resumed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The connection is gone; it is being dialed again.
+
+    Args:
+        reason: Why, as a clause for people.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message stanza came. Nothing in it is authenticated."""
+
+    stanza: Message
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionRequest:
+    """Somebody asks to see when we are there; only a person may accept.
+
+    Args:
+        sender: Who asks; a bare JID.
+    """
+
+    sender: JID
+
+
+SessionEvent = Connected | Disconnected | Received | SubscriptionRequest

@@ -1,0 +1,173 @@
+"""What is refused before anybody looks at it: a stream reader with limits.
+
+Bytes in, elements out, no I/O. It stands in for slixmpp's parser, which has no
+limits, accepts document types and, on newer expat, delivers a stanza late.
+
+Source: RFC 6120, section 11.1 (restricted XML) and section 4.9.3.14
+(policy-violation).
+"""
+
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from typing import Final
+from xml.parsers import expat
+
+from xmpp_onion.errors import StreamViolationError
+
+__all__ = ["Limits", "StanzaReader", "StreamClosed", "StreamOpened"]
+
+STREAM_TAG: Final = "{http://etherx.jabber.org/streams}stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one stanza may be, and how much one of its tags.
+
+    Args:
+        stanza_bytes: Prosody sends at most 512 KiB; twice that leaves room.
+        tag_bytes: One start tag with its attributes. A tag that does not end is
+            read again with each piece that comes (CVE-2023-52425), so this also
+            bounds the time.
+        depth: Nesting. Python's own recursion ends near 1,000; no XEP needs 20.
+        elements: Elements in one stanza, empty ones too.
+    """
+
+    stanza_bytes: int = 1024 * 1024
+    tag_bytes: int = 64 * 1024
+    depth: int = 64
+    elements: int = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOpened:
+    """The peer's stream header came."""
+
+    stream_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamClosed:
+    """The peer closed its stream; nothing may follow."""
+
+
+class StanzaReader:
+    """Cuts one XML stream into its top-level elements.
+
+    One reader is for one stream: after TLS and after SASL a new one starts.
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+        self._fed = 0
+        self._depth = 0
+        self._elements = 0
+        self._start = 0
+        self._builder = ET.TreeBuilder()
+        self._items: list[StreamOpened | ET.Element | StreamClosed] = []
+        self._names: dict[str, str] = {}
+        self._parser = self._make_parser()
+
+    def _make_parser(self) -> expat.XMLParserType:
+        # The encoding is fixed: RFC 6120, section 11.6, knows only UTF-8.
+        parser = expat.ParserCreate("UTF-8", "}")
+        parser.buffer_text = True
+        parser.StartElementHandler = self._start_element
+        parser.EndElementHandler = self._end_element
+        parser.CharacterDataHandler = self._text
+        parser.StartDoctypeDeclHandler = self._forbid
+        parser.EntityDeclHandler = self._forbid
+        parser.CommentHandler = self._forbid
+        parser.ProcessingInstructionHandler = self._forbid
+        if hasattr(parser, "SetReparseDeferralEnabled"):
+            # expat 2.6 otherwise keeps a complete stanza back until more bytes
+            # come (python/cpython#115133). The limit on a tag bounds the cost.
+            parser.SetReparseDeferralEnabled(False)  # noqa: FBT003 - expat takes no keyword
+        return parser
+
+    def feed(self, data: bytes) -> list[StreamOpened | ET.Element | StreamClosed]:
+        """Return what became complete with ``data``, in order.
+
+        Raises:
+            StreamViolationError: The stream breaks a rule or a limit. Nothing of
+                this piece is returned; close the connection.
+        """
+        try:
+            self._fed += len(data)
+            self._parser.Parse(data, False)  # noqa: FBT003 - expat takes no keyword
+        except expat.ExpatError as error:
+            # The text of the error has no content; the bytes stay out of it.
+            raise _violation(
+                "not-well-formed", expat.ErrorString(error.code) or ""
+            ) from None
+        self._check_unfinished()
+        items, self._items = self._items, []
+        return items
+
+    def _check_unfinished(self) -> None:
+        if self._depth > 1 and self._fed - self._start > self._limits.stanza_bytes:
+            raise _violation("policy-violation", "a stanza is too long")
+        if self._fed - self._parser.CurrentByteIndex > self._limits.tag_bytes:
+            raise _violation("policy-violation", "a tag is too long")
+
+    def _start_element(self, name: str, attributes: dict[str, str]) -> None:
+        self._depth += 1
+        if self._depth == 1:
+            self._open_stream(name, attributes)
+            return
+        if self._depth == 2:
+            self._builder = ET.TreeBuilder()
+            self._elements = 0
+            self._start = self._parser.CurrentByteIndex
+        self._elements += 1
+        if self._depth > self._limits.depth:
+            raise _violation("policy-violation", "a stanza is nested too deeply")
+        if self._elements > self._limits.elements:
+            raise _violation("policy-violation", "a stanza has too many elements")
+        self._builder.start(
+            self._clark(name), {self._clark(k): v for k, v in attributes.items()}
+        )
+
+    def _open_stream(self, name: str, attributes: dict[str, str]) -> None:
+        if self._clark(name) != STREAM_TAG:
+            raise _violation("invalid-namespace", "this is not an XMPP stream")
+        self._items.append(StreamOpened(attributes.get("id", "")))
+
+    def _end_element(self, name: str) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            self._items.append(StreamClosed())
+            return
+        self._builder.end(self._clark(name))
+        if self._depth == 1:
+            size = self._parser.CurrentByteIndex - self._start
+            if size > self._limits.stanza_bytes:
+                raise _violation("policy-violation", "a stanza is too long")
+            self._items.append(self._builder.close())
+
+    def _text(self, text: str) -> None:
+        if self._depth > 1:
+            self._builder.data(text)
+        elif text.strip():
+            raise _violation("bad-format", "text stands between stanzas")
+
+    def _clark(self, name: str) -> str:
+        """Return ``{namespace}name`` for expat's ``namespace}name``."""
+        try:
+            return self._names[name]
+        except KeyError:
+            clark = "{" + name if "}" in name else name
+            if len(self._names) < 1000:  # a peer chooses the names: bounded
+                self._names[name] = clark
+            return clark
+
+    def _forbid(self, *_details: object) -> None:
+        raise _violation("restricted-xml", "it has a document type or a comment")
+
+
+def _violation(condition: str, why: str) -> StreamViolationError:
+    return StreamViolationError(
+        "the server sent what an XMPP stream must not contain",
+        condition=condition,
+        why=why,
+        fix="The connection was closed; tell the operator of the server.",
+    )

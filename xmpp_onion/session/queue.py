@@ -1,0 +1,83 @@
+"""The one bounded queue between the stream and whoever reads events."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from xmpp_onion.session.events import Received, SessionEvent, SubscriptionRequest
+
+__all__ = ["EventQueue"]
+
+Ticket = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    event: SessionEvent
+    ticket: Ticket | None
+
+
+class EventQueue:
+    """Events in the order they came, and what the reader has done with them.
+
+    An event counts as handled when the next one is asked for.
+
+    Args:
+        settle: Called with the ticket of each stanza that is handled.
+        changed: Called when the queue became longer or shorter.
+    """
+
+    def __init__(
+        self, settle: Callable[[Ticket], None], changed: Callable[[], None]
+    ) -> None:
+        self._settle = settle
+        self._changed = changed
+        self._entries: deque[_Entry] = deque()
+        self._news = asyncio.Event()
+        self._end: BaseException | None = None
+        self._in_hand: Ticket | None = None
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def put(self, event: SessionEvent, ticket: Ticket | None = None) -> None:
+        """Append an event; the stream stops reading before there are too many."""
+        self._entries.append(_Entry(event, ticket))
+        self._news.set()
+        self._changed()
+
+    def close(self, error: BaseException | None) -> None:
+        """Let the reader have what is there, and then the end, or ``error``."""
+        self._end = error or StopAsyncIteration()
+        self._news.set()
+
+    def drop_stanzas(self) -> None:
+        """Leave out every stanza that nobody has begun with: all come again."""
+        self._entries = deque(
+            entry
+            for entry in self._entries
+            if not isinstance(entry.event, Received | SubscriptionRequest)
+        )
+        self._changed()
+
+    async def get(self) -> SessionEvent | None:
+        """Return the next event; None at the end.
+
+        Raises:
+            XmppOnionError: The session has ended for good.
+        """
+        if self._in_hand is not None:
+            self._settle(self._in_hand)
+            self._in_hand = None
+        while not self._entries:
+            if isinstance(self._end, StopAsyncIteration):
+                return None
+            if self._end is not None:
+                raise self._end
+            self._news.clear()
+            await self._news.wait()
+        entry = self._entries.popleft()
+        self._in_hand = entry.ticket
+        self._changed()
+        return entry.event

@@ -1,0 +1,210 @@
+"""Message stanzas and contact lists to and from plain values.
+
+Nothing here does I/O, and nothing that is read here is authenticated, except
+where a docstring says so.
+"""
+
+import hashlib
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from slixmpp.stanza import Message
+from slixmpp.xmlstream.tostring import tostring
+
+from xmpp_onion.address import JID
+from xmpp_onion.errors import InvalidJIDError
+
+__all__ = [
+    "Contact",
+    "Incoming",
+    "message_stanza",
+    "presence_stanza",
+    "read_message",
+    "read_roster",
+    "serialise",
+]
+
+CLIENT: Final = "jabber:client"
+OMEMO: Final = "eu.siacs.conversations.axolotl"
+ROSTER: Final = "jabber:iq:roster"
+_FALLBACK: Final = (
+    "I sent you an OMEMO encrypted message but your client doesn\u2019t seem to "
+    "support that."
+)
+# What a person sent. Rooms, errors and broadcasts take other ways.
+_KINDS: Final = frozenset({"chat", "normal"})
+# Ids are chosen by the sender; ours have 32 characters.
+_ID_LIMIT: Final = 1024
+_SUBSCRIPTIONS: Final = frozenset({"none", "to", "from", "both"})
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """Somebody on the contact list.
+
+    Args:
+        jid: A bare JID.
+        subscription: Who sees whose presence: none, to (we see them), from (they
+            see us) or both.
+        ask: We have asked to see them, and they have not answered.
+    """
+
+    jid: JID
+    subscription: str
+    ask: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message from a person, before decryption.
+
+    Args:
+        id: The sender's own name for it (XEP-0359 origin-id, else the id).
+        sender: The full JID it came from, as our server tells.
+        at: When it was sent if our own server says so, else when it came.
+        encrypted: The OMEMO element, or None if it was sent in the clear.
+        key: Names it for "seen already?". The same bytes sent twice have the
+            same key; two messages never share one, whatever ids the sender chose.
+        stanza_id: Our own archive's name for it, or empty. Others cannot set it.
+    """
+
+    id: str
+    sender: JID
+    at: datetime
+    encrypted: ET.Element | None = field(repr=False)
+    key: str
+    stanza_id: str = ""
+
+
+def message_stanza(
+    to: JID, message_id: str, encrypted: ET.Element, *, receipt: bool = False
+) -> str:
+    """Return the stanza that carries an OMEMO element, as it goes on the wire.
+
+    Args:
+        to: The recipient.
+        message_id: 128 random bits or more, so that nobody can guess it.
+        encrypted: What :mod:`xmpp_onion.e2ee` made.
+        receipt: Ask the recipient's device to confirm it (XEP-0184).
+    """
+    attributes = {"type": "chat", "id": message_id, "to": to}
+    message = ET.Element(_client("message"), attributes)
+    message.append(encrypted)
+    if encrypted.find(f"{{{OMEMO}}}payload") is not None:
+        # XEP-0380: for clients without OMEMO. Not for an empty OMEMO message.
+        ET.SubElement(message, _client("body")).text = _FALLBACK
+        ET.SubElement(
+            message,
+            "{urn:xmpp:eme:0}encryption",
+            {"namespace": OMEMO, "name": "OMEMO"},
+        )
+    ET.SubElement(message, "{urn:xmpp:sid:0}origin-id", {"id": message_id})
+    ET.SubElement(message, "{urn:xmpp:hints}store")
+    if receipt:
+        ET.SubElement(message, "{urn:xmpp:receipts}request")
+    return serialise(message)
+
+
+def presence_stanza(to: JID, kind: str, stanza_id: str) -> str:
+    """Return a presence stanza about a subscription (RFC 6121, section 3)."""
+    attributes = {"type": kind, "id": stanza_id, "to": to.bare}
+    return serialise(ET.Element(_client("presence"), attributes))
+
+
+def serialise(stanza: ET.Element) -> str:
+    """Return the text of a stanza as it stands inside a client's stream."""
+    return tostring(stanza, xmlns=CLIENT, top_level=True)
+
+
+def read_message(
+    stanza: Message, *, own: JID, now: datetime | None = None
+) -> Incoming | None:
+    """Return what a message stanza is, or None if a person did not send it.
+
+    None is also the answer to anything malformed: a bad sender, two OMEMO
+    elements, a room's message, an error, a receipt, a typing notice.
+
+    Args:
+        stanza: As it came.
+        own: Our own account: only it and its server are believed about times.
+        now: The time it came; an argument so that tests can be exact.
+    """
+    element = stanza.xml
+    sender = _read_jid(element.get("from", ""))
+    if sender is None or element.get("type", "normal") not in _KINDS:
+        return None
+    found = element.findall(f"{{{OMEMO}}}encrypted")
+    if len(found) > 1 or (not found and element.find(_client("body")) is None):
+        return None
+    encrypted = found[0] if found else None
+    message_id = _read_id(element)
+    return Incoming(
+        id=message_id,
+        sender=sender,
+        at=_read_time(element, own, now or datetime.now(UTC)),
+        encrypted=encrypted,
+        key=_key(sender, message_id, encrypted, element),
+        stanza_id=_read_stanza_id(element, own),
+    )
+
+
+def read_roster(query: ET.Element | None) -> Iterator[Contact]:
+    """Yield the contacts in a roster result; what is malformed is left out."""
+    for item in () if query is None else query.iter(f"{{{ROSTER}}}item"):
+        jid = _read_jid(item.get("jid", ""))
+        subscription = item.get("subscription", "none")
+        if jid is not None and subscription in _SUBSCRIPTIONS:
+            yield Contact(jid.bare, subscription, item.get("ask") == "subscribe")
+
+
+def _client(name: str) -> str:
+    return f"{{{CLIENT}}}{name}"
+
+
+def _read_jid(text: str) -> JID | None:
+    try:
+        return JID(text)
+    except InvalidJIDError:
+        return None
+
+
+def _read_id(element: ET.Element) -> str:
+    origin = element.find("{urn:xmpp:sid:0}origin-id")
+    text = "" if origin is None else origin.get("id", "")
+    return (text or element.get("id", ""))[:_ID_LIMIT]
+
+
+def _read_stanza_id(element: ET.Element, own: JID) -> str:
+    """XEP-0359, section 6: only the id that our own archive set is one."""
+    for stanza_id in element.iter("{urn:xmpp:sid:0}stanza-id"):
+        if stanza_id.get("by") == own.bare:
+            return stanza_id.get("id", "")[:_ID_LIMIT]
+    return ""
+
+
+def _read_time(element: ET.Element, own: JID, now: datetime) -> datetime:
+    """Return the delay stamp of our own server, never later than now."""
+    for delay in element.iterfind("{urn:xmpp:delay}delay"):
+        if delay.get("from") in {own.bare, own.domain}:
+            try:
+                stamp = datetime.fromisoformat(delay.get("stamp", ""))
+                return min(stamp.astimezone(UTC), now)
+            except (ValueError, OverflowError):
+                return now
+    return now
+
+
+def _key(
+    sender: JID, message_id: str, encrypted: ET.Element | None, element: ET.Element
+) -> str:
+    body = element.findtext(_client("body"), "")
+    content = (
+        body
+        if encrypted is None
+        else ET.canonicalize(ET.tostring(encrypted, "unicode"))
+    )
+    parts = (sender.bare, message_id, content)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -1,0 +1,62 @@
+"""A dialer that never leaves this machine: sessions against a server on loopback."""
+
+import asyncio
+import contextlib
+import socket
+from dataclasses import dataclass, field
+
+from xmpp_onion.address import OnionAddress
+from xmpp_onion.errors import OnionUnreachableError
+from xmpp_onion.transport import Isolation
+
+__all__ = ["LoopbackDialer"]
+
+
+@dataclass(slots=True)
+class LoopbackDialer:
+    """Stands in for Tor: whatever onion is asked for, it is at ``port`` here.
+
+    Args:
+        port: Where the server listens on 127.0.0.1.
+        dialed: What was asked for, in order.
+        refusing: While true, every dial fails as if the service were down.
+    """
+
+    port: int
+    dialed: list[tuple[OnionAddress, int, Isolation]] = field(default_factory=list)
+    refusing: bool = False
+    _wires: list[socket.socket] = field(default_factory=list)
+
+    async def dial(
+        self,
+        address: OnionAddress,
+        port: int,
+        *,
+        isolation: Isolation,
+        timeout: float = 60.0,
+    ) -> socket.socket:
+        """Connect to ``port`` on loopback and note what was asked for."""
+        self.dialed.append((address, port, isolation))
+        sock = socket.socket()
+        sock.setblocking(False)  # noqa: FBT003 - it takes no keyword
+        try:
+            if self.refusing:
+                raise ConnectionRefusedError
+            async with asyncio.timeout(timeout):
+                await asyncio.get_running_loop().sock_connect(
+                    sock, ("127.0.0.1", self.port)
+                )
+        except OSError as error:
+            sock.close()
+            raise OnionUnreachableError(
+                "nobody listens there", host=address, why=str(error)
+            ) from error
+        self._wires.append(sock)
+        return sock
+
+    def cut(self) -> None:
+        """Break every connection, as a lost circuit does: both ends see the end."""
+        for wire in self._wires:
+            with contextlib.suppress(OSError):
+                wire.shutdown(socket.SHUT_RDWR)
+        self._wires.clear()
