@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 # Seconds between two looks at something that has no event to wait for.
 POLL = 0.05
+# Seconds for one try to be let in: who took the port before tor may never answer.
+_ANSWER_LIMIT = 2.0
 _TAIL_LINES = 12
 
 
@@ -169,9 +171,10 @@ class TorNode:
         while True:
             self.check_alive()
             try:
-                return await ControlConnection.open(
-                    self.plan.control_port, self._cookie.read_bytes()
-                )
+                async with asyncio.timeout(_ANSWER_LIMIT):
+                    return await ControlConnection.open(
+                        self.plan.control_port, self._cookie.read_bytes()
+                    )
             except (OSError, TorError):  # no listener, or no cookie, yet
                 await asyncio.sleep(POLL)
 
