@@ -97,4 +97,5 @@ class DelayedPort:
                 loop.call_later(self._delay, arrive)
                 await writer.drain()
         await asyncio.sleep(self._delay)  # what is on the way arrives first
-        writer.close()
+        if not writer.is_closing():
+            writer.write_eof()

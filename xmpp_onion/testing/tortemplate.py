@@ -68,7 +68,7 @@ class Layout:
                 {name: (int(pair[0]), int(pair[1])) for name, pair in ports.items()},
                 datetime.fromisoformat(str(fields["valid_after"])),
             )
-        except (KeyError, TypeError, AttributeError, IndexError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise ValueError("not a layout") from error
 
     def all_ports(self) -> list[int]:
