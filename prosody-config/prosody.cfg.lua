@@ -1,0 +1,115 @@
+-- Prosody as an onion service and nothing else; the same file for 0.12.3 and 13.0.
+--
+-- This is the one copy: `xmpp-onion server init DIR` fills in the names between
+-- @ signs, and README.md beside this file says how to do it by hand. Only modules
+-- of Prosody itself are used.
+
+-- Where things are --------------------------------------------------------------
+
+-- Prosody is started *in* data/, the one folder that its unprivileged user may
+-- write. No path below names the way there, so the folder can be moved, and it may
+-- lie where that user could not go by itself, such as /root.
+data_path    = "/proc/self/cwd"
+certificates = "certs"                  -- beside this file: @ONION@.crt and .key
+plugin_paths = { "../modules" }         -- seen from data/
+pidfile      = "prosody.pid"            -- in data/
+log          = { warn = "prosody.log" } -- in data/; "info" would name everybody who logs in
+umask        = "077"
+
+-- Listeners: loopback only, Tor brings the clients --------------------------------
+
+network_backend       = "epoll"
+interfaces            = { "127.0.0.1" }
+local_interfaces      = { "127.0.0.1" }
+http_interfaces       = { "127.0.0.1" }
+use_ipv6              = false
+c2s_ports             = { @C2S_PORT@ }
+c2s_direct_tls_ports  = { }
+http_ports            = { @HTTP_PORT@ }
+https_ports           = { }
+s2s_ports             = { }
+s2s_direct_tls_ports  = { }
+
+-- Modules -------------------------------------------------------------------------
+
+modules_enabled = {
+	-- the core of RFC 6120 and 6121
+	"roster"; "saslauth"; "tls"; "disco"; "user_account_management";
+	-- what a present-day client expects
+	"carbons"; "mam"; "smacks"; "csi_simple"; "pep"; "bookmarks"; "blocklist";
+	"vcard4"; "vcard_legacy"; "private"; "ping"; "offline";
+	-- accounts: by invitation only
+	"register_ibr"; "invites"; "invites_register"; "invites_adhoc"; "tombstones";
+	-- running it
+	"admin_shell"; "limits"; "http_quiet";
+	-- Left out, for what they tell or let in: version, uptime, time, lastactivity,
+	-- register_limits (everybody is 127.0.0.1 here), cloud_notify (its push servers
+	-- are not onions), proxy65 and turn_external (no UDP, no second route), bosh.
+}
+
+-- A closed server. Prosody loads s2s by itself unless told not to. Federation
+-- between onions needs a module that dials through Tor and resolves no names:
+-- without it, do not remove this line.
+modules_disabled = { "s2s" }
+
+-- Log-in --------------------------------------------------------------------------
+
+-- TLS is offered, not required: the circuit is encrypted already, and its name is
+-- the server's key. Clients that know the certificate (it is in our invites) use it.
+c2s_require_encryption       = false
+allow_unencrypted_plain_auth = false    -- without TLS there is SCRAM and nothing else
+authentication               = "internal_hashed"
+password_hash                = "SHA-256" -- must precede the first account: one hash is kept
+
+allow_registration       = true
+registration_invite_only = true
+registration_allowlist   = { }          -- its default trusts 127.0.0.1, that is everybody
+invite_expiry            = 86400 * 3    -- seconds, where nobody asked for another time
+
+-- Ceilings, for each session: an address means nothing here ------------------------
+
+-- An OMEMO message to 500 people with two devices each is 276 kB (276 bytes for
+-- each device that hears from us for the first time).
+c2s_stanza_size_limit = 512 * 1024
+limits = {
+	c2s = { rate = "50kb/s" };          -- a room message of 100 members is about 36 kB
+}
+c2s_timeout             = 120           -- seconds to log in; circuits are slow
+smacks_hibernation_time = 86400         -- seconds; telephones lose circuits all day
+smacks_max_queue_size   = 500           -- stanzas kept for a client that is away
+network_settings = {
+	read_timeout          = 14 * 60;    -- seconds of silence before we ask
+	ssl_handshake_timeout = 60;         -- seconds
+}
+
+-- What is kept ----------------------------------------------------------------------
+
+storage                = "internal"
+archive_expires_after  = "1w"
+default_archive_policy = true           -- a second device finds what it missed
+mam_smart_enable       = false
+pep_max_items          = 256            -- an OMEMO device list grows, a bundle per device
+
+-- The service -----------------------------------------------------------------------
+
+VirtualHost "@ONION@"
+	disco_items = { { "muc.@ONION@", "Rooms" }; { "share.@ONION@", "Files" } }
+
+Component "muc.@ONION@" "muc"
+	modules_enabled = { "muc_mam" }
+	restrict_room_creation          = "local"
+	muc_room_default_public         = false
+	muc_room_default_members_only   = true -- OMEMO has to know who is there
+	muc_room_default_public_jids    = true -- and which account each one is
+	muc_room_default_persistent     = true
+	muc_log_expires_after           = "1w"
+	max_history_messages            = 50
+	muc_tombstones                  = true
+
+Component "share.@ONION@" "http_file_share"
+	http_host                    = "@ONION@"
+	http_external_url            = "http://@ONION@:5280/"
+	http_file_share_size_limit   = 16 * 1024 * 1024        -- bytes
+	http_file_share_daily_quota  = 100 * 1024 * 1024       -- bytes, for each account
+	http_file_share_global_quota = 2 * 1024 * 1024 * 1024  -- bytes, for everybody
+	http_file_share_expires_after = 3 * 86400              -- seconds

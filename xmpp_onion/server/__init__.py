@@ -1,0 +1,12 @@
+"""An XMPP server on a Tor onion service: Prosody, run and looked after.
+
+`Server` is all of it; `Prosody` is the same without Tor, on loopback, for tests.
+"""
+
+from xmpp_onion.server.folder import initialise
+from xmpp_onion.server.invites import add_account, create_invite
+from xmpp_onion.server.runner import Prosody
+from xmpp_onion.server.service import Server
+from xmpp_onion.server.shutdown import stop
+
+__all__ = ["Prosody", "Server", "add_account", "create_invite", "initialise", "stop"]

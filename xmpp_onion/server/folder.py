@@ -1,0 +1,322 @@
+"""The folder of a server: what lies in it, who may read it, and how it is made.
+
+::
+
+    DIR/                 0700  ours
+    ├── onion.key        0600  the address itself; Prosody never sees it
+    ├── server.json      0600  the loopback ports
+    ├── lock             0600  held while a server runs
+    ├── output           0600  what Prosody printed at its last start
+    └── prosody/         ours, readable to Prosody's user
+        ├── prosody.cfg.lua
+        ├── certs/       ….onion.crt, and ….onion.key of Prosody's user, 0600
+        ├── modules/
+        └── data/        0700  of Prosody's user; all that it may write
+
+Started by root, Prosody runs as another user; else all of it belongs to one.
+"""
+
+import json
+import os
+import pwd
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from xmpp_onion.address import OnionAddress
+from xmpp_onion.errors import ServerError, StorePermissionError
+from xmpp_onion.server.certificate import make_certificate, read_fingerprint
+from xmpp_onion.server.prosody import find_templates, render
+from xmpp_onion.transport import create_key, read_address
+
+__all__ = ["Folder", "Ports", "RunAs", "find_unprivileged_user", "initialise"]
+
+# Below what Linux hands out by itself (ip_local_port_range starts at 32768), so
+# that no outgoing connection sits on our port by chance.
+_PORTS = range(20000, 32768)
+_TCP_LISTEN = "0A"  # the state's number in /proc/net/tcp
+
+
+class Ports(NamedTuple):
+    """The loopback ports of one server."""
+
+    c2s: int
+    http: int
+
+
+class RunAs(NamedTuple):
+    """The user that Prosody runs as, when root starts it."""
+
+    uid: int
+    gid: int
+
+
+def find_unprivileged_user() -> RunAs | None:
+    """Return who Prosody should run as, or None if we are not root ourselves."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("prosody", "nobody"):
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return RunAs(entry.pw_uid, entry.pw_gid)
+    raise ServerError(
+        "Prosody cannot be started",
+        why="we are root, and there is no user prosody or nobody to run it as",
+        fix="Install Debian's package prosody, or start as an ordinary user.",
+    )
+
+
+def initialise(folder: Path) -> OnionAddress:
+    """Make the keys, the certificate and the configuration of a new server.
+
+    Neither Tor nor Prosody has to run. What is there already is kept: whoever
+    calls this twice still has the same address.
+
+    Raises:
+        StorePermissionError: Others can read the folder or a key, or we cannot
+            write there.
+        ServerError: It is full of something else, or cannot be made.
+    """
+    return Folder(folder, find_unprivileged_user()).initialise()
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """One server's folder.
+
+    Attributes:
+        path: The folder.
+        run_as: Who Prosody runs as; None if as ourselves.
+    """
+
+    path: Path
+    run_as: RunAs | None
+
+    @property
+    def key_file(self) -> Path:
+        """The secret key of the onion service."""
+        return self.path / "onion.key"
+
+    @property
+    def lock_file(self) -> Path:
+        """Locked while a server runs here."""
+        return self.path / "lock"
+
+    @property
+    def output_file(self) -> Path:
+        """What Prosody printed when it started."""
+        return self.path / "output"
+
+    @property
+    def prosody(self) -> Path:
+        """Prosody's part."""
+        return self.path / "prosody"
+
+    @property
+    def data(self) -> Path:
+        """What Prosody writes; it is started in here."""
+        return self.prosody / "data"
+
+    @property
+    def log_file(self) -> Path:
+        """Prosody's log: warnings and errors."""
+        return self.data / "prosody.log"
+
+    @property
+    def config_file(self) -> Path:
+        """Prosody's configuration."""
+        return self.prosody / "prosody.cfg.lua"
+
+    def read_onion(self) -> OnionAddress:
+        """Return the address that the key stands for."""
+        if not self.key_file.exists():
+            raise ServerError(
+                f"there is no server in {self.path}",
+                why="it has no onion.key",
+                fix=f"Make one: xmpp-onion server init {self.path}",
+            )
+        return read_address(self.key_file)
+
+    def read_certificate_fingerprint(self) -> str:
+        """Return the SHA-256 of the certificate, as 64 hex digits."""
+        return read_fingerprint(self._certificate(self.read_onion()).read_bytes())
+
+    def read_ports(self) -> Ports:
+        """Return the ports chosen before.
+
+        Raises:
+            ServerError: The file is damaged.
+        """
+        path = self.path / "server.json"
+        try:
+            found = json.loads(path.read_text("utf-8"))
+            return Ports(int(found["c2s_port"]), int(found["http_port"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ServerError(
+                "the ports of the server cannot be read",
+                why=f"{path} is missing or damaged",
+                fix=f"Remove it: the next start chooses new ports. rm -f {path}",
+            ) from error
+
+    def write_ports(self, ports: Ports) -> None:
+        """Remember ports, and write the configuration that belongs to them."""
+        text = json.dumps({"v": 1, "c2s_port": ports.c2s, "http_port": ports.http})
+        _write(self.path / "server.json", text + "\n", mode=0o600)
+        self.write_config()
+
+    def choose_ports(self) -> Ports:
+        """Return two ports that nobody listens on at this moment."""
+        taken = read_taken_ports()
+        free = [port for port in _PORTS if port not in taken]
+        c2s = secrets.choice(free)
+        return Ports(c2s, secrets.choice([port for port in free if port != c2s]))
+
+    def write_config(self) -> None:
+        """Render the configuration, with the modules beside it."""
+        templates = find_templates(Path(__file__).parent)
+        template = (templates / "prosody.cfg.lua").read_text("utf-8")
+        c2s, http = self.read_ports()
+        text = render(template, onion=self.read_onion(), c2s_port=c2s, http_port=http)
+        _write(self.config_file, text, mode=0o640)
+        self._hand_over(self.config_file)
+        for module in sorted((templates / "modules").glob("*.lua")):
+            target = self.prosody / "modules" / module.name
+            _write(target, module.read_text("utf-8"), mode=0o640)
+            self._hand_over(target)
+
+    def initialise(self) -> OnionAddress:
+        """Make what is missing, and check what is there."""
+        try:
+            self._make_folders()
+            self.check()
+            if not self.key_file.exists():
+                create_key(self.key_file)
+            onion = self.read_onion()
+            self._make_certificate(onion)
+            if not (self.path / "server.json").exists():
+                self.write_ports(self.choose_ports())
+            self.write_config()
+        except OSError as error:
+            raise ServerError(
+                f"the server in {self.path} cannot be set up",
+                why=f"{error.strerror}: {error.filename}",
+                fix="Choose a folder that is yours.",
+            ) from error
+        return onion
+
+    def check(self) -> None:
+        """Refuse to work where others could read a key.
+
+        Raises:
+            StorePermissionError: A mode or an owner is wrong.
+        """
+        _check_private(self.path, owner=os.geteuid(), fix=f"chmod 700 {self.path}")
+        for key in [self.key_file, *(self.prosody / "certs").glob("*.key")]:
+            if key.exists():
+                owner = self._prosody_uid if key != self.key_file else os.geteuid()
+                _check_private(key, owner=owner, fix=f"chmod 600 {key}")
+
+    @property
+    def _prosody_uid(self) -> int:
+        return os.geteuid() if self.run_as is None else self.run_as.uid
+
+    def _certificate(self, onion: OnionAddress) -> Path:
+        return self.prosody / "certs" / f"{onion}.crt"
+
+    def _make_folders(self) -> None:
+        if self.path.is_dir() and not any(self.path.iterdir()):
+            self.path.chmod(0o700)  # empty: nothing was ever readable in it
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in ("", "certs", "modules"):
+            (self.prosody / folder).mkdir(mode=0o750, exist_ok=True)
+            self._hand_over(self.prosody / folder)
+        if not self.data.exists():
+            self.data.mkdir(mode=0o700)
+        self._give_away(self.data)
+
+    def _make_certificate(self, onion: OnionAddress) -> None:
+        certificate = self._certificate(onion)
+        key_file = certificate.with_suffix(".key")
+        if certificate.exists() and key_file.exists():
+            return
+        key, chain = make_certificate(onion, now=datetime.now(UTC))
+        _write(key_file, key.decode("ascii"), mode=0o600)
+        self._give_away(key_file)
+        _write(certificate, chain.decode("ascii"), mode=0o640)
+        self._hand_over(certificate)
+
+    def _hand_over(self, path: Path) -> None:
+        """Let Prosody's user read something through its group."""
+        if self.run_as is not None:
+            os.chown(path, -1, self.run_as.gid)
+
+    def _give_away(self, path: Path) -> None:
+        """Make something, and what is in it, belong to Prosody's user.
+
+        Only where it is somebody else's, as after a move or a restore: inside a
+        folder of its own, that user could plant a hard link to what is not his.
+        """
+        if self.run_as is None or path.stat().st_uid == self.run_as.uid:
+            return
+        for place, folders, files in os.walk(path):
+            for name in (*folders, *files):
+                os.chown(Path(place) / name, *self.run_as, follow_symlinks=False)
+        os.chown(path, *self.run_as, follow_symlinks=False)
+
+
+def read_taken_ports(tables: Collection[Path] | None = None) -> frozenset[int]:
+    """Return the TCP ports that somebody listens on, on any address.
+
+    The kernel's tables are read rather than a port bound: it opens no socket.
+
+    Args:
+        tables: Where to read; None for ``/proc/net/tcp`` and ``tcp6``.
+    """
+    if tables is None:
+        tables = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+    rows = [
+        line.split()
+        for table in tables
+        if table.exists()
+        for line in table.read_text("ascii").splitlines()[1:]
+    ]
+    return frozenset(
+        int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == _TCP_LISTEN
+    )
+
+
+def _check_private(path: Path, *, owner: int, fix: str) -> None:
+    state = path.stat()
+    if state.st_uid != owner:
+        raise StorePermissionError(
+            f"{path} belongs to another user",
+            why=f"its owner is {state.st_uid}, and should be {owner}",
+            fix=f"chown {owner} {path}",
+        )
+    if state.st_mode & 0o077:
+        raise StorePermissionError(
+            f"others can read {path}",
+            why=f"its mode is {state.st_mode & 0o777:04o}",
+            fix=fix,
+        )
+
+
+def _write(path: Path, text: str, *, mode: int) -> None:
+    """Write a whole file or nothing, and leave it alone if it says so already."""
+    if path.exists() and path.read_text("utf-8") == text:
+        return
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,322 @@
+"""Prosody as a child process of ours, reachable on loopback alone."""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import resource
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from xmpp_onion.address import JID, Invite, OnionAddress
+from xmpp_onion.errors import ProsodyError, ProsodyNotFoundError, ServerError
+from xmpp_onion.server import invites
+from xmpp_onion.server.console import ask
+from xmpp_onion.server.folder import Folder, Ports, RunAs, find_unprivileged_user
+
+__all__ = ["Prosody"]
+
+log = logging.getLogger(__name__)
+
+# Prosody is started in its data folder; see data_path in prosody-config.
+_CONFIG = "/proc/self/cwd/../prosody.cfg.lua"
+_START_SECONDS = 15.0
+_STOP_SECONDS = 10.0
+_POLL_SECONDS = 0.05
+# Two seconds, which a Prosody whose owner was killed may take to follow.
+_LOCK_ATTEMPTS = 40
+_PORT_ATTEMPTS = 3
+# A connection is a descriptor, an account file opened at log-in another one; with
+# the usual 1024 log-ins fail as "not-authorized" near a thousand sessions.
+_OPEN_FILES = 65536
+_LOG_TAIL_BYTES = 4096
+_LOG_TAIL_LINES = 20
+
+# What the child says about itself once it has settled: its process, its version,
+# its ports. Nobody else answers at its socket.
+_STATE = """
+local ports, active = { }, require "core.portmanager".get_active_services()
+for _, _, port in active:iter(nil, nil, nil) do
+	table.insert(ports, port)
+end
+local pid = require "util.pposix".getpid()
+return table.concat({ pid, prosody.version, table.unpack(ports) }, " ")
+"""
+
+
+class Prosody:
+    """A Prosody process of ours, on loopback alone; an async context manager.
+
+    Entering makes the folder if it is new, starts Prosody as an unprivileged user
+    and waits until it listens; leaving stops it. It dies with this process, however
+    this process ends (with util-linux's ``setpriv``, part of every Debian).
+
+    Args:
+        folder: Where its keys and accounts are, or shall be.
+        program: The program, by name or path.
+    """
+
+    def __init__(self, folder: Path, *, program: str = "prosody") -> None:
+        self._folder = Folder(folder.absolute(), find_unprivileged_user())
+        self._program = program
+        self._stack = AsyncExitStack()
+        self._process: asyncio.subprocess.Process | None = None
+        self._onion: OnionAddress | None = None
+        self._ports = Ports(0, 0)
+        self._version = ""
+        self._lock = -1
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            self._onion = self._folder.initialise()
+            self._lock = await stack.enter_async_context(_locked(self._folder))
+            self._ports = self._folder.read_ports()
+            stack.push_async_callback(self._stop)
+            await self._start_on_free_ports()
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+    @property
+    def onion(self) -> OnionAddress:
+        """The name that its accounts end in."""
+        return self._folder.read_onion() if self._onion is None else self._onion
+
+    @property
+    def c2s_port(self) -> int:
+        """Where it waits for XMPP clients, on 127.0.0.1."""
+        return self._ports.c2s
+
+    @property
+    def http_port(self) -> int:
+        """Where it takes and serves uploaded files, on 127.0.0.1."""
+        return self._ports.http
+
+    @property
+    def certificate_fingerprint(self) -> str:
+        """The SHA-256 of its certificate (DER form), as 64 hex digits."""
+        return self._folder.read_certificate_fingerprint()
+
+    @property
+    def key_file(self) -> Path:
+        """The secret key of its onion service."""
+        return self._folder.key_file
+
+    @property
+    def pid(self) -> int:
+        """Its process id.
+
+        Raises:
+            ServerError: It does not run.
+        """
+        if self._process is None:
+            raise ServerError("Prosody does not run", fix="Enter it first: async with")
+        return self._process.pid
+
+    @property
+    def version(self) -> str:
+        """The version of Prosody that runs, such as ``0.12.3``."""
+        return self._version
+
+    async def invite(
+        self, local: str = "", *, lifetime: timedelta = invites.DEFAULT_LIFETIME
+    ) -> Invite:
+        """Return an invite; see `xmpp_onion.server.create_invite`."""
+        return await invites.create_invite(self._folder.path, local, lifetime=lifetime)
+
+    async def add_account(self, local: str, password: str) -> JID:
+        """Make an account; see `xmpp_onion.server.add_account`."""
+        return await invites.add_account(self._folder.path, local, password)
+
+    async def restart(self) -> None:
+        """Stop Prosody and start it again; sessions end, accounts stay."""
+        await self._stop()
+        await self._start_on_free_ports()
+
+    async def wait(self) -> None:
+        """Wait until Prosody ends, which it does when `stop` asks it to.
+
+        Raises:
+            ProsodyError: It ended otherwise.
+        """
+        process = self._process
+        if process is not None and await process.wait() != 0:
+            raise self._failure("Prosody ended", why="it was not told to")
+
+    def log_tail(self) -> str:
+        """Return the last lines that Prosody logged and printed."""
+        logged = _read_tail(self._folder.log_file)
+        return logged or _read_tail(self._folder.output_file)
+
+    async def _start_on_free_ports(self) -> None:
+        for _ in range(_PORT_ATTEMPTS):
+            await self._start()
+            if await self._is_listening():
+                log.info("prosody %s runs, process %d", self._version, self.pid)
+                return
+            log.info("a port of prosody is taken by somebody else; choosing new ones")
+            await self._stop()
+            self._ports = self._folder.choose_ports()
+            self._folder.write_ports(self._ports)
+        raise self._failure("Prosody cannot listen", why="its ports are always taken")
+
+    async def _start(self) -> None:
+        program = shutil.which(self._program)
+        if program is None:
+            raise ProsodyNotFoundError(
+                f"there is no program {self._program} on this machine",
+                why="the server needs Prosody, and it is not installed",
+                fix="Install it: apt-get install prosody lua-dbi-sqlite3 lua-unbound",
+            )
+        prefix, run_as = _as_child(self._folder.run_as)
+        output = os.open(
+            self._folder.output_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600
+        )
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *prefix,
+                program,
+                "--config",
+                _CONFIG,
+                "-F",
+                cwd=self._folder.data,
+                env=_environment(),
+                umask=0o077,  # 13.0 has no such option of its own
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=[self._lock],  # a child that outlives us keeps the folder
+                start_new_session=True,  # Ctrl-C is for us; we stop it in order
+                user=None if run_as is None else run_as.uid,
+                group=None if run_as is None else run_as.gid,
+                extra_groups=None if run_as is None else [],
+            )
+        finally:
+            os.close(output)
+
+    async def _is_listening(self) -> bool:
+        """Wait until Prosody settled, and return whether it has both its ports."""
+        assert self._process is not None  # noqa: S101 - for the type checker
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                while self._process.returncode is None:
+                    with contextlib.suppress(ServerError):
+                        state = (await ask(self._folder.data, _STATE)).split()
+                        if int(state[0]) == self._process.pid:
+                            self._version = state[1]
+                            return set(state[2:]) >= {str(port) for port in self._ports}
+                    await asyncio.sleep(_POLL_SECONDS)
+        except TimeoutError:
+            raise self._failure(
+                "Prosody does not answer",
+                why=f"nothing was heard of it for {_START_SECONDS:.0f} seconds",
+            ) from None
+        raise self._failure("Prosody ended at its start", why="its log says more")
+
+    async def _stop(self) -> None:
+        process, self._process = self._process, None
+        if process is None or process.returncode is not None:
+            return
+        process.terminate()
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                await process.wait()
+        except TimeoutError:
+            log.warning("prosody did not stop in time, process %d", process.pid)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+    def _failure(self, what: str, *, why: str) -> ProsodyError:
+        status = None if self._process is None else self._process.returncode
+        tail = self.log_tail()
+        last = tail.splitlines()[-1:] or [""]
+        return ProsodyError(
+            what,
+            exit_status=status,
+            log_tail=tail,
+            why=f"{why}: {last[0].strip()}" if last[0].strip() else why,
+            fix=f"Read {self._folder.log_file} and {self._folder.output_file}.",
+        )
+
+
+@asynccontextmanager
+async def _locked(folder: Folder) -> AsyncIterator[int]:
+    """Hold the folder, and yield the descriptor that holds it.
+
+    Prosody inherits it: after our sudden death the folder is free once Prosody
+    ended too, and not before.
+    """
+    descriptor = os.open(folder.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        for _ in range(_LOCK_ATTEMPTS):
+            if _try_lock(descriptor):
+                break
+            await asyncio.sleep(_POLL_SECONDS)
+        else:
+            raise ServerError(
+                f"the server in {folder.path} runs already",
+                why="a process holds the folder",
+                fix="Stop that one first, or choose another folder.",
+            )
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _as_child(run_as: RunAs | None) -> tuple[list[str], RunAs | None]:
+    """Return what stands before Prosody's command: limits, our death, its user.
+
+    ``setpriv`` changes the user and then asks for a signal at our death, in that
+    order, because a change of user forgets the signal (prctl(2),
+    PR_SET_PDEATHSIG). Without util-linux the user, returned, is left to Python.
+    """
+    if shutil.which("setpriv") is None or shutil.which("prlimit") is None:
+        return [], run_as
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    files = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    prefix = ["prlimit", f"--nofile={files}:{files}"]
+    prefix += ["setpriv", "--pdeathsig=TERM", "--no-new-privs"]
+    if run_as is not None:
+        prefix += [f"--reuid={run_as.uid}", f"--regid={run_as.gid}", "--clear-groups"]
+    return prefix, None
+
+
+def _environment() -> dict[str, str]:
+    """Return what Prosody may know: nothing of ours but where programs are."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
+
+
+def _read_tail(path: Path) -> str:
+    """Return the last lines of a file that somebody else writes."""
+    try:
+        # Not through a link: root reads here, and Prosody's user writes.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return ""
+    with os.fdopen(descriptor, "rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
+        lines = file.read().decode("utf-8", "replace").splitlines()
+    return "\n".join(lines[-_LOG_TAIL_LINES:])

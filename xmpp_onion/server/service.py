@@ -1,0 +1,110 @@
+"""The server that people reach: Prosody behind an onion service."""
+
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from xmpp_onion.address import JID, Invite, OnionAddress
+from xmpp_onion.server.folder import Ports
+from xmpp_onion.server.invites import DEFAULT_LIFETIME
+from xmpp_onion.server.runner import Prosody
+from xmpp_onion.transport import Tor
+
+__all__ = ["Server"]
+
+
+class Server:
+    """A Prosody behind an onion service of its own; an async context manager.
+
+    Entering makes the folder if it is new, starts Prosody and publishes its onion;
+    leaving takes both down. Nothing listens beyond loopback.
+
+    Args:
+        folder: Where its keys and accounts are, or shall be. Who has a copy of it
+            has the address.
+        tor: What publishes the onion service.
+        prosody: The program, by name or path.
+    """
+
+    def __init__(self, folder: Path, *, tor: Tor, prosody: str = "prosody") -> None:
+        self._tor = tor
+        self._prosody = Prosody(folder, program=prosody)
+        self._stack = AsyncExitStack()
+        self._published = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._prosody)
+            stack.push_async_callback(self._unpublish)
+            await self._publish()
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+    @property
+    def onion(self) -> OnionAddress:
+        """The name under which it is reached, and its accounts end in."""
+        return self._prosody.onion
+
+    @property
+    def c2s_port(self) -> int:
+        """Where Prosody waits for clients on 127.0.0.1; 5222 on the onion."""
+        return self._prosody.c2s_port
+
+    @property
+    def certificate_fingerprint(self) -> str:
+        """The SHA-256 of its certificate (DER form), as 64 hex digits."""
+        return self._prosody.certificate_fingerprint
+
+    @property
+    def version(self) -> str:
+        """The version of Prosody that runs, such as ``0.12.3``."""
+        return self._prosody.version
+
+    async def invite(
+        self, local: str = "", *, lifetime: timedelta = DEFAULT_LIFETIME
+    ) -> Invite:
+        """Return an invite; see `xmpp_onion.server.create_invite`."""
+        return await self._prosody.invite(local, lifetime=lifetime)
+
+    async def add_account(self, local: str, password: str) -> JID:
+        """Make an account; see `xmpp_onion.server.add_account`."""
+        return await self._prosody.add_account(local, password)
+
+    async def restart(self) -> None:
+        """Restart Prosody; the onion stays published if the ports stay free."""
+        ports = self._ports
+        await self._prosody.restart()
+        if self._ports != ports:
+            await self._unpublish()
+            await self._publish()
+
+    async def wait(self) -> None:
+        """Wait until Prosody ends; see `Prosody.wait`."""
+        await self._prosody.wait()
+
+    def log_tail(self) -> str:
+        """Return the last lines that Prosody logged and printed."""
+        return self._prosody.log_tail()
+
+    @property
+    def _ports(self) -> Ports:
+        return Ports(self._prosody.c2s_port, self._prosody.http_port)
+
+    async def _publish(self) -> None:
+        # The virtual ports of RFC 6120, section 14.7, and of http_external_url.
+        ports = {5222: self._ports.c2s, 5280: self._ports.http}
+        service = self._tor.onion_service(self._prosody.key_file, ports)
+        await self._published.enter_async_context(service)
+
+    async def _unpublish(self) -> None:
+        await self._published.aclose()
