@@ -201,12 +201,10 @@ def table(rtts: list[float], results: dict[tuple[str, float], dict[str, Cost]]) 
     head = ["", *(f"{name}: round trips" for name in names)]
     head += [f"{name}, {rtt * 1000:.0f} ms" for rtt in rtts for name in names]
     lines = [head, ["---"] + ["---:"] * (len(head) - 1)]
+    slowest = max(rtts)  # the delay at which thinking time disturbs the count least
     for phase, title in PHASES.items():
-        counts = [
-            sorted({results[name, rtt][phase].round_trips for rtt in rtts if rtt})
-            for name in names
-        ]
-        row = [title, *(" to ".join(map(str, count)) or "?" for count in counts)]
+        row = [title]
+        row += [str(results[name, slowest][phase].round_trips) for name in names]
         row += [
             f"{results[name, rtt][phase].seconds:.2f} s"
             for rtt in rtts
