@@ -108,7 +108,7 @@ class Database:
                 try:
                     yield database
                 finally:
-                    await to_the_end(database._close())
+                    await database._close()
 
     @staticmethod
     def check_free(path: Path) -> None:
@@ -249,6 +249,8 @@ class Database:
             return list(await self._connection.execute_fetchall(sql, parameters))
 
     async def _commit(self, transaction: _Transaction) -> None:
+        if self._closed:
+            raise RuntimeError("the store was closed before the transaction ended")
         for write in self._before_commit:
             await write()
         if transaction.wrote:
@@ -270,6 +272,8 @@ class Database:
 
     async def _roll_back(self) -> None:
         try:
+            if self._closed:
+                return  # by then SQLite undid it
             with sqlite_errors(self.path):
                 await self._connection.rollback()  # behind what still runs there
         finally:
@@ -278,5 +282,9 @@ class Database:
             log.debug("transaction undone")
 
     async def _close(self) -> None:
-        async with self._turn:
-            self._closed = True
+        """Wait for the transaction that is open; one that hangs can be cut short."""
+        try:
+            await self._turn.acquire()
+        finally:
+            self._closed = True  # for good: who waits for a turn gets it, and is told
+        self._turn.release()

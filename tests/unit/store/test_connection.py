@@ -223,7 +223,11 @@ async def test_opening_may_be_cancelled_at_any_step(path: Path) -> None:
             task.cancel()
 
     await open_and_close(path)
-    assert threading.active_count() == threads
+    for _ in range(3000):  # a thread ends a moment after its last answer
+        if threading.active_count() == threads:
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail(f"threads left: {threading.enumerate()}")
 
 
 async def test_errors_say_no_value(path: Path) -> None:

@@ -437,6 +437,51 @@ async def test_closing_waits_for_the_transaction_that_is_open(path: Path) -> Non
         assert len(await Inbox(database).pending()) == 1
 
 
+async def test_closing_beside_a_transaction_that_hangs_can_be_cut_short(
+    path: Path,
+) -> None:
+    begun, release = asyncio.Event(), asyncio.Event()
+
+    async def hang(database: Database) -> None:
+        with pytest.raises(RuntimeError, match="closed"):
+            await write(database)
+
+    async def write(database: Database) -> None:
+        async with database.transaction():
+            await Inbox(database).add("{}")
+            begun.set()
+            await release.wait()
+
+    async def open_and_close() -> None:
+        async with Database.open(path) as database:
+            tasks.create_task(hang(database)).add_done_callback(ended.append)
+            await begun.wait()
+
+    ended: list[asyncio.Task[None]] = []
+    async with asyncio.TaskGroup() as tasks:
+        closing = tasks.create_task(open_and_close())
+        await begun.wait()
+        await asyncio.sleep(0.05)  # it waits for its turn to close
+        closing.cancel()
+        await asyncio.wait([closing])
+        assert ended == []
+        release.set()
+
+    assert closing.cancelled()
+    assert [type(task.exception()) for task in ended] == [type(None)]
+    async with Database.open(path) as database:
+        assert await Inbox(database).pending() == []
+
+
+async def test_whether_an_account_is_free_can_be_asked(path: Path) -> None:
+    Database.check_free(path)
+    async with Database.open(path):
+        with pytest.raises(StoreLockedError, match="in use"):
+            Database.check_free(path)
+
+    Database.check_free(path)
+
+
 async def test_rows_do_not_show_what_they_hold(database: Database) -> None:
     inbox, outbox, keys = Inbox(database), Outbox(database), Keys(database)
     secret = "hunter2"
