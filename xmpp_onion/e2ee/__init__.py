@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from xmpp_onion.e2ee.devices import Pep, SlixmppPep
-    from xmpp_onion.e2ee.omemo import Decrypted, Encrypted, Omemo, quiet_libraries
-    from xmpp_onion.e2ee.session_manager import (
-        NAMESPACE,
+    from xmpp_onion.e2ee.effect import (
         Effect,
         SendEmpty,
         UploadBundle,
         UploadDeviceList,
     )
+    from xmpp_onion.e2ee.omemo import Decrypted, Encrypted, Omemo, quiet_libraries
+    from xmpp_onion.e2ee.session_manager import NAMESPACE
     from xmpp_onion.e2ee.trust import (
         Device,
         Trust,
@@ -47,17 +47,17 @@ __all__ = [
 _HOME = {
     "Decrypted": "omemo",
     "Device": "trust",
-    "Effect": "session_manager",
+    "Effect": "effect",
     "Encrypted": "omemo",
     "NAMESPACE": "session_manager",
     "Omemo": "omemo",
     "Pep": "devices",
-    "SendEmpty": "session_manager",
+    "SendEmpty": "effect",
     "SlixmppPep": "devices",
     "Trust": "trust",
     "TrustLevel": "trust",
-    "UploadBundle": "session_manager",
-    "UploadDeviceList": "session_manager",
+    "UploadBundle": "effect",
+    "UploadDeviceList": "effect",
     "accepts": "trust",
     "parse_fingerprint": "trust",
     "quiet_libraries": "omemo",

@@ -36,7 +36,7 @@ _HOUR = 3600.0
 _MAX_PRE_KEYS = 500
 # Seconds until a bundle is asked for again: it doubles up to an hour. A server
 # that did not answer is likely to be back soon; a bundle that is missing is not.
-_WAIT_UNANSWERED = 5.0
+_WAIT_UNANSWERED = 1.0
 _WAIT_MISSING = 300.0
 
 _Key = tuple[str, int]
@@ -121,8 +121,12 @@ class Directory:
     async def fetch_bundles(self, devices: Collection[_Key]) -> None:
         """Fetch the bundles that are not here, in one flight.
 
-        What cannot be had is left out of :attr:`bundles` and not asked for again
-        for a while.
+        What is missing or broken is left out of :attr:`bundles` and not asked for
+        again for a while.
+
+        Raises:
+            DeviceListError: A server did not answer for at least one of them;
+                the others were fetched.
         """
         await together(*(self._fetch_bundle(*device) for device in devices))
 
@@ -131,19 +135,17 @@ class Directory:
         async with self._lock(key):
             if key in self.bundles or not self._may_fetch(key):
                 return
-            wait = _WAIT_UNANSWERED
-            bundle: Bundle | None = None
             try:
                 async with self._slots:
                     bundle = await self._pep.fetch_bundle(JID(jid), device_id)
-                wait = _WAIT_MISSING
             except DeviceListError:
-                log.debug("a bundle of %s was not fetched", JID(jid).short)
+                self.mark_absent(key, _WAIT_UNANSWERED)
+                raise
             if bundle is not None and _is_sane(bundle):
                 self.bundles[key] = bundle
                 self._absent.pop(key, None)
             else:
-                self.mark_absent(key, wait)
+                self.mark_absent(key)
 
     def _may_fetch(self, key: _Key) -> bool:
         now = self._clock()

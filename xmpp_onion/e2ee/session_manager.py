@@ -19,31 +19,22 @@ from xml.etree import ElementTree as ET
 import doubleratchet
 import oldmemo.etree
 import omemo
-import x3dh
 import xeddsa
-from oldmemo.oldmemo import (
-    NAMESPACE,
-    EncryptedKeyMaterialImpl,
-    Oldmemo,
-    SessionImpl,
-)
-from omemo.message import PlainKeyMaterial
+from oldmemo.oldmemo import NAMESPACE
 from omemo.session_manager import SessionManager
 
 from xmpp_onion.address import JID
+from xmpp_onion.e2ee.backend import LIBRARY_ERRORS
 from xmpp_onion.e2ee.directory import MAX_DEVICES
+from xmpp_onion.e2ee.effect import Effect, SendEmpty, UploadBundle, UploadDeviceList
 from xmpp_onion.e2ee.storage import KeyStorage
 from xmpp_onion.errors import EncryptionError
 
 __all__ = [
     "NAMESPACE",
     "NEW",
+    "UNPUBLISHED",
     "Door",
-    "Effect",
-    "LocalOldmemo",
-    "SendEmpty",
-    "UploadBundle",
-    "UploadDeviceList",
     "fingerprint_of",
     "omemo_errors",
     "session_manager_class",
@@ -62,16 +53,6 @@ _OWNER = "/xmpp-onion/owner/"
 # two clients that disagree would do so for ever.
 _LIST_UPLOADS_PER_HOUR = 3
 _HOUR = 3600.0
-# The library's own errors, and what its parts raise on malformed keys.
-_LIBRARY_ERRORS = (
-    omemo.OMEMOException,
-    x3dh.KeyAgreementException,
-    xeddsa.XEdDSAException,
-    doubleratchet.AuthenticationFailedException,
-    doubleratchet.DecryptionFailedException,
-    doubleratchet.DuplicateMessageException,
-    ValueError,
-)
 _WHY: tuple[tuple[type[Exception], str], ...] = (
     (omemo.MessageNotForUs, "it is not encrypted for this device"),
     (omemo.SenderNotFound, "the sender's device is not published"),
@@ -85,37 +66,6 @@ _WHY: tuple[tuple[type[Exception], str], ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class UploadBundle:
-    """Our bundle has changed: publish the newest one."""
-
-    kind: str = field(default="upload-bundle", init=False)
-    payload: str = field(default="", init=False)
-
-
-@dataclass(frozen=True, slots=True)
-class UploadDeviceList:
-    """Our device is missing in the account's device list: put it back."""
-
-    kind: str = field(default="upload-device-list", init=False)
-    payload: str = field(default="", init=False)
-
-
-@dataclass(frozen=True, slots=True)
-class SendEmpty:
-    """A message without text that completes or refreshes a session.
-
-    Attributes:
-        to: The bare JID to send it to, in a message with a ``store`` hint.
-        element: The ``<encrypted/>`` element, as text.
-    """
-
-    to: JID
-    element: str = field(repr=False)
-
-
-Effect = UploadBundle | UploadDeviceList | SendEmpty
-
 _E = TypeVar("_E", bound=EncryptionError)
 
 
@@ -124,7 +74,7 @@ def omemo_errors(error: type[_E], what: str) -> Iterator[None]:
     """Translate what the library raises, once; the cause stays chained."""
     try:
         yield
-    except _LIBRARY_ERRORS as cause:
+    except LIBRARY_ERRORS as cause:
         raise error(what, why=why(cause)) from cause
 
 
@@ -145,31 +95,11 @@ def fingerprint_of(identity_key: bytes) -> str:
     return xeddsa.ed25519_pub_to_curve25519_pub(identity_key).hex()
 
 
-class LocalOldmemo(Oldmemo):
-    """The library's backend, with one kind of error for every unusable bundle."""
-
-    async def build_session_active(
-        self,
-        bare_jid: str,
-        device_id: int,
-        bundle: omemo.Bundle,
-        plain_key_material: PlainKeyMaterial,
-    ) -> tuple[SessionImpl, EncryptedKeyMaterialImpl]:
-        """Start a session; a malformed key fails this device, not the message."""
-        try:
-            return await super().build_session_active(
-                bare_jid, device_id, bundle, plain_key_material
-            )
-        except _LIBRARY_ERRORS as cause:
-            raise omemo.KeyExchangeFailed("the bundle cannot be used") from cause
-
-
 @dataclass(slots=True)
 class Door:
     """All that the library sees of the network while a transaction is open.
 
     Attributes:
-        own: Our bare JID.
         storage: Where the library keeps its keys.
         bundles: What was fetched before, by JID and device id.
         lists: The device lists fetched before.
@@ -179,7 +109,6 @@ class Door:
         chosen: The devices to encrypt for; None while decrypting.
     """
 
-    own: JID
     storage: KeyStorage
     bundles: Mapping[tuple[str, int], omemo.Bundle]
     lists: Mapping[str, tuple[int, ...]]
@@ -198,6 +127,8 @@ class Door:
 
     def upload_device_list(self) -> None:
         """Note that the device list has to be published, a few times an hour."""
+        if UploadDeviceList() in self.effects:
+            return
         now = self.clock()
         while self._list_uploads and now - self._list_uploads[0] > _HOUR:
             self._list_uploads.popleft()
@@ -205,8 +136,7 @@ class Door:
             log.warning("another client keeps removing our device; giving way")
             return
         self._list_uploads.append(now)
-        if UploadDeviceList() not in self.effects:
-            self.effects.append(UploadDeviceList())
+        self.effects.append(UploadDeviceList())
 
     def device_list(self, bare_jid: str) -> omemo.DeviceList:
         """Return a device list fetched before.

@@ -85,6 +85,20 @@ class TrustLevel(StrEnum):
         """What users read: verified, tofu, undecided or distrusted."""
         return _WORDS[self]
 
+    @classmethod
+    def from_word(cls, word: str) -> "TrustLevel":
+        """Return the level that :attr:`word` names.
+
+        Raises:
+            EncryptionError: There is no such level.
+        """
+        for level, its_word in _WORDS.items():
+            if its_word == word:
+                return level
+        raise EncryptionError(
+            "this is not a level of trust", why=f"{word[:40]!r} is unknown"
+        )
+
 
 _WORDS = {
     TrustLevel.TRUSTED: "verified",

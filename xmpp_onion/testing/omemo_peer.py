@@ -3,8 +3,8 @@
 It does around :class:`~xmpp_onion.e2ee.omemo.Omemo` what a client does, so that
 a test can say ``await bob.decrypt(await alice.encrypt(bob, "hello"), alice)``::
 
-    server = FakePepServer()
-    async with OmemoPeer("alice", server, tmp_path) as alice, ...:
+    async with OmemoPeers(tmp_path) as peers:
+        alice, bob = await peers.add("alice"), await peers.add("bob")
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from xmpp_onion.e2ee import (
 from xmpp_onion.store import Database, Keys
 from xmpp_onion.testing.fake_pep import FakePep, FakePepServer
 
-__all__ = ["OmemoPeer"]
+__all__ = ["OmemoPeer", "OmemoPeers"]
 
 ONION = OnionAddress.from_public_key(hashlib.sha256(b"a server").digest())
 """A name that is well formed and belongs to nobody."""
@@ -150,3 +150,52 @@ class OmemoPeer:
         for element in other.take_empties():
             await self.read(element, other)
         await self.read(await other.encrypt(self, "hello yourself"), other)
+
+
+class OmemoPeers:
+    """Any number of devices on one server; leaving closes them all.
+
+    Attributes:
+        server: Where their device lists and bundles are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.server = FakePepServer()
+        self._folder = folder
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._stack.__aexit__(kind, error, traceback)
+
+    def new(
+        self,
+        name: str,
+        policy: Trust = Trust.TOFU,
+        *,
+        device: str = "phone",
+        pins: Mapping[JID, frozenset[str]] | None = None,
+    ) -> OmemoPeer:
+        """Return a device that is not open yet."""
+        return OmemoPeer(
+            name, self.server, self._folder, policy, device=device, pins=pins
+        )
+
+    async def add(
+        self,
+        name: str,
+        policy: Trust = Trust.TOFU,
+        *,
+        device: str = "phone",
+        pins: Mapping[JID, frozenset[str]] | None = None,
+    ) -> OmemoPeer:
+        """Make a device, or open it again if it was closed; prepare it."""
+        peer = self.new(name, policy, device=device, pins=pins)
+        return await self._stack.enter_async_context(peer)

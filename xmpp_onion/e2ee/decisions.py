@@ -1,0 +1,134 @@
+"""What was decided about each device, kept in the library's trust records."""
+
+from collections.abc import Collection, Mapping
+
+import omemo
+from omemo.session_manager import SessionManager
+
+from xmpp_onion.address import JID
+from xmpp_onion.e2ee.session_manager import NAMESPACE, NEW, fingerprint_of
+from xmpp_onion.e2ee.storage import KeyStorage
+from xmpp_onion.e2ee.trust import (
+    Device,
+    Trust,
+    TrustLevel,
+    decide,
+    in_force,
+    parse_fingerprint,
+)
+from xmpp_onion.errors import EncryptionError
+
+__all__ = ["Decisions"]
+
+_FIRST_LIST = "/xmpp-onion/first-list/"
+
+
+class Decisions:
+    """Levels of trust under a policy. Everything here is inside a transaction.
+
+    Args:
+        own: Our account, bare.
+        storage: Where the first device list of each contact is kept.
+        policy: What to do about devices that nobody has decided about.
+        pins: Fingerprints given beforehand, by bare JID. They are looked up each
+            time and never stored: a pin that is taken away is gone.
+    """
+
+    def __init__(
+        self,
+        own: JID,
+        storage: KeyStorage,
+        policy: Trust,
+        pins: Mapping[JID, frozenset[str]],
+    ) -> None:
+        self._own = own
+        self._storage = storage
+        self._policy = policy
+        self._pins = pins
+
+    async def devices(
+        self, manager: SessionManager, jid: JID, listed: Collection[int]
+    ) -> tuple[Device, ...]:
+        """Return the known devices of a JID; decide about those that are new.
+
+        Args:
+            manager: The library's.
+            jid: Whose, bare.
+            listed: The device list as known now; it counts as the first contact
+                if there was none before.
+        """
+        first = await self._first_list(jid, listed)
+        infos = await manager.get_device_information(jid)
+        known = [self._device(info) for info in infos if self._is_known(info)]
+        devices = list(known)
+        for info in infos:
+            if self._is_known(info):
+                continue
+            is_first = self._policy is Trust.TOFU and info.device_id in first
+            level = decide(
+                self._policy,
+                [] if is_first else known,
+                self._device(info),
+                self._pinned(jid),
+            )
+            if self._policy is not Trust.PINNED:
+                await manager.set_trust(jid, info.identity_key, level.name)
+            devices.append(self._device(info._replace(trust_level_name=level.name)))
+        return tuple(sorted(devices, key=lambda device: device.device_id))
+
+    async def set(
+        self, manager: SessionManager, jid: JID, fingerprint: str, level: TrustLevel
+    ) -> Device:
+        """Keep what a person decided about a device.
+
+        Raises:
+            EncryptionError: Not a fingerprint, or the JID has no such device.
+        """
+        wanted = parse_fingerprint(fingerprint)
+        for info in await manager.get_device_information(jid):
+            if fingerprint_of(info.identity_key) == wanted:
+                await manager.set_trust(jid, info.identity_key, level.name)
+                return self._device(info._replace(trust_level_name=level.name))
+        raise EncryptionError(
+            "the decision was not kept",
+            why="this JID has no device with that fingerprint",
+            fix=f"Compare it with `xmpp-onion trust list {jid}`.",
+        )
+
+    async def _first_list(self, jid: JID, listed: Collection[int]) -> Collection[int]:
+        """Return the device list of the first contact.
+
+        Its devices belong together, although their keys come to be known one by
+        one: we may be written to by one before we write to all.
+        """
+        key = _FIRST_LIST + jid
+        first = await self._storage.load_list(key, int)
+        if first.is_nothing and listed:
+            await self._storage.store(key, list(listed))
+            return listed
+        return first.maybe([])
+
+    def _is_known(self, info: omemo.DeviceInformation) -> bool:
+        if info.trust_level_name != NEW:
+            return True
+        return fingerprint_of(info.identity_key) in self._pinned(JID(info.bare_jid))
+
+    def _pinned(self, jid: JID) -> frozenset[str]:
+        return self._pins.get(jid, frozenset())
+
+    def _device(self, info: omemo.DeviceInformation) -> Device:
+        jid = JID(info.bare_jid)
+        fingerprint = fingerprint_of(info.identity_key)
+        is_new = info.trust_level_name == NEW
+        stored = TrustLevel.UNDECIDED if is_new else TrustLevel(info.trust_level_name)
+        return Device(
+            jid=jid,
+            device_id=info.device_id,
+            fingerprint=fingerprint,
+            trust=in_force(
+                self._policy, stored, is_pinned=fingerprint in self._pinned(jid)
+            ),
+            active=dict(info.active).get(NAMESPACE, False),
+            own=jid == self._own,
+            label=info.label,
+        )

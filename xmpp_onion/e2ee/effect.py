@@ -1,0 +1,39 @@
+"""What an OMEMO operation wants from the network, as values to keep and do later."""
+
+from dataclasses import dataclass, field
+
+from xmpp_onion.address import JID
+
+__all__ = ["Effect", "SendEmpty", "UploadBundle", "UploadDeviceList"]
+
+
+@dataclass(frozen=True, slots=True)
+class UploadBundle:
+    """Our bundle has changed: publish the newest one."""
+
+    kind: str = field(default="upload-bundle", init=False)
+    payload: str = field(default="", init=False)
+
+
+@dataclass(frozen=True, slots=True)
+class UploadDeviceList:
+    """Our device is missing in the account's device list: put it back."""
+
+    kind: str = field(default="upload-device-list", init=False)
+    payload: str = field(default="", init=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SendEmpty:
+    """A message without text that completes or refreshes a session.
+
+    Attributes:
+        to: The bare JID to send it to, in a message with a ``store`` hint.
+        element: The ``<encrypted/>`` element, as text.
+    """
+
+    to: JID
+    element: str = field(repr=False)
+
+
+Effect = UploadBundle | UploadDeviceList | SendEmpty

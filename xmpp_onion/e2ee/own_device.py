@@ -1,0 +1,142 @@
+"""This device: its identity, its keys, and the library's session manager."""
+
+import secrets
+import time
+from collections.abc import Callable
+
+import xeddsa
+from oldmemo.oldmemo import Oldmemo
+from omemo.session_manager import SessionManager
+
+from xmpp_onion.address import JID
+from xmpp_onion.e2ee.backend import LocalOldmemo
+from xmpp_onion.e2ee.devices import Bundle
+from xmpp_onion.e2ee.session_manager import (
+    NEW,
+    Door,
+    fingerprint_of,
+    session_manager_class,
+)
+from xmpp_onion.errors import EncryptionError
+
+__all__ = ["OwnDevice"]
+
+# XEP-0384, section 5.2: between once a week and once a month. Seconds.
+_SIGNED_PRE_KEY_LIFETIME = 7 * 24 * 3600
+# Seconds between two looks at the age of the signed pre-key.
+_ROTATION_CHECK = 3600.0
+
+
+class OwnDevice:
+    """The OMEMO device of this store, made when it is first opened.
+
+    Args:
+        own: The account, bare.
+        door: The library's way to keys and network.
+        clock: Seconds that only go forward.
+
+    Attributes:
+        backend: The library's keys and sessions, inside transactions.
+    """
+
+    def __init__(
+        self, own: JID, door: Door, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.backend = LocalOldmemo(door.storage)
+        self._reader = Oldmemo(door.storage)  # keeps nothing in memory
+        self._own = own
+        self._door = door
+        self._clock = clock
+        self._manager: SessionManager | None = None
+        self._identity: tuple[int, str] | None = None
+        self._next_check = 0.0
+
+    @property
+    def device_id(self) -> int:
+        """Its number in the account's device list."""
+        return self._known_identity[0]
+
+    @property
+    def fingerprint(self) -> str:
+        """What contacts compare: 64 hex digits."""
+        return self._known_identity[1]
+
+    @property
+    def _known_identity(self) -> tuple[int, str]:
+        if self._identity is None:
+            raise RuntimeError("call prepare() first")
+        return self._identity
+
+    async def open(self) -> SessionManager:
+        """Return the session manager, made anew after :meth:`drop`. In a transaction.
+
+        The first time, this draws the identity key, a device id that is not in
+        the account's list and 100 pre-keys.
+        """
+        if self._manager is None:
+            self._manager = await self._make()
+        await self._rotate()
+        return self._manager
+
+    def drop(self) -> None:
+        """Forget the session manager; it may know what a roll-back has undone."""
+        self._manager = None
+        self.backend.forget()
+        self._next_check = 0.0
+
+    async def has_session(self, jid: JID, device_id: int) -> bool:
+        """Tell whether there is a session with a device; also outside transactions."""
+        return await self._reader.load_session(jid, device_id) is not None
+
+    async def bundle(self) -> Bundle:
+        """Return our bundle as others see it. In a transaction."""
+        return await self.backend.get_bundle(self._own, self.device_id)
+
+    async def _make(self) -> SessionManager:
+        self._door.refused.clear()
+        await self._draw_identity()
+        manager = await session_manager_class(self._door).create(
+            [self.backend],
+            self._door.storage,
+            self._own,
+            initial_own_label=None,
+            undecided_trust_level_name=NEW,
+        )
+        # Its task would write to the store at any time; _rotate does its work.
+        await manager.shutdown()
+        await manager.after_history_sync()
+        info, _ = await manager.get_own_device_information()
+        owner = await self._door.claim(info.identity_key, self._own)
+        if owner != self._own:
+            raise EncryptionError(
+                "this account cannot encrypt",
+                why="its own identity key is pinned for another JID",
+                fix="Remove that pin from the account's configuration.",
+            )
+        self._identity = info.device_id, fingerprint_of(info.identity_key)
+        return manager
+
+    async def _draw_identity(self) -> None:
+        """Draw the identity key, one whose Ed25519 form has a clear sign bit.
+
+        Some clients refuse the signatures of the others.
+        """
+        storage = self._door.storage
+        if (await storage.load("/ikp/key")).is_just:
+            return
+        seed = secrets.token_bytes(32)
+        while xeddsa.seed_to_ed25519_pub(seed)[31] & 0x80:
+            seed = secrets.token_bytes(32)
+        await storage.store("/ikp/is_seed", value=True)
+        await storage.store_bytes("/ikp/key", seed)
+
+    async def _rotate(self) -> None:
+        """Replace the signed pre-key when it is old enough."""
+        now = self._clock()
+        if now < self._next_check:
+            return
+        self._next_check = now + _ROTATION_CHECK
+        if await self.backend.signed_pre_key_age() > _SIGNED_PRE_KEY_LIFETIME:
+            await self.backend.rotate_signed_pre_key()
+            await self.bundle()  # gives the new key its number, in this transaction
+            await self._door.upload_bundle()
