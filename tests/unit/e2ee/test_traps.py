@@ -1,0 +1,368 @@
+"""What the bare libraries lose or let in, and that we do not.
+
+Each trap is shown on python-omemo as it is, with a storage in memory, beside the
+same thing done our way: if a new version of the library mends one, its test
+fails and the work-around can go.
+"""
+
+import asyncio
+import base64
+import copy
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from xml.etree import ElementTree as ET
+
+import oldmemo
+import oldmemo.oldmemo
+import omemo
+import pytest
+from omemo.storage import Just, Maybe, Nothing, Storage
+
+from xmpp_onion.e2ee import NAMESPACE
+from xmpp_onion.errors import DecryptionError, NoDevicesError
+from xmpp_onion.testing.omemo_peer import OmemoPeers
+
+ALICE, BOB = "alice@example.onion", "bob@example.onion"
+
+
+class YieldingStorage(Storage):
+    """Memory that takes its time to store, as every real storage does."""
+
+    def __init__(self) -> None:
+        super().__init__(disable_cache=True)
+        self.values: dict[str, omemo.JSONType] = {}
+
+    async def _load(self, key: str) -> Maybe[omemo.JSONType]:
+        return Just(self.values[key]) if key in self.values else Nothing()
+
+    async def _store(self, key: str, value: omemo.JSONType) -> None:
+        await asyncio.sleep(0)
+        self.values[key] = value
+
+    async def _delete(self, key: str) -> None:
+        self.values.pop(key, None)
+
+
+class BareServer:
+    """What the bare library's accounts have published."""
+
+    def __init__(self) -> None:
+        self.bundles: dict[tuple[str, int], omemo.Bundle] = {}
+        self.lists: dict[str, omemo.DeviceList] = {}
+        self.is_down = False
+
+    async def login(self, jid: str) -> omemo.SessionManager:
+        storage = YieldingStorage()
+        server = self
+
+        class Bare(omemo.SessionManager):
+            @staticmethod
+            async def _upload_bundle(bundle: omemo.Bundle) -> None:
+                if server.is_down:
+                    raise omemo.BundleUploadFailed
+                server.bundles[bundle.bare_jid, bundle.device_id] = bundle
+
+            @staticmethod
+            async def _download_bundle(
+                namespace: str,  # noqa: ARG004 - the signature of the library
+                bare_jid: str,
+                device_id: int,
+            ) -> omemo.Bundle:
+                return server.bundles[bare_jid, device_id]
+
+            @staticmethod
+            async def _delete_bundle(namespace: str, device_id: int) -> None: ...
+
+            @staticmethod
+            async def _upload_device_list(
+                namespace: str,  # noqa: ARG004 - the signature of the library
+                device_list: omemo.DeviceList,
+            ) -> None:
+                server.lists[jid] = device_list
+
+            @staticmethod
+            async def _download_device_list(
+                namespace: str,  # noqa: ARG004 - the signature of the library
+                bare_jid: str,
+            ) -> omemo.DeviceList:
+                return dict(server.lists.get(bare_jid, {}))
+
+            async def _evaluate_custom_trust_level(
+                self,
+                device: omemo.DeviceInformation,  # noqa: ARG002 - the signature of the library
+            ) -> omemo.TrustLevel:
+                return omemo.TrustLevel.TRUSTED
+
+            async def _make_trust_decision(
+                self,
+                undecided: frozenset[omemo.DeviceInformation],
+                identifier: str | None,
+            ) -> None: ...
+
+            @staticmethod
+            async def _send_message(message: omemo.Message, bare_jid: str) -> None: ...
+
+        manager = await Bare.create(
+            [oldmemo.Oldmemo(storage)], storage, jid, None, "undecided"
+        )
+        await manager.after_history_sync()
+        return manager
+
+
+@asynccontextmanager
+async def bare_accounts() -> AsyncIterator[
+    tuple[BareServer, omemo.SessionManager, omemo.SessionManager]
+]:
+    server = BareServer()
+    alice, bob = await server.login(ALICE), await server.login(BOB)
+    try:
+        await alice.refresh_device_list(NAMESPACE, BOB)
+        await bob.refresh_device_list(NAMESPACE, ALICE)
+        yield server, alice, bob
+    finally:
+        await alice.shutdown()
+        await bob.shutdown()
+
+
+async def bare_encrypt(
+    manager: omemo.SessionManager, to: str, text: str
+) -> omemo.Message:
+    messages, _ = await manager.encrypt(frozenset({to}), {NAMESPACE: text.encode()})
+    return next(iter(messages))
+
+
+# --- messages sent at once ----------------------------------------------------------
+
+
+async def test_the_bare_library_loses_messages_that_are_sent_at_once() -> None:
+    async with bare_accounts() as (_, alice, bob):
+        await bob.decrypt(await bare_encrypt(alice, BOB, "hello"))
+        sent = await asyncio.gather(
+            *(bare_encrypt(alice, BOB, str(number)) for number in range(10))
+        )
+
+        lost = 0
+        for message in sent:
+            try:
+                await bob.decrypt(message)
+            except omemo.DecryptionFailed:
+                lost += 1
+
+    assert lost > 0
+
+
+async def test_we_lose_none(peers: OmemoPeers) -> None:
+    alice, bob = await peers.add("alice"), await peers.add("bob")
+    await bob.read(await alice.encrypt(bob, "hello"), alice)
+
+    sent = await asyncio.gather(*(alice.encrypt(bob, str(n)) for n in range(10)))
+
+    assert {await bob.read(one, alice) for one in sent} == {str(n) for n in range(10)}
+
+
+async def test_the_bare_library_breaks_when_both_write_first() -> None:
+    async with bare_accounts() as (_, alice, bob):
+        to_bob = await bare_encrypt(alice, BOB, "hello")
+        to_alice = await bare_encrypt(bob, ALICE, "hello")
+        await bob.decrypt(to_bob)
+        await alice.decrypt(to_alice)
+
+        with pytest.raises(omemo.DecryptionFailed):
+            await bob.decrypt(await bare_encrypt(alice, BOB, "lost"))
+        with pytest.raises(omemo.DecryptionFailed):
+            await alice.decrypt(await bare_encrypt(bob, ALICE, "lost"))
+
+
+# --- a network that fails behind a decryption (T1) ----------------------------------
+
+
+async def test_the_bare_library_loses_a_message_when_the_upload_behind_it_fails() -> (
+    None
+):
+    async with bare_accounts() as (server, alice, bob):
+        message = await bare_encrypt(alice, BOB, "lost")
+        server.is_down = True
+        with pytest.raises(omemo.BundleUploadFailed):
+            await bob.decrypt(message)
+        server.is_down = False
+
+        with pytest.raises(omemo.DecryptionFailed):
+            await bob.decrypt(message)
+
+
+# --- a bundle that is swapped (D8) --------------------------------------------------
+
+
+async def test_a_bundle_with_another_key_than_before_is_not_used(
+    peers: OmemoPeers,
+) -> None:
+    bob, mallory = await peers.add("bob"), await peers.add("mallory")
+    async with peers.new("alice") as alice:
+        await alice.devices(bob)  # the key is known now, and there is no session
+    number = bob.omemo.device_id
+    forged = peers.server.bundles[mallory.jid, mallory.omemo.device_id]
+    peers.server.bundles[bob.jid, number] = rewritten(forged, bob.jid, number)
+
+    async with peers.new("alice") as alice:
+        with pytest.raises(NoDevicesError, match="another identity key"):
+            await alice.encrypt(bob, "for bob only")
+
+
+# --- a bundle that is copied (T24) --------------------------------------------------
+
+
+def rewritten(bundle: omemo.Bundle, jid: str, device_id: int) -> omemo.Bundle:
+    assert isinstance(bundle, oldmemo.oldmemo.BundleImpl)
+    return oldmemo.oldmemo.BundleImpl(
+        jid, device_id, bundle.bundle, bundle.signed_pre_key_id, bundle.pre_key_ids
+    )
+
+
+async def test_the_bare_library_believes_whoever_copies_a_bundle() -> None:
+    mallory = "mallory@example.onion"
+    async with bare_accounts() as (server, alice, bob):
+        message = await bare_encrypt(alice, BOB, "I, Alice, agree")
+        (number,) = server.lists[ALICE]
+        bundle = server.bundles[ALICE, number]
+        server.lists[mallory] = {number: None}
+        server.bundles[mallory, number] = rewritten(bundle, mallory, number)
+
+        forged = message._replace(bare_jid=mallory)
+        plaintext, device, _ = await bob.decrypt(forged)
+
+    assert (plaintext, device.bare_jid) == (b"I, Alice, agree", mallory)
+
+
+async def test_a_message_of_one_account_is_not_read_as_of_another(
+    peers: OmemoPeers,
+) -> None:
+    alice, bob = await peers.add("alice"), await peers.add("bob")
+    mallory = peers.new("mallory")
+    await bob.devices(alice)
+    sent = await alice.encrypt(bob, "I, Alice, agree")
+    number = alice.omemo.device_id
+    bundle = peers.server.bundles[alice.jid, number]
+    peers.server.lists[mallory.jid] = (number,)
+    peers.server.bundles[mallory.jid, number] = rewritten(bundle, mallory.jid, number)
+
+    with pytest.raises(DecryptionError, match="belongs to another account"):
+        await bob.read(sent, mallory)
+
+    with pytest.raises(NoDevicesError, match="belongs to another account"):
+        await bob.encrypt(mallory, "for mallory")
+    assert await bob.read(sent, alice) == "I, Alice, agree"
+
+
+async def test_a_pinned_key_belongs_to_whom_it_is_pinned_for(
+    peers: OmemoPeers,
+) -> None:
+    alice = await peers.add("alice")
+    pins = {alice.jid: frozenset({alice.omemo.fingerprint})}
+    bob, mallory = await peers.add("bob", pins=pins), peers.new("mallory")
+    number = alice.omemo.device_id
+    bundle = peers.server.bundles[alice.jid, number]
+    peers.server.lists[mallory.jid] = (number,)
+    peers.server.bundles[mallory.jid, number] = rewritten(bundle, mallory.jid, number)
+    sent = await alice.encrypt(bob, "hello")
+
+    with pytest.raises(DecryptionError, match="belongs to another account"):
+        await bob.read(sent, mallory)  # the first that bob hears of that key
+
+    assert await bob.read(sent, alice) == "hello"
+
+
+# --- keys that are no keys (T22, D7) ------------------------------------------------
+
+# RFC 7748, section 6.1 and https://cr.yp.to/ecdh.html#validate: points of low order.
+LOW_ORDER = [
+    bytes(32),
+    (1).to_bytes(32, "little"),
+    bytes.fromhex("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800"),
+    bytes.fromhex("5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157"),
+    (2**255 - 20).to_bytes(32, "little"),
+]
+
+
+def spoilt(bundle: omemo.Bundle, how: str, point: bytes) -> omemo.Bundle:
+    assert isinstance(bundle, oldmemo.oldmemo.BundleImpl)
+    inner, ids = bundle.bundle, dict(bundle.pre_key_ids)
+    match how:
+        case "identity key":
+            inner = inner._replace(identity_key=point)
+        case "signed pre-key":
+            inner = inner._replace(signed_pre_key=point)
+        case "signature":
+            inner = inner._replace(signed_pre_key_sig=bytes(64))
+        case "pre-keys":
+            inner, ids = inner._replace(pre_keys=frozenset({point})), {point: 1}
+        case "no pre-keys":
+            inner, ids = inner._replace(pre_keys=frozenset()), {}
+        case "too many pre-keys":
+            ids = {number.to_bytes(32, "big"): number for number in range(10_000)}
+            inner = inner._replace(pre_keys=frozenset(ids))
+        case "short pre-keys":
+            inner, ids = inner._replace(pre_keys=frozenset({b"short"})), {b"short": 1}
+    return oldmemo.oldmemo.BundleImpl(
+        bundle.bare_jid, bundle.device_id, inner, bundle.signed_pre_key_id, ids
+    )
+
+
+@pytest.mark.parametrize(
+    ("how", "point"),
+    [
+        *(("identity key", point) for point in LOW_ORDER),
+        *(("signed pre-key", point) for point in LOW_ORDER),
+        *(("pre-keys", point) for point in LOW_ORDER),
+        ("signature", b""),
+        ("no pre-keys", b""),
+        ("too many pre-keys", b""),
+        ("short pre-keys", b""),
+        ("identity key", b"short"),
+        ("signed pre-key", b"short"),
+    ],
+)
+async def test_a_broken_bundle_costs_its_device_the_message_and_nobody_else(
+    peers: OmemoPeers, how: str, point: bytes
+) -> None:
+    alice, phone = await peers.add("alice"), await peers.add("bob")
+    laptop = await peers.add("bob", device="laptop")
+    key = (laptop.jid, laptop.omemo.device_id)
+    peers.server.bundles[key] = spoilt(peers.server.bundles[key], how, point)
+
+    sent = await alice.encrypt(phone, "hello")
+
+    assert sent.devices == 1
+    assert len(sent.skipped) == 1
+    assert await phone.read(sent, alice) == "hello"
+    assert not await alice.omemo._device.has_session(*key)
+
+
+def with_ephemeral_key(element: ET.Element, point: bytes) -> ET.Element:
+    """Return a first message whose key exchange has another ephemeral key."""
+    forged = copy.deepcopy(element)
+    key = forged.find(f"{{{NAMESPACE}}}header/{{{NAMESPACE}}}key")
+    assert key is not None
+    raw = base64.b64decode(key.text or "")
+    exchange, message = oldmemo.oldmemo.KeyExchangeImpl.parse(raw, set_sign_bit=False)
+    changed = oldmemo.oldmemo.KeyExchangeImpl(
+        exchange.header._replace(ephemeral_key=point),
+        exchange.signed_pre_key_id,
+        exchange.pre_key_id,
+    )
+    key.text = base64.b64encode(changed.serialize(message)[0]).decode()
+    return forged
+
+
+@pytest.mark.parametrize("point", LOW_ORDER)
+async def test_a_key_exchange_with_a_low_order_point_leaves_no_session(
+    peers: OmemoPeers, point: bytes
+) -> None:
+    alice, bob = await peers.add("alice"), await peers.add("bob")
+    sent = await alice.encrypt(bob, "hello")
+    forged = with_ephemeral_key(sent.element, point)
+
+    with pytest.raises(DecryptionError):
+        await bob.decrypt(forged, alice.jid)
+
+    assert not await bob.omemo._device.has_session(alice.jid, alice.omemo.device_id)
+    assert await bob.read(sent, alice) == "hello"
