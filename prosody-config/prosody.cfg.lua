@@ -1,8 +1,8 @@
 -- Prosody as an onion service and nothing else; the same file for 0.12.3 and 13.0.
 --
 -- This is the one copy: `xmpp-onion server init DIR` fills in the names between
--- @ signs, and README.md beside this file says how to do it by hand. Only modules
--- of Prosody itself are used.
+-- @ signs, and README.md beside this file says how to do it by hand. All modules
+-- are Prosody's own, but for those in modules/.
 
 -- Where things are --------------------------------------------------------------
 
@@ -39,7 +39,8 @@ modules_enabled = {
 	"carbons"; "mam"; "smacks"; "csi_simple"; "pep"; "bookmarks"; "blocklist";
 	"vcard4"; "vcard_legacy"; "private"; "ping"; "offline";
 	-- accounts: by invitation only
-	"register_ibr"; "invites"; "invites_register"; "invites_adhoc"; "tombstones";
+	"register_ibr"; "invites"; "invites_register"; "invites_adhoc"; "invites_once";
+	"tombstones";
 	-- running it
 	"admin_shell"; "limits"; "http_quiet";
 	-- Left out, for what they tell or let in: version, uptime, time, lastactivity,

@@ -107,6 +107,25 @@ async def test_an_invite_makes_one_account_and_no_second(prosody: Prosody) -> No
     assert await try_invite(prosody, invite, "bob") == ["forbidden", "not-acceptable"]
 
 
+async def test_two_guests_with_one_invite_get_one_account(prosody: Prosody) -> None:
+    invite = await prosody.invite()
+    async with connect(prosody) as first, connect(prosody) as second:
+        for guest in (first, second):
+            await guest.open(prosody.onion)
+            assert await guest.show_token(prosody.onion, invite.token) == "result"
+
+        assert await first.register("alice") == "result"
+        assert await second.register("bob") == "not-acceptable"
+
+
+async def test_an_invite_for_a_name_makes_no_other_account(prosody: Prosody) -> None:
+    invite = await prosody.invite("alice")
+    assert invite.local == "alice"
+
+    assert await try_invite(prosody, invite, "mallory") == ["result", "not-acceptable"]
+    assert await try_invite(prosody, invite, "alice") == ["result", "result"]
+
+
 async def test_nobody_registers_without_an_invite(prosody: Prosody) -> None:
     async with connect(prosody) as guest:
         await guest.open(prosody.onion)
