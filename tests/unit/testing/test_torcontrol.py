@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -21,11 +22,18 @@ async def connected(answers: dict[str, str]) -> AsyncIterator[ControlConnection]
                 break
             writer.write(answers[line].encode())
         writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        ended.set()
 
+    ended = asyncio.Event()
     async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        async with await ControlConnection.open(port, COOKIE) as connection:
-            yield connection
+        try:
+            async with await ControlConnection.open(port, COOKIE) as connection:
+                yield connection
+        finally:
+            await ended.wait()
 
 
 async def test_an_answer_of_several_lines_is_one_answer() -> None:
