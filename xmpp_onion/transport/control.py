@@ -13,6 +13,7 @@ import contextlib
 import functools
 import logging
 import re
+import socket
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -26,7 +27,7 @@ import stem.response
 import stem.socket
 
 from xmpp_onion.errors import ControlPortError, TorNotRunningError
-from xmpp_onion.transport.dial import Endpoint
+from xmpp_onion.transport.dial import Endpoint, short_path
 
 __all__ = ["Control", "Place", "open_control"]
 
@@ -72,7 +73,7 @@ async def open_control(
         ControlPortError: It does not let us in: the cookie cannot be read or
             the password is wrong.
     """
-    sock = _unconnected(place)
+    sock = _Socket(place)
     job = pool.submit(_authenticate, sock, password)
     try:
         with _translated(place):
@@ -101,10 +102,37 @@ async def _abandon(job: Future[None], sock: stem.socket.ControlSocket) -> None:
     sock.close()
 
 
-def _unconnected(place: Place) -> stem.socket.ControlSocket:
-    if isinstance(place, Path):
-        return stem.socket.ControlSocketFile(str(place), connect=False)
-    return stem.socket.ControlPort(place.host, place.port, connect=False)
+class _Socket(stem.socket.ControlSocket):  # type: ignore[misc]  # stem is untyped
+    """stem's control socket; its own two leave a refused connection open."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__()
+        # stem logs from TRACE up, and a connection that we close as an error.
+        logging.getLogger("stem").setLevel(logging.WARNING)
+        self._place = place
+
+    def _make_socket(self) -> socket.socket:
+        try:
+            if isinstance(self._place, Path):
+                with short_path(self._place) as name:
+                    return _connected(name)
+            return _connected(self._place)
+        except OSError as error:
+            raise stem.SocketError(error) from error
+
+
+def _connected(address: str | Endpoint) -> socket.socket:
+    if isinstance(address, str):
+        family = socket.AF_UNIX
+    else:
+        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    sock = socket.socket(family)
+    try:
+        sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _authenticate(sock: stem.socket.ControlSocket, password: str | None) -> None:
@@ -121,7 +149,10 @@ def _authenticate(sock: stem.socket.ControlSocket, password: str | None) -> None
     if stem.connection.AuthMethod.NONE in methods:
         stem.connection.authenticate_none(sock)
     elif password is not None and stem.connection.AuthMethod.PASSWORD in methods:
-        stem.connection.authenticate_password(sock, password)
+        # In hex: stem would quote it, and forgets to escape backslashes.
+        sock.send(f"AUTHENTICATE {password.encode().hex()}")
+        if not sock.recv().is_ok():
+            raise stem.connection.IncorrectPassword("refused")
     elif stem.connection.AuthMethod.SAFECOOKIE in methods and offer.cookie_path:
         stem.connection.authenticate_safecookie(sock, offer.cookie_path)
     else:
@@ -244,9 +275,10 @@ class Control:
                 message = self._socket.recv()
                 lines = tuple((code, text) for code, _, text in message.content())
                 self._tell(functools.partial(self._arrived, lines))
-        except stem.ControllerError as error:
+        # ValueError: what stem lets through, such as a file closed in mid-answer.
+        except (stem.ControllerError, ValueError) as error:
             log.debug("the control connection has ended: %s", type(error).__name__)
-        finally:  # also after an answer that stem cannot decode
+        finally:
             self._tell(self._end)
 
     def _tell(self, callback: Callable[[], None]) -> None:

@@ -40,6 +40,7 @@ __all__ = [
     "dial_local",
     "open_local",
     "probe",
+    "short_path",
 ]
 
 log = logging.getLogger(__name__)
@@ -332,7 +333,7 @@ async def dial_local(path: Path, *, timeout: float = 5.0) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX)
     try:
         sock.settimeout(0)
-        with _short_path(path) as name:
+        with short_path(path) as name:
             async with asyncio.timeout(timeout):
                 await _connect_local(sock, name)
     except BaseException:
@@ -375,7 +376,7 @@ async def open_local(
 
 
 @contextlib.contextmanager
-def _short_path(path: Path) -> Iterator[str]:
+def short_path(path: Path) -> Iterator[str]:
     """Yield a name of ``path`` that fits into a socket address."""
     if len(os.fsencode(path)) <= _UNIX_PATH_LIMIT:
         yield str(path)

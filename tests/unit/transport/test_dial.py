@@ -1,7 +1,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -33,7 +33,7 @@ ONION = OnionAddress.from_public_key(bytes(32))
 ALICE = Isolation(f"alice@{ONION}", Purpose.XMPP)
 REPLIES = [*range(0x01, 0x09), *range(0xF0, 0xF8)]
 
-Leftovers = Callable[[], tuple[int, int]]
+Leftovers = Callable[[], Awaitable[tuple[int, int]]]
 
 
 async def _dial(proxy: FakeSocks, pool: Executor, *, timeout: float = 5.0) -> bytes:
@@ -132,7 +132,7 @@ async def test_a_refused_dial_carries_the_reply_code(
             await _dial(proxy, pool)
 
     assert caught.value.reply == reply
-    assert leftovers() == (0, 0)
+    assert await leftovers() == (0, 0)
 
 
 async def test_an_answer_in_single_bytes_is_put_together(pool: Executor) -> None:
@@ -151,7 +151,7 @@ async def test_one_time_limit_holds_over_everything(
 
     assert caught.value.reply is None
     assert caught.value.can_retry
-    assert leftovers() == (0, 0)
+    assert await leftovers() == (0, 0)
 
 
 @pytest.mark.parametrize("act", [Act.CLOSE, Act.CLOSE_HALFWAY, Act.HANG_UP])
@@ -164,7 +164,7 @@ async def test_an_early_end_may_be_tried_again(
 
     assert caught.value.reply is None
     assert caught.value.can_retry
-    assert leftovers() == (0, 0)
+    assert await leftovers() == (0, 0)
 
 
 @pytest.mark.parametrize("act", [Act.GARBAGE, Act.NO_METHOD, Act.WRONG_PASSWORD])
@@ -175,7 +175,7 @@ async def test_what_is_not_tor_is_called_so(
         with pytest.raises(TorNotRunningError, match="is not Tor"):
             await _dial(proxy, pool)
 
-    assert leftovers() == (0, 0)
+    assert await leftovers() == (0, 0)
 
 
 async def test_a_dead_port_says_that_tor_is_not_running(
@@ -186,7 +186,7 @@ async def test_a_dead_port_says_that_tor_is_not_running(
 
     with pytest.raises(TorNotRunningError, match="systemctl start tor"):
         await dial(ONION, 5222, socks=gone, isolation=ALICE, pool=pool)
-    assert leftovers() == (0, 0)
+    assert await leftovers() == (0, 0)
 
 
 # --- cancellation -------------------------------------------------------------------
@@ -197,16 +197,16 @@ async def test_a_cancelled_dial_leaves_no_socket_and_no_busy_thread(
     act: Act, pool: Executor, leftovers: Leftovers
 ) -> None:
     async with FakeSocks(act=act, pause=0.01) as proxy:
-        before = leftovers()
+        before = await leftovers()
         async with asyncio.TaskGroup() as tasks:
             dialing = tasks.create_task(_dial(proxy, pool, timeout=60))
             await proxy.waiting()
             dialing.cancel()
         # Still inside: the far end is open, so what is closed was closed here.
         assert dialing.cancelled()
-        assert leftovers()[1] == 0
+        assert (await leftovers())[1] == 0
         await asyncio.sleep(0.01)
-        assert leftovers()[0] <= before[0] + 1
+        assert (await leftovers())[0] <= before[0] + 1
 
 
 @pytest.mark.parametrize("turns", range(6))
@@ -220,7 +220,7 @@ async def test_a_dial_may_be_cancelled_at_any_moment(
         dialing.cancel()
 
     assert dialing.cancelled()
-    assert leftovers() == (0, 0)
+    assert await leftovers() == (0, 0)
 
 
 async def test_a_dial_that_still_waits_for_a_thread_can_be_cancelled(
@@ -237,7 +237,7 @@ async def test_a_dial_that_still_waits_for_a_thread_can_be_cancelled(
             assert proxy.connections == 1
             first.cancel()
 
-    assert leftovers() == (0, 0)
+    assert await leftovers() == (0, 0)
 
 
 async def test_a_hundred_dials_at_once_all_arrive(
@@ -247,7 +247,7 @@ async def test_a_hundred_dials_at_once_all_arrive(
         echoes = await asyncio.gather(*(_dial(proxy, pool) for _ in range(100)))
 
     assert echoes == [b"hello"] * 100
-    assert leftovers() == (0, 0)
+    assert await leftovers() == (0, 0)
 
 
 # --- probe --------------------------------------------------------------------------
@@ -278,7 +278,7 @@ async def test_a_probe_gives_up_on_silence(leftovers: Leftovers) -> None:
         with pytest.raises(TorNotRunningError):
             await probe(proxy.socks, timeout=0.2)
 
-    assert leftovers() == (0, 0)
+    assert await leftovers() == (0, 0)
 
 
 # --- endpoints ----------------------------------------------------------------------
@@ -326,7 +326,7 @@ def test_any_text_is_an_endpoint_or_an_error_of_ours(text: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _listener(path: Path):  # noqa: ANN202 - the annotation says less than the body
+async def _listener(path: Path) -> AsyncIterator[socket.socket]:
     with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as sock:
         sock.bind(path.name)
         sock.listen(1)
@@ -358,7 +358,7 @@ async def test_a_missing_local_socket_is_told(
 ) -> None:
     with pytest.raises(FileNotFoundError):
         await dial_local(tmp_path / "agent.sock")
-    assert leftovers() == (0, 0)
+    assert await leftovers() == (0, 0)
 
 
 async def test_a_local_socket_without_listener_is_told(
@@ -369,7 +369,7 @@ async def test_a_local_socket_without_listener_is_told(
 
     with pytest.raises(ConnectionRefusedError):
         await dial_local(tmp_path / "agent.sock")
-    assert leftovers() == (0, 0)
+    assert await leftovers() == (0, 0)
 
 
 async def test_a_full_queue_is_not_taken_for_a_connection(tmp_path: Path) -> None:

@@ -1,0 +1,276 @@
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from xmpp_onion.address import OnionAddress
+from xmpp_onion.errors import (
+    AddressError,
+    BootstrapError,
+    ControlPortError,
+    DialError,
+    DialTimeoutError,
+    TorNotRunningError,
+)
+from xmpp_onion.testing.fake_control import FakeControl
+from xmpp_onion.testing.fake_socks import Act, FakeSocks
+from xmpp_onion.transport import Isolation, Purpose, Tor, create_key
+
+Leftovers = Callable[[], Awaitable[tuple[int, int]]]
+
+ONION = OnionAddress.from_public_key(bytes(32))
+ALICE = Isolation("alice", Purpose.XMPP)
+
+
+def phase(percent: int, summary: str, more: str = "") -> tuple[str, ...]:
+    words = f'TAG=x SUMMARY="{summary}"{more}'
+    value = f"NOTICE BOOTSTRAP PROGRESS={percent} {words}"
+    return f"250-status/bootstrap-phase={value}", "250 OK"
+
+
+async def _all(progress: AsyncIterator[tuple[int, str]]) -> list[tuple[int, str]]:
+    return [step async for step in progress]
+
+
+async def test_a_tor_without_control_port_dials(leftovers: Leftovers) -> None:
+    async with FakeSocks() as proxy, Tor.attach(str(proxy.socks)) as tor:
+        sock = await tor.dial(ONION, 5222, isolation=ALICE)
+        sock.close()
+
+        assert await _all(tor.bootstrap()) == [(100, "attached")]
+        assert tor.socks == proxy.socks
+        assert not tor.has_control
+    assert proxy.asked[0].host == ONION
+    assert await leftovers() == (0, 0)
+
+
+def test_a_misspelt_place_is_refused_before_anything_is_tried() -> None:
+    with pytest.raises(AddressError):
+        Tor.attach("tor.example:9050")
+
+
+async def test_a_tor_that_is_not_entered_says_so() -> None:
+    tor = Tor.attach("127.0.0.1:1")
+
+    with pytest.raises(TorNotRunningError, match="async with"):
+        await tor.dial(ONION, 5222, isolation=ALICE)
+
+
+async def test_publishing_without_control_port_says_how_to_get_one(
+    tmp_path: Path,
+) -> None:
+    create_key(tmp_path / "key")
+    async with FakeSocks() as proxy, Tor.attach(proxy.socks) as tor:
+        with pytest.raises(ControlPortError, match="ControlPort 9051"):
+            tor.onion_service(tmp_path / "key", {5222: 5222})
+        with pytest.raises(ControlPortError):
+            await tor.new_identity()
+
+
+async def test_publishing_without_the_cookie_says_how_to_get_access(
+    tmp_path: Path,
+) -> None:
+    create_key(tmp_path / "key")
+    async with (
+        FakeSocks() as proxy,
+        FakeControl("SAFECOOKIE", "/nonexistent/cookie") as fake,
+        Tor.attach(proxy.socks, fake.place) as tor,
+    ):
+        with pytest.raises(ControlPortError, match="adduser"):
+            tor.onion_service(tmp_path / "key", {5222: 5222})
+
+
+async def test_a_new_identity_is_asked_of_tor() -> None:
+    async with (
+        FakeSocks() as proxy,
+        FakeControl() as fake,
+        Tor.attach(proxy.socks, str(fake.place)) as tor,
+    ):
+        await tor.new_identity()
+
+    assert fake.asked[-1] == "SIGNAL NEWNYM"
+
+
+# --- bootstrap ----------------------------------------------------------------------
+
+
+async def test_bootstrap_only_grows_and_ends_at_100() -> None:
+    async with (
+        FakeSocks() as proxy,
+        FakeControl() as fake,
+        Tor.attach(proxy.socks, fake.place) as tor,
+    ):
+        seen = []
+        fake.answers["GETINFO"] = phase(5, "Connecting to a relay")
+        async for step in tor.bootstrap():
+            seen.append(step)
+            if step[0] == 5:
+                fake.answers["GETINFO"] = phase(50, 'Loading \\"it\\"')
+            elif step[0] == 50:
+                fake.answers["GETINFO"] = phase(3, "fell back")
+                asyncio.get_running_loop().call_later(
+                    0.5, fake.answers.update, {"GETINFO": phase(100, "Done")}
+                )
+
+    assert seen == [
+        (5, "Connecting to a relay"),
+        (50, 'Loading \\"it\\"'),
+        (100, "Done"),
+    ]
+
+
+async def test_a_stuck_bootstrap_tells_where_and_why() -> None:
+    async with (
+        FakeSocks() as proxy,
+        FakeControl() as fake,
+        Tor.attach(proxy.socks, fake.place) as tor,
+    ):
+        fake.answers["GETINFO"] = phase(
+            50, "Loading relay descriptors", ' WARNING="Connection refused"'
+        )
+        with pytest.raises(BootstrapError) as caught:
+            await _all(tor.bootstrap(patience=0.3))
+
+    assert caught.value.percent == 50
+    assert "Loading relay descriptors, Connection refused" in caught.value.why
+    assert "bridge" in caught.value.fix
+
+
+async def test_a_tor_that_ends_on_the_way_is_a_bootstrap_error() -> None:
+    async with (
+        FakeSocks() as proxy,
+        FakeControl() as fake,
+        Tor.attach(proxy.socks, fake.place) as tor,
+    ):
+        fake.answers["GETINFO"] = phase(30, "Loading")
+        progress = tor.bootstrap()
+        assert await anext(progress) == (30, "Loading")
+        fake.answers["PROTOCOLINFO"] = ("HTTP/1.1 400 Bad Request",)
+        fake.hang_up()
+
+        with pytest.raises(BootstrapError) as caught:
+            await _all(progress)
+
+    assert caught.value.percent == 30
+
+
+async def test_a_dial_waits_for_the_network() -> None:
+    async with (
+        FakeSocks() as proxy,
+        FakeControl() as fake,
+        Tor.attach(proxy.socks, fake.place) as tor,
+        asyncio.TaskGroup() as tasks,
+    ):
+        probes = proxy.connections
+        fake.answers["GETINFO"] = phase(90, "Handshake")
+        dialing = [
+            tasks.create_task(tor.dial(ONION, 5222, isolation=ALICE)) for _ in range(3)
+        ]
+        await asyncio.sleep(0.3)
+        assert proxy.connections == probes
+        fake.answers["GETINFO"] = phase(100, "Done")
+        for task in dialing:
+            (await task).close()
+
+        assert proxy.connections == probes + 3
+
+
+async def test_the_control_port_of_a_restarted_tor_is_used_again() -> None:
+    async with (
+        FakeSocks() as proxy,
+        FakeControl() as fake,
+        Tor.attach(proxy.socks, fake.place) as tor,
+    ):
+        fake.hang_up()
+        await asyncio.sleep(0.05)
+        await tor.new_identity()
+
+    assert fake.connections == 2
+
+
+# --- the end ------------------------------------------------------------------------
+
+
+async def test_a_tor_that_is_killed_is_not_running_any_more() -> None:
+    async with FakeSocks() as proxy, Tor.attach(proxy.socks) as tor:
+        proxy._entered().close()
+
+        with pytest.raises(TorNotRunningError):
+            await tor.dial(ONION, 5222, isolation=ALICE)
+
+
+async def test_a_tor_that_is_killed_during_a_dial_is_not_running_any_more() -> None:
+    async with (
+        FakeSocks(act=Act.SILENT) as proxy,
+        Tor.attach(proxy.socks) as tor,
+        asyncio.TaskGroup() as tasks,
+    ):
+        dialing = tasks.create_task(_error_of(tor.dial(ONION, 1, isolation=ALICE)))
+        await proxy.waiting()
+        proxy._entered().close()
+        for writer in proxy._writers:
+            writer.transport.abort()
+
+        assert type(await dialing) is TorNotRunningError
+
+
+async def test_a_cut_connection_to_a_living_tor_is_a_dial_error() -> None:
+    async with FakeSocks(act=Act.CLOSE) as proxy, Tor.attach(proxy.socks) as tor:
+        error = await _error_of(tor.dial(ONION, 5222, isolation=ALICE))
+
+    assert type(error) is DialError
+    assert error.can_retry
+
+
+async def test_a_time_limit_stays_a_time_limit() -> None:
+    async with FakeSocks(act=Act.SILENT) as proxy, Tor.attach(proxy.socks) as tor:
+        error = await _error_of(tor.dial(ONION, 1, isolation=ALICE, timeout=0.1))
+
+    assert type(error) is DialTimeoutError
+
+
+async def test_leaving_the_block_ends_dials_and_threads(leftovers: Leftovers) -> None:
+    async with FakeSocks(act=Act.SILENT) as proxy, asyncio.TaskGroup() as tasks:
+        async with Tor.attach(proxy.socks) as tor:
+            dialing = [
+                tasks.create_task(_error_of(tor.dial(ONION, 1, isolation=ALICE)))
+                for _ in range(3)
+            ]
+            await proxy.waiting()
+        assert (await leftovers())[1] == 0
+        errors = [await task for task in dialing]
+
+    assert [type(error) for error in errors] == [TorNotRunningError] * 3
+    assert await leftovers() == (0, 0)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3, 5, 8, 13])
+async def test_entering_may_be_cancelled_at_any_moment(
+    turns: int, leftovers: Leftovers
+) -> None:
+    async def enter() -> None:
+        async with Tor.attach(proxy.socks, fake.place):
+            await asyncio.sleep(60)
+
+    async with (
+        FakeSocks() as proxy,
+        FakeControl() as fake,
+        asyncio.TaskGroup() as tasks,
+    ):
+        entering = tasks.create_task(enter())
+        for _ in range(turns):
+            await asyncio.sleep(0.001)
+        entering.cancel()
+
+    assert entering.cancelled()
+    assert await leftovers() == (0, 0)
+
+
+async def _error_of(awaitable: Awaitable[socket.socket]) -> BaseException | None:
+    try:
+        (await awaitable).close()
+    except (DialError, TorNotRunningError) as error:
+        return error
+    return None
