@@ -1,5 +1,6 @@
 """The asking side: send one request to the process that holds the account."""
 
+import asyncio
 import hashlib
 import json
 import os
@@ -11,10 +12,12 @@ from xmpp_onion.chat import Line
 from xmpp_onion.errors import SessionError
 from xmpp_onion.transport import open_local
 
-__all__ = ["LINE_LIMIT_BYTES", "ask", "socket_path"]
+__all__ = ["END", "LINE_LIMIT_BYTES", "ask", "socket_path"]
 
 # A message of 64 KiB in JSON escapes fits; more is no request of ours.
 LINE_LIMIT_BYTES = 1024 * 1024
+# The last line of every answer: what ends without it was cut short.
+END: Line = {"v": 1, "event": "end"}
 # sun_path of unix(7) holds 108 bytes with its zero.
 _SOCKET_PATH_LIMIT = 107
 
@@ -38,7 +41,7 @@ async def ask(folder: Path, request: Line) -> AsyncIterator[Line]:
     What went wrong over there comes as a line with the event ``error``.
 
     Raises:
-        ConnectionError: No process holds it.
+        OSError: No process holds it.
         SessionError: It ended before it answered.
     """
     path = socket_path(folder)
@@ -46,16 +49,19 @@ async def ask(folder: Path, request: Line) -> AsyncIterator[Line]:
     try:
         writer.write(json.dumps(request, ensure_ascii=False).encode() + b"\n")
         await writer.drain()
-        text = await reader.readline()
-        if not text:
-            # It may have done it: to ask again could send a message twice.
-            raise SessionError(
-                "the process that holds the account ended while it was asked",
-                fix="See what arrived before you try again.",
-            )
-        while text:
-            answer: Line = json.loads(text)
+        while (answer := await _read(reader)) != END:
             yield answer
-            text = await reader.readline()
     finally:
         writer.close()
+
+
+async def _read(reader: asyncio.StreamReader) -> Line:
+    text = await reader.readline()
+    if not text:
+        # It may have done it: to ask again could send a message twice.
+        raise SessionError(
+            "the process that holds the account ended while it was asked",
+            fix="See what arrived before you try again.",
+        )
+    answer: Line = json.loads(text)
+    return answer

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from xmpp_onion import private
 from xmpp_onion.account import Account
-from xmpp_onion.agent.caller import LINE_LIMIT_BYTES, socket_path
+from xmpp_onion.agent.caller import END, LINE_LIMIT_BYTES, socket_path
 from xmpp_onion.chat import Line, line
 from xmpp_onion.client import ACK_TIMEOUT, LOGIN_TIMEOUT, Client
 from xmpp_onion.e2ee import Device, Trust
@@ -109,7 +109,7 @@ async def _answer(
     client: Client, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     request: Line = json.loads(await reader.readline())
-    for answer in await perform(client, request):
+    for answer in [*await perform(client, request), END]:
         writer.write(json.dumps(answer, ensure_ascii=False).encode() + b"\n")
         await writer.drain()
 

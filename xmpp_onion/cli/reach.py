@@ -47,7 +47,7 @@ async def _perform(settings: Settings, request: Line) -> AsyncIterator[Line]:
     try:
         async for line in ask(account.folder, request):
             yield line
-    except ConnectionError:
+    except OSError:
         pass  # nobody holds the account
     else:
         return

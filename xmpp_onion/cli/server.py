@@ -24,21 +24,17 @@ _FOLDER = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-class _Duration(click.ParamType[timedelta]):
-    """A whole number and a unit: 30m, 12h, 3d, 2w."""
-
-    name = "duration"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> timedelta:
-        """Return what was written as a length of time."""
-        if isinstance(value, timedelta):
-            return value
-        found = re.fullmatch(r"([1-9][0-9]{0,3})([mhdw])", str(value))
-        if found is None:
-            self.fail(f"{value!a} is not a duration such as 12h or 3d", param, ctx)
-        return timedelta(**{_UNITS[found[2]]: int(found[1])})
+def _read_duration(
+    ctx: click.Context,  # noqa: ARG001 - click's signature
+    param: click.Parameter,
+    value: str,
+) -> timedelta:
+    found = re.fullmatch(r"([1-9][0-9]{0,3})([mhdw])", value)
+    if found is None:
+        raise click.BadParameter(
+            f"{value!a} is not a duration such as 12h or 3d", param=param
+        )
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 @click.group("server")
@@ -103,7 +99,8 @@ async def _serve(settings: Settings, folder: Path) -> None:
 @_FOLDER
 @click.option("--username", default="", metavar="NAME", help="For this name alone.")
 @click.option(
-    "--expires", "lifetime", type=_Duration(), default="3d", show_default=True,
+    "--expires", "lifetime", callback=_read_duration, default="3d",
+    show_default=True,
     help="How long it is good for: 30m, 12h, 3d, 2w.",
 )  # fmt: skip
 @click.pass_obj

@@ -3,7 +3,6 @@
 import click
 
 from xmpp_onion.account import parse_recipient
-from xmpp_onion.chat import Line
 from xmpp_onion.cli.devices import told
 from xmpp_onion.cli.reach import load_account, run
 from xmpp_onion.cli.settings import Settings
@@ -67,9 +66,5 @@ def _pin(settings: Settings, jid: str, fingerprint: tuple[str, ...]) -> None:
 def _decide(
     settings: Settings, what: str, jid: str, fingerprint: tuple[str, ...]
 ) -> int:
-    request: Line = {
-        "do": what,
-        "jid": parse_recipient(jid),
-        "fingerprint": parse_fingerprint("".join(fingerprint)),
-    }
-    return run(settings, request, told)
+    owner, digits = parse_recipient(jid), parse_fingerprint("".join(fingerprint))
+    return run(settings, {"do": what, "jid": owner, "fingerprint": digits}, told)

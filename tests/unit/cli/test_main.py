@@ -1,0 +1,125 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from xmpp_onion.cli import main as cli
+
+# What --help must not wait for: the OMEMO stack alone takes a second to import.
+HEAVY = {"slixmpp", "slixmpp_omemo", "omemo", "stem", "aiosqlite", "rich", "segno"}
+
+
+def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "xmpp_onion", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        input=more.get("input", ""),
+        timeout=60,
+    )
+
+
+def test_help_imports_no_heavy_library() -> None:
+    listed = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "xmpp_onion", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    imported = {line.rsplit("|")[-1].strip() for line in listed.stderr.splitlines()}
+    assert "xmpp_onion.cli.main" in imported or "click" in imported
+    assert {name.partition(".")[0] for name in imported} & HEAVY == set()
+
+
+def test_help_names_every_command() -> None:
+    shown = run("--help").stdout
+
+    for name in ("demo", "account", "send", "listen", "contact", "trust", "devices",
+                 "bot", "server", "doctor"):  # fmt: skip
+        assert f"\n  {name}" in shown
+
+
+@pytest.mark.parametrize("name", cli._COMMANDS)
+def test_every_command_explains_itself(name: str) -> None:
+    shown = run(name, "--help")
+
+    assert shown.returncode == 0, shown.stderr
+    assert "Usage: xmpp-onion" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["--nonsense"],
+        ["send"],
+        ["send", "bob@example.org", "-m", "x"],
+        ["send", "bob@abc.onion", "-m", "x"],
+        ["send", "bob@example.org"],
+        ["listen", "nobody"],
+        ["account", "add"],
+        ["account", "add", "--invite", "xmpp:example.org?register;preauth=tokentoken"],
+        ["contact", "add", "bob@example.org"],
+        ["trust", "verify", "bob@example.org", "ab"],
+        ["bot", "run", "no-such-file.py"],
+        ["--socks", "example.org:9050", "doctor"],
+    ],
+    ids=" ".join,
+)
+def test_a_usage_error_exits_with_2_and_sends_nothing(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    done = run("--data-dir", str(tmp_path), *arguments)
+
+    assert done.returncode == 2, done.stderr
+    assert done.stderr != ""
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+    assert "Traceback" not in done.stderr
+
+
+def test_a_usage_error_is_a_line_of_json_where_that_was_asked_for() -> None:
+    done = run("send", "bob@example.org", "-m", "x", "--json")
+
+    line = json.loads(done.stdout)
+    assert done.returncode == 2
+    assert (line["v"], line["event"], line["code"]) == (1, "error", 2)
+    assert line["what"]
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_global_options_work_before_and_after_the_command(
+    where: str, tmp_path: Path
+) -> None:
+    options = ["--json", "--profile", "nobody", "--data-dir", str(tmp_path)]
+    command = ["devices", "list"]
+
+    done = run(*(options + command if where == "before" else command + options))
+
+    line = json.loads(done.stdout)
+    assert done.returncode == 7
+    assert "nobody" in line["what"]
+
+
+def test_an_option_after_the_command_wins(tmp_path: Path) -> None:
+    done = run("--profile", "one", "devices", "list", "--profile", "two",
+               "--data-dir", str(tmp_path), "--json")  # fmt: skip
+
+    assert "'two'" in json.loads(done.stdout)["what"]
+
+
+def test_no_account_exits_with_7_and_says_how_to_make_one(tmp_path: Path) -> None:
+    onion = "aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaea37ead.onion"
+
+    done = run("--data-dir", str(tmp_path), "send", f"bob@{onion}", input="disk full")
+
+    assert done.returncode == 7
+    assert "account add" in done.stderr
+
+
+def test_there_is_no_option_that_takes_a_password() -> None:
+    assert "--password " not in run("account", "add", "--help").stdout

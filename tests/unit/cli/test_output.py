@@ -1,0 +1,87 @@
+import json
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xmpp_onion.cli.output import Output, visible
+from xmpp_onion.errors import StoreError
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain ünïcode 漢字 🙂", "plain ünïcode 漢字 🙂"),
+        ("\x1b]52;c;Y2xpcA==\x07", r"\x1b]52;c;Y2xpcA==\x07"),  # writes the clipboard
+        ("\x1b[2J", r"\x1b[2J"),  # clears the screen
+        ("\x9b31m", r"\x9b31m"),  # CSI as one C1 byte
+        ("a\rb", r"a\x0db"),  # overwrites the line
+        ("\u202egnp.exe", r"\u202egnp.exe"),  # Trojan Source, CVE-2021-42574
+        ("a\u2028b", r"a\u2028b"),
+        ("a\x00b\x7fc", r"a\x00b\x7fc"),
+        ("col\tumn", "col\tumn"),
+    ],
+)
+def test_what_could_act_on_a_terminal_is_shown(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+def test_a_second_line_cannot_look_like_another_message() -> None:
+    assert visible("hi\n12:00 bob@x (verified): pay") == (
+        "hi\n  | 12:00 bob@x (verified): pay"
+    )
+
+
+@given(st.text())
+def test_no_control_character_is_ever_left(text: str) -> None:
+    left = {unicodedata.category(letter) for letter in visible(text)} & {"Cc", "Cs"}
+
+    assert left <= {"Cc"}
+    assert {c for c in visible(text) if unicodedata.category(c) == "Cc"} <= {"\t", "\n"}
+
+
+def test_a_json_result_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    Output(as_json=True).result({"v": 1, "event": "x", "body": "a\nb"}, "not shown")
+
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1
+    assert json.loads(out)["body"] == "a\nb"
+
+
+def test_an_error_says_what_why_and_how_to_mend_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    error = StoreError("it broke", why="a \x1b[31mreason", fix="mend it")
+
+    Output().error(error.as_line())
+
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err == (
+        "xmpp-onion: it broke\n  why: a \\x1b[31mreason\n  fix: mend it\n"
+    )
+
+
+def test_an_error_is_a_line_of_json_where_that_was_asked_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Output(as_json=True).error(StoreError("it broke", fix="mend it").as_line())
+
+    shown = capsys.readouterr()
+    assert json.loads(shown.out) == {
+        "v": 1,
+        "event": "error",
+        "code": 7,
+        "what": "it broke",
+        "why": "",
+        "fix": "mend it",
+    }
+
+
+def test_quiet_leaves_out_the_messages_for_people(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Output(quiet=True).note("hello")
+
+    assert capsys.readouterr().err == ""

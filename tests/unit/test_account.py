@@ -1,0 +1,135 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from xmpp_onion.account import Account, data_folder, parse_recipient
+from xmpp_onion.address import JID, OnionAddress
+from xmpp_onion.e2ee import Trust
+from xmpp_onion.errors import (
+    AccountNotFoundError,
+    AddressError,
+    StoreCorruptError,
+    StoreError,
+    StorePermissionError,
+)
+
+ONION = OnionAddress.from_public_key(b"\x06" * 32)
+BOB = JID(f"bob@{ONION}")
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> Account:
+    return Account(
+        profile="bob",
+        folder=tmp_path / "data" / "bob",
+        jid=BOB,
+        password='p"ass\\word ü',
+        trust=Trust.PINNED,
+        certificate="cd" * 32,
+        tls=False,
+        port=5333,
+    )
+
+
+def test_a_saved_account_loads_as_it_was(account: Account, tmp_path: Path) -> None:
+    pinned = account.pin(JID(f"alice@{ONION}/phone"), "AB" * 32)
+    pinned.save()
+
+    assert Account.load("bob", tmp_path / "data") == pinned
+    assert pinned.pins == {JID(f"alice@{ONION}"): frozenset({"ab" * 32})}
+
+
+def test_folder_and_file_are_private_whatever_the_umask(account: Account) -> None:
+    before = os.umask(0)
+    try:
+        account.save()
+    finally:
+        os.umask(before)
+
+    assert account.folder.stat().st_mode & 0o777 == 0o700
+    assert account.folder.parent.stat().st_mode & 0o777 == 0o700
+    assert (account.folder / "account.toml").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_password_is_in_no_repr(account: Account) -> None:
+    assert "ass" not in repr(account).replace("password", "")
+
+
+def test_a_profile_without_account_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(AccountNotFoundError, match="account add") as caught:
+        Account.load("nobody", tmp_path)
+
+    assert caught.value.exit_code == 7
+
+
+@pytest.mark.parametrize("name", ["", "../bob", "a/b", ".hidden", "a" * 65, "a\n"])
+def test_a_profile_cannot_leave_the_data_folder(name: str, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="cannot be the name of a profile"):
+        Account.load(name, tmp_path)
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o660, 0o604])
+def test_an_account_that_others_can_reach_is_refused(
+    account: Account, tmp_path: Path, mode: int
+) -> None:
+    account.save()
+    (account.folder / "account.toml").chmod(mode)
+
+    with pytest.raises(StorePermissionError, match="chmod go-rwx"):
+        Account.load("bob", tmp_path / "data")
+
+
+def test_a_link_in_place_of_the_account_is_refused(
+    account: Account, tmp_path: Path
+) -> None:
+    account.save()
+    path = account.folder / "account.toml"
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(StorePermissionError):
+        Account.load("bob", tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "not toml [", 'jid = "bob@example.org"', 'jid = 3\npassword = "x"'],
+)
+def test_a_damaged_account_is_an_error_and_stays(
+    account: Account, tmp_path: Path, text: str
+) -> None:
+    account.save()
+    path = account.folder / "account.toml"
+    path.write_text(text)
+
+    with pytest.raises(StoreCorruptError, match="backup"):
+        Account.load("bob", tmp_path / "data")
+    assert path.read_text() == text
+
+
+def test_the_environment_says_where_profiles_live(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XMPP_ONION_DATA_DIR", str(tmp_path))
+
+    assert data_folder() == tmp_path
+    assert data_folder(Path("/elsewhere")) == Path("/elsewhere")
+
+
+def test_without_a_word_profiles_live_in_the_data_folder_of_the_user(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("XMPP_ONION_DATA_DIR", raising=False)
+
+    assert data_folder().name == "xmpp-onion"
+
+
+@pytest.mark.parametrize("text", [str(ONION), "bob@example.org", "bob", ""])
+def test_only_a_person_at_an_onion_can_be_written_to(text: str) -> None:
+    with pytest.raises(AddressError):
+        parse_recipient(text)
+
+
+def test_a_recipient_is_a_bare_jid() -> None:
+    assert parse_recipient(f"BOB@{ONION.upper()}/phone") == BOB

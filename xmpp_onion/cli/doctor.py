@@ -1,0 +1,163 @@
+"""``xmpp-onion doctor``: what works, what does not, why, and how to mend it."""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import click
+
+from xmpp_onion.account import Account
+from xmpp_onion.agent.caller import ask
+from xmpp_onion.agent.desk import find_tor
+from xmpp_onion.cli.output import visible
+from xmpp_onion.cli.reach import load_account
+from xmpp_onion.cli.settings import Settings
+from xmpp_onion.errors import (
+    BootstrapError,
+    ProsodyNotFoundError,
+    StoreLockedError,
+    TorNotFoundError,
+    XmppOnionError,
+)
+from xmpp_onion.store import Database
+from xmpp_onion.transport import Endpoint, Isolation, Purpose, Tor
+
+__all__ = ["command"]
+
+# Seconds that the doctor waits for a circuit to the server.
+_DIAL_TIMEOUT = 60.0
+# Seconds without progress after which Tor counts as stuck; a first start on a slow
+# line makes some progress within this.
+_PATIENCE = 45.0
+
+
+@click.command("doctor")
+@click.option("--offline", is_flag=True, help="Look at this machine alone.")
+@click.pass_obj
+def command(settings: Settings, *, offline: bool) -> int:
+    """Check Tor, the account and the server; say how to mend what is broken.
+
+    Exits with 0 if all is well, else with the code of the first thing that is not.
+    """
+    if settings.socks is not None:
+        Endpoint.parse(settings.socks)
+    return asyncio.run(_examine(settings, offline=offline))
+
+
+async def _examine(settings: Settings, *, offline: bool) -> int:
+    code = 0
+    async for name, finding in _checks(settings, offline=offline):
+        failed = isinstance(finding, XmppOnionError)
+        line: dict[str, object] = {
+            "v": 1,
+            "event": "check",
+            "name": name,
+            "ok": not failed,
+            "what": finding.what if isinstance(finding, XmppOnionError) else finding,
+            "why": finding.why if isinstance(finding, XmppOnionError) else "",
+            "fix": finding.fix if isinstance(finding, XmppOnionError) else "",
+        }
+        settings.output.result(line, _told(name, finding))
+        if isinstance(finding, XmppOnionError):
+            code = code or finding.exit_code
+    return code
+
+
+def _told(name: str, finding: str | XmppOnionError) -> str:
+    if isinstance(finding, str):
+        return f"ok    {name}: {finding}"
+    text = f"FAIL  {name}: {visible(finding.what)}"
+    for label, part in (("why", finding.why), ("fix", finding.fix)):
+        if part:
+            text += f"\n      {label}: {visible(part)}"
+    return text
+
+
+async def _checks(
+    settings: Settings, *, offline: bool
+) -> AsyncIterator[tuple[str, str | XmppOnionError]]:
+    """Yield one finding after the other: words if all is well, else the error."""
+    yield "tor program", _find_program("tor", TorNotFoundError)
+    yield "prosody program", _find_program("prosody", ProsodyNotFoundError)
+    account: Account | None = None
+    try:
+        account = load_account(settings)
+        yield "account", f"{account.jid}, trust: {account.trust}"
+    except XmppOnionError as error:
+        yield "account", error
+    if account is not None:
+        yield "store", await _check_store(account)
+    if offline:
+        return
+    async with AsyncExitStack() as stack:
+        try:
+            # A Tor of our own, if none runs, must not leave a folder behind.
+            spare = stack.enter_context(tempfile.TemporaryDirectory(prefix="xo-"))
+            tor = await stack.enter_async_context(
+                find_tor(
+                    Path(spare) / "tor", socks=settings.socks, control=settings.control
+                )
+            )
+            yield "tor", await _check_network(tor)
+        except XmppOnionError as error:
+            yield "tor", error
+            return
+        if account is not None:
+            yield "server", await _check_server(tor, account)
+
+
+def _find_program(
+    name: str, missing: type[TorNotFoundError | ProsodyNotFoundError]
+) -> str | XmppOnionError:
+    path = shutil.which(name)
+    if path is not None:
+        return path
+    needs = "messages" if name == "tor" else "a server of your own (nothing else)"
+    return missing(
+        f"there is no program {name}",
+        why=f"it is needed for {needs}",
+        fix=f"Install it: apt-get install {name}",
+    )
+
+
+async def _check_store(account: Account) -> str | XmppOnionError:
+    try:
+        async with Database.open(account.store_path):
+            return f"{account.store_path} is whole"
+    except StoreLockedError as error:
+        try:
+            async for _ in ask(account.folder, {"do": "devices"}):
+                return f"{error.why}; it answers"
+        except OSError:
+            return error
+        return error
+    except XmppOnionError as error:
+        return error
+
+
+async def _check_network(tor: Tor) -> str | XmppOnionError:
+    try:
+        async for _ in tor.bootstrap(patience=_PATIENCE):
+            pass
+    except BootstrapError as error:
+        return error
+    control = "with" if tor.has_control else "without"
+    return f"listens at {tor.socks}, {control} a control port, and has its network"
+
+
+async def _check_server(tor: Tor, account: Account) -> str | XmppOnionError:
+    isolation = Isolation(account.jid, Purpose.CHECK)
+    try:
+        sock = await tor.dial(
+            account.jid.domain,
+            account.port,
+            isolation=isolation,
+            timeout=_DIAL_TIMEOUT,
+        )
+    except XmppOnionError as error:
+        return error
+    sock.close()
+    return f"{account.jid.domain} answers through Tor"
