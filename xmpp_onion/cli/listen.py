@@ -9,6 +9,7 @@ import click
 from xmpp_onion.account import parse_recipient
 from xmpp_onion.address import JID
 from xmpp_onion.agent.desk import hold
+from xmpp_onion.agent.signals import until_terminated
 from xmpp_onion.chat import ContactRequest, Event, Message, Undecryptable, line
 from xmpp_onion.cli.output import visible
 from xmpp_onion.cli.reach import load_account
@@ -38,7 +39,10 @@ def command(settings: Settings, jids: tuple[str, ...], *, program: str | None) -
 async def _listen(settings: Settings, only: set[JID], program: list[str]) -> None:
     account, output = load_account(settings), settings.output
     output.note(f"Logging in as {account.jid} through Tor…")
-    async with hold(account, socks=settings.socks, control=settings.control) as client:
+    async with (
+        until_terminated(),
+        hold(account, socks=settings.socks, control=settings.control) as client,
+    ):
         output.result(
             {"v": 1, "event": "ready", "jid": client.jid},
             f"Ready as {client.jid}. Messages are shown as they come; Ctrl-C ends.",
