@@ -10,7 +10,9 @@ from xmpp_onion.session.events import (
     SessionEvent,
     SubscriptionRequest,
 )
-from xmpp_onion.session.login import Dialer, register
+from xmpp_onion.session.liveness import Timing
+from xmpp_onion.session.login import Dialer
+from xmpp_onion.session.registration import register
 from xmpp_onion.session.stanzas import (
     Contact,
     Incoming,
@@ -19,7 +21,7 @@ from xmpp_onion.session.stanzas import (
     read_message,
     serialise,
 )
-from xmpp_onion.session.stream import Session, Timing
+from xmpp_onion.session.stream import Session
 
 __all__ = [
     "Connected",

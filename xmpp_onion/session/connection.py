@@ -69,7 +69,11 @@ TRANSITIONS: Mapping[State, Mapping[Event, State]] = MappingProxyType(
             Event.REFUSED: State.CLOSED,
             Event.STOP: State.CLOSED,
         },
-        State.ONLINE: {Event.LOST: State.WAITING, Event.STOP: State.CLOSED},
+        State.ONLINE: {
+            Event.LOST: State.WAITING,
+            Event.REFUSED: State.CLOSED,
+            Event.STOP: State.CLOSED,
+        },
         State.WAITING: {Event.RETRY: State.DIALING, Event.STOP: State.CLOSED},
         State.CLOSED: {},
     }

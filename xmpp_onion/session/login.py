@@ -20,41 +20,32 @@ from xml.sax.saxutils import escape, quoteattr
 
 import slixmpp.jid
 
-from xmpp_onion.address import JID, Invite, OnionAddress
+from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.errors import (
     AuthenticationError,
     CertificateError,
     FeatureMissingError,
-    RegistrationError,
     SessionError,
     StreamViolationError,
 )
-from xmpp_onion.session.client_xmpp import SM, OnionClient
+from xmpp_onion.session.client_xmpp import SM, OnionClient, read_count
 from xmpp_onion.session.scram import Scram, choose_mechanism
-from xmpp_onion.transport import Isolation, Purpose
+from xmpp_onion.session.wire import Connection, Wire
+from xmpp_onion.transport import Isolation
 
-__all__ = ["Connection", "Credentials", "Dialer", "log_in", "register"]
+__all__ = ["Credentials", "Dialer", "Login", "log_in"]
 
 log = logging.getLogger(__name__)
 
 TLS: Final = "urn:ietf:params:xml:ns:xmpp-tls"
 SASL: Final = "urn:ietf:params:xml:ns:xmpp-sasl"
 BIND: Final = "urn:ietf:params:xml:ns:xmpp-bind"
-PREAUTH: Final = "urn:xmpp:pars:0"
-REGISTER: Final = "jabber:iq:register"
 _STANZAS: Final = "{urn:ietf:params:xml:ns:xmpp-stanzas}"
 # Eight round trips over a slow circuit, with room.
 LOGIN_TIMEOUT: Final = 90.0
 DIAL_TIMEOUT: Final = 60.0
 # The server cannot check the password just now; it says nothing about ours.
 _TEMPORARY: Final = "temporary-auth-failure"
-
-
-class Connection(Protocol):
-    """A connected socket; only :mod:`xmpp_onion.transport` knows its type."""
-
-    def close(self) -> None:
-        """Close it."""
 
 
 class Dialer(Protocol):
@@ -104,8 +95,13 @@ class Login:
     early: list[ET.Element]
 
 
-async def log_in(client: OnionClient, who: Credentials) -> Login:
+async def log_in(wire: Wire, client: OnionClient, who: Credentials) -> Login:
     """Take a fresh connection through login, to a resumed or a new session.
+
+    Args:
+        wire: The connection.
+        client: What goes online with it; it knows what may be resumed.
+        who: Who logs in.
 
     Raises:
         AuthenticationError: The server refuses us, or is an impostor. There is
@@ -114,28 +110,29 @@ async def log_in(client: OnionClient, who: Credentials) -> Login:
         FeatureMissingError: It lacks TLS, SCRAM-SHA-256 or XEP-0198.
         SessionError: Anything that another attempt may cure.
     """
-    features = await client.open_stream()
+    domain = who.jid.domain
+    features = await wire.open_stream(domain)
     certificate = ""
     if who.tls:
-        certificate = await start_tls(client, features, who.jid.domain, who.certificate)
-        features = await client.open_stream()
-    await authenticate(client, features, who.jid.local, who.password)
-    features = await client.open_stream()
+        certificate = await start_tls(wire, features, domain, who.certificate)
+        features = await wire.open_stream(domain)
+    await authenticate(wire, features, who.jid.local, who.password)
+    features = await wire.open_stream(domain)
     if features.find(f"{{{SM}}}sm") is None:
         raise FeatureMissingError(
             "the server does not acknowledge messages",
             feature="XEP-0198",
             fix='The operator adds "smacks" to modules_enabled of Prosody.',
         )
-    if client.resume_id and await resume(client):
+    if client.resume_id and await resume(wire, client):
         return Login(resumed=True, certificate=certificate, early=[])
-    await bind(client, who.jid)
-    early = await enable_acks(client)
+    client.take_bound(await bind(wire, who.jid, client.requested_jid.resource))
+    client.resume_id, early = await enable_acks(wire)
     return Login(resumed=False, certificate=certificate, early=early)
 
 
 async def start_tls(
-    client: OnionClient, features: ET.Element, domain: OnionAddress, pinned: str
+    wire: Wire, features: ET.Element, domain: OnionAddress, pinned: str
 ) -> str:
     """Encrypt, and return the certificate's SHA-256 once it is the one pinned.
 
@@ -152,12 +149,12 @@ async def start_tls(
             fix="Ask the operator; add the account with `--no-tls` only if the "
             "server really has none.",
         )
-    client.write(f"<starttls xmlns='{TLS}'/>")
-    answer = await client.next_element()
+    wire.write(f"<starttls xmlns='{TLS}'/>")
+    answer = await wire.next_element()
     if answer.tag != f"{{{TLS}}}proceed":
         raise SessionError("the server did not start TLS")
     try:
-        der = await client.start_tls_now(domain, LOGIN_TIMEOUT)
+        der = await wire.start_tls(tls_context(), domain, LOGIN_TIMEOUT)
     except ssl.SSLError as error:
         raise SessionError(
             "TLS with the server failed", why=error.reason or "handshake failed"
@@ -174,7 +171,7 @@ async def start_tls(
 
 
 async def authenticate(
-    client: OnionClient, features: ET.Element, user: str, password: str
+    wire: Wire, features: ET.Element, user: str, password: str
 ) -> None:
     """Log in with the strongest SCRAM that both sides have; one attempt.
 
@@ -182,43 +179,54 @@ async def authenticate(
     """
     mechanisms = (node.text or "" for node in features.iter(f"{{{SASL}}}mechanism"))
     scram = Scram(choose_mechanism(mechanisms), user, password)
-    client.write(
+    wire.write(
         f"<auth xmlns='{SASL}' mechanism='{scram.mechanism}'>"
         f"{_encode(scram.first_message())}</auth>"
     )
-    challenge = scram.read_challenge(await _sasl_text(client, "challenge"))
+    challenge = scram.read_challenge(await _sasl_text(wire, "challenge"))
     # Up to half a second of hashing: not in the event loop.
     answer = await asyncio.to_thread(scram.answer, challenge)
-    client.write(f"<response xmlns='{SASL}'>{_encode(answer)}</response>")
-    scram.verify(await _sasl_text(client, "success"))
+    wire.write(f"<response xmlns='{SASL}'>{_encode(answer)}</response>")
+    scram.verify(await _sasl_text(wire, "success"))
 
 
-async def resume(client: OnionClient) -> bool:
-    """Ask for the earlier stream; False if the server has forgotten it."""
+async def resume(wire: Wire, client: OnionClient) -> bool:
+    """Ask for the earlier stream; False if the server has forgotten it.
+
+    Raises:
+        StreamViolationError: The server claims what cannot be; the earlier stream
+            is given up.
+    """
     handled = client.incoming.handled
-    client.write(
+    wire.write(
         f"<resume xmlns='{SM}' h='{handled}' previd={quoteattr(client.resume_id)}/>"
     )
-    answer = await client.next_element()
-    if answer.tag == f"{{{SM}}}resumed":
+    answer = await wire.next_element()
+    if answer.tag == f"{{{SM}}}failed":
+        client.forget_stream(read_count(answer))
+        return False
+    try:
+        if answer.tag != f"{{{SM}}}resumed":
+            raise _unexpected(answer)
         client.take_ack(answer)
-        client.resumed_at(handled)
-        return True
-    if answer.tag != f"{{{SM}}}failed":
-        raise _unexpected(answer)
-    count = answer.get("h", "")
-    client.forget_stream(int(count) if count.isdigit() and len(count) < 12 else None)
-    return False
+    except StreamViolationError:
+        client.forget_stream()
+        raise
+    client.resumed_at(handled)
+    return True
 
 
-async def bind(client: OnionClient, account: JID) -> None:
-    """Get a resource, and make sure that it is one of our own account."""
-    resource = escape(client.requested_jid.resource)
-    answer = await _ask(
-        client, f"<bind xmlns='{BIND}'><resource>{resource}</resource></bind>"
+async def bind(wire: Wire, account: JID, resource: str) -> slixmpp.jid.JID:
+    """Return the full JID that the server gives us; one of our own account.
+
+    Raises:
+        AuthenticationError: It is somebody else's.
+    """
+    answer = await ask(
+        wire, f"<bind xmlns='{BIND}'><resource>{escape(resource)}</resource></bind>"
     )
     if answer.get("type") != "result":
-        raise SessionError("the server gives us no resource", why=_stanza_error(answer))
+        raise SessionError("the server gives us no resource", why=stanza_error(answer))
     text = answer.findtext(f"{{{BIND}}}bind/{{{BIND}}}jid", "")
     try:
         bound = slixmpp.jid.JID(text)
@@ -230,129 +238,43 @@ async def bind(client: OnionClient, account: JID) -> None:
             fix="Nothing was sent. Do not use this server before its operator "
             "has explained it.",
         )
-    client.take_bound(bound)
+    return bound
 
 
-async def enable_acks(client: OnionClient) -> list[ET.Element]:
-    """Switch acknowledgements on; return what came before they were."""
-    client.write(f"<enable xmlns='{SM}' resume='true'/>")
+async def enable_acks(wire: Wire) -> tuple[str, list[ET.Element]]:
+    """Switch acknowledgements on.
+
+    Returns:
+        What the stream can be resumed by, empty if it cannot; and what came before
+        the server began to count.
+    """
+    wire.write(f"<enable xmlns='{SM}' resume='true'/>")
     early: list[ET.Element] = []
     while True:
-        answer = await client.next_element()
+        answer = await wire.next_element()
         if answer.tag == f"{{{SM}}}enabled":
             break
         if answer.tag == f"{{{SM}}}failed":
             raise SessionError("the server would not acknowledge messages")
         early.append(answer)
     can_resume = answer.get("resume") in {"true", "1"}
-    client.resume_id = answer.get("id", "") if can_resume else ""
-    return early
+    return answer.get("id", "") if can_resume else "", early
 
 
-async def register(
-    invite: Invite,
-    username: str,
-    password: str,
-    *,
-    tor: Dialer,
-    port: int = 5222,
-    tls: bool = True,
-) -> str:
-    """Make an account with an invite; return the certificate that was seen.
-
-    The certificate is the SHA-256 in hex of what the server showed (empty without
-    TLS): pin it. If the invite names one, the server had to show that one.
-
-    Args:
-        invite: Works once.
-        username: The local part of the new JID.
-        password: Make it with ``secrets``; the server gets it in the clear, inside
-            TLS and the onion service, this once.
-        tor: What dials.
-        port: The service's virtual port.
-        tls: False leaves encryption to the onion service alone.
-
-    Raises:
-        RegistrationError: The invite is used, expired or unknown, or the name is
-            taken; ``why`` tells which.
-        CertificateError: Another certificate than the invite's; nothing was sent.
-        TorError: The server could not be reached.
-    """
-    jid = JID(f"{username}@{invite.onion}")
-    client = OnionClient(jid)
-    isolation = Isolation(jid, Purpose.REGISTER)
-    sock = await tor.dial(invite.onion, port, isolation=isolation, timeout=DIAL_TIMEOUT)
-    try:
-        async with asyncio.timeout(LOGIN_TIMEOUT):
-            await client.attach(sock)
-            features = await client.open_stream()
-            certificate = ""
-            if tls:
-                certificate = await start_tls(
-                    client, features, invite.onion, invite.cert_sha256
-                )
-                await client.open_stream()
-            await _make_account(client, invite, jid.local, password)
-        await client.close(grace=1.0)
-    except TimeoutError:
-        raise SessionError("the registration took too long", fix="Try again.") from None
-    finally:
-        await client.close(grace=0.0)
-        sock.close()
-    return certificate
-
-
-async def _make_account(
-    client: OnionClient, invite: Invite, user: str, password: str
-) -> None:
-    # XEP-0445, section 4.
-    answer = await _ask(
-        client,
-        f"<preauth xmlns='{PREAUTH}' token={quoteattr(invite.token)}/>",
-        to=invite.onion,
-    )
-    if answer.get("type") != "result":
-        raise _invite_refused(_stanza_error(answer))
-    answer = await _ask(
-        client,
-        f"<query xmlns='{REGISTER}'><username>{escape(user)}</username>"
-        f"<password>{escape(password)}</password></query>",
-    )
-    if answer.get("type") == "result":
-        return
-    reason = _stanza_error(answer)
-    if reason == "conflict":
-        raise RegistrationError(
-            "this name is taken",
-            why="the server has an account of that name",
-            fix="Choose another name; the invite is still good.",
-        )
-    raise _invite_refused(reason)
-
-
-def _invite_refused(reason: str) -> RegistrationError:
-    return RegistrationError(
-        "the server does not accept this invite",
-        why=f"it was used, has expired, or is unknown there ({reason})",
-        fix="Ask for a new one; the operator makes it with "
-        "`xmpp-onion server invite DIR`.",
-    )
-
-
-async def _ask(client: OnionClient, payload: str, *, to: str = "") -> ET.Element:
+async def ask(wire: Wire, payload: str, *, to: str = "") -> ET.Element:
     """Send a request before there is a session, and return its answer."""
     request_id = secrets.token_hex(16)
     address = f" to={quoteattr(to)}" if to else ""
-    client.write(f"<iq type='set' id='{request_id}'{address}>{payload}</iq>")
-    answer = await client.next_element()
+    wire.write(f"<iq type='set' id='{request_id}'{address}>{payload}</iq>")
+    answer = await wire.next_element()
     if answer.tag != "{jabber:client}iq" or answer.get("id") != request_id:
         raise _unexpected(answer)
     return answer
 
 
-async def _sasl_text(client: OnionClient, expected: str) -> str:
+async def _sasl_text(wire: Wire, expected: str) -> str:
     """Return the text of the next SASL element, which has to be ``expected``."""
-    answer = await client.next_element()
+    answer = await wire.next_element()
     if answer.tag == f"{{{SASL}}}failure":
         raise _login_refused(answer)
     if answer.tag != f"{{{SASL}}}{expected}":
@@ -384,11 +306,24 @@ def _unexpected(answer: ET.Element) -> StreamViolationError:
     )
 
 
-def _stanza_error(answer: ET.Element) -> str:
+def stanza_error(answer: ET.Element) -> str:
     for child in answer.iterfind("{jabber:client}error/*"):
         if child.tag.startswith(_STANZAS) and not child.tag.endswith("}text"):
             return child.tag.removeprefix(_STANZAS)[:40]
     return "no reason given"
+
+
+def tls_context() -> ssl.SSLContext:
+    """Return a context that takes any certificate: it is compared afterwards.
+
+    No authority vouches for an onion. What counts is the certificate that is
+    pinned, byte for byte, before anything is sent.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 def _encode(text: str) -> str:

@@ -10,7 +10,6 @@ import re
 import secrets
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator, Awaitable, Iterator
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
@@ -35,7 +34,8 @@ from xmpp_onion.session.events import (
     SessionEvent,
     SubscriptionRequest,
 )
-from xmpp_onion.session.login import Credentials, Dialer, log_in
+from xmpp_onion.session.liveness import Liveness, Timing
+from xmpp_onion.session.login import Credentials, Dialer, Login, log_in
 from xmpp_onion.session.queue import EventQueue
 from xmpp_onion.session.stanzas import (
     Contact,
@@ -43,9 +43,10 @@ from xmpp_onion.session.stanzas import (
     read_roster,
     serialise,
 )
+from xmpp_onion.session.wire import Connection, Wire
 from xmpp_onion.transport import Isolation, Purpose
 
-__all__ = ["Session", "Timing"]
+__all__ = ["Session"]
 
 log = logging.getLogger(__name__)
 
@@ -55,35 +56,6 @@ _SENDABLE: Final = re.compile(r"<(message|presence)[\s/>]")
 # With requests under way their answers may stand behind this many times the
 # limit of events; past that the server has to wait whatever happens.
 _OVERFLOW: Final = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How long a session waits for what, in seconds.
-
-    Args:
-        dial: One dial, circuit building included.
-        login: From the connection to the session; eight round trips.
-        idle: With nothing else to do the server is asked for a sign of life after
-            this time, give or take a fifth: accounts must not beat in step.
-        silence: A server that is asked and says nothing at all so long is gone.
-        resumed_silence: The same right after a stream was resumed. Shorter,
-            because Prosody 0.12 may resume a stream that it no longer reads.
-        answer: A server that talks, and does not answer, is gone after this.
-        goodbye: Given to the server to close its side.
-        first_retry: The longest first pause between two attempts.
-        longest_retry: No pause is longer.
-    """
-
-    dial: float = 60.0
-    login: float = 90.0
-    idle: float = 75.0
-    silence: float = 45.0
-    resumed_silence: float = 20.0
-    answer: float = 300.0
-    goodbye: float = 3.0
-    first_retry: float = 2.0
-    longest_retry: float = 300.0
 
 
 class Session:
@@ -97,12 +69,15 @@ class Session:
             comes first and holds on to it; save :attr:`certificate` then.
         tls: False leaves encryption to the onion service alone.
         port: The service's virtual port.
+        resource: Names this device at the server: random, and the same each time.
+            A process that comes back after a crash then takes its own place
+            again, and gets what it had not handled. Empty makes a new one.
+        timing: How long it waits for what.
         event_limit: Events that may wait for the reader before the session stops
             reading from the server.
-        timing: How long it waits for what.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - facts about an account and its line, by name
         self,
         jid: JID,
         password: str,
@@ -111,14 +86,15 @@ class Session:
         certificate: str = "",
         tls: bool = True,
         port: int = 5222,
-        event_limit: int = 256,
+        resource: str = "",
         timing: Timing | None = None,
+        event_limit: int = 256,
     ) -> None:
         quieten_library_logs()
         self.certificate = certificate.lower()
         self.state = State.OFFLINE
         self.timing = timing or Timing()
-        self.xmpp = OnionClient(jid, self._deliver)
+        self.xmpp = OnionClient(jid, self._deliver, self._regulate, resource=resource)
         self._account = jid.bare
         self._password = password
         self._tor = tor
@@ -126,7 +102,9 @@ class Session:
         self._port = port
         self._event_limit = event_limit
         self._queue = EventQueue(self._settle, self._regulate)
+        self._wire: Wire | None = None
         self._paused = False
+        self._proved = False
         self._online = asyncio.Event()
         self._last_error: Exception | None = None
         self._failure: XmppOnionError | None = None
@@ -147,9 +125,9 @@ class Session:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            if self.state is State.ONLINE:
+            if self._wire is not None and self.xmpp.online:
                 self.xmpp.send_counted("<presence type='unavailable'/>")
-                await self.xmpp.close(grace=self.timing.goodbye)
+                await self._wire.close(grace=self.timing.goodbye)
         finally:
             if self._runner is not None:
                 self._runner.cancel()
@@ -158,7 +136,7 @@ class Session:
 
     @property
     def jid(self) -> JID:
-        """Our full JID; its resource is random and new with each session."""
+        """Our full JID."""
         return JID(self.xmpp.boundjid.full)
 
     async def wait_online(self, timeout: float | None = None) -> None:
@@ -180,8 +158,8 @@ class Session:
                 why=f"it did not come up within {timeout} seconds",
                 fix="Wait longer; a first circuit may take a minute.",
             ) from None
-        if self._failure is not None:
-            raise self._failure
+        if self.state is State.CLOSED:
+            raise self._failure or SessionLostError("the session was closed")
 
     async def events(self) -> AsyncIterator[SessionEvent]:
         """Yield what happens, in its order. One reader at a time.
@@ -204,28 +182,32 @@ class Session:
 
     async def _run(self) -> None:
         try:
-            await self._run_attempts()
+            await self._keep_trying()
+        except XmppOnionError as error:
+            self._failure = error
+            self._move(Event.REFUSED)
         finally:
             if self.state is not State.CLOSED:
                 self._move(Event.STOP)
-            await self.xmpp.close(grace=0.0)
             self.xmpp.forget_stream()
             self._queue.close(self._failure)
             self._online.set()
 
-    async def _run_attempts(self) -> None:
+    async def _keep_trying(self) -> None:
+        """Dial, stay, and dial again; ends only by a fatal error."""
         delays = self._delays()
         self._move(Event.START)
         while True:
             try:
-                reason = await self._attempt()
-                self._queue.put(Disconnected(reason))
-                if self.xmpp.acknowledged.is_set():
-                    delays = self._delays()  # it worked: start over with short pauses
-            except (XmppOnionError, OSError, TimeoutError, NotConnectedError) as error:
-                self._note_failure(error)
-                if self._failure is not None:
-                    return
+                await self._attempt()
+            except (XmppOnionError, OSError, NotConnectedError) as error:
+                self._last_error = _as_ours(error)
+                log.info("session: attempt failed (%s)", type(error).__name__)
+                if is_fatal(self._last_error):
+                    raise self._last_error from error
+            if self._proved:
+                self._proved = False
+                delays = self._delays()  # it worked: start over with short pauses
             self._move(Event.LOST)
             delay = next(delays)
             log.info("session: next attempt in %.1f s", delay)
@@ -233,115 +215,79 @@ class Session:
             self._move(Event.RETRY)
 
     def _delays(self) -> Iterator[float]:
-        return backoff(
-            self.timing.first_retry,
-            self.timing.longest_retry,
-            secrets.SystemRandom().random,
-        )
+        timing, jitter = self.timing, secrets.SystemRandom().random
+        return backoff(timing.first_retry, timing.longest_retry, jitter)
 
-    async def _attempt(self) -> str:
-        """Dial, log in and stay; return why the connection ended."""
-        isolation = Isolation(self._account, Purpose.XMPP)
+    async def _attempt(self) -> None:
+        """Dial, log in, and stay until the connection ends."""
         sock = await self._tor.dial(
             self._account.domain,
             self._port,
-            isolation=isolation,
+            isolation=Isolation(self._account, Purpose.XMPP),
             timeout=self.timing.dial,
         )
         self._move(Event.DIALED)
+        wire = self._wire = Wire()
         try:
-            async with asyncio.timeout(self.timing.login):
-                await self.xmpp.attach(sock)
-                login = await log_in(self.xmpp, self._credentials())
-        except BaseException:
-            await self.xmpp.close(grace=0.0)
+            login = await self._log_in(wire, sock)
+            self._move(Event.READY)
+            await self._stay(wire, login)
+        finally:
+            await wire.close()
             sock.close()
-            raise
-        self.certificate = self.certificate or login.certificate
-        self._move(Event.READY)
-        return await self._stay(resumed=login.resumed, early=login.early)
 
-    def _credentials(self) -> Credentials:
-        return Credentials(
+    async def _log_in(self, wire: Wire, sock: Connection) -> Login:
+        who = Credentials(
             self._account, self._password, certificate=self.certificate, tls=self._tls
         )
+        async with asyncio.timeout(self.timing.login):
+            await wire.attach(sock)
+            login = await log_in(wire, self.xmpp, who)
+        self.certificate = self.certificate or login.certificate
+        return login
 
-    async def _stay(self, *, resumed: bool, early: list[ET.Element]) -> str:
-        if resumed:
+    async def _stay(self, wire: Wire, login: Login) -> None:
+        """Let stanzas through until the connection ends."""
+        self._paused = False
+        if login.resumed:
             self._queue.drop_stanzas()
-        self._queue.put(Connected(resumed))
-        self.xmpp.go_online(resumed=resumed, early=early)
-        self._last_error = None
+        self._queue.put(Connected(login.resumed))
+        self.xmpp.go_online(wire, resumed=login.resumed, early=login.early)
         self._online.set()
         try:
-            async with asyncio.TaskGroup() as tasks:
-                helpers = [
-                    tasks.create_task(self.xmpp.run_filters()),
-                    tasks.create_task(self._watch(resumed=resumed)),
-                ]
-                reason = await self.xmpp.wait_lost()
-                for helper in helpers:
-                    helper.cancel()
+            reason = await self._tend(wire, resumed=login.resumed)
         finally:
             self._online.clear()
+            self.xmpp.go_offline("the connection ended")
         if not self.xmpp.resume_id:
             self.xmpp.forget_stream()
+        self._queue.put(Disconnected(reason))
+        self._last_error = SessionError("the connection was lost", why=reason)
+        if self.xmpp.stream_error == "conflict":
+            raise SessionLostError(
+                "another process has logged in as this device",
+                why="the server keeps one connection of each device",
+                fix="Stop the other one; to use two machines, add the account on "
+                "each, do not copy it.",
+            )
+
+    async def _tend(self, wire: Wire, *, resumed: bool) -> str:
+        """Run what a connection needs beside it; return why it ended."""
+        liveness = Liveness(self.xmpp, wire, self.timing, lambda: self._paused)
+        async with asyncio.TaskGroup() as tasks:
+            helpers = (
+                tasks.create_task(self.xmpp.run_filters()),
+                tasks.create_task(
+                    liveness.watch(resumed=resumed, proved=self._note_proof)
+                ),
+            )
+            reason = await wire.wait_lost()
+            for helper in helpers:
+                helper.cancel()
         return reason
 
-    def _note_failure(self, error: Exception) -> None:
-        if isinstance(error, TimeoutError) or not isinstance(error, XmppOnionError):
-            error = SessionError(
-                "the login did not finish",
-                why=f"{type(error).__name__} after the connection was made",
-                fix="It is tried again by itself.",
-            )
-        self._last_error = error
-        log.info("session: attempt failed (%s)", type(error).__name__)
-        if is_fatal(error):
-            self._failure = error
-            self._move(Event.REFUSED)
-
-    # --- is the server still there? -------------------------------------------
-
-    async def _watch(self, *, resumed: bool) -> None:
-        """Ask the server for a sign of life now and then; cut a dead connection."""
-        if not await self._is_answered(
-            self.timing.resumed_silence if resumed else self.timing.silence
-        ):
-            if resumed:
-                # It may have resumed a stream that it does not read: log in afresh.
-                self.xmpp.resume_id = ""
-            self.xmpp.drop("the server does not answer")
-            return
-        jitter = secrets.SystemRandom()
-        while True:
-            pause = self.timing.idle * jitter.uniform(0.8, 1.2)
-            try:
-                async with asyncio.timeout(pause):
-                    await self.xmpp.ack_requested.wait()
-            except TimeoutError:
-                self.xmpp.ask_for_ack()
-            if not await self._is_answered(self.timing.silence):
-                self.xmpp.drop("the server does not answer")
-                return
-
-    async def _is_answered(self, silence: float) -> bool:
-        """Wait for an ack; False if it does not come though it could."""
-        clock = asyncio.get_running_loop().time
-        start = clock()
-        while not self.xmpp.acknowledged.is_set():
-            heard = max(self.xmpp.last_heard, start)
-            left = min(heard + silence, start + self.timing.answer) - clock()
-            if self._paused:
-                start, left = clock(), silence  # we do not listen: it may well answer
-            if left <= 0:
-                return False
-            try:
-                async with asyncio.timeout(left):
-                    await self.xmpp.acknowledged.wait()
-            except TimeoutError:
-                continue
-        return True
+    def _note_proof(self) -> None:
+        self._proved = True
 
     # --- in -------------------------------------------------------------------
 
@@ -360,7 +306,7 @@ class Session:
                 is not None
             ):
                 return None  # slixmpp's plugins tell those who asked
-            return Received(Message(self.xmpp, xml=element))
+            return Received(Message(self.xmpp, xml=element, recv=True))
         if element.tag == _PRESENCE and element.get("type") == "subscribe":
             try:
                 return SubscriptionRequest(JID(element.get("from", "")).bare)
@@ -374,13 +320,17 @@ class Session:
             self.xmpp.send_ack()  # one for a whole burst
 
     def _regulate(self) -> None:
-        """Stop reading from the server while too much waits; go on below half."""
-        transport = self.xmpp.transport
+        """Stop reading from the server while too much waits; go on below half.
+
+        The reader may need an answer from the server to go on, so while one is due
+        more may wait.
+        """
+        transport = None if self._wire is None else self._wire.transport
+        if transport is None:
+            return
         waiting = len(self._queue)
         limit = self._event_limit * (_OVERFLOW if self.xmpp.is_asking else 1)
-        if transport is None:
-            self._paused = False
-        elif not self._paused and waiting >= limit:
+        if not self._paused and waiting >= limit:
             self._paused = True
             transport.pause_reading()
         elif self._paused and waiting <= limit // 2:
@@ -471,3 +421,13 @@ class Session:
         else:
             return answer
         raise SessionError("the server did not do what it was asked", why=why)
+
+
+def _as_ours(error: Exception) -> XmppOnionError:
+    if isinstance(error, XmppOnionError):
+        return error
+    return SessionError(
+        "the login did not finish",
+        why=f"{type(error).__name__} after the connection was made",
+        fix="It is tried again by itself.",
+    )

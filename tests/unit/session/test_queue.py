@@ -1,0 +1,68 @@
+import asyncio
+
+import pytest
+
+from xmpp_onion.address import JID
+from xmpp_onion.errors import SessionLostError
+from xmpp_onion.session.events import Connected, Disconnected, SubscriptionRequest
+from xmpp_onion.session.queue import EventQueue, Ticket
+
+SOMEBODY = JID("bob@2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion")
+
+
+def make() -> tuple[EventQueue, list[Ticket], list[int]]:
+    settled: list[Ticket] = []
+    lengths: list[int] = []
+    queue = EventQueue(settled.append, lambda: lengths.append(len(queue)))
+    return queue, settled, lengths
+
+
+async def test_events_come_in_order_and_count_when_the_next_is_asked_for() -> None:
+    queue, settled, lengths = make()
+    queue.put(Connected(resumed=False))
+    queue.put(SubscriptionRequest(SOMEBODY), (0, 1))
+    assert await queue.get() == Connected(resumed=False)
+    assert await queue.get() == SubscriptionRequest(SOMEBODY)
+    assert settled == []
+    queue.close(None)
+    assert await queue.get() is None
+    assert settled == [(0, 1)]
+    assert lengths == [1, 2, 1, 0]
+
+
+async def test_a_waiting_reader_is_woken() -> None:
+    queue, _, _ = make()
+    async with asyncio.TaskGroup() as tasks:
+        reader = tasks.create_task(queue.get())
+        await asyncio.sleep(0)
+        queue.put(Disconnected("x"))
+    assert reader.result() == Disconnected("x")
+
+
+async def test_the_error_comes_after_what_is_there_and_again_each_time() -> None:
+    queue, _, _ = make()
+    queue.put(Disconnected("x"))
+    queue.close(SessionLostError("over"))
+    assert await queue.get() == Disconnected("x")
+    for _ in range(2):
+        with pytest.raises(SessionLostError):
+            await queue.get()
+
+
+async def test_stanzas_that_come_again_are_left_out_and_the_rest_stays() -> None:
+    queue, settled, _ = make()
+    queue.put(SubscriptionRequest(SOMEBODY), (0, 1))
+    queue.put(Disconnected("x"))
+    queue.drop_stanzas()
+    assert await queue.get() == Disconnected("x")
+    assert settled == []
+
+
+async def test_a_cancelled_reader_loses_no_event() -> None:
+    queue, _, _ = make()
+    async with asyncio.TaskGroup() as tasks:
+        reader = tasks.create_task(queue.get())
+        await asyncio.sleep(0)
+        queue.put(Disconnected("x"))
+        reader.cancel()
+    assert len(queue) == 1

@@ -1,0 +1,108 @@
+"""Is the server still there? Asked now and then; a dead connection is cut.
+
+The question is an ``<r/>`` (XEP-0198): it costs 27 bytes, and its answer also
+confirms messages. slixmpp's own keepalive would write ``</stream:stream>`` into
+a connection that may only be slow, which ends the session.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from xmpp_onion.session.client_xmpp import OnionClient
+from xmpp_onion.session.wire import Wire
+
+__all__ = ["Liveness", "Timing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long a session waits for what, in seconds.
+
+    Args:
+        dial: One dial, circuit building included.
+        login: From the connection to the session; eight round trips.
+        idle: With nothing else to do the server is asked for a sign of life after
+            this time, give or take a fifth: accounts must not beat in step.
+        silence: A server that is asked and says nothing at all so long is gone.
+        resumed_silence: The same right after a stream was resumed. Shorter,
+            because Prosody 0.12 may resume a stream that it no longer reads.
+        answer: A server that talks, and does not answer, is gone after this.
+        goodbye: Given to the server to close its side.
+        first_retry: The longest first pause between two attempts.
+        longest_retry: No pause is longer.
+    """
+
+    dial: float = 60.0
+    login: float = 90.0
+    idle: float = 75.0
+    silence: float = 45.0
+    resumed_silence: float = 20.0
+    answer: float = 300.0
+    goodbye: float = 3.0
+    first_retry: float = 2.0
+    longest_retry: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Liveness:
+    """Watches one connection.
+
+    Args:
+        client: It has asked its first question already.
+        wire: Is cut when there is no answer.
+        timing: How long to wait.
+        is_paused: Tells that we are not reading: the answer may well be there.
+    """
+
+    client: OnionClient
+    wire: Wire
+    timing: Timing
+    is_paused: Callable[[], bool]
+
+    async def watch(self, *, resumed: bool, proved: Callable[[], None]) -> None:
+        """Ask for signs of life until cancelled; cut the connection if there is none.
+
+        Args:
+            resumed: The stream was resumed. If the server does not answer now, the
+                next login must not resume it again.
+            proved: Called when the first answer has come.
+        """
+        timing, client = self.timing, self.client
+        if not await self._is_answered(
+            timing.resumed_silence if resumed else timing.silence
+        ):
+            if resumed:
+                client.resume_id = ""
+            self.wire.drop("the server does not answer")
+            return
+        proved()
+        jitter = secrets.SystemRandom()
+        while True:
+            try:
+                async with asyncio.timeout(timing.idle * jitter.uniform(0.8, 1.2)):
+                    await client.ack_requested.wait()
+            except TimeoutError:
+                client.ask_for_ack()
+            if not await self._is_answered(timing.silence):
+                self.wire.drop("the server does not answer")
+                return
+
+    async def _is_answered(self, silence: float) -> bool:
+        """Wait for an ack; False if it does not come though it could."""
+        clock = asyncio.get_running_loop().time
+        start = clock()
+        while not self.client.acknowledged.is_set():
+            if self.is_paused():
+                start = clock()
+            heard = max(self.wire.last_heard, start)
+            left = min(heard + silence, start + self.timing.answer) - clock()
+            if left <= 0:
+                return False
+            try:
+                async with asyncio.timeout(left):
+                    await self.client.acknowledged.wait()
+            except TimeoutError:
+                continue
+        return True

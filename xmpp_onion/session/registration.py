@@ -1,0 +1,120 @@
+"""How an account is made: an invite, a name, a password.
+
+Source: XEP-0077 (in-band registration); XEP-0445 (the invite's token).
+"""
+
+import asyncio
+from typing import Final
+from xml.sax.saxutils import escape, quoteattr
+
+from xmpp_onion.address import JID, Invite
+from xmpp_onion.errors import RegistrationError, SessionError
+from xmpp_onion.session.login import (
+    DIAL_TIMEOUT,
+    LOGIN_TIMEOUT,
+    Dialer,
+    ask,
+    stanza_error,
+    start_tls,
+)
+from xmpp_onion.session.wire import Wire
+from xmpp_onion.transport import Isolation, Purpose
+
+__all__ = ["register"]
+
+PREAUTH: Final = "urn:xmpp:pars:0"
+REGISTER: Final = "jabber:iq:register"
+
+
+async def register(
+    invite: Invite,
+    username: str,
+    password: str,
+    *,
+    tor: Dialer,
+    port: int = 5222,
+    tls: bool = True,
+) -> str:
+    """Make an account with an invite; return the certificate that was seen.
+
+    The certificate is the SHA-256 in hex of what the server showed (empty without
+    TLS): pin it. If the invite names one, the server had to show that one.
+
+    Args:
+        invite: Works once.
+        username: The local part of the new JID.
+        password: Make it with ``secrets``; the server gets it in the clear, inside
+            TLS and the onion service, this once.
+        tor: What dials.
+        port: The service's virtual port.
+        tls: False leaves encryption to the onion service alone.
+
+    Raises:
+        RegistrationError: The invite is used, expired or unknown, or the name is
+            taken; ``why`` tells which.
+        CertificateError: Another certificate than the invite's; nothing was sent.
+        TorError: The server could not be reached.
+    """
+    jid = JID(f"{username}@{invite.onion}")
+    if invite.local and invite.local != jid.local:
+        raise RegistrationError(
+            "this invite is for another name",
+            why="the operator made it for one name",
+            fix=f"Register as {invite.local}, or ask for another invite.",
+        )
+    isolation = Isolation(jid, Purpose.REGISTER)
+    sock = await tor.dial(invite.onion, port, isolation=isolation, timeout=DIAL_TIMEOUT)
+    wire = Wire()
+    try:
+        async with asyncio.timeout(LOGIN_TIMEOUT):
+            await wire.attach(sock)
+            features = await wire.open_stream(invite.onion)
+            certificate = ""
+            if tls:
+                certificate = await start_tls(
+                    wire, features, invite.onion, invite.cert_sha256
+                )
+                await wire.open_stream(invite.onion)
+            await _make_account(wire, invite, jid.local, password)
+        await wire.close(grace=1.0)
+    except TimeoutError:
+        raise SessionError("the registration took too long", fix="Try again.") from None
+    finally:
+        await wire.close()
+        sock.close()
+    return certificate
+
+
+async def _make_account(wire: Wire, invite: Invite, user: str, password: str) -> None:
+    # XEP-0445, section 4.
+    answer = await ask(
+        wire,
+        f"<preauth xmlns='{PREAUTH}' token={quoteattr(invite.token)}/>",
+        to=invite.onion,
+    )
+    if answer.get("type") != "result":
+        raise _invite_refused(stanza_error(answer))
+    answer = await ask(
+        wire,
+        f"<query xmlns='{REGISTER}'><username>{escape(user)}</username>"
+        f"<password>{escape(password)}</password></query>",
+    )
+    if answer.get("type") == "result":
+        return
+    reason = stanza_error(answer)
+    if reason == "conflict":
+        raise RegistrationError(
+            "this name is taken",
+            why="the server has an account of that name",
+            fix="Choose another name; the invite is still good.",
+        )
+    raise _invite_refused(reason)
+
+
+def _invite_refused(reason: str) -> RegistrationError:
+    return RegistrationError(
+        "the server does not accept this invite",
+        why=f"it was used, has expired, or is unknown there ({reason})",
+        fix="Ask for a new one; the operator makes it with "
+        "`xmpp-onion server invite DIR`.",
+    )

@@ -1,0 +1,234 @@
+"""One connection: bytes out, XML elements in.
+
+A wire lives as long as its socket. During the login it is read element by
+element with :meth:`Wire.next_element`; afterwards elements go to a receiver.
+"""
+
+import asyncio
+import contextlib
+import logging
+import re
+import ssl
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from typing import Final, Protocol, cast
+from xml.sax.saxutils import quoteattr
+
+from xmpp_onion.errors import SessionError, StreamViolationError
+from xmpp_onion.session.guards import Limits, StanzaReader, StreamClosed, StreamOpened
+
+__all__ = ["Connection", "Wire", "stream_error"]
+
+log = logging.getLogger(__name__)
+
+STREAMS: Final = "http://etherx.jabber.org/streams"
+FOOTER: Final = "</stream:stream>"
+# An aborted connection is gone in the next turn of the loop.
+_ABORT_SECONDS: Final = 2.0
+
+
+class Connection(Protocol):
+    """A connected socket; only :mod:`xmpp_onion.transport` knows its type."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+class Wire(asyncio.Protocol):
+    """An XML stream over one connected socket.
+
+    Args:
+        limits: What a stanza may be.
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._limits = limits
+        self._reader = StanzaReader(limits)
+        self._elements: asyncio.Queue[ET.Element | None] = asyncio.Queue()
+        self._receiver: Callable[[ET.Element], None] | None = None
+        self._lost: asyncio.Future[str] = self._loop.create_future()
+        self._reason = ""
+        self.transport: asyncio.Transport | None = None
+        self.last_heard = self._loop.time()
+
+    # --- life -----------------------------------------------------------------
+
+    async def attach(self, sock: Connection) -> None:
+        """Take over a connected socket; from now on closing it is done here."""
+        await self._loop.create_connection(  # type: ignore[call-overload] # only transport may name the socket type
+            lambda: self, sock=sock
+        )
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Note the transport; asyncio calls this."""
+        self.transport = cast("asyncio.Transport", transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Note the end; asyncio calls this."""
+        del error  # its text may hold an address
+        self.transport = None
+        self._reason = self._reason or "the connection broke"
+        self._elements.put_nowait(None)
+        if not self._lost.done():
+            self._lost.set_result(self._reason)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something can be written."""
+        return self.transport is not None and not self.transport.is_closing()
+
+    async def wait_lost(self) -> str:
+        """Return why the connection ended, when it has."""
+        return await asyncio.shield(self._lost)
+
+    def drop(self, reason: str) -> None:
+        """Cut the connection at once; not one more byte is sent."""
+        self._reason = self._reason or reason
+        if self.transport is not None:
+            self.transport.abort()
+
+    async def close(self, *, grace: float = 0.0) -> None:
+        """End the connection; nothing of it is left afterwards.
+
+        Args:
+            grace: Seconds to wait for the server to close its side of the stream.
+                Zero cuts the connection, and not one more byte is sent.
+        """
+        if grace and self.is_open:
+            self._reason = self._reason or "closed"
+            self.write(FOOTER)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace):
+                    await self.wait_lost()
+        if self.transport is not None:
+            self.drop("closed")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_ABORT_SECONDS):
+                    await self.wait_lost()
+
+    # --- out ------------------------------------------------------------------
+
+    def write(self, text: str) -> None:
+        """Write ``text``; what is written after the end is lost, as in any network."""
+        if self.transport is not None and self.is_open:
+            self.transport.write(text.encode())
+
+    def refuse(self, error: StreamViolationError) -> None:
+        """Tell the server which rule it broke, and close."""
+        log.warning("the server broke a rule: %s", error.why or error.what)
+        self._reason = self._reason or error.why or error.what
+        self.write(
+            f"<stream:error><{error.condition} "
+            f"xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>{FOOTER}"
+        )
+        if self.transport is not None:
+            self.transport.close()
+
+    # --- login ----------------------------------------------------------------
+
+    async def open_stream(self, to: str) -> ET.Element:
+        """Start a stream on the connection, and return the server's features.
+
+        Raises:
+            StreamViolationError: Something else came first.
+            SessionError: The connection ended.
+        """
+        if not self._elements.empty() and self.is_open:
+            # What came in the clear is not to be believed after TLS has started
+            # (CVE-2011-0411).
+            raise StreamViolationError(
+                "the server sent more than it was asked for",
+                condition="policy-violation",
+            )
+        self._reader = StanzaReader(self._limits)
+        self.write(
+            f"<?xml version='1.0'?><stream:stream to={quoteattr(to)} version='1.0' "
+            f"xmlns='jabber:client' xmlns:stream='{STREAMS}' xml:lang='en'>"
+        )
+        features = await self.next_element()
+        if features.tag != f"{{{STREAMS}}}features":
+            raise StreamViolationError(
+                "the server did not say what it can do", condition="bad-format"
+            )
+        return features
+
+    async def next_element(self) -> ET.Element:
+        """Return the next element of the login.
+
+        Raises:
+            SessionError: The connection ended, or the server ended the stream.
+        """
+        element = await self._elements.get()
+        if element is None:
+            raise SessionError("the login was cut short", why=self._reason)
+        if element.tag == f"{{{STREAMS}}}error":
+            raise SessionError("the server ended the stream", why=stream_error(element))
+        return element
+
+    async def start_tls(
+        self, context: ssl.SSLContext, name: str, timeout: float
+    ) -> bytes:
+        """Encrypt the connection; return the certificate shown, in DER form.
+
+        Nothing about the certificate has been checked: compare it before
+        anything is written.
+        """
+        if self.transport is None:
+            raise SessionError("the login was cut short", why=self._reason)
+        transport = await self._loop.start_tls(
+            self.transport,
+            self,
+            context,
+            server_hostname=name,
+            ssl_handshake_timeout=timeout,
+        )
+        if transport is None:
+            raise SessionError("the login was cut short", why=self._reason)
+        self.transport = transport
+        tls = cast("ssl.SSLObject", transport.get_extra_info("ssl_object"))
+        return tls.getpeercert(binary_form=True) or b""
+
+    # --- in -------------------------------------------------------------------
+
+    def deliver_to(self, receiver: Callable[[ET.Element], None]) -> None:
+        """Hand elements to ``receiver`` from now on, those that wait first."""
+        self._receiver = receiver
+        try:
+            while not self._elements.empty():
+                element = self._elements.get_nowait()
+                if element is not None:
+                    receiver(element)
+        except StreamViolationError as error:
+            self.refuse(error)
+
+    def data_received(self, data: bytes) -> None:
+        """Read what came; asyncio calls this."""
+        self.last_heard = self._loop.time()
+        try:
+            for item in self._reader.feed(data):
+                self._take(item)
+        except StreamViolationError as error:
+            self.refuse(error)
+
+    def _take(self, item: StreamOpened | ET.Element | StreamClosed) -> None:
+        match item:
+            case StreamOpened():
+                pass
+            case StreamClosed():
+                self.drop("the server closed the stream")
+            case _ if not self.is_open:
+                pass  # nothing counts after the end (RFC 6120, section 4.4)
+            case _ if self._receiver is not None:
+                self._receiver(item)
+            case _:
+                self._elements.put_nowait(item)
+
+
+def stream_error(element: ET.Element) -> str:
+    """Return the name of a stream error; the server's own words stay out."""
+    for child in element:
+        name = child.tag.rpartition("}")[2]
+        if name != "text" and re.fullmatch(r"[a-z-]{1,40}", name):
+            return name
+    return "no reason given"
