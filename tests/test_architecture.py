@@ -1,0 +1,159 @@
+"""The dependency rule of docs/explanation/architecture.md, and the one door.
+
+Each contract of import-linter is also shown to notice what it forbids: a copy of
+the package gets one import too many, and the check has to fail and name it.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "xmpp_onion"
+
+# What opens a connection, or asks a name server. create_connection(sock=…) takes a
+# socket that dial() connected.
+OPENS_A_CONNECTION = re.compile(
+    r"create_connection\((?![^)]*sock=)|open_connection\(|getaddrinfo"
+    r"|ClientSession\(|urlopen\(|requests\.|httpx\."
+)
+DOOR = PACKAGE / "transport" / "dial.py"
+
+
+class Planted(NamedTuple):
+    """An import that a contract forbids, and where to plant it."""
+
+    contract: str
+    module: str
+    line: str
+
+
+PLANTED = [
+    Planted("layers point downwards", "address.py", "import xmpp_onion.client"),
+    Planted("layers point downwards", "utils.py", ""),
+    Planted(
+        "only session, e2ee and address know the XMPP and OMEMO libraries",
+        "chat/message.py",
+        "import slixmpp",
+    ),
+    Planted(
+        "only transport opens sockets (the test kit plays the far end)",
+        "client.py",
+        "import socket",
+    ),
+    Planted("only store knows SQLite", "client.py", "import sqlite3"),
+    Planted("only cli talks to a terminal", "client.py", "import rich"),
+    Planted(
+        "no cycles inside a package",
+        "transport/dial.py",
+        "import xmpp_onion.transport.tor",
+    ),
+]
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    command = "from importlinter.cli import lint_imports_command as c; c()"
+    return subprocess.run(
+        [sys.executable, "-c", command, "--no-cache", "--config", "pyproject.toml"],
+        cwd=folder,
+        env={"PYTHONPATH": str(folder), "PATH": "/usr/bin:/bin"},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of the package and its settings, to spoil."""
+    shutil.copytree(PACKAGE, tmp_path / "xmpp_onion")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def modules() -> list[str]:
+    return sorted(
+        path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")
+    )
+
+
+def test_imports_point_downwards() -> None:
+    result = lint_imports(ROOT)
+
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.contract)
+def test_a_contract_notices_what_it_forbids(checkout: Path, planted: Planted) -> None:
+    module = checkout / "xmpp_onion" / planted.module
+    with module.open("a") as file:
+        file.write(f"\n{planted.line}\n")
+
+    result = lint_imports(checkout)
+
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert f"{planted.contract} BROKEN" in result.stdout
+
+
+def test_every_contract_has_an_import_planted_against_it() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    contracts = re.findall(
+        r'^\[\[tool\.importlinter\.contracts\]\]\nname = "(.*)"', text, re.MULTILINE
+    )
+
+    assert sorted({planted.contract for planted in PLANTED}) == sorted(contracts)
+
+
+@pytest.mark.parametrize("module", modules())
+def test_only_the_one_door_opens_connections(module: str) -> None:
+    path = PACKAGE / module
+    if path == DOOR or path.is_relative_to(PACKAGE / "testing"):
+        return
+
+    assert not OPENS_A_CONNECTION.findall(path.read_text())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "await loop.create_connection(protocol, host, 5222)",
+        "await asyncio.open_connection(host, 5222)",
+        "socket.getaddrinfo(host, 5222)",
+        "aiohttp.ClientSession()",
+        "urllib.request.urlopen(url)",
+        "requests.get(url)",
+        "httpx.AsyncClient()",
+    ],
+)
+def test_the_search_for_doors_finds_one(line: str) -> None:
+    assert OPENS_A_CONNECTION.search(line)
+
+
+def test_a_connection_over_a_dialled_socket_is_no_door() -> None:
+    assert not OPENS_A_CONNECTION.search("create_connection(protocol, sock=dialled)")
+
+
+# Modules without a test file of their own, and where they are tested instead.
+TESTED_ELSEWHERE = {
+    "version.py": "one line; tests/test_exports.py reads it",
+    "__main__.py": "one call; tests/unit/cli runs python -m xmpp_onion",
+}
+
+
+@pytest.mark.parametrize(
+    "module", [module for module in modules() if Path(module).name != "__init__.py"]
+)
+def test_every_module_has_a_test_file_in_the_same_place(module: str) -> None:
+    path = Path(module)
+    tests = ROOT / "tests" / "unit" / path.parent / f"test_{path.name}"
+
+    assert tests.exists() != (module in TESTED_ELSEWHERE)
+
+
+def test_no_exception_is_made_for_a_module_that_is_gone() -> None:
+    assert set(TESTED_ELSEWHERE) <= set(modules())
