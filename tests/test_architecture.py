@@ -20,7 +20,7 @@ PACKAGE = ROOT / "xmpp_onion"
 # socket that dial() connected.
 OPENS_A_CONNECTION = re.compile(
     r"create_connection\((?![^)]*sock=)|open_connection\(|getaddrinfo"
-    r"|ClientSession\(|urlopen\(|requests\.|httpx\."
+    r"|ClientSession\(|urlopen\(|(?<![\w.])(requests|httpx)\.\w"
 )
 DOOR = PACKAGE / "transport" / "dial.py"
 
