@@ -85,3 +85,17 @@ async def test_leaving_it_cuts_what_is_on_the_way() -> None:
 
     assert await reader.read(1) == b""
     writer.close()
+
+
+async def test_a_side_that_resets_ends_the_connection_and_nothing_else() -> None:
+    async with echo_behind(0.05) as port:
+        for _ in range(20):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)  # noqa: TID251 - to our own port
+            writer.write(b"hello")
+            await asyncio.sleep(0)
+            writer.transport.abort()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)  # noqa: TID251 - to our own port
+        writer.write(b"hello")
+
+        assert await reader.readexactly(5) == b"hello"
+        writer.close()
