@@ -32,14 +32,17 @@ __all__ = ["Call", "JudgeError", "Verdict", "judge", "leaks", "read_trace"]
 
 # Where an address can be named; a connected socket was judged when it connected.
 # io_uring can do all of it unseen, so its set-up counts as a leak.
-_SYSCALLS = "connect,bind,sendto,sendmsg,sendmmsg,io_uring_setup"
+# From execve on a process has another name, which strace is late to notice.
+_SYSCALLS = "connect,bind,sendto,sendmsg,sendmmsg,io_uring_setup,execve,execveat"
 _DNS_PORT = 53
+_NAME_CHARACTERS = 15  # what the kernel keeps of a program's name
 _SINK = "127.0.0.9"  # loopback, and nobody listens
 
 _LINE = re.compile(r"(?P<pid>\d+)<(?P<program>.*?)> (?P<rest>.*)")
 _ENTRY = re.compile(r"(?P<syscall>\w+)\((?:-?\d+<(?P<socket>[\w-]+):?.*?>(?=[,)]))?")
 _RESULT = re.compile(r"\) += (?P<result>-?\d+(?: E\w+)?)")
 _RESUMED = re.compile(r"<\.\.\. (?P<syscall>\w+) resumed>")
+_EXECUTED = re.compile(r'execve\("(?:[^"]*/)?(?P<name>[^"/]+)"')
 _ADDRESS = re.compile(r"\{sa_family=(?P<family>\w+)(?P<body>[^{}]*)\}")
 _PORT = re.compile(r"sin6?_port=htons\((\d+)\)")
 _HOST = re.compile(r'(?:inet_addr\(|inet_pton\(AF_INET6, )"([^"]+)"')
@@ -160,19 +163,23 @@ def read_trace(text: str) -> list[Call]:
     first, its result on the second.
     """
     calls: list[Call] = []
-    unfinished: dict[int, list[int]] = {}
+    names: dict[int, str] = {}
+    unfinished: dict[int, tuple[range, str]] = {}
     for line in filter(None, map(_LINE.fullmatch, text.splitlines())):
         pid, rest = int(line["pid"]), line["rest"]
         ending = _RESULT.search(rest)
         result = ending["result"] if ending else ""
         if _RESUMED.match(rest):
-            for index in unfinished.pop(pid, ()):
+            found, name = unfinished.pop(pid, (range(0), ""))
+            for index in found:
                 calls[index] = calls[index]._replace(result=result)
-            continue
-        first = len(calls)
-        calls += _read_calls(pid, line["program"], rest, result)
-        if rest.endswith("<unfinished ...>"):
-            unfinished[pid] = list(range(first, len(calls)))
+        else:
+            first = len(calls)
+            calls += _read_calls(pid, names.get(pid, line["program"]), rest, result)
+            name = executed["name"] if (executed := _EXECUTED.match(rest)) else ""
+            unfinished[pid] = range(first, len(calls)), name
+        if name and result == "0":
+            names[pid] = name[:_NAME_CHARACTERS]
     return calls
 
 

@@ -140,6 +140,16 @@ async def test_calls_tell_the_programs_that_made_them() -> None:
     assert 53 in {call.port for call in verdict.of("getent")}
 
 
+async def test_a_program_that_becomes_another_is_called_by_its_new_name() -> None:
+    verdict = await judge_python(
+        "import os, socket; socket.socket().connect_ex(('127.0.0.1', 1)); "
+        "os.execvp('getent', ['getent', 'hosts', 'example.org'])"
+    )
+
+    assert {call.port for call in verdict.of("python")} == {1}
+    assert 53 in {call.port for call in verdict.of("getent")}
+
+
 async def test_no_packet_can_leave_the_namespace() -> None:
     verdict = await judge_python(
         "import socket; print(socket.if_nameindex(), "

@@ -59,6 +59,32 @@ def test_an_interrupted_call_gets_its_result_and_another_thread_its_own() -> Non
     ]
 
 
+EXECUTED = 'execve("/usr/bin/a-very-long-program-name", [""...], [""...]'
+
+
+@pytest.mark.parametrize(
+    "executed",
+    [
+        line(f"{EXECUTED}) = 0"),
+        line(f"{EXECUTED} <unfinished ...>") + line("<... execve resumed>) = 0"),
+    ],
+)
+def test_a_process_has_its_new_name_from_execve_on(executed: str) -> None:
+    connect = line(f"connect(4<TCP:[1]>, {inet(1)}) = 0")
+
+    calls = read_trace(connect + executed + connect)
+
+    assert [call.program for call in calls] == ["python3", "a-very-long-pro"]
+
+
+def test_a_failed_execve_changes_no_name() -> None:
+    connect = line(f"connect(4<TCP:[1]>, {inet(1)}) = 0")
+
+    calls = read_trace(line(f"{EXECUTED}) = -1 ENOENT (No such file)") + connect)
+
+    assert [call.program for call in calls] == ["python3"]
+
+
 def test_each_message_of_a_sendmmsg_is_read() -> None:
     calls = read_trace(
         line(
