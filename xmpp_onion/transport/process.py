@@ -9,11 +9,12 @@ connection owns it, so that it leaves within milliseconds when we are killed
 import asyncio
 import asyncio.subprocess
 import contextlib
+import fcntl
 import logging
 import os
 import shutil
 import stat
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import Executor
 from io import BufferedWriter
 from pathlib import Path
@@ -54,10 +55,10 @@ async def launched(
     executable = shutil.which(program)
     if executable is None:
         raise _not_found(program)
-    _prepare(data_dir)
     log_file = data_dir / "tor.log"
-    torrc = _write(data_dir / "torrc", "\n".join(_torrc(data_dir, extra)) + "\n")
     async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(_reserved(data_dir))
+        torrc = _write(data_dir / "torrc", "\n".join(_torrc(data_dir, extra)) + "\n")
         with _open_private(log_file) as output:
             process = await asyncio.create_subprocess_exec(
                 *(executable, "-f", str(torrc), "--defaults-torrc", "/dev/null"),
@@ -67,10 +68,11 @@ async def launched(
                 start_new_session=True,  # Ctrl-C is for us: we end it in order
             )
         stack.push_async_callback(_stop, process)
-        place = await _control_port(process, data_dir / "control-port", log_file)
-        control = await stack.enter_async_context(open_control(place, pool=pool))
-        await control.ask("TAKEOWNERSHIP")
-        socks = await _first_listener(control)
+        async with _explaining(process, log_file):
+            place = await _control_port(process, data_dir / "control-port")
+            control = await stack.enter_async_context(open_control(place, pool=pool))
+            await control.ask("TAKEOWNERSHIP")
+            socks = await _first_listener(control)
         log.info("started tor, process %d", process.pid)
         yield Link(socks, control, process=process, log_file=log_file)
 
@@ -95,22 +97,36 @@ def _quoted(path: Path) -> str:
     return f'"{text}"'
 
 
-def _prepare(data_dir: Path) -> None:
-    """Make the folder 0700, and remove what an earlier tor wrote about itself."""
-    try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = data_dir.stat()
-        if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
-            raise PermissionError
-        for name in ("control-port", "control_auth_cookie"):
-            (data_dir / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise StorePermissionError(
-            f"the folder {data_dir} is not private to us",
-            why="Tor keeps keys there, and others could read or change them, or we "
-            "cannot write to it",
-            fix=f"Mend it with `chmod 700 {data_dir}`, or choose another folder.",
-        ) from error
+@contextlib.contextmanager
+def _reserved(data_dir: Path) -> Iterator[None]:
+    """Hold the folder for one tor, private and without an earlier one's traces.
+
+    tor has a lock of its own, and waits 5 s for it with its ports open already.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            status = data_dir.stat()
+            if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
+                raise PermissionError
+            lock = stack.enter_context(_open_private(data_dir / "in-use"))
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for name in ("control-port", "control_auth_cookie"):
+                (data_dir / name).unlink(missing_ok=True)
+        except BlockingIOError as error:
+            raise TorNotRunningError(
+                f"tor cannot start in {data_dir}",
+                why="another tor of ours runs there",
+                fix="End the other program, or choose another folder.",
+            ) from error
+        except OSError as error:
+            raise StorePermissionError(
+                f"the folder {data_dir} is not private to us",
+                why="Tor keeps keys there, and others could read or change them, or "
+                "we cannot write to it",
+                fix=f"Mend it with `chmod 700 {data_dir}`, or choose another folder.",
+            ) from error
+        yield
 
 
 def _write(path: Path, text: str) -> Path:
@@ -124,27 +140,34 @@ def _open_private(path: Path) -> BufferedWriter:
     return os.fdopen(os.open(path, flags, 0o600), "wb")
 
 
-async def _control_port(
-    process: asyncio.subprocess.Process, written: Path, log_file: Path
-) -> Endpoint:
-    """Wait until tor has written where its control port is."""
+@contextlib.asynccontextmanager
+async def _explaining(
+    process: asyncio.subprocess.Process, log_file: Path
+) -> AsyncIterator[None]:
+    """Turn what goes wrong at the start into an error with tor's own words."""
     try:
         async with asyncio.timeout(_START_TIMEOUT):
-            while process.returncode is None:
-                if (place := _read_place(written)) is not None:
-                    return place
-                await asyncio.sleep(_START_PAUSE)
-    except TimeoutError:
+            yield
+    except (TorNotRunningError, TimeoutError) as error:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), _START_PAUSE)
+        what = (
+            "tor did not start in time"
+            if process.returncode is None
+            else f"tor ended at its start (exit status {process.returncode})"
+        )
         raise TorNotRunningError(
-            "tor did not start in time",
-            why=tail(log_file),
-            fix=f"Read {log_file}.",
-        ) from None
-    raise TorNotRunningError(
-        f"tor ended at its start (exit status {process.returncode})",
-        why=tail(log_file),
-        fix=f"The reason is in {log_file}; is another tor using this folder?",
-    )
+            what, why=tail(log_file), fix=f"Read {log_file}."
+        ) from error
+
+
+async def _control_port(process: asyncio.subprocess.Process, written: Path) -> Endpoint:
+    """Wait until tor has written where its control port is."""
+    while process.returncode is None:
+        if (place := _read_place(written)) is not None:
+            return place
+        await asyncio.sleep(_START_PAUSE)
+    raise TorNotRunningError("tor ended")
 
 
 def _read_place(written: Path) -> Endpoint | None:

@@ -104,8 +104,9 @@ class Tor:
             program: The program's name or path.
             extra: Lines to add to its torrc.
         """
+        folder = data_dir.absolute()
         return cls(
-            lambda pool: launched(data_dir, program=program, extra=extra, pool=pool)
+            lambda pool: launched(folder, program=program, extra=extra, pool=pool)
         )
 
     async def __aenter__(self) -> Self:

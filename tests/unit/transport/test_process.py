@@ -54,7 +54,7 @@ async def test_everything_is_private_whatever_the_umask(
         path.name: stat.S_IMODE(path.stat().st_mode)
         for path in [tmp_path / "a" / "data", *(tmp_path / "a" / "data").iterdir()]
     }
-    assert modes == {"data": 0o700, "torrc": 0o600, "tor.log": 0o600}
+    assert modes == {"data": 0o700, "torrc": 0o600, "tor.log": 0o600, "in-use": 0o600}
 
 
 async def test_the_torrc_fences_tor_in_and_ties_it_to_us(
