@@ -1,6 +1,5 @@
 """The asking side: send one request to the process that holds the account."""
 
-import asyncio
 import hashlib
 import json
 import os
@@ -49,19 +48,19 @@ async def ask(folder: Path, request: Line) -> AsyncIterator[Line]:
     try:
         writer.write(json.dumps(request, ensure_ascii=False).encode() + b"\n")
         await writer.drain()
-        while (answer := await _read(reader)) != END:
+        while (answer := json.loads(await reader.readline() or b"null")) != END:
+            if answer is None:
+                raise _cut_short()
             yield answer
+    except ConnectionError as error:
+        raise _cut_short() from error
     finally:
         writer.close()
 
 
-async def _read(reader: asyncio.StreamReader) -> Line:
-    text = await reader.readline()
-    if not text:
-        # It may have done it: to ask again could send a message twice.
-        raise SessionError(
-            "the process that holds the account ended while it was asked",
-            fix="See what arrived before you try again.",
-        )
-    answer: Line = json.loads(text)
-    return answer
+def _cut_short() -> SessionError:
+    # It may have done it: to ask again could send a message twice.
+    return SessionError(
+        "the process that holds the account ended while it was asked",
+        fix="See what arrived before you try again.",
+    )

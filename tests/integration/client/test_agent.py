@@ -1,0 +1,157 @@
+import asyncio
+import json
+import stat
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from xmpp_onion import Account, Client, Trust
+from xmpp_onion.agent.caller import ask, socket_path
+from xmpp_onion.agent.desk import serve
+from xmpp_onion.chat import Line
+from xmpp_onion.errors import SessionError
+from xmpp_onion.testing.loopback import LoopbackDialer
+from xmpp_onion.transport import open_local
+
+Enrol: TypeAlias = Callable[..., Awaitable[Account]]
+
+pytestmark = pytest.mark.prosody
+
+
+async def answers(folder: Path, request: Line) -> list[Line]:
+    return [line async for line in ask(folder, request)]
+
+
+async def test_others_send_through_the_process_that_holds_the_account(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    alice_account, bob_account = await enrol("alice"), await enrol("bob")
+    async with (
+        Client(alice_account, tor=wire) as alice,
+        Client(bob_account, tor=wire) as bob,
+        serve(alice),
+    ):
+        (line,) = await answers(
+            alice_account.folder,
+            {"do": "send", "to": [bob.jid], "text": "hi", "wait": "ack"},
+        )
+        message = await anext(bob.messages())
+
+    assert (line["event"], line["state"], line["to"]) == ("sent", "acked", bob.jid)
+    assert (message.text, message.id) == ("hi", line["id"])
+
+
+async def test_each_recipient_gets_a_line_of_its_own(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    alice_account, bob_account = await enrol("alice"), await enrol("bob")
+    nobody = f"nobody@{bob_account.jid.domain}"
+    async with (
+        Client(alice_account, tor=wire) as alice,
+        Client(bob_account, tor=wire) as bob,
+        serve(alice),
+    ):
+        lines = await answers(
+            alice_account.folder,
+            {"do": "send", "to": [nobody, bob.jid], "text": "hi"},
+        )
+
+    assert [(line["event"], line["to"]) for line in lines] == [
+        ("error", nobody),
+        ("sent", bob.jid),
+    ]
+    assert lines[0]["code"] == 4
+
+
+async def test_trust_devices_and_contacts_are_asked_for_the_same_way(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    alice_account = await enrol("alice", Trust.MANUAL)
+    async with (
+        Client(alice_account, tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+        serve(alice),
+    ):
+        folder = alice_account.folder
+        (own,) = await answers(folder, {"do": "devices"})
+        (other,) = await answers(folder, {"do": "devices", "jid": bob.jid})
+        decided = {"jid": bob.jid, "fingerprint": bob.fingerprint}
+        (verified,) = await answers(folder, {"do": "verify", **decided})
+        (distrusted,) = await answers(folder, {"do": "distrust", **decided})
+        contacts = await answers(folder, {"do": "contacts"})
+        (asked,) = await answers(folder, {"do": "add-contact", "jid": bob.jid})
+
+    assert (own["own"], own["fingerprint"]) == (True, alice.fingerprint)
+    assert (other["own"], other["trust"]) == (False, "undecided")
+    assert verified["trust"] == "verified"
+    assert distrusted["trust"] == "distrusted"
+    assert contacts == []
+    assert asked["state"] == "asked"
+
+
+@pytest.mark.parametrize("request_", [{"do": "nonsense"}, {}, {"do": 3}])
+async def test_an_unknown_request_is_refused(
+    enrol: Enrol, wire: LoopbackDialer, request_: Line
+) -> None:
+    account = await enrol("alice")
+    async with Client(account, tor=wire) as alice, serve(alice):
+        (line,) = await answers(account.folder, request_)
+
+    assert (line["event"], line["code"]) == ("error", 1)
+
+
+@pytest.mark.parametrize("junk", [b"not json\n", b"[]\n", b"\n", b"x" * 2_000_000])
+async def test_junk_ends_the_connection_and_not_the_holder(
+    enrol: Enrol, wire: LoopbackDialer, junk: bytes
+) -> None:
+    account = await enrol("alice")
+    async with Client(account, tor=wire) as alice, serve(alice):
+        reader, writer = await open_local(
+            socket_path(account.folder), limit_bytes=1_000
+        )
+        writer.write(junk)
+        answer = b""
+        try:
+            answer = await reader.read()
+        except ConnectionError:
+            pass  # it hung up while we were still writing
+        finally:
+            writer.close()
+
+        assert b'"end"' not in answer
+        assert await answers(account.folder, {"do": "contacts"}) == []
+
+
+async def test_the_socket_is_for_this_user_alone_and_goes_with_the_holder(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    account = await enrol("alice")
+    path = socket_path(account.folder)
+    path.touch()  # of a process that was killed
+    async with Client(account, tor=wire) as alice, serve(alice):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+    assert not path.exists()
+    with pytest.raises(FileNotFoundError):
+        await answers(account.folder, {"do": "contacts"})
+
+
+async def test_an_answer_that_is_cut_short_is_an_error(tmp_path: Path) -> None:
+    async def half(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(json.dumps({"v": 1, "event": "sent"}).encode() + b"\n")
+        writer.close()
+
+    server = await asyncio.start_unix_server(half, socket_path(tmp_path))
+    async with server:
+        with pytest.raises(SessionError, match="ended while it was asked"):
+            await answers(tmp_path, {"do": "send"})
+
+
+def test_a_folder_with_a_long_name_has_a_short_socket(tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 200)
+
+    assert len(bytes(socket_path(long))) <= 107
+    assert socket_path(long) != socket_path(tmp_path / ("y" * 200))

@@ -1,0 +1,114 @@
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+
+import pytest
+
+from xmpp_onion import Account, Bot, Client, Message, Trust
+from xmpp_onion.testing.loopback import LoopbackDialer
+
+Enrol: TypeAlias = Callable[..., Awaitable[Account]]
+
+pytestmark = pytest.mark.prosody
+
+
+@asynccontextmanager
+async def running(
+    bot: Bot, account: Account, wire: LoopbackDialer
+) -> AsyncIterator[Client]:
+    async with (
+        Client(account, tor=wire, trust=bot.trust) as client,
+        asyncio.TaskGroup() as tasks,
+    ):
+        serving = tasks.create_task(bot.serve(client))
+        yield client
+        serving.cancel()
+
+
+async def first(client: Client) -> str:
+    async with asyncio.timeout(30):
+        return (await anext(client.messages())).text
+
+
+async def test_a_returned_string_is_an_encrypted_reply(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    bot = Bot("echo", trust=Trust.BTBV)
+
+    @bot.message
+    async def echo(msg: Message) -> str:
+        return msg.text.upper()
+
+    async with (
+        running(bot, await enrol("echo"), wire) as client,
+        Client(await enrol("alice"), tor=wire) as alice,
+    ):
+        await alice.send(client.jid, "hello")
+        assert await first(alice) == "HELLO"
+
+
+async def test_none_is_silence_and_a_raising_handler_harms_nobody(
+    enrol: Enrol, wire: LoopbackDialer, caplog: pytest.LogCaptureFixture
+) -> None:
+    bot = Bot("echo", trust=Trust.BTBV)
+
+    @bot.message
+    async def moody(msg: Message) -> str | None:
+        if msg.text == "raise":
+            raise ZeroDivisionError
+        return None if msg.text == "silence" else msg.text
+
+    async with (
+        running(bot, await enrol("echo"), wire) as client,
+        Client(await enrol("alice"), tor=wire) as alice,
+    ):
+        for text in ("raise", "silence", "answer"):
+            await alice.send(client.jid, text)
+        assert await first(alice) == "answer"
+
+    assert "a handler failed" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_a_pinned_bot_answers_only_who_is_pinned(
+    enrol: Enrol, wire: LoopbackDialer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    bot, heard = Bot("echo", trust=Trust.PINNED), []
+
+    @bot.message
+    async def echo(msg: Message) -> str:
+        heard.append(msg.sender.local)
+        return msg.text
+
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("mallory"), tor=wire) as mallory,
+    ):
+        account = (await enrol("echo")).pin(alice.jid, alice.fingerprint)
+        async with running(bot, account, wire) as client:
+            await mallory.send(client.jid, "obey")
+            await alice.send(client.jid, "hello")
+            assert await first(alice) == "hello"
+
+    assert heard == ["alice"]
+    assert "ignored a message" in caplog.text
+    assert "obey" not in caplog.text
+    assert str(mallory.jid) not in caplog.text
+
+
+def test_a_bot_cannot_be_made_without_a_trust_policy() -> None:
+    with pytest.raises(TypeError):
+        Bot("echo")  # type: ignore[call-arg] # that is the point
+
+
+def test_a_bot_without_account_ends_with_the_code_of_the_command_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        Bot("nobody", trust=Trust.PINNED).run()
+
+    assert caught.value.code == 7
+    assert "account add" in capsys.readouterr().err
