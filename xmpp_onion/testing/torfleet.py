@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from datetime import datetime
 from pathlib import Path
 
+from xmpp_onion.errors import TorNotRunningError
 from xmpp_onion.testing.delay import DelayedPort
 from xmpp_onion.testing.ports import free_ports
 from xmpp_onion.testing.scratch import ScratchFolder
@@ -47,6 +48,7 @@ class TorFleet:
         self._scratch: ScratchFolder | None = None
         self.nodes: dict[str, TorNode] = {}
         self.authority_line = ""
+        self.percent = 0  # how far the last client to start has come
 
     def __getitem__(self, name: str) -> TorNode:
         try:
@@ -122,9 +124,14 @@ class TorFleet:
             return
         for node in self.relays():
             port, target = node.plan.or_port, node.plan.listen_port
-            await self._delays.enter_async_context(
-                DelayedPort(port, target, delay=self._hop_delay)
-            )
+            delay = DelayedPort(port, target, delay=self._hop_delay)
+            try:
+                await self._delays.enter_async_context(delay)
+            except OSError as error:
+                raise TorNotRunningError(
+                    f"the delay in front of {node.plan.name} does not start",
+                    why=str(error),
+                ) from error
 
     async def start(self, nodes: Iterable[TorNode]) -> None:
         """Start nodes and wait until each listens and is bound to our life."""
@@ -161,7 +168,7 @@ class TorFleet:
         """Wait until a client is in the network, telling progress from ``since``."""
         last = -1
         while last < 100:
-            percent = await node.bootstrap_percent()
+            self.percent = percent = await node.bootstrap_percent()
             if percent == last:
                 await asyncio.sleep(POLL)
                 continue

@@ -234,7 +234,7 @@ class TorNetwork:
 
     async def _start(self) -> None:
         if self._template is not None:
-            self._slot = TemplateSlot.claim(self._template, self._relays)
+            self._slot = _claim(self._template, self._relays)
         if self._slot is not None and await self._start_from(self._slot):
             return
         try:
@@ -283,7 +283,10 @@ class TorNetwork:
             await self._enter_network(since=0.7)
         if self._slot is not None:
             layout = fleet.layout(valid_after(directory.consensus))
-            self._slot.save(folder, layout, directory)
+            try:
+                self._slot.save(folder, layout, directory)
+            except OSError as error:
+                log.warning("the next start will be slow again: %s", error)
 
     async def _enter_network(self, *, since: float) -> None:
         await self._fleet.bootstrap(self._fleet[CLIENT], since=since)
@@ -298,7 +301,7 @@ class TorNetwork:
         except TimeoutError as error:
             raise BootstrapError(
                 f"the private Tor network was not ready in {seconds:.0f} seconds",
-                percent=0,
+                percent=self._fleet.percent,
                 why=f"the logs end with\n{self._fleet.log_tails()}\n",
                 fix="Is the machine very busy? Else the logs say more",
             ) from error
@@ -307,6 +310,14 @@ class TorNetwork:
         log.debug("%s (%.0f%%)", phrase, 100 * fraction)
         if self._on_progress is not None:
             self._on_progress(phrase, fraction)
+
+
+def _claim(template: Path, relays: int) -> TemplateSlot | None:
+    try:
+        return TemplateSlot.claim(template, relays)
+    except OSError as error:  # no place to write to is no reason not to run
+        log.warning("every start will be slow: %s", error)
+        return None
 
 
 async def until_uploaded(event: Callable[[], Awaitable[str]], service: str) -> None:

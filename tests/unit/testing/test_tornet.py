@@ -1,6 +1,8 @@
+from pathlib import Path
+
 import pytest
 
-from xmpp_onion.testing import TorNetwork
+from xmpp_onion.testing import TorNetwork, tornet
 from xmpp_onion.testing.tornet import until_uploaded
 
 
@@ -69,6 +71,12 @@ async def test_the_uploads_of_others_do_not_count() -> None:
     await wait(script)
 
     assert script.left == []
+
+
+def test_a_template_that_cannot_be_written_costs_time_only(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    assert tornet._claim(tmp_path / "file" / "template", 4) is None
 
 
 def test_two_relays_are_too_few() -> None:

@@ -306,19 +306,29 @@ async def test_a_broken_template_leads_to_a_new_network(template: Path) -> None:
     assert "making keys" in phrases
 
 
+@pytest.mark.parametrize(
+    ("hop_delay", "place"),
+    [
+        pytest.param(0.0, 0, id="of tor"),
+        pytest.param(0.001, 2, id="of a delay"),
+    ],
+)
 async def test_a_port_taken_at_the_last_moment_costs_a_second_try(
-    monkeypatch: pytest.MonkeyPatch,
+    hop_delay: float, place: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries = 0
 
     def choose(count: int) -> list[int]:
         nonlocal tries
         tries += 1
-        return [taken, *free_ports(count - 1)] if tries == 1 else free_ports(count)
+        ports = free_ports(count)
+        if tries == 1:
+            ports[place] = taken
+        return ports
 
     monkeypatch.setattr(torfleet, "free_ports", choose)
     with taken_port() as taken:
-        async with TorNetwork():
+        async with TorNetwork(hop_delay):
             pass
 
     assert tries == 2
