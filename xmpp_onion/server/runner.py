@@ -2,13 +2,11 @@
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
 import resource
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +17,7 @@ from xmpp_onion.errors import ProsodyError, ProsodyNotFoundError, ServerError
 from xmpp_onion.server import invites
 from xmpp_onion.server.console import ask
 from xmpp_onion.server.folder import Folder, Ports, RunAs, find_unprivileged_user
+from xmpp_onion.server.lock import locked
 
 __all__ = ["Prosody"]
 
@@ -29,8 +28,6 @@ _CONFIG = "/proc/self/cwd/../prosody.cfg.lua"
 _START_SECONDS = 15.0
 _STOP_SECONDS = 10.0
 _POLL_SECONDS = 0.05
-# Two seconds, which a Prosody whose owner was killed may take to follow.
-_LOCK_ATTEMPTS = 40
 _PORT_ATTEMPTS = 3
 # A connection is a descriptor, an account file opened at log-in another one; with
 # the usual 1024 log-ins fail as "not-authorized" near a thousand sessions.
@@ -75,7 +72,7 @@ class Prosody:
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             self._onion = self._folder.initialise()
-            self._lock = await stack.enter_async_context(_locked(self._folder))
+            self._lock = await stack.enter_async_context(locked(self._folder))
             self._ports = self._folder.read_ports()
             stack.push_async_callback(self._stop)
             await self._start_on_free_ports()
@@ -157,9 +154,9 @@ class Prosody:
             raise self._failure("Prosody ended", why="it was not told to")
 
     def log_tail(self) -> str:
-        """Return the last lines that Prosody logged and printed."""
-        logged = _read_tail(self._folder.log_file)
-        return logged or _read_tail(self._folder.output_file)
+        """Return the last lines that Prosody logged, and printed at its start."""
+        tails = map(_read_tail, (self._folder.log_file, self._folder.output_file))
+        return "\n".join(tail for tail in tails if tail)
 
     async def _start_on_free_ports(self) -> None:
         for _ in range(_PORT_ATTEMPTS):
@@ -244,46 +241,14 @@ class Prosody:
     def _failure(self, what: str, *, why: str) -> ProsodyError:
         status = None if self._process is None else self._process.returncode
         tail = self.log_tail()
-        last = tail.splitlines()[-1:] or [""]
+        errors = [line.strip() for line in tail.splitlines() if "error" in line.lower()]
         return ProsodyError(
             what,
             exit_status=status,
             log_tail=tail,
-            why=f"{why}: {last[0].strip()}" if last[0].strip() else why,
+            why=f"{why}: {errors[-1]}" if errors else why,
             fix=f"Read {self._folder.log_file} and {self._folder.output_file}.",
         )
-
-
-@asynccontextmanager
-async def _locked(folder: Folder) -> AsyncIterator[int]:
-    """Hold the folder, and yield the descriptor that holds it.
-
-    Prosody inherits it: after our sudden death the folder is free once Prosody
-    ended too, and not before.
-    """
-    descriptor = os.open(folder.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        for _ in range(_LOCK_ATTEMPTS):
-            if _try_lock(descriptor):
-                break
-            await asyncio.sleep(_POLL_SECONDS)
-        else:
-            raise ServerError(
-                f"the server in {folder.path} runs already",
-                why="a process holds the folder",
-                fix="Stop that one first, or choose another folder.",
-            )
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _as_child(run_as: RunAs | None) -> tuple[list[str], RunAs | None]:

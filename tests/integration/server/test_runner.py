@@ -1,0 +1,386 @@
+"""Prosody as our child: where it listens, as whom it runs, and how it ends."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from xmpp_onion.errors import (
+    ProsodyError,
+    ProsodyNotFoundError,
+    ServerError,
+    StorePermissionError,
+)
+from xmpp_onion.server import Prosody, initialise, stop
+from xmpp_onion.server.folder import Folder, find_unprivileged_user
+
+pytestmark = pytest.mark.prosody
+
+LISTEN = "0A"
+LOOPBACK = "0100007F"  # 127.0.0.1 as /proc/net/tcp writes it
+
+
+def socket_inodes(pid: int) -> set[str]:
+    links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+    return {link[8:-1] for link in links if link.startswith("socket:[")}
+
+
+def own_listeners(pid: int) -> list[tuple[str, int]]:
+    """Return the address and port of every TCP socket that a process listens on."""
+    inodes = socket_inodes(pid)
+    found = []
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            row = line.split()
+            if row[3] == LISTEN and row[9] in inodes:
+                address, _, port = row[1].partition(":")
+                found.append((address, int(port, 16)))
+    return sorted(found)
+
+
+def udp_sockets(pid: int) -> list[str]:
+    inodes = socket_inodes(pid)
+    return [
+        line
+        for table in ("udp", "udp6")
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]
+        if line.split()[9] in inodes
+    ]
+
+
+def read_status(pid: int, field: str) -> list[str]:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        name, _, rest = line.partition(":")
+        if name == field:
+            return rest.split()
+    raise AssertionError(field)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return read_status(pid, "State")[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def wait_until_gone(pid: int) -> None:
+    async with asyncio.timeout(20):
+        while is_alive(pid):  # noqa: ASYNC110 - another process cannot set an event
+            await asyncio.sleep(0.02)
+
+
+def find_files(folder: Path, pattern: str = "*") -> list[Path]:
+    return [path for path in folder.rglob(pattern) if not path.is_dir()]
+
+
+def holds(folder: Path, text: bytes) -> bool:
+    """Whether any file below a folder contains something."""
+    return any(
+        text in path.read_bytes() for path in find_files(folder) if path.is_file()
+    )
+
+
+@pytest.fixture
+async def taken_port() -> AsyncIterator[int]:
+    """A port that somebody else listens on."""
+    server = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def run_to_end(*command: str, cwd: Path) -> tuple[int | None, str]:
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=cwd,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    return process.returncode, output.decode()
+
+
+async def test_it_listens_on_loopback_alone(prosody: Prosody) -> None:
+    ports = sorted([prosody.c2s_port, prosody.http_port])
+
+    assert own_listeners(prosody.pid) == [(LOOPBACK, port) for port in ports]
+    assert udp_sockets(prosody.pid) == []
+
+
+async def test_it_does_not_run_as_root(prosody: Prosody) -> None:
+    user = find_unprivileged_user()
+    uid, gid = (os.getuid(), os.getgid()) if user is None else user
+
+    assert read_status(prosody.pid, "Uid") == [str(uid)] * 4
+    assert read_status(prosody.pid, "Gid") == [str(gid)] * 4
+    assert read_status(prosody.pid, "NoNewPrivs") == ["1"]
+    if user is not None:
+        assert read_status(prosody.pid, "Groups") == []
+        assert int(read_status(prosody.pid, "CapEff")[0], 16) == 0
+
+
+async def test_it_writes_nothing_that_others_can_read(
+    prosody: Prosody, tmp_path: Path
+) -> None:
+    await prosody.add_account("alice", "a password")
+    data = tmp_path / "server" / "prosody" / "data"
+
+    assert data.stat().st_mode & 0o777 == 0o700
+    accounts = [path for path in data.rglob("*.dat") if path.parent.name == "accounts"]
+    assert [path.stat().st_mode & 0o077 for path in accounts] == [0]
+
+
+async def test_only_a_salted_hash_of_a_password_is_kept(
+    prosody: Prosody, tmp_path: Path
+) -> None:
+    await prosody.add_account("alice", "canary-of-a-password")
+
+    assert not holds(tmp_path, b"canary-of-a-password")
+    assert holds(tmp_path, str(prosody.onion).encode())
+
+
+async def test_the_log_names_nobody(prosody: Prosody, tmp_path: Path) -> None:
+    await prosody.add_account("alice", "a password")
+    log_file = tmp_path / "server" / "prosody" / "data" / "prosody.log"
+
+    assert b"alice" not in log_file.read_bytes()
+
+
+async def test_ending_leaves_no_process_and_no_socket(
+    prosody_program: str, tmp_path: Path
+) -> None:
+    async with Prosody(tmp_path / "server", program=prosody_program) as prosody:
+        pid = prosody.pid
+
+    assert not is_alive(pid)
+    assert not find_files(tmp_path, "*.sock")
+
+
+async def test_a_second_start_keeps_address_certificate_and_accounts(
+    prosody_program: str, tmp_path: Path
+) -> None:
+    async with Prosody(tmp_path / "server", program=prosody_program) as prosody:
+        before = (prosody.onion, prosody.certificate_fingerprint, prosody.c2s_port)
+        await prosody.add_account("alice", "a password")
+
+    async with Prosody(tmp_path / "server", program=prosody_program) as prosody:
+        after = (prosody.onion, prosody.certificate_fingerprint, prosody.c2s_port)
+        with pytest.raises(ServerError, match="it exists already"):
+            await prosody.add_account("alice", "another")
+
+    assert after == before
+
+
+async def test_a_moved_folder_is_the_same_server(
+    prosody_program: str, tmp_path: Path
+) -> None:
+    async with Prosody(tmp_path / "old", program=prosody_program) as prosody:
+        onion = prosody.onion
+    (tmp_path / "old").rename(tmp_path / "new")
+
+    async with Prosody(tmp_path / "new", program=prosody_program) as prosody:
+        assert prosody.onion == onion
+
+
+async def test_a_restart_is_another_process_on_the_same_ports(prosody: Prosody) -> None:
+    pid, port = prosody.pid, prosody.c2s_port
+
+    await prosody.restart()
+
+    assert prosody.pid != pid
+    assert not is_alive(pid)
+    assert (LOOPBACK, port) in own_listeners(prosody.pid)
+
+
+async def test_a_taken_port_is_replaced(
+    prosody_program: str,
+    tmp_path: Path,
+    taken_port: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    initialise(tmp_path / "server")
+    folder = Folder(tmp_path / "server", find_unprivileged_user())
+    folder.write_ports(folder.read_ports()._replace(c2s=taken_port))
+
+    with caplog.at_level(logging.INFO, "xmpp_onion.server"):
+        async with Prosody(tmp_path / "server", program=prosody_program) as prosody:
+            assert prosody.c2s_port != taken_port
+            assert (LOOPBACK, prosody.c2s_port) in own_listeners(prosody.pid)
+    assert "a port of prosody is taken" in caplog.text
+    assert folder.read_ports().c2s == prosody.c2s_port
+
+
+async def test_two_servers_run_side_by_side(
+    prosody_program: str, tmp_path: Path
+) -> None:
+    async with (
+        Prosody(tmp_path / "a", program=prosody_program) as first,
+        Prosody(tmp_path / "b", program=prosody_program) as second,
+    ):
+        assert first.onion != second.onion
+        assert (await first.invite()).onion == first.onion
+        assert (await second.invite()).onion == second.onion
+
+
+async def test_a_folder_serves_one_server_at_a_time(
+    prosody: Prosody, prosody_program: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ServerError, match="runs already"):
+        async with Prosody(tmp_path / "server", program=prosody_program):
+            pass
+
+    assert is_alive(prosody.pid)
+    assert (await prosody.invite()).onion == prosody.onion
+
+
+async def test_a_missing_program_is_named_with_its_remedy(tmp_path: Path) -> None:
+    with pytest.raises(ProsodyNotFoundError) as caught:
+        async with Prosody(tmp_path / "server", program="prosody-that-is-not-there"):
+            pass
+
+    assert "prosody-that-is-not-there" in caught.value.what
+    assert "apt-get install prosody lua-dbi-sqlite3 lua-unbound" in caught.value.fix
+
+
+async def test_a_prosody_that_ends_at_once_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(ProsodyError) as caught:
+        async with Prosody(tmp_path / "server", program="false"):
+            pass
+
+    assert caught.value.exit_status == 1
+
+
+async def test_a_broken_configuration_is_quoted(
+    prosody: Prosody, tmp_path: Path
+) -> None:
+    config = tmp_path / "server" / "prosody" / "prosody.cfg.lua"
+    config.write_text("this is no Lua\n")
+
+    with pytest.raises(ProsodyError) as caught:
+        await prosody.restart()
+
+    assert caught.value.exit_status == 1
+    assert "syntax error near" in caught.value.why
+    assert "syntax error near" in caught.value.log_tail
+
+
+async def test_a_server_in_the_way_of_others_is_refused(
+    prosody_program: str, tmp_path: Path
+) -> None:
+    initialise(tmp_path / "server")
+    (tmp_path / "server").chmod(0o755)
+
+    with pytest.raises(StorePermissionError) as caught:
+        async with Prosody(tmp_path / "server", program=prosody_program):
+            pass
+
+    assert caught.value.fix == f"chmod 700 {tmp_path / 'server'}"
+
+
+async def test_the_end_of_prosody_ends_the_wait(prosody: Prosody) -> None:
+    os.kill(prosody.pid, signal.SIGKILL)
+
+    with pytest.raises(ProsodyError) as caught:
+        await prosody.wait()
+
+    assert caught.value.exit_status == -signal.SIGKILL
+
+
+async def test_stop_from_elsewhere_ends_the_wait_in_order(
+    prosody_program: str, tmp_path: Path
+) -> None:
+    async def run() -> None:
+        async with Prosody(tmp_path / "server", program=prosody_program) as prosody:
+            started.set()
+            await prosody.wait()
+
+    started = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        owner = tasks.create_task(run())
+        await started.wait()
+
+        await stop(tmp_path / "server")
+
+        assert owner.done()
+
+
+async def test_a_server_that_does_not_run_cannot_be_stopped(tmp_path: Path) -> None:
+    initialise(tmp_path)
+
+    with pytest.raises(ServerError, match="does not answer"):
+        await stop(tmp_path)
+
+
+async def test_prosody_dies_with_an_owner_who_was_killed(
+    prosody_program: str, tmp_path: Path, root: Path
+) -> None:
+    script = dedent("""
+        import asyncio, pathlib, sys
+        from xmpp_onion.server import Prosody
+
+        async def main():
+            folder, program = sys.argv[1:]
+            async with Prosody(pathlib.Path(folder), program=program) as prosody:
+                print(prosody.pid, flush=True)
+                await asyncio.sleep(600)
+
+        asyncio.run(main())
+        """)
+    folder = tmp_path / "server"
+    owner = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, str(folder), prosody_program,
+        cwd=root, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert owner.stdout is not None
+    pid = int(await owner.stdout.readline())
+    assert is_alive(pid)
+
+    owner.kill()
+    await owner.wait()
+    await wait_until_gone(pid)
+
+    async with Prosody(folder, program=prosody_program) as prosody:
+        assert prosody.pid != pid  # the folder is free again
+
+
+async def test_a_start_that_is_cancelled_leaves_no_process(
+    prosody_program: str, tmp_path: Path
+) -> None:
+    async def run(seconds: float) -> None:
+        async with (
+            asyncio.timeout(seconds),
+            Prosody(tmp_path / "server", program=prosody_program),
+        ):
+            await asyncio.sleep(600)
+
+    for seconds in (0.0, 0.05, 0.1):
+        with pytest.raises(TimeoutError):
+            await run(seconds)
+
+    # Its lock would be held for as long as a process of the first three lives.
+    async with Prosody(tmp_path / "server", program=prosody_program) as prosody:
+        assert is_alive(prosody.pid)
+
+
+async def test_prosody_finds_nothing_wrong_with_the_configuration(
+    prosody_program: str, tmp_path: Path
+) -> None:
+    initialise(tmp_path / "server")
+
+    status, output = await run_to_end(
+        f"{prosody_program}ctl", "--root",
+        "--config", "/proc/self/cwd/../prosody.cfg.lua", "check", "config",
+        cwd=tmp_path / "server" / "prosody" / "data",
+    )  # fmt: skip
+
+    assert status == 0, output
+    assert "All checks passed" in output
+
+
+async def test_the_version_is_known_without_asking_for_it(prosody: Prosody) -> None:
+    assert prosody.version.startswith(("0.12.", "13."))

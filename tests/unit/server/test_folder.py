@@ -1,0 +1,134 @@
+"""The folder of a server, without Prosody."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from xmpp_onion.errors import ServerError, StorePermissionError
+from xmpp_onion.server.folder import (
+    Folder,
+    find_unprivileged_user,
+    initialise,
+    read_taken_ports,
+)
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mode, path.read_bytes())
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_a_second_initialise_changes_nothing(tmp_path: Path) -> None:
+    onion = initialise(tmp_path / "server")
+    before = snapshot(tmp_path / "server")
+
+    assert initialise(tmp_path / "server") == onion
+    assert snapshot(tmp_path / "server") == before
+
+
+def test_two_folders_are_two_servers(tmp_path: Path) -> None:
+    assert initialise(tmp_path / "a") != initialise(tmp_path / "b")
+
+
+def test_keys_are_private_from_their_first_moment(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        initialise(tmp_path / "server")
+    finally:
+        os.umask(old)
+
+    modes = {
+        path.name: path.stat().st_mode & 0o777
+        for path in tmp_path.rglob("*")
+        if path.suffix == ".key" or path.is_dir()
+    }
+    assert modes.pop("server") == 0o700
+    assert modes.pop("data") == 0o700
+    assert {modes.pop(name) for name in ("prosody", "certs", "modules")} == {0o750}
+    assert set(modes.values()) == {0o600}
+
+
+def test_a_folder_made_beforehand_is_closed_if_it_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "server").mkdir(mode=0o755)
+
+    initialise(tmp_path / "server")
+
+    assert (tmp_path / "server").stat().st_mode & 0o777 == 0o700
+
+
+def test_an_open_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "server").mkdir(mode=0o755)
+    (tmp_path / "server" / "notes").touch()
+
+    with pytest.raises(StorePermissionError) as caught:
+        initialise(tmp_path / "server")
+
+    assert caught.value.why == "its mode is 0755"
+
+
+@pytest.mark.parametrize("name", ["onion.key", "prosody/certs/*.key"])
+def test_a_key_that_others_can_read_is_refused(tmp_path: Path, name: str) -> None:
+    initialise(tmp_path)
+    key = next(tmp_path.glob(name))
+    key.chmod(0o644)
+
+    with pytest.raises(StorePermissionError) as caught:
+        initialise(tmp_path)
+
+    assert str(key) in caught.value.what
+    assert caught.value.fix == f"chmod 600 {key}"
+
+
+def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "server").touch()
+
+    with pytest.raises(ServerError, match="cannot be set up"):
+        initialise(tmp_path / "server")
+
+
+def test_damaged_ports_are_an_error_that_names_the_file(tmp_path: Path) -> None:
+    initialise(tmp_path)
+    (tmp_path / "server.json").write_text("{")
+
+    with pytest.raises(ServerError) as caught:
+        initialise(tmp_path)
+
+    assert f"rm -f {tmp_path}/server.json" in caught.value.fix
+
+
+def test_an_empty_folder_has_no_address(tmp_path: Path) -> None:
+    with pytest.raises(ServerError) as caught:
+        Folder(tmp_path, find_unprivileged_user()).read_onion()
+
+    assert "server init" in caught.value.fix
+
+
+def test_the_onion_key_is_out_of_prosodys_reach(tmp_path: Path) -> None:
+    initialise(tmp_path)
+
+    assert (tmp_path / "onion.key").stat().st_uid == os.geteuid()
+    assert tmp_path.stat().st_mode & 0o077 == 0
+
+
+def test_the_two_ports_differ_and_are_below_the_kernels_own(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, None)
+
+    for _ in range(50):
+        ports = folder.choose_ports()
+        assert ports.c2s != ports.http
+        assert all(20000 <= port < 32768 for port in ports)
+
+
+def test_listening_ports_are_read_and_connections_are_not(tmp_path: Path) -> None:
+    table = tmp_path / "tcp"
+    table.write_text(
+        "  sl  local_address rem_address   st tx_queue rx_queue\n"
+        "   0: 0100007F:5014 00000000:0000 0A 00000000:00000000 00:00000000\n"
+        "   1: 0100007F:5015 0100007F:1F90 01 00000000:00000000 00:00000000\n"
+    )
+
+    assert read_taken_ports([table, tmp_path / "tcp6"]) == {0x5014}

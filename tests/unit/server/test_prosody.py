@@ -1,0 +1,114 @@
+"""The configuration as text."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from xmpp_onion.address import OnionAddress
+from xmpp_onion.errors import ServerError
+from xmpp_onion.server.prosody import find_templates, render
+
+ONION = OnionAddress.from_public_key(bytes(32))
+
+
+@pytest.fixture
+def template(root: Path) -> str:
+    return (root / "prosody-config" / "prosody.cfg.lua").read_text("utf-8")
+
+
+def strip_comments(config: str) -> str:
+    return re.sub(r"--.*", "", config)
+
+
+def test_every_placeholder_is_filled_in(template: str) -> None:
+    text = strip_comments(
+        render(template, onion=ONION, c2s_port=20001, http_port=20002)
+    )
+
+    assert "@" not in text
+    assert f'VirtualHost "{ONION}"' in text
+    assert f'Component "muc.{ONION}" "muc"' in text
+    assert re.search(r"c2s_ports += \{ 20001 \}", text)
+    assert re.search(r"\bhttp_ports += \{ 20002 \}", text)
+
+
+def test_rendering_changes_placeholders_and_nothing_else(template: str) -> None:
+    text = render(template, onion=ONION, c2s_port=20001, http_port=20002)
+
+    back = text.replace(str(ONION), "@ONION@")
+    back = back.replace("20001", "@C2S_PORT@").replace("20002", "@HTTP_PORT@")
+    assert back == template
+
+
+def test_an_unknown_placeholder_is_an_error() -> None:
+    with pytest.raises(ServerError, match="@NOBODY@"):
+        render("x = @NOBODY@", onion=ONION, c2s_port=1, http_port=2)
+
+
+def test_an_installed_package_carries_the_templates(tmp_path: Path) -> None:
+    package = tmp_path / "site-packages" / "xmpp_onion" / "server"
+    (package / "prosody-config").mkdir(parents=True)
+    (package / "prosody-config" / "prosody.cfg.lua").touch()
+
+    assert find_templates(package) == package / "prosody-config"
+
+
+def test_a_checkout_has_the_templates_at_its_top(root: Path) -> None:
+    found = find_templates(root / "xmpp_onion" / "server")
+
+    assert found == root / "prosody-config"
+
+
+def test_missing_templates_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ServerError, match="missing"):
+        find_templates(tmp_path / "xmpp_onion" / "server")
+
+
+def test_the_wheel_takes_the_templates_where_they_are_looked_for(root: Path) -> None:
+    project = (root / "pyproject.toml").read_text("utf-8")
+
+    assert '"prosody-config" = "xmpp_onion/server/prosody-config"' in project
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        'interfaces += { "127.0.0.1" }',
+        'http_interfaces += { "127.0.0.1" }',
+        'local_interfaces += { "127.0.0.1" }',
+        "use_ipv6 += false",
+        "s2s_ports += { }",
+        "https_ports += { }",
+        'modules_disabled += { "s2s" }',
+        "allow_unencrypted_plain_auth += false",
+        "registration_invite_only += true",
+        "registration_allowlist += { }",
+        'password_hash += "SHA-256"',
+    ],
+)
+def test_what_keeps_the_server_closed_is_said(template: str, setting: str) -> None:
+    name, _, value = setting.partition(" += ")
+
+    pattern = rf"^{name} += {re.escape(value)}$"
+    assert re.search(pattern, re.sub(r" *--.*", "", template), re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "version", "uptime", "time", "lastactivity", "register_limits",
+        "cloud_notify", "proxy65", "bosh", "websocket", "admin_telnet", "announce",
+        "s2s", "dialback", "motd", "watchregistrations", "server_contact_info",
+    ],
+)  # fmt: skip
+def test_modules_that_tell_too_much_are_off(template: str, module: str) -> None:
+    text = strip_comments(template)
+    enabled = text[text.index("modules_enabled") : text.index("modules_disabled")]
+
+    assert f'"{module}"' not in enabled
+
+
+def test_every_module_of_ours_is_enabled(template: str, root: Path) -> None:
+    for path in (root / "prosody-config" / "modules").glob("mod_*.lua"):
+        assert f'"{path.stem.removeprefix("mod_")}"' in template
