@@ -24,7 +24,7 @@ class Act(StrEnum):
 
     ANSWER = "answers, then echoes what it gets"
     BYTEWISE = "answers one byte at a time, then echoes"
-    DRIP = "answers one byte at a time and never comes to the end"
+    DRIP = "answers at great length, one byte at a time, then echoes"
     SILENT = "reads and says nothing"
     CLOSE = "closes the connection"
     CLOSE_HALFWAY = "closes in the middle of its answer"
@@ -176,13 +176,9 @@ class FakeSocks:
             await writer.drain()
             raise ConnectionAbortedError
         if self.act is Act.DRIP:
-            # A name of 255 bytes as the bound address, and it never ends.
+            # The longest answer there is: the bound address is a name.
             self._is_waiting.set()
-            answer = bytes([5, 0, 0, _NAME_TYPE, 255]) + bytes(200)
-            while not writer.is_closing():
-                await self._send(writer, answer)
-                answer = b""
-                await asyncio.sleep(self.pause)
+            answer = bytes([5, self.reply, 0, _NAME_TYPE, 255]) + bytes(257)
         await self._send(writer, answer)
 
     async def _send(self, writer: asyncio.StreamWriter, data: bytes) -> None:
