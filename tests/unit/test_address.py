@@ -296,6 +296,10 @@ BAD_INVITES = [
     pytest.param(f"xmpp:{TOKEN}?register;preauth={TOKEN}", id="the token as host"),
     pytest.param(f"xmpp:a@b@{NAME}?register;preauth={TOKEN}", id="two at signs"),
     pytest.param(f"xmpp:a%2Fb@{NAME}?register;preauth={TOKEN}", id="a hidden slash"),
+    pytest.param(
+        f"xmpp:a%40{DUCKDUCKGO}%2Fb@{NAME}?register;preauth={TOKEN}",
+        id="another server hidden in the account name",
+    ),
     pytest.param(f"xmpp:a%00b@{NAME}?register;preauth={TOKEN}", id="a hidden null"),
     pytest.param(
         f"xmpp:{NAME}?register;preauth={TOKEN};cert-sha256={TOKEN}",

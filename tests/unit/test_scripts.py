@@ -25,7 +25,19 @@ SCRIPTS = [
 LOCKS = sorted((ROOT / "requirements").glob("*.lock"))
 
 # What a script may take for granted on any POSIX system.
-BASICS = ["sh", "cat", "cmp", "dirname", "env", "head", "ls", "mkdir", "rm", "uname"]
+BASICS = [
+    "sh",
+    "cat",
+    "cmp",
+    "cp",
+    "dirname",
+    "env",
+    "head",
+    "ls",
+    "mkdir",
+    "rm",
+    "uname",
+]
 
 DEBIAN_LUA = " lua-dbi-sqlite3 lua-unbound"
 
@@ -50,6 +62,10 @@ class Machine(NamedTuple):
         return self.folder / "calls"
 
     @property
+    def checkout(self) -> Path:
+        return self.folder / "a checkout"
+
+    @property
     def venv(self) -> Path:
         return self.folder / "a venv"
 
@@ -62,13 +78,14 @@ class Machine(NamedTuple):
 
     def start(self, code: str) -> subprocess.Popen[str]:
         """Start shell ``code`` with the functions of scripts/set-up."""
-        shell = f'root="{ROOT}"; . "$root/scripts/set-up"; PATH="$BIN"; set -eu; {code}'
+        shell = f'. "{ROOT}/scripts/set-up"; PATH="$BIN"; set -eu; {code}'
         return subprocess.Popen(
             ["/bin/sh", "-c", shell],
             env={
                 "BIN": str(self.folder / "bin"),
                 "PATH": str(self.folder / "bin"),
                 "XMPP_ONION_VENV": str(self.venv),
+                "root": str(self.checkout),
             },
             cwd=self.folder,
             text=True,
@@ -99,7 +116,11 @@ def machine(tmp_path: Path) -> Machine:
         program = shutil.which(name, path="/usr/bin:/bin")
         assert program, f"{name} is missing here"
         (tmp_path / "bin" / name).symlink_to(program)
-    return Machine(tmp_path)
+    machine = Machine(tmp_path)
+    machine.checkout.mkdir()
+    shutil.copy(ROOT / "pyproject.toml", machine.checkout)
+    shutil.copytree(ROOT / "requirements", machine.checkout / "requirements")
+    return machine
 
 
 def with_everything(machine: Machine) -> None:
@@ -195,6 +216,7 @@ def test_without_root_and_sudo_the_command_is_named(
     result = machine.run("set_up_programs")
 
     assert result.returncode == 1
+    assert "there is no sudo here" in result.stderr
     assert f"    {command}\n" in result.stderr
     assert machine.called(manager) == []
 
@@ -227,7 +249,8 @@ def test_debian_is_asked_not_to_ask_and_to_start_nothing(machine: Machine) -> No
     result = machine.run("set_up_programs")
 
     assert result.returncode == 1
-    installer = f"sh {ROOT}/scripts/install-debian-packages tor prosody{DEBIAN_LUA}"
+    script = f"{machine.checkout}/scripts/install-debian-packages"
+    installer = f"sh {script} tor prosody{DEBIAN_LUA}"
     assert machine.called("sudo") == [f"env DEBIAN_FRONTEND=noninteractive {installer}"]
     assert "apt-get update && apt-get install" in result.stderr
 
@@ -293,18 +316,22 @@ def test_a_complete_environment_is_left_alone(machine: Machine) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        pytest.param("root=/elsewhere", id="the checkout moved"),
+        pytest.param('cp -r "$root" moved; root=$PWD/moved', id="the checkout moved"),
         pytest.param('rm "$venv/.set-up-runtime"', id="it was left half-made"),
-        pytest.param(': >"$venv/.set-up-runtime"', id="a lock has changed"),
+        pytest.param('echo >>"$root/requirements/runtime.lock"', id="a lock changed"),
+        pytest.param(
+            'echo >>"$root/requirements/build.lock"', id="the builder changed"
+        ),
+        pytest.param('echo >>"$root/pyproject.toml"', id="the settings changed"),
         pytest.param('rm "$venv/bin/python"', id="its Python is gone"),
     ],
 )
 def test_an_environment_is_out_of_date_when(machine: Machine, change: str) -> None:
     made_venv(machine)
 
-    result = machine.run(f"is_set_up runtime && {change}; is_set_up runtime")
+    result = machine.run(f"is_set_up runtime; {change}; is_set_up runtime || echo no")
 
-    assert result.returncode == 1
+    assert (result.returncode, result.stdout) == (0, "no\n"), result.stderr
 
 
 def test_a_folder_with_other_files_is_not_replaced(machine: Machine) -> None:
