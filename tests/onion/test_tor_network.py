@@ -306,32 +306,34 @@ async def test_a_broken_template_leads_to_a_new_network(template: Path) -> None:
     assert "making keys" in phrases
 
 
-@pytest.mark.parametrize(
-    ("hop_delay", "place"),
-    [
-        pytest.param(0.0, 0, id="of tor"),
-        pytest.param(0.001, 2, id="of a delay"),
-    ],
-)
 async def test_a_port_taken_at_the_last_moment_costs_a_second_try(
-    hop_delay: float, place: int, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tries = 0
 
     def choose(count: int) -> list[int]:
         nonlocal tries
         tries += 1
-        ports = free_ports(count)
-        if tries == 1:
-            ports[place] = taken
-        return ports
+        return [taken, *free_ports(count - 1)] if tries == 1 else free_ports(count)
 
     monkeypatch.setattr(torfleet, "free_ports", choose)
     with taken_port() as taken:
-        async with TorNetwork(hop_delay):
+        async with TorNetwork():
             pass
 
     assert tries == 2
+
+
+@pytest.mark.usefixtures("scratch")
+async def test_a_port_taken_from_a_delay_is_told_as_one_taken_from_tor() -> None:
+    fleet = torfleet.TorFleet(4, hop_delay=0.001, progress=lambda *_: None)
+    fleet.lay_out()
+    last = fleet.relays()[-1].plan.or_port
+
+    with taken_port(last), pytest.raises(TorNotRunningError, match=tornet._PORT_TAKEN):
+        await fleet.prepare()
+
+    await fleet.clear()
 
 
 # --- what is left of it -----------------------------------------------------------
@@ -395,9 +397,10 @@ async def test_the_next_network_removes_the_files_of_a_killed_owner(
     scratch: Path, template: Path
 ) -> None:
     owner = await start_owner(template)
-    await read_until(owner, "up")
+    pids = [int(pid) for pid in (await read_until(owner, "up"))[1:]]
     owner.kill()
     await owner.communicate()
+    await until_gone(*pids)  # and their ports, which the template needs
     assert left_in(scratch)
 
     await start_and_reach(template)
