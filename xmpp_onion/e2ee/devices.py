@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 import oldmemo.etree
 import slixmpp
@@ -19,12 +19,16 @@ from omemo.session_manager import (
     BundleNotFound,
     XMPPInteractionFailed,
 )
-from slixmpp.exceptions import XMPPError
+from slixmpp.exceptions import IqError, XMPPError
+from slixmpp.xmlstream.xmlstream import NotConnectedError
 from slixmpp_omemo.xep_0384 import OLDMEMO_DEVICE_LIST_NODE as DEVICE_LIST_NODE
 from slixmpp_omemo.xep_0384 import XEP_0384, _make_session_manager
 
 from xmpp_onion.address import JID
 from xmpp_onion.errors import DeviceListError, InvalidJIDError
+
+if TYPE_CHECKING:
+    from slixmpp.basexmpp import BaseXMPP
 
 __all__ = ["DEVICE_LIST_NODE", "Bundle", "DeviceIds", "Pep", "SlixmppPep"]
 
@@ -34,6 +38,15 @@ log = logging.getLogger(__name__)
 # five; a dead circuit is noticed by the session, not here.
 _REQUEST_TIMEOUT = 60.0
 _EVENT = "omemo_device_list"
+# RFC 6120, section 8.3.3: refusals that may be none in a while. All others mean
+# that there is nothing for us.
+_TEMPORARY = {
+    "internal-server-error",
+    "remote-server-not-found",
+    "remote-server-timeout",
+    "resource-constraint",
+    "undefined-condition",
+}
 
 
 class DeviceIds(NamedTuple):
@@ -92,7 +105,9 @@ class SlixmppPep:
         xmpp.add_event_handler(f"{_EVENT}_publish", self._on_publish)
         self._changed: Callable[[JID, tuple[int, ...]], None] = _ignore
         # The plugin object is only asked about trust, which is not used here.
-        self._glue = _make_session_manager(xmpp, cast("XEP_0384", None))
+        self._glue = _make_session_manager(
+            cast("BaseXMPP", _ClientForGlue(xmpp)), cast("XEP_0384", None)
+        )
 
     def watch(self, changed: Callable[[JID, tuple[int, ...]], None]) -> None:
         """See :meth:`Pep.watch`."""
@@ -114,9 +129,9 @@ class SlixmppPep:
                 return tuple(
                     await self._glue._download_device_list(NAMESPACE, jid.bare)  # noqa: SLF001 - pinned by a contract test
                 )
-        except (XMPPInteractionFailed, TimeoutError):
-            log.debug("no device list of %s", jid.short, exc_info=True)
-            return None
+        except (XMPPInteractionFailed, TimeoutError) as error:
+            log.debug("no device list of %s", jid.short)
+            return () if _is_final(error) else None
 
     async def _subscribe(self, jid: JID) -> bool:
         if jid.bare == self._own:
@@ -124,7 +139,7 @@ class SlixmppPep:
         try:
             async with asyncio.timeout(_REQUEST_TIMEOUT):
                 await self._pubsub.subscribe(slixmpp.JID(jid.bare), DEVICE_LIST_NODE)
-        except (XMPPError, TimeoutError):
+        except (XMPPError, NotConnectedError, TimeoutError):
             log.debug("no subscription to the device list of %s", jid.short)
             return False
         return True
@@ -139,9 +154,9 @@ class SlixmppPep:
         except BundleNotFound:
             return None
         except (XMPPInteractionFailed, TimeoutError) as error:
-            if isinstance(error.__cause__, XMPPError) or error.__cause__ is None:
+            if not _is_final(error):
                 raise _no_answer("a bundle cannot be fetched") from error
-            log.warning("device %d of %s has a broken bundle", device_id, jid.short)
+            log.warning("device %d of %s has no usable bundle", device_id, jid.short)
             return None
 
     async def publish_bundle(self, bundle: Bundle) -> None:
@@ -170,8 +185,31 @@ class SlixmppPep:
         self._changed(jid, ids)
 
 
+class _ClientForGlue:
+    """What the glue uses of a client; slixmpp warns of its way to get a plugin."""
+
+    def __init__(self, xmpp: slixmpp.ClientXMPP) -> None:
+        self.boundjid = xmpp.boundjid
+        self._pubsub = xmpp.plugin["xep_0060"]
+
+    def __getitem__(self, name: str) -> object:
+        if name != "xep_0060":
+            raise KeyError(name)
+        return self._pubsub
+
+
 def _ignore(_jid: JID, _ids: tuple[int, ...]) -> None:
     """Stand in until somebody watches."""
+
+
+def _is_final(error: Exception) -> bool:
+    """Tell whether asking again would get the same: a refusal, or nonsense."""
+    cause = error.__cause__
+    if isinstance(cause, IqError):
+        return cause.condition not in _TEMPORARY
+    return not isinstance(error, TimeoutError) and (
+        cause is None or isinstance(cause, ValueError)
+    )
 
 
 def _no_answer(what: str) -> DeviceListError:

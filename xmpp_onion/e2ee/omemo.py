@@ -50,7 +50,15 @@ log = logging.getLogger(__name__)
 _PUBLISHED = "/xmpp-onion/published"
 """Set when this device was published for the first time."""
 
-_LIBRARIES = ("omemo", "oldmemo", "twomemo", "doubleratchet", "x3dh", "slixmpp_omemo")
+_LIBRARIES = (
+    "omemo",
+    "oldmemo",
+    "twomemo",
+    "doubleratchet",
+    "x3dh",
+    "slixmpp_omemo",
+    "aiosqlite",  # prints the values of every statement, and so our keys
+)
 # XEP-0384, section 4.3 wants 12 bytes; clients of before 2018 send 16.
 _IV_LENGTHS = {12, 16}
 _UNREADABLE = "a message cannot be decrypted"
@@ -58,7 +66,7 @@ _UNSENT = "nothing was sent"
 
 
 def quiet_libraries() -> None:
-    """Cap the loggers of the OMEMO libraries.
+    """Cap the loggers of the libraries that handle keys.
 
     At DEBUG they print plaintexts and keys, at WARNING JIDs and device ids.
     """

@@ -4,11 +4,14 @@ import asyncio
 import base64
 import contextlib
 import copy
+import logging
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from xml.etree import ElementTree as ET
 
 import pytest
+from oldmemo.oldmemo import BundleImpl
 
 from xmpp_onion.e2ee import (
     NAMESPACE,
@@ -17,6 +20,7 @@ from xmpp_onion.e2ee import (
     TrustLevel,
     UploadBundle,
     UploadDeviceList,
+    quiet_libraries,
 )
 from xmpp_onion.errors import (
     DecryptionError,
@@ -677,6 +681,81 @@ async def test_before_prepare_there_is_no_identity(peers: OmemoPeers) -> None:
     with pytest.raises(RuntimeError, match="prepare"):
         _ = alice.omemo.fingerprint
     await alice.__aexit__(None, None, None)
+
+
+async def test_an_account_whose_own_key_is_pinned_elsewhere_says_so(
+    peers: OmemoPeers,
+) -> None:
+    async with peers.new("alice") as alice:
+        pins = {peers.new("bob").jid: frozenset({alice.omemo.fingerprint})}
+
+    with pytest.raises(EncryptionError, match="pinned for another JID"):
+        await peers.add("alice", pins=pins)
+
+
+# --- this device --------------------------------------------------------------------
+
+
+async def test_the_identity_key_has_a_clear_sign_bit(peers: OmemoPeers) -> None:
+    for name in ("alice", "bob", "carol", "dave", "erin", "frank"):
+        peer = await peers.add(name)
+        bundle = peers.server.bundles[peer.jid, peer.omemo.device_id]
+        assert not bundle.identity_key[31] & 0x80
+
+
+async def test_the_signed_pre_key_is_replaced_in_time_and_the_old_one_still_serves(
+    peers: OmemoPeers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = await peers.add("alice"), await peers.add("bob")
+    old = peers.server.bundles[bob.jid, bob.omemo.device_id]
+    sent = await alice.encrypt(bob, "to the old key")
+
+    eight_days = time.time() + 8 * 24 * 3600
+    monkeypatch.setattr(time, "time", lambda: eight_days)
+    bob.now += 3601
+    await bob.devices(alice)
+    bob.effects += bob.omemo.take_effects()
+    await bob.do_jobs()
+
+    new = peers.server.bundles[bob.jid, bob.omemo.device_id]
+    assert isinstance(old, BundleImpl)
+    assert isinstance(new, BundleImpl)
+    assert old.signed_pre_key_id != new.signed_pre_key_id
+    assert await bob.read(sent, alice) == "to the old key"
+
+
+def test_the_libraries_do_not_log_what_they_decrypt() -> None:
+    quiet_libraries()
+
+    for name in ("omemo.core", "oldmemo", "doubleratchet", "slixmpp_omemo.xep_0384"):
+        assert not logging.getLogger(name).isEnabledFor(logging.WARNING)
+
+
+async def test_nothing_that_is_secret_is_logged(
+    peers: OmemoPeers, caplog: pytest.LogCaptureFixture
+) -> None:
+    logging.getLogger().setLevel(logging.DEBUG)
+    alice, bob = await peers.add("alice"), await peers.add("bob")
+    peers.server.lists[bob.jid] = (*peers.server.lists[bob.jid], 4711)
+
+    await alice.meet(bob)
+    await bob.read(await alice.encrypt(bob, "CANARY"), alice)
+    with pytest.raises(DecryptionError):
+        await alice.decrypt(ET.Element(f"{{{NAMESPACE}}}encrypted"), bob.jid)
+
+    for secret in ("CANARY", alice.jid, bob.jid, alice.omemo.fingerprint):
+        assert secret not in caplog.text
+
+
+async def test_a_device_list_is_asked_for_once_however_many_wait(
+    peers: OmemoPeers,
+) -> None:
+    alice, bob = await peers.add("alice"), await peers.add("bob")
+
+    await asyncio.gather(*(alice.omemo.fetch([bob.jid]) for _ in range(50)))
+
+    asked = [request for request in alice.pep.requests if bob.jid in request]
+    assert len(asked) == 2
 
 
 # --- what an element may not be -----------------------------------------------------
