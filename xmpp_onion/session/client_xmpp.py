@@ -23,7 +23,7 @@ from slixmpp.xmlstream.xmlstream import NotConnectedError
 from xmpp_onion.address import JID
 from xmpp_onion.errors import NotAcknowledgedError, StreamViolationError
 from xmpp_onion.session.acks import IncomingAcks, OutgoingAcks
-from xmpp_onion.session.wire import STREAMS, Wire, stream_error
+from xmpp_onion.session.wire import Wire
 
 __all__ = ["OnionClient", "quieten_library_logs"]
 
@@ -91,7 +91,6 @@ class OnionClient(ClientXMPP):
         self.resume_id = ""
         self.acknowledged = asyncio.Event()
         self.ack_requested = asyncio.Event()
-        self.stream_error = ""
         self._deliver = deliver
         self._asking = asking
         self._wire: Wire | None = None
@@ -152,7 +151,6 @@ class OnionClient(ClientXMPP):
             early: What came before counting began.
         """
         self._wire = wire
-        self.stream_error = ""
         self.transport = wire.transport
         self.features = {"mechanisms", "bind"}
         self.authenticated = self.sessionstarted = self.bound = True
@@ -213,11 +211,6 @@ class OnionClient(ClientXMPP):
             self.send_ack()
         elif element.tag == f"{{{SM}}}a":
             self.take_ack(element)
-        elif element.tag == f"{{{STREAMS}}}error" and self._wire is not None:
-            # see-other-host is one of these, and is not followed (RFC 6120,
-            # section 4.9.3.19, would have us dial what the server says).
-            self.stream_error = stream_error(element)
-            self._wire.drop(f"the server ended the stream ({self.stream_error})")
 
     def _take_stanza(self, element: ET.Element) -> None:
         ticket = self.incoming.receive(handled=False)

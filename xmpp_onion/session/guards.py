@@ -8,6 +8,7 @@ Source: RFC 6120, section 11.1 (restricted XML) and section 4.9.3.14
 """
 
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 from xml.parsers import expat
@@ -84,24 +85,27 @@ class StanzaReader:
             parser.SetReparseDeferralEnabled(False)  # noqa: FBT003 - expat takes no keyword
         return parser
 
-    def feed(self, data: bytes) -> list[StreamOpened | ET.Element | StreamClosed]:
-        """Return what became complete with ``data``, in order.
+    def feed(self, data: bytes) -> Iterator[StreamOpened | ET.Element | StreamClosed]:
+        """Yield what became complete with ``data``, in order.
 
         Raises:
-            StreamViolationError: The stream breaks a rule or a limit. Nothing of
-                this piece is returned; close the connection.
+            StreamViolationError: The stream breaks a rule or a limit; what came
+                before that was yielded. Close the connection.
         """
+        error = None
         try:
             self._fed += len(data)
             self._parser.Parse(data, False)  # noqa: FBT003 - expat takes no keyword
-        except expat.ExpatError as error:
+            self._check_unfinished()
+        except expat.ExpatError as broken:
             # The text of the error has no content; the bytes stay out of it.
-            raise _violation(
-                "not-well-formed", expat.ErrorString(error.code) or ""
-            ) from None
-        self._check_unfinished()
+            error = _violation("not-well-formed", expat.ErrorString(broken.code) or "")
+        except StreamViolationError as violation:
+            error = violation
         items, self._items = self._items, []
-        return items
+        yield from items
+        if error is not None:
+            raise error
 
     def _check_unfinished(self) -> None:
         if self._depth > 1 and self._fed - self._start > self._limits.stanza_bytes:

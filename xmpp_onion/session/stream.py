@@ -263,7 +263,7 @@ class Session:
             self.xmpp.forget_stream()
         self._queue.put(Disconnected(reason))
         self._last_error = SessionError("the connection was lost", why=reason)
-        if self.xmpp.stream_error == "conflict":
+        if wire.stream_error == "conflict":
             raise SessionLostError(
                 "another process has logged in as this device",
                 why="the server keeps one connection of each device",

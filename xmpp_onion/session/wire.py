@@ -17,7 +17,7 @@ from xml.sax.saxutils import quoteattr
 from xmpp_onion.errors import SessionError, StreamViolationError
 from xmpp_onion.session.guards import Limits, StanzaReader, StreamClosed, StreamOpened
 
-__all__ = ["Connection", "Wire", "stream_error"]
+__all__ = ["Connection", "Wire"]
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,10 @@ class Wire(asyncio.Protocol):
 
     Args:
         limits: What a stanza may be.
+
+    Attributes:
+        last_heard: When anything came, by the clock of the loop.
+        stream_error: The condition that the server ended the stream with.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
@@ -51,6 +55,7 @@ class Wire(asyncio.Protocol):
         self._reason = ""
         self.transport: asyncio.Transport | None = None
         self.last_heard = self._loop.time()
+        self.stream_error = ""
 
     # --- life -----------------------------------------------------------------
 
@@ -162,8 +167,6 @@ class Wire(asyncio.Protocol):
         element = await self._elements.get()
         if element is None:
             raise SessionError("the login was cut short", why=self._reason)
-        if element.tag == f"{{{STREAMS}}}error":
-            raise SessionError("the server ended the stream", why=stream_error(element))
         return element
 
     async def start_tls(
@@ -219,13 +222,18 @@ class Wire(asyncio.Protocol):
                 self.drop("the server closed the stream")
             case _ if not self.is_open:
                 pass  # nothing counts after the end (RFC 6120, section 4.4)
+            case ET.Element(tag=tag) if tag == f"{{{STREAMS}}}error":
+                # see-other-host is one of these, and is not followed (section
+                # 4.9.3.19 would have us dial what the server says).
+                self.stream_error = _read_stream_error(item)
+                self.drop(f"the server ended the stream ({self.stream_error})")
             case _ if self._receiver is not None:
                 self._receiver(item)
             case _:
                 self._elements.put_nowait(item)
 
 
-def stream_error(element: ET.Element) -> str:
+def _read_stream_error(element: ET.Element) -> str:
     """Return the name of a stream error; the server's own words stay out."""
     for child in element:
         name = child.tag.rpartition("}")[2]

@@ -1,4 +1,5 @@
 import xml.etree.ElementTree as ET
+from collections.abc import Iterable
 from xml.parsers import expat
 
 import pytest
@@ -25,24 +26,23 @@ FOOTER = b"</stream:stream>"
 
 def opened(limits: Limits | None = None) -> StanzaReader:
     reader = StanzaReader(limits)
-    assert reader.feed(HEADER) == [StreamOpened("s1")]
+    assert list(reader.feed(HEADER)) == [StreamOpened("s1")]
     return reader
 
 
-def texts(items: list[StreamOpened | ET.Element | StreamClosed]) -> list[str]:
+def texts(items: Iterable[StreamOpened | ET.Element | StreamClosed]) -> list[str]:
     return [ET.tostring(i, "unicode") for i in items if isinstance(i, ET.Element)]
 
 
 def refused(reader: StanzaReader, data: bytes) -> StreamViolationError:
     with pytest.raises(StreamViolationError) as caught:
-        reader.feed(data)
+        list(reader.feed(data))
     return caught.value
 
 
 def test_a_stream_becomes_its_header_its_stanzas_and_its_end() -> None:
-    items = StanzaReader().feed(
-        HEADER + MESSAGE.encode() + b"\n<r xmlns='s'/>" + FOOTER
-    )
+    whole = HEADER + MESSAGE.encode() + b"\n<r xmlns='s'/>" + FOOTER
+    items = list(StanzaReader().feed(whole))
     assert items[0] == StreamOpened("s1")
     assert isinstance(items[1], ET.Element)
     assert items[1].tag == "{jabber:client}message"
@@ -66,7 +66,8 @@ def test_a_stanza_is_delivered_at_its_last_byte_however_it_is_cut(
 ) -> None:
     # T14: expat 2.6 keeps complete stanzas back unless told not to.
     whole = HEADER + MESSAGE.encode()
-    reader, items, start = StanzaReader(), [], 0
+    reader, start = StanzaReader(), 0
+    items: list[StreamOpened | ET.Element | StreamClosed] = []
     for end in [*sorted(cuts), len(whole)]:
         items += reader.feed(whole[start:end])
         start = end
@@ -85,7 +86,7 @@ def test_the_standard_parser_stalls_where_ours_does_not() -> None:
             bare: ET.XMLPullParser[ET.Element] = ET.XMLPullParser(("end",))
             ours = opened()
             bare.feed(HEADER)
-            items = []
+            items: list[StreamOpened | ET.Element | StreamClosed] = []
             for piece in pieces(message, first, second):
                 bare.feed(piece)
                 items += ours.feed(piece)
@@ -128,8 +129,8 @@ def test_another_document_is_not_a_stream() -> None:
 
 def test_a_stanza_that_never_ends_is_refused_at_the_limit() -> None:
     reader = opened(Limits(stanza_bytes=1000))
-    reader.feed(b"<message><body>")
-    reader.feed(b"x" * 900)
+    assert not list(reader.feed(b"<message><body>"))
+    assert not list(reader.feed(b"x" * 900))
     error = refused(reader, b"x" * 200)
     assert (error.condition, error.why) == ("policy-violation", "a stanza is too long")
 
@@ -142,25 +143,28 @@ def test_a_long_stanza_in_one_piece_is_refused_too() -> None:
 
 def test_many_short_stanzas_in_one_piece_are_fine() -> None:
     reader = opened(Limits(stanza_bytes=1000))
-    assert len(reader.feed(b"<iq>" + b"x" * 900 + b"</iq>" + b"<iq/>" * 1000)) == 1001
+    assert (
+        len(list(reader.feed(b"<iq>" + b"x" * 900 + b"</iq>" + b"<iq/>" * 1000)))
+        == 1001
+    )
 
 
 def test_a_tag_that_never_ends_is_refused_before_it_costs_time() -> None:
     reader = opened(Limits(tag_bytes=500))
-    reader.feed(b"<message a='")
+    assert not list(reader.feed(b"<message a='"))
     assert refused(reader, b"x" * 600).why == "a tag is too long"
 
 
 def test_a_deep_stanza_is_refused() -> None:
     reader = opened(Limits(depth=10))
-    assert len(reader.feed(b"<a>" * 9 + b"</a>" * 9)) == 1
+    assert len(list(reader.feed(b"<a>" * 9 + b"</a>" * 9))) == 1
     assert refused(reader, b"<a>" * 10).why == "a stanza is nested too deeply"
 
 
 def test_a_stanza_of_very_many_elements_is_refused() -> None:
     reader = opened(Limits(elements=100))
-    assert len(reader.feed(b"<a>" + b"<b/>" * 99 + b"</a>")) == 1
-    reader.feed(b"<a>" + b"<b/>" * 99)
+    assert len(list(reader.feed(b"<a>" + b"<b/>" * 99 + b"</a>"))) == 1
+    assert not list(reader.feed(b"<a>" + b"<b/>" * 99))
     assert refused(reader, b"<b/>").why == "a stanza has too many elements"
 
 
@@ -176,3 +180,10 @@ def test_names_of_attributes_keep_their_namespace() -> None:
         "r": "2",
         "{http://www.w3.org/XML/1998/namespace}lang": "en",
     }
+
+
+def test_what_was_complete_before_the_rule_was_broken_is_kept() -> None:
+    items = opened().feed(b"<iq/><iq/><!-- x -->")
+    assert [next(items), next(items)]
+    with pytest.raises(StreamViolationError):
+        next(items)

@@ -1,0 +1,402 @@
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+
+import pytest
+
+from xmpp_onion.address import JID
+from xmpp_onion.errors import NotAcknowledgedError, SessionLostError
+from xmpp_onion.session import (
+    Connected,
+    Disconnected,
+    Received,
+    Session,
+    SessionEvent,
+    SubscriptionRequest,
+)
+from xmpp_onion.session.connection import State
+from xmpp_onion.testing.hostile import (
+    SESSION,
+    SM,
+    HostileServer,
+    Peer,
+    make_onion_name,
+)
+from xmpp_onion.testing.loopback import LoopbackDialer
+from xmpp_onion.testing.visit import QUICK, read_until, visit
+
+STRANGER = f"mallory@{make_onion_name()}"
+
+
+def message(body: str, sender: str = STRANGER, inside: str = "") -> str:
+    return (
+        f"<message from='{sender}' type='chat' id='m'><body>{body}</body>{inside}"
+        "</message>"
+    )
+
+
+def bodies(events: Iterable[object]) -> list[str]:
+    return [e.stanza["body"] for e in events if isinstance(e, Received)]
+
+
+async def take(session: Session, count: int) -> list[SessionEvent]:
+    """Return the next events; the last of them counts as not handled yet."""
+    events = session.events()
+    async with asyncio.timeout(20):
+        return [await anext(events) for _ in range(count)]
+
+
+def serving(*texts: str | bytes) -> Callable[[Peer], Awaitable[None]]:
+    """Return a script that logs the client in and then sends ``texts``."""
+
+    async def script(peer: Peer) -> None:
+        await peer.log_in()
+        for text in texts:
+            await peer.send(text)
+            await peer.writer.drain()
+            await asyncio.sleep(0.002)  # so that each is a piece of its own
+
+    return script
+
+
+# --- limits ---------------------------------------------------------------------
+
+
+async def test_a_stanza_that_never_ends_is_cut_off_at_the_limit() -> None:
+    sent = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal sent
+        await peer.log_in()
+        await peer.send("<message><body>")
+        for _ in range(200):  # of a MiB
+            await peer.send(b"x" * 2**20)
+            sent += 1
+            await asyncio.sleep(0)
+
+    async with HostileServer(script) as server, visit(server) as session:
+        events = await read_until(session, Disconnected)
+        await asyncio.sleep(0)
+    assert events[-1] == Disconnected("a stanza is too long")
+    assert bodies(events) == []
+    assert sent < 20  # the kernel's buffers take a few
+
+
+@pytest.mark.parametrize(
+    ("poison", "reason"),
+    [
+        ("<message>" + "<a>" * 3000, "a stanza is nested too deeply"),
+        ("<message>" + "<a/>" * 30_000, "a stanza has too many elements"),
+        ("<message a='" + "x" * 100_000, "a tag is too long"),
+        ("<message><!-- x --></message>", "it has a document type or a comment"),
+        ("<message>&lol;</message>", "undefined entity"),
+        ("<message></iq>", "mismatched tag"),
+    ],
+)
+async def test_poison_ends_the_connection_and_not_the_program(
+    poison: str, reason: str
+) -> None:
+    async with HostileServer(serving(poison)) as server, visit(server) as session:
+        events = await read_until(session, Disconnected)
+        assert events[-1] == Disconnected(reason)
+        await read_until(session, Connected)  # and it goes on
+
+
+async def test_a_stanza_in_the_smallest_pieces_arrives_without_another_byte() -> None:
+    whole = message("grüße").encode()
+    pieces = [whole[i : i + 1] for i in range(len(whole))]
+    async with HostileServer(serving(*pieces)) as server, visit(server) as session:
+        assert bodies(await take(session, 2)) == ["grüße"]
+
+
+async def test_what_slixmpp_cannot_digest_does_not_take_the_stream_along() -> None:
+    bad = (
+        message("bad", sender="@@/@")
+        + "<iq from='@' type='get' id='1'/><presence from='//'/>"
+    )
+    async with (
+        HostileServer(serving(bad + message("good"))) as server,
+        visit(server) as session,
+    ):
+        assert bodies(await take(session, 3))[-1] == "good"
+
+
+async def test_nothing_counts_after_the_end_of_the_stream() -> None:
+    late = "</stream:stream>"
+    async with (
+        HostileServer(serving(message("1") + late + message("2"))) as server,
+        visit(server) as session,
+    ):
+        events = await read_until(session, Disconnected)
+    assert "2" not in bodies(events)
+
+
+# --- who decides ------------------------------------------------------------------
+
+
+async def test_a_redirect_in_mid_session_is_not_followed() -> None:
+    redirect = (
+        "<stream:error><see-other-host xmlns='urn:ietf:params:xml:ns:xmpp-streams'>"
+        "evil.example:5222</see-other-host></stream:error></stream:stream>"
+    )
+    async with HostileServer(serving(redirect)) as server:
+        tor = LoopbackDialer(server.port)
+        async with visit(server, tor=tor) as session:
+            events = await read_until(session, Disconnected)
+            await read_until(session, Connected)
+    assert events[-1] == Disconnected("the server ended the stream (see-other-host)")
+    assert {(address, port) for address, port, _ in tor.dialed} == {
+        (server.onion, 5222)
+    }
+
+
+async def test_a_second_process_on_the_same_device_is_final() -> None:
+    conflict = (
+        "<stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>"
+        "</stream:error></stream:stream>"
+    )
+    async with HostileServer(serving(conflict)) as server, visit(server) as session:
+        with pytest.raises(SessionLostError, match="another process"):
+            await read_until(session, SubscriptionRequest)
+        assert session.state is State.CLOSED
+        with pytest.raises(SessionLostError):
+            await session.wait_online()
+        assert len(server.peers) == 1
+
+
+async def test_strangers_get_no_answer_that_a_person_did_not_give() -> None:
+    asking = (
+        f"<presence from='{STRANGER}' type='subscribe' id='s'/>"
+        f"<presence from='{STRANGER}/x'><c xmlns='http://jabber.org/protocol/caps' "
+        "hash='sha-1' node='n' ver='QgayPKawpkPSDYmwT/WM94uAlu0='/></presence>"
+        + message("hi", inside="<request xmlns='urn:xmpp:receipts'/>")
+        + f"<iq from='{STRANGER}/x' type='get' id='v'>"
+        "<query xmlns='jabber:iq:version'/></iq>"
+    )
+    async with HostileServer(serving(asking)) as server, visit(server) as session:
+        events = await read_until(session, Received)
+        await server.wait_heard("feature-not-implemented")
+    assert SubscriptionRequest(JID(STRANGER)) in events
+    for word in ("subscribed", "urn:xmpp:receipts", "disco#info", "slixmpp"):
+        assert word not in server.heard
+
+
+# --- acknowledgements ---------------------------------------------------------------
+
+
+async def test_a_stanza_is_acknowledged_when_the_next_is_asked_for() -> None:
+    three = "".join(message(str(n)) for n in range(3)) + f"<r {SM}/>"
+    async with HostileServer(serving(three)) as server, visit(server) as session:
+        await server.wait_heard(" h='0'/>")
+        events = session.events()
+        for _ in range(4):  # Connected, and three messages
+            await anext(events)
+        assert " h='3'/>" not in server.heard
+        async with asyncio.TaskGroup() as tasks:
+            more = tasks.create_task(read_until(session, Received))
+            await server.wait_heard(" h='3'/>")
+            more.cancel()
+
+
+async def test_a_burst_asks_once_for_all_its_acks() -> None:
+    async with HostileServer(serving()) as server, visit(server) as session:
+        await take(session, 1)
+        await server.wait_heard("<r ")
+        before = server.heard.count("<r ")
+        for number in range(10):
+            session.send(f"<message to='{STRANGER}' id='n{number}'/>", f"n{number}")
+        await server.wait_heard("n9")
+        await server.wait_heard("<r ")
+        await asyncio.sleep(0.05)
+        assert server.heard.count("<r ") == before + 1
+
+
+async def test_an_ack_completes_exactly_what_it_covers() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.log_in()
+        await peer.read("id='two'")
+        await peer.send(f"<a {SM} h='1'/>")
+
+    async with HostileServer(script) as server, visit(server) as session:
+        await take(session, 1)
+        one = asyncio.ensure_future(session.send("<message id='one'/>", "one"))  # noqa: TID251 - to look at it
+        two = asyncio.ensure_future(session.send("<message id='two'/>", "two"))  # noqa: TID251 - to look at it
+        async with asyncio.timeout(20):
+            await one
+        assert not two.done()
+
+
+async def test_an_impossible_ack_marks_nothing_as_delivered() -> None:
+    async def script(peer: Peer) -> None:
+        if "<enable" in server.heard:  # the second time: the stream is forgotten
+            await peer.start_tls()
+            await peer.scram()
+            await peer.greet(SESSION)
+            await peer.read("<resume")
+            await peer.send(f"<failed {SM}/>")
+            await peer.answer_bind(f"{peer.account}/again")
+            await peer.read("<enable")
+            await peer.send(f"<enabled {SM}/>")
+            return
+        await peer.log_in()
+        await peer.read("id='one'")
+        await peer.send(f"<a {SM} h='4000000000'/>")
+
+    async with HostileServer(script) as server, visit(server) as session:
+        await take(session, 1)
+        with pytest.raises(NotAcknowledgedError):
+            await session.send("<message id='one'/>", "one")
+    assert "undefined-condition" in server.heard
+
+
+@pytest.mark.parametrize("count", ["4000000000", "-1", "x", ""])
+async def test_an_impossible_resumption_is_given_up(count: str) -> None:
+    async def script(peer: Peer) -> None:
+        if "<resume" not in server.heard and "<enable" in server.heard:
+            await peer.start_tls()
+            await peer.scram()
+            await peer.greet(SESSION)
+            await peer.read("<resume")
+            await peer.send(f"<resumed {SM} previd='again' h='{count}'/>")
+            return
+        await peer.log_in()
+        if len(server.peers) == 1:
+            await peer.read("<r ")
+            peer.writer.transport.abort()
+
+    async with HostileServer(script) as server, visit(server) as session:
+        events = await read_until(session, Disconnected)
+        events += await read_until(session, Connected)
+        assert events[-1] == Connected(resumed=False)
+        assert server.heard.count("<resume ") == 1
+
+
+async def resumes_and_is_deaf(peer: Peer, *, first: bool) -> None:
+    if first:
+        await peer.log_in()
+        await peer.read("<r ")
+        peer.writer.transport.abort()
+        return
+    await peer.start_tls()
+    await peer.scram()
+    await peer.greet(SESSION)
+    await peer.read("<")
+    if (await peer.read(" ")).strip() == "resume":
+        await peer.read("/>")
+        await peer.send(f"<resumed {SM} previd='again' h='0'/>")
+        return  # and swallows everything from now on, as Prosody 0.12 may
+    await peer.answer_bind(f"{peer.account}/again")
+    await peer.read("<enable")
+    await peer.send(f"<enabled {SM} resume='true' id='more'/>")
+
+
+async def test_a_stream_that_is_resumed_and_deaf_is_given_up_for_a_new_one() -> None:
+    async def script(peer: Peer) -> None:
+        await resumes_and_is_deaf(peer, first=len(server.peers) == 1)
+
+    timing = replace(QUICK, resumed_silence=0.3)
+    async with HostileServer(script) as server, visit(server, timing=timing) as session:
+        await read_until(session, Disconnected)
+        waiting = session.send("<message id='one'/>", "one")
+        assert (await read_until(session, Connected))[-1] == Connected(resumed=True)
+        gone = await read_until(session, Disconnected)
+        assert gone[-1] == Disconnected("the server does not answer")
+        with pytest.raises(NotAcknowledgedError):
+            await waiting
+        assert (await read_until(session, Connected))[-1] == Connected(resumed=False)
+
+
+async def test_a_server_that_falls_silent_is_left_and_dialed_again() -> None:
+    timing = replace(QUICK, silence=0.3)
+    async with (
+        HostileServer(serving()) as server,
+        visit(server, timing=timing) as session,
+    ):
+        events = await read_until(session, Disconnected)
+        assert events[-1] == Disconnected("the server does not answer")
+
+
+async def test_an_idle_session_asks_for_a_sign_of_life_and_stays() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.log_in()
+        while True:
+            await peer.read("<r ")
+            await peer.send(f"<a {SM} h='0'/>")
+
+    timing = replace(QUICK, idle=0.05)
+    async with HostileServer(script) as server, visit(server, timing=timing) as session:
+        await take(session, 1)
+        async with asyncio.timeout(20):
+            while server.heard.count("<r ") < 4:
+                server.peers[0].news.clear()
+                await server.peers[0].news.wait()
+        assert session.state is State.ONLINE
+
+
+# --- flow ----------------------------------------------------------------------------
+
+
+async def test_a_slow_reader_slows_the_server_and_loses_nothing() -> None:
+    flood = [message(f"{n}:" + "x" * 10_000) for n in range(2000)]
+    async with (
+        HostileServer(serving()) as server,
+        visit(server, limit=16) as session,
+    ):
+        await take(session, 1)
+        peer = server.peers[0]
+        for text in flood:
+            peer.writer.write(text.encode())
+        async with asyncio.timeout(20):
+            while not session._paused:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        assert len(session._queue) < 100
+        assert bodies(await take(session, 2000)) == [
+            re.findall("<body>(.*)</body>", text)[0] for text in flood
+        ]
+
+
+async def test_an_answer_gets_through_though_the_reader_is_slow() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.log_in()
+        await peer.send("".join(message(str(n)) for n in range(20)))
+        request = await peer.read("jabber:iq:roster")
+        found = re.findall(r'id="([^"]+)"', request)[-1]
+        await peer.send("".join(message(str(n)) for n in range(20)))
+        await peer.send(
+            f"<iq type='result' id='{found}'><query xmlns='jabber:iq:roster'>"
+            f"<item jid='{STRANGER}' subscription='to'/></query></iq>"
+        )
+
+    async with (
+        HostileServer(script) as server,
+        visit(server, limit=16) as session,
+    ):
+        await take(session, 1)
+        async with asyncio.timeout(20):
+            while not session._paused:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.01)
+            (contact,) = await session.roster()
+        assert contact.jid == STRANGER
+
+
+# --- silence --------------------------------------------------------------------------
+
+
+async def test_no_log_has_the_password_a_message_or_a_name(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)  # the root logger: what an application would do
+    canary = "canary-7261"
+    poison = message(canary) + f"<message><body>{canary}</oops>"
+    async with (
+        HostileServer(serving(poison), password=canary) as server,
+        visit(server) as session,
+    ):
+        await read_until(session, Disconnected)
+        session.xmpp.send_message(mto=session.xmpp.boundjid, mbody=canary)
+    assert caplog.text
+    for secret in (canary, "mallory", "victim", server.onion):
+        assert secret not in caplog.text
