@@ -1,21 +1,19 @@
 """Seconds from nothing to the end of the demo, split by phase.
 
-    python benchmarks/demo.py [--runs 5] [--cold] [-- COMMAND …]
+    python benchmarks/demo.py [--runs 5] [-- COMMAND …]
 
 Runs ``xmpp-onion demo --json`` and notes when each of its lines arrives, from the
-start of the process on: imports, start-up and clean-up count. ``--cold`` takes a
-fresh cache folder each time, so that the private Tor network makes its keys and its
-consensus anew; otherwise the first run may have made them. Prints a table for
+start of the process on: imports, start-up and clean-up count. The demo keeps nothing
+from one run to the next, so each begins with nothing: the private Tor network makes
+its keys and its first consensus anew. Prints a table for
 docs/reference/performance.md.
 """
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
@@ -33,27 +31,23 @@ PHASES = {
 _LIMIT_SECONDS = 180
 
 
-def run_once(command: list[str], *, cold: bool) -> dict[str, float]:
+def run_once(command: list[str]) -> dict[str, float]:
     """Run the demo; return the time of each phase's end, in seconds from the start."""
     marks: dict[str, float] = {}
-    with tempfile.TemporaryDirectory(prefix="xmpp-onion-bench-") as cache:
-        env = os.environ | ({"XDG_CACHE_HOME": cache} if cold else {})
-        started = time.perf_counter()
-        with subprocess.Popen(
-            command, stdout=subprocess.PIPE, env=env, text=True
-        ) as demo:
-            assert demo.stdout is not None
-            limit = threading.Timer(_LIMIT_SECONDS, demo.kill)
-            limit.start()
-            for line in demo.stdout:
-                event = json.loads(line)["event"]
-                now = time.perf_counter() - started
-                if event == "message":
-                    marks.setdefault("message 1", now)
-                marks[event] = now
-            status = demo.wait()
-            limit.cancel()
-        marks["exit"] = time.perf_counter() - started
+    started = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        limit = threading.Timer(_LIMIT_SECONDS, demo.kill)
+        limit.start()
+        for line in demo.stdout:
+            event = json.loads(line)["event"]
+            now = time.perf_counter() - started
+            if event == "message":
+                marks.setdefault("message 1", now)
+            marks[event] = now
+        status = demo.wait()
+        limit.cancel()
+    marks["exit"] = time.perf_counter() - started
     if status:
         sys.exit(f"the demo failed with status {status}")
     return marks
@@ -87,11 +81,10 @@ def main() -> None:
     """Run the demo as often as asked for, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--cold", action="store_true", help="with an empty cache")
     parser.add_argument("command", nargs="*", help="default: this xmpp-onion's demo")
     chosen = parser.parse_args()
     command = chosen.command or [sys.executable, "-m", "xmpp_onion", "demo", "--json"]
-    print(table([run_once(command, cold=chosen.cold) for _ in range(chosen.runs)]))
+    print(table([run_once(command) for _ in range(chosen.runs)]))
 
 
 if __name__ == "__main__":
