@@ -138,10 +138,35 @@ def test_a_connection_over_a_dialled_socket_is_no_door() -> None:
     assert not OPENS_A_CONNECTION.search("create_connection(protocol, sock=dialled)")
 
 
-# Modules without a test file of their own, and where they are tested instead.
-TESTED_ELSEWHERE = {
-    "version.py": "one line; tests/test_exports.py reads it",
-    "__main__.py": "one call; tests/unit/cli runs python -m xmpp_onion",
+KINDS = ("unit", "integration", "onion", "hostile")
+# Modules without a test file of their own, and the file that tests them through
+# what they serve.
+TESTED_IN = {
+    "__main__.py": "unit/cli/test_main.py",
+    "agent/caller.py": "integration/client/test_agent.py",
+    "agent/desk.py": "integration/client/test_agent.py",
+    "bot/app.py": "integration/client/test_bot.py",
+    "client.py": "integration/client/test_client.py",
+    "courier.py": "integration/client/test_client.py",
+    "e2ee/answers.py": "unit/e2ee/test_omemo.py",
+    "e2ee/backend.py": "unit/e2ee/test_omemo.py",
+    "e2ee/decisions.py": "unit/e2ee/test_omemo.py",
+    "e2ee/directory.py": "unit/e2ee/test_devices.py",
+    "e2ee/effect.py": "unit/e2ee/test_omemo.py",
+    "e2ee/own_device.py": "unit/e2ee/test_omemo.py",
+    "e2ee/session_manager.py": "unit/e2ee/test_traps.py",
+    "e2ee/storage.py": "unit/e2ee/test_omemo.py",
+    "server/service.py": "onion/test_server.py",
+    "server/shutdown.py": "integration/server/test_runner.py",
+    "session/client_xmpp.py": "integration/session/test_session_prosody.py",
+    "session/events.py": "integration/session/test_session_prosody.py",
+    "session/liveness.py": "integration/session/test_session_prosody.py",
+    "session/login.py": "hostile/session/test_hostile_login.py",
+    "session/registration.py": "integration/session/test_session_prosody.py",
+    "session/stanzas.py": "integration/session/test_session_prosody.py",
+    "session/stream.py": "hostile/session/test_hostile_stream.py",
+    "session/wire.py": "hostile/session/test_hostile_stream.py",
+    "version.py": "test_exports.py",
 }
 
 
@@ -150,10 +175,14 @@ TESTED_ELSEWHERE = {
 )
 def test_every_module_has_a_test_file_in_the_same_place(module: str) -> None:
     path = Path(module)
-    tests = ROOT / "tests" / "unit" / path.parent / f"test_{path.name}"
+    own = [ROOT / "tests" / kind / path.parent / f"test_{path.name}" for kind in KINDS]
 
-    assert tests.exists() != (module in TESTED_ELSEWHERE)
+    if module in TESTED_IN:
+        assert (ROOT / "tests" / TESTED_IN[module]).exists()
+        assert not any(file.exists() for file in own), "no exception is needed"
+    else:
+        assert any(file.exists() for file in own), f"no test_{path.name} anywhere"
 
 
 def test_no_exception_is_made_for_a_module_that_is_gone() -> None:
-    assert set(TESTED_ELSEWHERE) <= set(modules())
+    assert set(TESTED_IN) <= set(modules())
