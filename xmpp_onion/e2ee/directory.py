@@ -87,12 +87,20 @@ class Directory:
         if jid.bare in self.lists:
             self.lists[jid.bare] = _checked(ids)
 
-    async def fetch_lists(self, jids: Collection[JID]) -> dict[str, DeviceListError]:
+    async def fetch_lists(
+        self, jids: Collection[JID], *, anew: bool = False
+    ) -> dict[str, DeviceListError]:
         """Fetch the lists that are not watched, in one flight.
+
+        Args:
+            jids: Whose.
+            anew: Fetch what is watched too: a push may have been lost.
 
         Returns:
             The JIDs whose lists could not be fetched, with the reason.
         """
+        if anew:
+            self._watched.difference_update(jids)
         arrival = next(self._order)
         failures: dict[str, DeviceListError] = {}
 

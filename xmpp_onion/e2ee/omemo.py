@@ -300,7 +300,8 @@ class Omemo:
         jid, device_id = sender.bare, _sender_id(element)
         if await self._has_session(jid, device_id):
             return
-        failures = await self._directory.fetch_lists([jid])
+        is_unlisted = device_id not in self._directory.lists.get(jid, ())
+        failures = await self._directory.fetch_lists([jid], anew=is_unlisted)
         if failures:
             raise failures[jid]
         if device_id in await self._listed(jid):

@@ -41,6 +41,7 @@ class FakePep:
     Attributes:
         requests: Every request so far, as ``verb jid [device id]``.
         flights: How many times requests were sent while none was on its way.
+        most_at_once: How many requests were on their way at the same time.
         failures: As many of the next requests will fail.
     """
 
@@ -49,6 +50,7 @@ class FakePep:
         self.server = server
         self.requests: list[str] = []
         self.flights = 0
+        self.most_at_once = 0
         self.failures = 0
         self._on_their_way = 0
         self._watched: set[str] = set()
@@ -94,6 +96,7 @@ class FakePep:
         if not self._on_their_way:
             self.flights += 1
         self._on_their_way += 1
+        self.most_at_once = max(self.most_at_once, self._on_their_way)
         self.requests.append(what)
         try:
             for _ in range(5):  # others in the same flight start meanwhile

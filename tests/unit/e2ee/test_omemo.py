@@ -388,6 +388,18 @@ async def test_a_new_device_gets_the_next_message(peers: OmemoPeers) -> None:
     assert await laptop.read(sent, alice) == "two"
 
 
+async def test_a_sender_that_is_not_listed_yet_is_looked_up_again(
+    peers: OmemoPeers,
+) -> None:
+    alice, phone = await peers.add("alice"), await peers.add("bob")
+    await alice.meet(phone)
+    watchers, peers.server.watchers = peers.server.watchers, []  # pushes are lost
+    laptop = await peers.add("bob", device="laptop")
+    peers.server.watchers = watchers
+
+    assert await alice.read(await laptop.encrypt(alice, "new here"), laptop)
+
+
 async def test_a_device_that_is_not_listed_any_more_gets_nothing(
     peers: OmemoPeers,
 ) -> None:
