@@ -47,7 +47,8 @@ class TorNetwork:
 
     Args:
         hop_delay: One-way delay of every link into a relay, in seconds, added
-            in the event loop that enters the network: do not block it.
+            in the event loop that enters the network: do not block it. 0.25 is
+            about the most that starts within the limits.
         relays: Besides the authority, which relays too. Four let a test kill
             one; take eight for runs of several minutes.
         template: A folder that keeps the network between runs: the first start
