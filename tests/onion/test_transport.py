@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import pytest_asyncio
 from xmpp_onion.address import OnionAddress
 from xmpp_onion.errors import (
     BootstrapError,
+    ControlPortError,
     DialError,
     OnionNotFoundError,
     OnionServiceError,
@@ -28,6 +30,7 @@ pytestmark = pytest.mark.tornet
 
 ALICE = Isolation("alice", Purpose.XMPP)
 VIRTUAL_PORT = 5222
+PASSWORD = 'se"cr\\et'
 # The torrc lines of a network that has died out: nothing listens at port 1.
 DEAD_NETWORK = (
     "TestingTorNetwork 1",
@@ -329,6 +332,27 @@ async def test_a_tor_that_is_killed_while_starting_is_a_bootstrap_error(
                 pass
 
 
+async def test_a_real_control_port_lets_in_by_cookie_socket_or_password(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "control"
+    folder.mkdir(mode=0o700)
+    extra = [
+        *DEAD_NETWORK,
+        f"HashedControlPassword {_hashed(PASSWORD)}",
+        f"ControlPort unix:{folder}/socket",
+    ]
+    async with Tor.launch(tmp_path / "data", extra=extra) as ours:
+        place = (await ours._controller())._place
+        for password in None, PASSWORD:
+            for control in place, folder / "socket":
+                async with Tor.attach(ours.socks, control, password=password) as tor:
+                    await tor.new_identity()
+
+        with pytest.raises(ControlPortError, match="the password is wrong"):
+            await Tor.attach(ours.socks, place, password="wrong").__aenter__()
+
+
 @pytest.mark.parametrize("delay", [0.0, 0.01, 0.03, 0.06, 0.1])
 async def test_a_start_may_be_cancelled_at_any_moment(
     delay: float, tmp_path: Path
@@ -364,6 +388,16 @@ def test_tor_goes_with_its_owner_even_after_sigkill(tmp_path: Path) -> None:
                 break
             threading.Event().wait(0.01)
         assert not _is_running(pid)
+
+
+def _hashed(password: str) -> str:
+    tor = shutil.which("tor") or "tor"
+    return subprocess.run(
+        [tor, "--quiet", "--hash-password", password],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
 
 
 def _pids() -> list[int]:

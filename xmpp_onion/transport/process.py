@@ -172,9 +172,12 @@ async def _control_port(process: asyncio.subprocess.Process, written: Path) -> E
 
 def _read_place(written: Path) -> Endpoint | None:
     try:
-        return Endpoint.parse(written.read_text().strip().removeprefix("PORT="))
+        lines = written.read_text().splitlines()
     except FileNotFoundError:
         return None
+    # UNIX_PORT= lines may stand beside it, from the extra lines of the torrc.
+    ports = [line.removeprefix("PORT=") for line in lines if line.startswith("PORT=")]
+    return Endpoint.parse(ports[0]) if ports else None
 
 
 async def _first_listener(control: Control) -> Endpoint:
