@@ -166,6 +166,11 @@ TESTED_IN = {
     "session/stanzas.py": "integration/session/test_session_prosody.py",
     "session/stream.py": "hostile/session/test_hostile_stream.py",
     "session/wire.py": "hostile/session/test_hostile_stream.py",
+    "testing/fake_pep.py": "unit/e2ee/test_devices.py",
+    "testing/hostile.py": "hostile/session/test_hostile_login.py",
+    "testing/loopback.py": "integration/session/test_session_prosody.py",
+    "testing/omemo_peer.py": "unit/e2ee/test_omemo.py",
+    "testing/visit.py": "onion/test_tor_network.py",
     "version.py": "test_exports.py",
 }
 
