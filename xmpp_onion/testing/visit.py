@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Protocol, TypeVar
 
-from xmpp_onion.session import Session, Timing
+from xmpp_onion.session import Session, SessionEvent, Timing
 from xmpp_onion.testing.hostile import HostileServer
 from xmpp_onion.testing.loopback import LoopbackDialer
 
-__all__ = ["QUICK", "read_until", "visit"]
+__all__ = ["QUICK", "Connect", "Line", "read_until", "visit"]
+
+E = TypeVar("E", bound=SessionEvent)
 
 # Retries at once, and waits long for nothing: no test is about time.
 QUICK = Timing(dial=10, login=10, goodbye=0.2, first_retry=0.05, longest_retry=0.1)
@@ -46,3 +49,31 @@ async def read_until(session: Session, kind: type) -> list[object]:
             if isinstance(event, kind):
                 break
     return seen
+
+
+class Line:
+    """An account's session, the events that it has yielded, and its wire."""
+
+    def __init__(self, session: Session, tor: LoopbackDialer) -> None:
+        self.session = session
+        self.tor = tor
+        self.seen: list[SessionEvent] = []
+        self._events = session.events()
+
+    async def next(self, kind: type[E]) -> E:
+        """Read on to the next event of that kind."""
+        async with asyncio.timeout(30.0):
+            while True:
+                event = await anext(self._events)
+                self.seen.append(event)
+                if isinstance(event, kind):
+                    return event
+
+
+class Connect(Protocol):
+    """Logs an account in, making it if it is new."""
+
+    async def __call__(
+        self, local: str, *, tls: bool = True, resource: str = ""
+    ) -> Line:
+        """Return the session, online."""

@@ -1,0 +1,230 @@
+import xml.etree.ElementTree as ET
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from slixmpp.stanza import Message
+
+from xmpp_onion.address import JID
+from xmpp_onion.session.guards import StanzaReader
+from xmpp_onion.session.stanzas import (
+    Contact,
+    Incoming,
+    message_stanza,
+    presence_stanza,
+    read_message,
+    read_roster,
+)
+
+ONION = "25njqamcweflpvkl73j4szahhihoc4xt3ktcgjnpaingr5yhkenl5sid.onion"
+OTHER = "pg6mmjiyjmcrsslvykfwnntlaru7p5svn6y2ymmju6nubxndf4pscryd.onion"
+BOB, ALICE = JID(f"bob@{ONION}"), JID(f"alice@{OTHER}/phone")
+OMEMO = "eu.siacs.conversations.axolotl"
+NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+HEADER = (
+    b"<stream:stream xmlns='jabber:client' "
+    b"xmlns:stream='http://etherx.jabber.org/streams'>"
+)
+
+
+def encrypted(payload: str | None = "QUJD") -> ET.Element:
+    element = ET.Element(f"{{{OMEMO}}}encrypted")
+    header = ET.SubElement(element, f"{{{OMEMO}}}header", {"sid": "7"})
+    ET.SubElement(header, f"{{{OMEMO}}}key", {"rid": "1"}).text = "a2V5"
+    if payload is not None:
+        ET.SubElement(element, f"{{{OMEMO}}}payload").text = payload
+    return element
+
+
+def arrived(text: str) -> Message:
+    """Return a stanza as our reader makes it of what is on the wire."""
+    _, element = StanzaReader().feed(HEADER + text.encode())
+    assert isinstance(element, ET.Element)
+    return Message(xml=element, recv=True)
+
+
+def incoming(inside: str = "", attributes: str = "") -> Incoming | None:
+    start = f"<message from='{ALICE}' to='{BOB}' id='m1' type='chat' {attributes}>"
+    return read_message(arrived(f"{start}{inside}</message>"), own=BOB, now=NOW)
+
+
+ENCRYPTED = f"<encrypted xmlns='{OMEMO}'><header sid='7'/></encrypted>"
+
+
+# --- out --------------------------------------------------------------------------
+
+
+def test_a_message_carries_what_omemo_clients_expect() -> None:
+    message = arrived(message_stanza(BOB, "f" * 32, encrypted(), receipt=True)).xml
+    assert message.attrib == {"type": "chat", "id": "f" * 32, "to": BOB}
+    assert [child.tag for child in message] == [
+        f"{{{OMEMO}}}encrypted",
+        "{jabber:client}body",
+        "{urn:xmpp:eme:0}encryption",
+        "{urn:xmpp:sid:0}origin-id",
+        "{urn:xmpp:hints}store",
+        "{urn:xmpp:receipts}request",
+    ]
+    assert message[1].text == (
+        "I sent you an OMEMO encrypted message but your client "
+        "doesn\u2019t seem to support that."
+    )
+    assert message[2].attrib == {"namespace": OMEMO, "name": "OMEMO"}
+    assert message[3].attrib == {"id": "f" * 32}
+    assert ET.canonicalize(ET.tostring(message[0])) == ET.canonicalize(
+        ET.tostring(encrypted())
+    )
+
+
+def test_an_empty_omemo_message_has_no_fallback_text() -> None:
+    message = arrived(message_stanza(BOB, "f" * 32, encrypted(None))).xml
+    assert message.find("{jabber:client}body") is None
+    assert message.find("{urn:xmpp:receipts}request") is None
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"])))
+def test_text_cannot_break_out_of_a_stanza(text: str) -> None:
+    xml = message_stanza(BOB, "id", encrypted(text))
+    message = arrived(xml).xml
+    assert message.findtext(f".//{{{OMEMO}}}payload", "") == text.replace("\r", "\n")
+
+
+def test_a_presence_about_a_subscription_goes_to_the_bare_jid() -> None:
+    presence = arrived(presence_stanza(ALICE, "subscribe", "1")).xml
+    assert presence.tag == "{jabber:client}presence"
+    assert presence.attrib == {"type": "subscribe", "id": "1", "to": ALICE.bare}
+
+
+# --- in ---------------------------------------------------------------------------
+
+
+def test_an_encrypted_message_is_read() -> None:
+    message = incoming(ENCRYPTED)
+    assert message is not None
+    assert message.id == "m1"
+    assert message.sender == ALICE
+    assert message.at == NOW
+    assert message.encrypted is not None
+    assert message.encrypted.find(f"{{{OMEMO}}}header") is not None
+
+
+def test_a_message_in_the_clear_is_read_as_such() -> None:
+    message = incoming("<body>hi</body>")
+    assert message is not None
+    assert message.encrypted is None
+
+
+@pytest.mark.parametrize(
+    ("inside", "attributes"),
+    [
+        (ENCRYPTED + ENCRYPTED, ""),
+        ("", ""),
+        ("<composing xmlns='http://jabber.org/protocol/chatstates'/>", ""),
+        ("<received xmlns='urn:xmpp:receipts' id='1'/>", ""),
+        ("<encrypted xmlns='eu.siacs.conversations.axolotl.evil'/>", ""),
+        (f"<x>{ENCRYPTED}</x>", ""),
+    ],
+)
+def test_what_is_not_a_message_of_a_person_is_none(
+    inside: str, attributes: str
+) -> None:
+    assert incoming(inside, attributes) is None
+
+
+@pytest.mark.parametrize("kind", ["groupchat", "error", "headline", "CHAT", "x"])
+def test_other_kinds_of_messages_take_other_ways(kind: str) -> None:
+    text = f"<message from='{ALICE}' type='{kind}'>{ENCRYPTED}</message>"
+    assert read_message(arrived(text), own=BOB) is None
+
+
+@pytest.mark.parametrize("sender", ["", "@@", "bob@example.org", "a@" + ONION[1:]])
+def test_a_sender_that_cannot_be_is_none(sender: str) -> None:
+    text = f"<message from='{sender}' type='chat'>{ENCRYPTED}</message>"
+    assert read_message(arrived(text), own=BOB) is None
+    assert read_message(arrived(f"<message>{ENCRYPTED}</message>"), own=BOB) is None
+
+
+def test_only_our_own_archive_names_a_message() -> None:
+    forged = f"<stanza-id xmlns='urn:xmpp:sid:0' by='{ALICE.bare}' id='forged'/>"
+    real = f"<stanza-id xmlns='urn:xmpp:sid:0' by='{BOB}' id='real'/>"
+    both, one = incoming(ENCRYPTED + forged + real), incoming(ENCRYPTED + forged)
+    assert both is not None
+    assert one is not None
+    assert (both.stanza_id, one.stanza_id) == ("real", "")
+
+
+def test_the_origin_id_is_the_name_that_the_sender_gave() -> None:
+    message = incoming(ENCRYPTED + "<origin-id xmlns='urn:xmpp:sid:0' id='o1'/>")
+    assert message is not None
+    assert message.id == "o1"
+
+
+def delay(stamp: str, by: str) -> str:
+    return f"<delay xmlns='urn:xmpp:delay' from='{by}' stamp='{stamp}'/>"
+
+
+@pytest.mark.parametrize(
+    ("stamp", "by", "expected"),
+    [
+        ("2026-05-04T10:00:00Z", ONION, datetime(2026, 5, 4, 10, tzinfo=UTC)),
+        ("2026-05-04T10:00:00Z", BOB, datetime(2026, 5, 4, 10, tzinfo=UTC)),
+        ("2026-05-04T12:00:00+02:00", BOB, datetime(2026, 5, 4, 10, tzinfo=UTC)),
+        ("2026-05-04T10:00:00Z", OTHER, NOW),
+        ("2026-05-04T10:00:00Z", ALICE, NOW),
+        ("2400-01-01T00:00:00Z", ONION, NOW),
+        ("0001-01-01T00:00:00+23:00", ONION, NOW),
+        ("yesterday", ONION, NOW),
+        ("", ONION, NOW),
+    ],
+)
+def test_only_our_own_server_tells_the_time_and_not_the_future(
+    stamp: str, by: str, expected: datetime
+) -> None:
+    message = incoming(ENCRYPTED + delay(stamp, by))
+    assert message is not None
+    assert message.at == expected
+
+
+def key(inside: str, attributes: str = "") -> str:
+    message = incoming(inside, attributes)
+    assert message is not None
+    return message.key
+
+
+def test_the_same_bytes_have_the_same_key_whatever_servers_add() -> None:
+    added = f"<stanza-id xmlns='urn:xmpp:sid:0' by='{BOB}' id='9'/>"
+    late = delay("2026-05-04T10:00:00Z", ONION)
+    assert key(ENCRYPTED) == key(ENCRYPTED + added) == key(ENCRYPTED + late)
+    assert key(ENCRYPTED) == key(ENCRYPTED.replace("'", '"'))
+
+
+def test_two_messages_with_one_id_have_two_keys() -> None:
+    other = ENCRYPTED.replace("sid='7'", "sid='8'")
+    assert len({key(ENCRYPTED), key(other), key("<body>a</body>")}) == 3
+
+
+@given(st.binary(max_size=200))
+def test_no_stanza_makes_reading_raise(data: bytes) -> None:
+    text = data.decode("latin-1").translate(dict.fromkeys(range(32)))
+    message = ET.Element("{jabber:client}message", {"from": text, "id": text})
+    ET.SubElement(message, f"{{{OMEMO}}}encrypted", {"x": text}).text = text
+    read_message(Message(xml=message, recv=True), own=BOB)
+
+
+# --- contacts ---------------------------------------------------------------------
+
+
+def test_contacts_are_read_and_what_is_malformed_is_left_out() -> None:
+    query = ET.fromstring(  # noqa: S314 - it is our own text
+        "<query xmlns='jabber:iq:roster'>"
+        f"<item jid='{ALICE.bare}' subscription='both'/>"
+        f"<item jid='carol@{ONION}' ask='subscribe'/>"
+        f"<item jid='dave@{ONION}' subscription='remove'/>"
+        "<item jid='eve@example.org' subscription='to'/><item/></query>"
+    )
+    assert list(read_roster(query)) == [
+        Contact(ALICE.bare, "both"),
+        Contact(JID(f"carol@{ONION}"), "none", ask=True),
+    ]
+    assert list(read_roster(None)) == []
