@@ -24,8 +24,9 @@ TOR_GUESS = ("connect", "UDP", "AF_INET", "18.0.0.1", 9, "-1 ENETUNREACH")
 
 @pytest.fixture
 def environment(root: Path) -> dict[str, str]:
+    paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
     return os.environ | {
-        "PYTHONPATH": str(root),
+        "PYTHONPATH": os.pathsep.join(paths),
         "XDG_CACHE_HOME": str(TEMPLATE.parents[1]),
     }
 
