@@ -68,6 +68,7 @@ class Prosody:
         self._ports = Ports(0, 0)
         self._version = ""
         self._lock = -1
+        self._turn = asyncio.Lock()  # held while one process replaces another
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -140,8 +141,9 @@ class Prosody:
 
     async def restart(self) -> None:
         """Stop Prosody and start it again; sessions end, accounts stay."""
-        await self._stop()
-        await self._start_on_free_ports()
+        async with self._turn:
+            await self._stop()
+            await self._start_on_free_ports()
 
     async def wait(self) -> None:
         """Wait until Prosody ends, which it does when `stop` asks it to.
@@ -149,8 +151,13 @@ class Prosody:
         Raises:
             ProsodyError: It ended otherwise.
         """
-        process = self._process
-        if process is not None and await process.wait() != 0:
+        while (process := self._process) is not None:
+            status = await process.wait()
+            async with self._turn:  # a restart under way goes first
+                if self._process is not process:
+                    continue
+            if status == 0:
+                return
             raise self._failure("Prosody ended", why="it was not told to")
 
     def log_tail(self) -> str:
@@ -277,11 +284,12 @@ def _environment() -> dict[str, str]:
 def _read_tail(path: Path) -> str:
     """Return the last lines of a file that somebody else writes."""
     try:
-        # Not through a link: root reads here, and Prosody's user writes.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        # Through no link and waiting for no pipe: root reads where another user
+        # writes.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
+            lines = file.read().decode("utf-8", "replace").splitlines()
     except OSError:
         return ""
-    with os.fdopen(descriptor, "rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
-        lines = file.read().decode("utf-8", "replace").splitlines()
     return "\n".join(lines[-_LOG_TAIL_LINES:])

@@ -1,0 +1,48 @@
+"""The lock of a server's folder."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from xmpp_onion.errors import ServerError
+from xmpp_onion.server.folder import Folder
+from xmpp_onion.server.lock import locked
+
+
+async def test_a_folder_is_held_once(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, None)
+    async with locked(folder):
+        with pytest.raises(ServerError) as caught:
+            async with locked(folder, timeout=0.1):
+                pass
+
+    assert "runs already" in caught.value.what
+    assert f"server down {tmp_path}" in caught.value.fix
+
+
+async def test_a_folder_is_free_after_use(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, None)
+    for _ in range(3):
+        async with locked(folder):
+            assert folder.lock_file.stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_child_that_inherits_the_lock_holds_it(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, None)
+    async with locked(folder) as descriptor:
+        child = subprocess.Popen(  # noqa: ASYNC220 - starts at once, and only waits
+            [sys.executable, "-c", "input()"],
+            stdin=subprocess.PIPE,
+            pass_fds=[descriptor],
+        )
+
+    with child:
+        with pytest.raises(ServerError):
+            async with locked(folder, timeout=0.1):
+                pass
+        child.communicate(b"\n")
+
+    async with locked(folder):
+        pass

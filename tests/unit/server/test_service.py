@@ -1,0 +1,23 @@
+"""A server that cannot start; the rest is in tests/onion/test_server.py."""
+
+from pathlib import Path
+
+import pytest
+
+from xmpp_onion.errors import ProsodyNotFoundError
+from xmpp_onion.server import Server, initialise
+from xmpp_onion.transport import Tor
+
+
+async def test_nothing_is_published_where_prosody_is_missing(tmp_path: Path) -> None:
+    # A Tor that was never entered: whoever used it would fail otherwise.
+    server = Server(tmp_path, tor=Tor.attach("127.0.0.1:1"), prosody="not-there")
+
+    with pytest.raises(ProsodyNotFoundError):
+        await server.__aenter__()
+
+
+def test_the_address_is_known_before_the_start(tmp_path: Path) -> None:
+    onion = initialise(tmp_path)
+
+    assert Server(tmp_path, tor=Tor.attach("127.0.0.1:1")).onion == onion
