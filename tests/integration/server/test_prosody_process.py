@@ -1,6 +1,7 @@
 """Prosody as our child: where it listens, as whom it runs, and how it ends."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import shutil
@@ -26,7 +27,10 @@ LOOPBACK = "0100007F"  # 127.0.0.1 as /proc/net/tcp writes it
 
 
 def socket_inodes(pid: int) -> set[str]:
-    links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+    links = []
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed in the meantime
+            links.append(str(descriptor.readlink()))
     return {link[8:-1] for link in links if link.startswith("socket:[")}
 
 
