@@ -1,0 +1,74 @@
+"""The wheel: the same bytes each time, with all that a user needs and no more."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def build(folder: Path) -> Path:
+    """Build the wheel as pip does, with the locked hatchling and no network."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d"]
+    built = subprocess.run(
+        [*command, str(folder)], cwd=ROOT, text=True, capture_output=True, check=False
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("wheel"))
+
+
+def names_in(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+def test_two_builds_are_the_same_bytes(wheel: Path, tmp_path: Path) -> None:
+    assert build(tmp_path).read_bytes() == wheel.read_bytes()
+
+
+def test_every_module_is_in_the_wheel(wheel: Path) -> None:
+    modules = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "xmpp_onion").rglob("*.py")
+    }
+
+    assert modules <= names_in(wheel)
+    assert "xmpp_onion/py.typed" in names_in(wheel)
+
+
+def test_the_configuration_of_the_server_is_in_the_wheel(wheel: Path) -> None:
+    source = ROOT / "prosody-config"
+    files = {
+        f"xmpp_onion/server/prosody-config/{path.relative_to(source).as_posix()}"
+        for path in source.rglob("*")
+        if path.is_file()
+    }
+
+    assert files
+    assert files <= names_in(wheel)
+
+
+def test_nothing_else_is_in_the_wheel(wheel: Path) -> None:
+    tops = {name.partition("/")[0] for name in names_in(wheel)}
+
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"xmpp_onion"}
+
+
+def test_the_wheel_brings_the_command_and_the_licence(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (entry_points,) = (
+            archive.read(name).decode()
+            for name in archive.namelist()
+            if name.endswith("/entry_points.txt")
+        )
+
+    assert "xmpp-onion = xmpp_onion.cli.main:main" in entry_points
+    assert any(name.endswith("/licenses/LICENSE") for name in names_in(wheel))
