@@ -101,14 +101,12 @@ class Account:
                 why=f"there is no {path}",
                 fix=f"Make one: xmpp-onion --profile {profile} account add --invite …",
             ) from None
+        except UnicodeDecodeError as error:
+            raise _corrupt(path, error) from error
         try:
             return cls._parse(text, profile, folder)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise StoreCorruptError(
-                f"{path} cannot be read as an account",
-                why=type(error).__name__,
-                fix="Restore it from a backup; it was left as it is.",
-            ) from error
+            raise _corrupt(path, error) from error
 
     @classmethod
     def _parse(cls, text: str, profile: str, folder: Path) -> Self:
@@ -161,6 +159,15 @@ class Account:
     def store_path(self) -> Path:
         """The one SQLite file."""
         return self.folder / "store.sqlite3"
+
+
+def _corrupt(path: Path, error: Exception) -> StoreCorruptError:
+    # Its kind alone: what it says may quote the password.
+    return StoreCorruptError(
+        f"{path} cannot be read as an account",
+        why=type(error).__name__,
+        fix="Restore it from a backup; it was left as it is.",
+    )
 
 
 def parse_recipient(text: str) -> JID:

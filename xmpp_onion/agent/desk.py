@@ -4,21 +4,21 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from contextlib import asynccontextmanager
 
 from xmpp_onion import private
 from xmpp_onion.account import Account
 from xmpp_onion.agent.caller import END, LINE_LIMIT_BYTES, socket_path
+from xmpp_onion.agent.tor import find_tor
 from xmpp_onion.chat import Line, line
 from xmpp_onion.client import ACK_TIMEOUT, LOGIN_TIMEOUT, Client
 from xmpp_onion.e2ee import Device, Trust
-from xmpp_onion.errors import TorNotRunningError, XmppOnionError
+from xmpp_onion.errors import XmppOnionError
 from xmpp_onion.session import Contact
 from xmpp_onion.store import Database
 from xmpp_onion.transport import Tor
 
-__all__ = ["find_tor", "hold", "perform", "serve"]
+__all__ = ["hold", "perform", "serve"]
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ async def hold(
     control: str | None = None,
     trust: Trust | None = None,
     login_timeout: float | None = LOGIN_TIMEOUT,
+    watch: Callable[[Tor], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Client]:
     """Log in, serve the profile's socket, and yield the client.
 
@@ -40,41 +41,25 @@ async def hold(
         control: Its control port.
         trust: Instead of the account's policy.
         login_timeout: Seconds that the login may take; None waits for ever.
+        watch: Awaited before the login: shows how Tor gets into its network, or
+            gives it up.
 
     Raises:
         StoreLockedError: Another process holds the account.
         XmppOnionError: As ``Tor`` and ``Client``.
     """
     Database.check_free(account.store_path)  # before a Tor is started for nothing
-    async with (
-        find_tor(account.folder / "tor", socks=socks, control=control) as tor,
-        Client(account, tor=tor, trust=trust, login_timeout=login_timeout) as client,
-        serve(client),
-    ):
-        yield client
-
-
-@asynccontextmanager
-async def find_tor(
-    folder: Path, *, socks: str | None = None, control: str | None = None
-) -> AsyncIterator[Tor]:
-    """Yield the Tor at ``socks``; by default a running one, else our own child.
-
-    Never anything but Tor.
-
-    Args:
-        folder: Where a Tor of our own keeps its state.
-        socks: ``HOST:PORT``; if given, no other is tried.
-        control: ``HOST:PORT`` of its control port.
-    """
-    async with AsyncExitStack() as stack:
-        try:
-            tor = await stack.enter_async_context(Tor.attach(socks, control))
-        except TorNotRunningError:
-            if socks is not None:
-                raise
-            tor = await stack.enter_async_context(Tor.launch(folder))
-        yield tor
+    folder = account.folder / "tor"
+    async with find_tor(folder, socks=socks, control=control) as tor:
+        if watch is not None:
+            await watch(tor)
+        async with (
+            Client(
+                account, tor=tor, trust=trust, login_timeout=login_timeout
+            ) as client,
+            serve(client),
+        ):
+            yield client
 
 
 @asynccontextmanager
@@ -84,34 +69,45 @@ async def serve(client: Client) -> AsyncIterator[None]:
     private.make_folder(path.parent)
     # The account's lock is ours, so whatever lies there is of a process that died.
     path.unlink(missing_ok=True)
+    answers: set[asyncio.Task[None]] = set()
+    async with asyncio.TaskGroup() as tasks:
 
-    async def answer(
-        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+        def connected(
+            reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        ) -> None:
+            task = tasks.create_task(_answer(client, reader, writer))
+            answers.add(task)
+            task.add_done_callback(answers.discard)
+
+        # Created closed: the folder lets nobody else in, whatever the umask.
+        server = await asyncio.start_unix_server(
+            connected, path, limit=LINE_LIMIT_BYTES
+        )
+        path.chmod(0o600)
         try:
-            await _answer(client, reader, writer)
-        except (ConnectionError, ValueError) as error:
-            log.info("a request ended early: %s", type(error).__name__)
+            yield
         finally:
-            writer.close()
-
-    # Created closed: the folder lets nobody else in, whatever the umask.
-    server = await asyncio.start_unix_server(answer, path, limit=LINE_LIMIT_BYTES)
-    path.chmod(0o600)
-    try:
-        yield
-    finally:
-        server.close()
-        path.unlink(missing_ok=True)
+            server.close()
+            path.unlink(missing_ok=True)
+            for task in answers:
+                task.cancel()
 
 
 async def _answer(
     client: Client, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
-    request: Line = json.loads(await reader.readline())
-    for answer in [*await perform(client, request), END]:
-        writer.write(json.dumps(answer, ensure_ascii=False).encode() + b"\n")
-        await writer.drain()
+    """Answer one request; whatever comes in, the holder goes on."""
+    try:
+        request = json.loads(await reader.readline())
+        if not isinstance(request, dict):
+            return
+        for answer in [*await perform(client, request), END]:
+            writer.write(json.dumps(answer, ensure_ascii=False).encode() + b"\n")
+            await writer.drain()
+    except (ConnectionError, ValueError, RecursionError) as error:
+        log.info("a request ended early: %s", type(error).__name__)
+    finally:
+        writer.close()
 
 
 async def perform(client: Client, request: Line) -> list[Line]:
@@ -123,18 +119,17 @@ async def perform(client: Client, request: Line) -> list[Line]:
         client: Who does it.
         request: ``{"do": name, …}``; the names are the keys of ``_REQUESTS``.
     """
-    do = _REQUESTS.get(str(request.get("do")), _refuse)
     try:
-        return await do(client, request)
+        return await _REQUESTS[str(request["do"])](client, request)
+    except KeyError:  # of the table, or of a field
+        return [
+            XmppOnionError(
+                "the process that holds the account does not know this request",
+                fix="Use the same version of xmpp-onion for both.",
+            ).as_line()
+        ]
     except XmppOnionError as error:
         return [error.as_line()]
-
-
-async def _refuse(client: Client, request: Line) -> list[Line]:  # noqa: ARG001 - one signature for all
-    raise XmppOnionError(
-        "the process that holds the account does not know this request",
-        fix="Use the same version of xmpp-onion for both.",
-    )
 
 
 async def _send(client: Client, request: Line) -> list[Line]:

@@ -1,31 +1,55 @@
-"""SIGTERM ends a program as cleanly as Ctrl-C does."""
+"""SIGTERM and Ctrl-C end a program once, in order, and cannot cut its end short."""
 
 import asyncio
+import resource
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-__all__ = ["until_terminated"]
+__all__ = ["forbid_core_dumps", "until_terminated"]
 
 
 @asynccontextmanager
 async def until_terminated() -> AsyncIterator[None]:
-    """Run the block; SIGTERM ends it like its own end, without an error."""
+    """Run the block; SIGTERM ends it like its own end, Ctrl-C as an interrupt.
+
+    What comes while the block is cleaning up is ignored: a second Ctrl-C would leave
+    processes and files behind. For the main thread alone.
+
+    Raises:
+        KeyboardInterrupt: On Ctrl-C, after the block has cleaned up.
+    """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None  # noqa: S101 - a coroutine runs in a task
-    terminated = False
+    received: signal.Signals | None = None
 
-    def terminate() -> None:
-        nonlocal terminated
-        terminated = True
-        task.cancel()
+    def end(number: signal.Signals) -> None:
+        nonlocal received
+        if received is None:
+            received = number
+            task.cancel()
 
-    loop.add_signal_handler(signal.SIGTERM, terminate)
+    before = signal.getsignal(signal.SIGINT)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end, number)
     try:
         yield
+        await asyncio.sleep(0)  # a cancellation that came last strikes here
     except asyncio.CancelledError:
-        if not terminated:
+        if received is None:
             raise
         task.uncancel()
     finally:
-        loop.remove_signal_handler(signal.SIGTERM)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+        signal.signal(signal.SIGINT, before)
+    if received is signal.SIGINT:
+        raise KeyboardInterrupt
+
+
+def forbid_core_dumps() -> None:
+    """Let no crash write our memory, keys included, into a file.
+
+    Children inherit it.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -12,9 +12,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-from xmpp_onion.account import Account
 from xmpp_onion.agent.desk import hold
-from xmpp_onion.agent.signals import until_terminated
+from xmpp_onion.agent.failures import explain
+from xmpp_onion.agent.profile import load_account
+from xmpp_onion.agent.signals import forbid_core_dumps, until_terminated
 from xmpp_onion.chat import Message
 from xmpp_onion.client import Client
 from xmpp_onion.e2ee import Trust
@@ -101,16 +102,18 @@ class Bot:
         """
         logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
         logging.getLogger("xmpp_onion").setLevel(logging.INFO)
+        forbid_core_dumps()
         try:
             asyncio.run(self._run(data_dir))
         except KeyboardInterrupt:
             raise SystemExit(130) from None
-        except XmppOnionError as error:
+        except (XmppOnionError, OSError) as failure:
+            error = explain(failure)
             sys.stderr.write(f"{self.name}: {error}\n")
             raise SystemExit(error.exit_code) from None
 
     async def _run(self, data_dir: Path | None) -> None:
-        account = Account.load(self.name, data_dir)
+        account = load_account(self.name, data_dir)
         async with (
             until_terminated(),
             hold(

@@ -6,6 +6,8 @@ import secrets
 import shutil
 import string
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,14 +16,19 @@ import click
 from xmpp_onion import private
 from xmpp_onion.account import Account, data_folder, parse_recipient
 from xmpp_onion.address import JID, Invite
-from xmpp_onion.agent.desk import find_tor, hold
-from xmpp_onion.cli.reach import load_account
+from xmpp_onion.agent.profile import check_data_folder
+from xmpp_onion.agent.signals import until_terminated
+from xmpp_onion.agent.tor import find_tor
+from xmpp_onion.cli.reach import hold, load_account, watch_bootstrap
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.e2ee.trust import Trust
-from xmpp_onion.errors import AuthenticationError, StoreError, XmppOnionError
-from xmpp_onion.session import register
+from xmpp_onion.errors import StoreError, XmppOnionError
+from xmpp_onion.store import Database
 
 __all__ = ["command"]
+
+# What an account consists of on disk; nothing else in its folder is ever removed.
+_FILES = ("account.toml*", "store.sqlite3*", "agent.sock")
 
 
 @click.group("account")
@@ -34,7 +41,7 @@ def command() -> None:
 @click.option("--invite", metavar="URI", help="Make a new account with this invite.")
 @click.option("--username", metavar="NAME", help="With --invite: the name to take.")
 @click.option(
-    "--password-file", metavar="F",
+    "--password-file", metavar="F", envvar="XMPP_ONION_PASSWORD_FILE",
     help="The password of an existing account; - for stdin; else it is asked for.",
 )  # fmt: skip
 @click.option(
@@ -60,37 +67,49 @@ def _add(
     trust: str,
     port: int,
     cert_sha256: str,
-) -> None:
+) -> int:
     """Make an account with an invite, or take up an existing one.
 
     The new account logs in once, so that people can write to it from now on.
     """
     if (jid is None) == (invite is None):
         raise click.UsageError("give either --invite URI, or a JID that exists")
+    uri = Invite(invite) if invite else None
+    who = parse_recipient(jid) if jid else _choose(uri, username)
+    check_data_folder(settings.data_dir)
     folder = Account.locate(settings.profile, settings.data_dir)
-    if (folder / "account.toml").exists():
-        raise StoreError(
-            f"the profile {settings.profile!r} has an account already",
-            fix="Take another profile: xmpp-onion --profile NAME account add …",
-        )
+    _refuse_unless_new(settings.profile, folder)
     account = Account(
         profile=settings.profile,
         folder=folder,
-        jid=_whose(jid, invite, username),
-        password=secrets.token_urlsafe(24) if invite else _read_password(password_file),
+        jid=who,
+        password=secrets.token_urlsafe(24) if uri else _read_password(password_file),
         trust=Trust(trust),
         port=port,
         certificate=_read_certificate(cert_sha256),
     )
-    asyncio.run(_log_in(settings, account, Invite(invite) if invite else None))
+    return asyncio.run(_enter(settings, account, uri))
 
 
-def _whose(jid: str | None, invite: str | None, username: str | None) -> JID:
-    if jid is not None:
-        return parse_recipient(jid)
-    uri = Invite(invite or "")
-    name = uri.local or username or _ask_name()
-    return parse_recipient(f"{name}@{uri.onion}")
+def _refuse_unless_new(profile: str, folder: Path) -> None:
+    if (folder / "account.toml").exists():
+        raise StoreError(
+            f"the profile {profile!r} has an account already",
+            fix="Take another profile: xmpp-onion --profile NAME account add …",
+        )
+    if (folder / "store.sqlite3").exists():
+        raise StoreError(
+            f"the profile {profile!r} holds the keys of an account that is not there",
+            why=f"there is a store and no account.toml in {folder}",
+            fix="Restore account.toml from a backup, or take another profile.",
+        )
+
+
+def _choose(invite: Invite | None, username: str | None) -> JID:
+    assert invite is not None  # noqa: S101 - one of both was given
+    if invite.local and username not in {None, invite.local}:
+        raise click.UsageError(f"the invite is for the name {invite.local!a} alone")
+    return parse_recipient(f"{invite.local or username or _ask_name()}@{invite.onion}")
 
 
 def _ask_name() -> str:
@@ -110,7 +129,8 @@ def _read_password(password_file: str | None) -> str:
     elif password_file is not None:
         password = _read_secret(Path(password_file))
     elif credentials and (Path(credentials) / "password").exists():
-        password = (Path(credentials) / "password").read_text(encoding="utf-8")
+        # Of systemd, which looks after its mode.
+        password = (Path(credentials) / "password").read_text(errors="replace")
     elif sys.stdin.isatty():
         password = click.prompt("Password", hide_input=True, err=True)
     else:
@@ -125,7 +145,9 @@ def _read_secret(path: Path) -> str:
     try:
         return private.read(path)
     except FileNotFoundError:
-        raise StoreError(f"there is no file {path}") from None
+        raise StoreError(f"there is no file {path}", fix="Check its name.") from None
+    except UnicodeDecodeError:
+        raise StoreError(f"{path} is not text", fix="Check its name.") from None
 
 
 def _read_certificate(text: str) -> str:
@@ -137,66 +159,109 @@ def _read_certificate(text: str) -> str:
     return digits
 
 
-async def _log_in(settings: Settings, account: Account, invite: Invite | None) -> None:
-    """Register if invited, save, and log in once; leave nothing half-made."""
-    output = settings.output
-    if invite is not None:
-        output.note(f"Registering {account.jid} through Tor…")
-        tor_folder = account.folder / "tor"
-        async with find_tor(
-            tor_folder, socks=settings.socks, control=settings.control
-        ) as tor:
-            seen = await register(
-                invite, account.jid.local, account.password, tor=tor, port=account.port
-            )
-        account = replace(account, certificate=account.certificate or seen)
-    account.save()
-    output.note(f"Logging in as {account.jid}…")
-    try:
-        async with hold(
-            account, socks=settings.socks, control=settings.control
-        ) as client:
-            fingerprint = client.fingerprint
-    except AuthenticationError:
-        shutil.rmtree(account.folder)
-        raise
-    except XmppOnionError:
-        if invite is None:
-            shutil.rmtree(account.folder)
-        else:
-            output.note("The account exists and is kept; its first login failed:")
-        raise
-    output.result(
-        {
-            "v": 1,
-            "event": "account",
-            "profile": account.profile,
-            "jid": account.jid,
-            "fingerprint": fingerprint,
-            "trust": str(account.trust),
-        },
+async def _enter(settings: Settings, account: Account, invite: Invite | None) -> int:
+    """Register if invited, log in once, and tell; leave nothing half-made."""
+    fingerprint = ""
+    async with until_terminated():
+        with _unmade_again(account.folder):
+            account.save()  # before it is there: a full disk costs no invite
+            if invite is None:
+                fingerprint = await _log_in(settings, account)
+            else:
+                account = await _register(settings, account, invite)
+        if invite is not None:
+            fingerprint = await _log_in_first(settings, account)
+    if not fingerprint:
+        return 130  # told to end
+    settings.output.result(
+        {**_line(account), "fingerprint": fingerprint},
         f"{account.jid} is yours, in the profile {account.profile!r}.\n"
         f"Fingerprint of this device: {fingerprint}",
     )
+    return 0
+
+
+@contextmanager
+def _unmade_again(folder: Path) -> Iterator[None]:
+    """Remove the account again if the block fails or is interrupted."""
+    try:
+        yield
+    except BaseException:
+        _clear(folder)
+        raise
+
+
+async def _register(settings: Settings, account: Account, invite: Invite) -> Account:
+    """Return the account as it is after its registration."""
+    from xmpp_onion.session import register  # noqa: PLC0415 - slow to load
+
+    settings.output.note(f"Registering {account.jid} through Tor…")
+    async with find_tor(
+        account.folder / "tor", socks=settings.socks, control=settings.control
+    ) as tor:
+        await watch_bootstrap(tor, settings)
+        seen = await register(
+            invite, account.jid.local, account.password, tor=tor, port=account.port
+        )
+    registered = replace(account, certificate=account.certificate or seen)
+    registered.save()
+    return registered
+
+
+async def _log_in(settings: Settings, account: Account) -> str:
+    """Return the fingerprint of the device that is published now."""
+    async with hold(settings, account) as client:
+        return client.fingerprint
+
+
+async def _log_in_first(settings: Settings, account: Account) -> str:
+    try:
+        return await _log_in(settings, account)
+    except XmppOnionError:
+        settings.output.note("The account is made and kept; its first login failed.")
+        raise
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an account consists of, and its folder if that is all."""
+    for pattern in _FILES:
+        for path in folder.glob(pattern):
+            path.unlink()
+    shutil.rmtree(folder / "tor", ignore_errors=True)
+    with suppress(OSError):  # somebody keeps something else there
+        folder.rmdir()
+
+
+def _line(account: Account) -> dict[str, object]:
+    return {
+        "v": 1,
+        "event": "account",
+        "profile": account.profile,
+        "jid": account.jid,
+        "trust": str(account.trust),
+    }
 
 
 @command.command("list")
 @click.pass_obj
-def _list(settings: Settings) -> None:
+def _list(settings: Settings) -> int:
     """List the accounts of all profiles."""
-    root = data_folder(settings.data_dir)
-    for path in sorted(root.glob("*/account.toml")):
-        account = Account.load(path.parent.name, settings.data_dir)
+    check_data_folder(settings.data_dir)
+    found = sorted(data_folder(settings.data_dir).glob("*/account.toml"))
+    if not found:
+        settings.output.note("There is none yet. Make one: xmpp-onion account add …")
+    code = 0
+    for path in found:
+        try:
+            account = Account.load(path.parent.name, settings.data_dir)
+        except XmppOnionError as error:
+            settings.output.error(error.as_line())
+            code = code or error.exit_code
+            continue
         settings.output.result(
-            {
-                "v": 1,
-                "event": "account",
-                "profile": account.profile,
-                "jid": account.jid,
-                "trust": str(account.trust),
-            },
-            f"{account.profile}: {account.jid} (trust: {account.trust})",
+            _line(account), f"{account.profile}: {account.jid} (trust: {account.trust})"
         )
+    return code
 
 
 @command.command("remove")
@@ -209,12 +274,12 @@ def _remove(settings: Settings, *, yes: bool) -> None:
     that is removed here.
     """
     account = load_account(settings)
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError("nobody can be asked here: use --yes")
     if not yes:
         click.confirm(f"Remove {account.jid} with all its keys?", abort=True, err=True)
-    from xmpp_onion.store import Database  # noqa: PLC0415 - only here
-
     Database.check_free(account.store_path)
-    shutil.rmtree(account.folder)
+    _clear(account.folder)
     settings.output.result(
         {"v": 1, "event": "removed", "profile": account.profile, "jid": account.jid},
         f"Removed {account.jid}.",

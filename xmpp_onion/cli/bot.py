@@ -2,18 +2,23 @@
 
 import asyncio
 import importlib.util
+import logging
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import click
 
 from xmpp_onion.account import Account
-from xmpp_onion.agent.desk import hold
+from xmpp_onion.agent.profile import load_account
 from xmpp_onion.agent.signals import until_terminated
 from xmpp_onion.bot import Bot
+from xmpp_onion.cli.reach import hold
 from xmpp_onion.cli.settings import Settings
 
 __all__ = ["command"]
+
+log = logging.getLogger(__name__)
 
 
 @click.group("bot")
@@ -32,7 +37,7 @@ def _run(ctx: click.Context, target: str) -> None:
     settings = ctx.ensure_object(Settings)
     bot = _find(target)
     profile = settings.profile if settings.profile != "default" else bot.name
-    account = Account.load(profile, settings.data_dir)
+    account = load_account(profile, settings.data_dir)
     asyncio.run(_serve(settings, bot, account))
 
 
@@ -41,13 +46,7 @@ def _find(target: str) -> Bot:
     path = Path(text)
     if not path.is_file():
         raise click.UsageError(f"there is no file {text!a}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise click.UsageError(f"{text!a} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    sys.path.insert(0, str(path.parent.resolve()))
-    spec.loader.exec_module(module)
+    module = _load(path)
     bots = {key: one for key, one in vars(module).items() if isinstance(one, Bot)}
     if name:
         bots = {key: one for key, one in bots.items() if key == name}
@@ -59,18 +58,34 @@ def _find(target: str) -> Bot:
     return next(iter(bots.values()))
 
 
+def _load(path: Path) -> ModuleType:
+    """Run a file of the user's as a module.
+
+    Raises:
+        UsageError: It is no Python, or it fails.
+    """
+    name = f"bot_{path.stem}"  # not as it is: it may be called as a library is
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise click.UsageError(f"{str(path)!a} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        log.debug("the bot's file failed", exc_info=error)
+        raise click.UsageError(
+            f"{path} cannot be run: {type(error).__name__}: {error} (-vv shows where)"
+        ) from error
+    return module
+
+
 async def _serve(settings: Settings, bot: Bot, account: Account) -> None:
     output = settings.output
-    output.note(f"Logging in as {account.jid} through Tor…")
     async with (
         until_terminated(),
-        hold(
-            account,
-            socks=settings.socks,
-            control=settings.control,
-            trust=bot.trust,
-            login_timeout=None,
-        ) as client,
+        hold(settings, account, trust=bot.trust, login_timeout=None) as client,
     ):
         output.result(
             {"v": 1, "event": "ready", "jid": client.jid},

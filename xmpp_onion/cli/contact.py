@@ -4,6 +4,7 @@ import click
 
 from xmpp_onion.account import parse_recipient
 from xmpp_onion.chat import Line
+from xmpp_onion.cli.output import visible
 from xmpp_onion.cli.reach import run
 from xmpp_onion.cli.settings import Settings
 
@@ -39,4 +40,4 @@ def _accept(settings: Settings, jid: str) -> int:
 
 
 def _told(line: Line) -> str:
-    return f"{line['jid']}: {line['state']}"
+    return visible(f"{line['jid']}: {line['state']}")

@@ -6,8 +6,11 @@ echo bot, all through Tor. Nothing leaves the machine, and nothing stays behind.
 
 import asyncio
 import secrets
+import shlex
+import shutil
+import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +27,7 @@ from xmpp_onion.cli.progress import Steps
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.client import Client
 from xmpp_onion.e2ee import Trust
-from xmpp_onion.errors import SessionError
+from xmpp_onion.errors import ProsodyNotFoundError, SessionError
 from xmpp_onion.server import Server
 from xmpp_onion.session import register
 from xmpp_onion.testing import TorNetwork
@@ -39,25 +42,34 @@ _MESSAGE_TIMEOUT = 60.0
 @click.command("demo")
 @click.option("--keep", is_flag=True, help="Keep it running to play with; Ctrl-C ends.")
 @click.pass_obj
-def command(settings: Settings, *, keep: bool) -> None:
+def command(settings: Settings, *, keep: bool) -> int:
     """See it all work, on this machine alone.
 
     Starts a private Tor network on loopback and an onion server; Alice, Bob and an
     echo bot talk through them, end-to-end encrypted. Nothing leaves this machine,
     nothing stays behind.
     """
-    asyncio.run(_run(settings, keep=keep))
+    if shutil.which("prosody") is None:  # the network asks for tor by itself
+        raise ProsodyNotFoundError(
+            "there is no program prosody on this machine",
+            why="the demo runs a real server",
+            fix="Install it: apt-get install prosody lua-dbi-sqlite3 lua-unbound",
+        )
+    return asyncio.run(_run(settings, keep=keep))
 
 
-async def _run(settings: Settings, *, keep: bool) -> None:
+async def _run(settings: Settings, *, keep: bool) -> int:
+    is_finished = False
     async with until_terminated(), AsyncExitStack() as stack:
         steps = stack.enter_context(Steps(settings.output))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xo-")))
         stage = await stack.enter_async_context(_Stage.build(folder, steps))
         await _talk(stage, steps)
         steps.finish()
+        is_finished = True
         if keep:
             await _stay(stage, settings)
+    return 0 if is_finished else 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +88,10 @@ class _Stage:
         """Start the network and the server, and register the three accounts."""
         async with AsyncExitStack() as stack:
             enter = stack.enter_async_context
-            with steps.step("Private Tor network on loopback") as step:
+            with steps.step("A private Tor network on loopback") as step:
                 network = await enter(TorNetwork(on_progress=step.update))
                 step.done({"event": "tor", "seconds": step.seconds})
-            with steps.step("Onion server: Prosody behind a version 3 onion") as step:
+            with steps.step("A Prosody behind a version 3 onion") as step:
                 publisher = await enter(
                     Tor.attach(network.service_socks, network.service_control)
                 )
@@ -92,7 +104,7 @@ class _Stage:
                         "fingerprint": server.certificate_fingerprint,
                         "seconds": step.seconds,
                     },
-                    server.onion,
+                    f"{server.onion[:16]}….onion",
                 )
             tor = await enter(Tor.attach(network.socks, network.control))
             with steps.step("Alice, Bob and a bot register with invites") as step:
@@ -124,11 +136,10 @@ async def _register(data: Path, name: str, server: Server, tor: Tor) -> Account:
 async def _talk(stage: _Stage, steps: Steps) -> None:
     """Let the three log in, pin each other, and talk."""
     async with AsyncExitStack() as stack:
-        with steps.step("They log in through Tor and publish their keys") as step:
-            alice, bob, echo = [
-                await stack.enter_async_context(Client(account, tor=stage.tor))
-                for account in stage.accounts.values()
-            ]
+        enter = stack.enter_async_context
+        with steps.step("They log in and publish their keys") as step:
+            people = _logged_in(stage.accounts.values(), stage.tor)
+            alice, bob, echo = await enter(people)
             step.done({"event": "ready", "seconds": step.seconds})
         with steps.step("They pin each other's keys") as step:
             pairs = [(alice, bob), (bob, alice), (alice, echo), (echo, alice)]
@@ -138,25 +149,54 @@ async def _talk(stage: _Stage, steps: Steps) -> None:
             step.done({"event": "pinned", "seconds": step.seconds})
         bot = Bot("echo", trust=Trust.PINNED)
         bot.message(_echo)
-        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        tasks = await enter(asyncio.TaskGroup())
         stack.callback(tasks.create_task(bot.serve(echo)).cancel)
-        heard_by_alice, heard_by_bob = alice.messages(), bob.messages()
+        to_alice, to_bob = asyncio.Queue[Message](), asyncio.Queue[Message]()
+        for client, heard in ((alice, to_alice), (bob, to_bob)):
+            stack.callback(tasks.create_task(_listen(client, heard)).cancel)
         await alice.send(bob.jid, "Hello Bob, can anybody else read this?")
-        steps.say(await _next(heard_by_bob))
+        steps.say(await _next(to_bob))
         await bob.send(alice.jid, "Nobody: not the server, not the network.")
-        steps.say(await _next(heard_by_alice))
+        steps.say(await _next(to_alice))
         await alice.send(echo.jid, "Echo, are you there?")
-        steps.say(await _next(heard_by_alice))
+        steps.say(await _next(to_alice))
+
+
+@asynccontextmanager
+async def _logged_in(
+    accounts: Collection[Account], tor: Tor
+) -> AsyncIterator[list[Client]]:
+    """Yield the clients of all accounts, logged in at the same time."""
+    leave = asyncio.Event()
+
+    async def live(account: Account, arrived: asyncio.Future[Client]) -> None:
+        async with Client(account, tor=tor) as client:
+            arrived.set_result(client)
+            await leave.wait()
+
+    async with asyncio.TaskGroup() as tasks:
+        arrivals = [asyncio.get_running_loop().create_future() for _ in accounts]
+        for account, arrived in zip(accounts, arrivals, strict=True):
+            tasks.create_task(live(account, arrived))
+        try:
+            yield await asyncio.gather(*arrivals)
+        finally:
+            leave.set()
+
+
+async def _listen(client: Client, heard: asyncio.Queue[Message]) -> None:
+    async for message in client.messages():
+        heard.put_nowait(message)
 
 
 async def _echo(message: Message) -> str:
     return message.text
 
 
-async def _next(messages: AsyncIterator[Message]) -> Message:
+async def _next(messages: asyncio.Queue[Message]) -> Message:
     try:
         async with asyncio.timeout(_MESSAGE_TIMEOUT):
-            return await anext(messages)
+            return await messages.get()
     except TimeoutError:
         raise SessionError(
             "a message of the demo did not arrive",
@@ -168,10 +208,14 @@ async def _next(messages: AsyncIterator[Message]) -> Message:
 async def _stay(stage: _Stage, settings: Settings) -> None:
     """Keep everything up until Ctrl-C, and say how to use it."""
     data, socks = stage.folder / "data", stage.tor.socks
+    program = "xmpp-onion"
+    if shutil.which(program) is None:  # as in scripts/demo: not on the PATH
+        program = f"{shlex.quote(sys.executable)} -m xmpp_onion"
     settings.output.note(
         "\nIt stays up until Ctrl-C. In two other terminals:\n\n"
-        f"  export XMPP_ONION_DATA_DIR={data} XMPP_ONION_SOCKS={socks}\n"
-        "  xmpp-onion --profile bob listen\n"
-        f"  xmpp-onion --profile alice send {stage.accounts['bob'].jid} -m hello\n"
+        f"  export XMPP_ONION_DATA_DIR={shlex.quote(str(data))}\n"
+        f"  export XMPP_ONION_SOCKS={socks}\n"
+        f"  {program} --profile bob listen\n"
+        f"  {program} --profile alice send {stage.accounts['bob'].jid} -m hello\n"
     )
     await asyncio.Event().wait()

@@ -11,15 +11,13 @@ import click
 
 from xmpp_onion.account import Account
 from xmpp_onion.agent.caller import ask
-from xmpp_onion.agent.desk import find_tor
+from xmpp_onion.agent.tor import find_tor
 from xmpp_onion.cli.output import visible
 from xmpp_onion.cli.reach import load_account
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.errors import (
     BootstrapError,
-    ProsodyNotFoundError,
     StoreLockedError,
-    TorNotFoundError,
     XmppOnionError,
 )
 from xmpp_onion.store import Database
@@ -80,8 +78,8 @@ async def _checks(
     settings: Settings, *, offline: bool
 ) -> AsyncIterator[tuple[str, str | XmppOnionError]]:
     """Yield one finding after the other: words if all is well, else the error."""
-    yield "tor program", _find_program("tor", TorNotFoundError)
-    yield "prosody program", _find_program("prosody", ProsodyNotFoundError)
+    yield "tor program", _find_program("tor", "a running Tor is used")
+    yield "prosody program", _find_program("prosody", "only a server of yours needs it")
     account: Account | None = None
     try:
         account = load_account(settings)
@@ -109,18 +107,9 @@ async def _checks(
             yield "server", await _check_server(tor, account)
 
 
-def _find_program(
-    name: str, missing: type[TorNotFoundError | ProsodyNotFoundError]
-) -> str | XmppOnionError:
-    path = shutil.which(name)
-    if path is not None:
-        return path
-    needs = "messages" if name == "tor" else "a server of your own (nothing else)"
-    return missing(
-        f"there is no program {name}",
-        why=f"it is needed for {needs}",
-        fix=f"Install it: apt-get install {name}",
-    )
+def _find_program(name: str, without: str) -> str:
+    """Tell where a program is; to have none is no fault."""
+    return shutil.which(name) or f"not installed: {without} (apt-get install {name})"
 
 
 async def _check_store(account: Account) -> str | XmppOnionError:

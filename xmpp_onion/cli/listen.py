@@ -3,16 +3,17 @@
 import asyncio
 import os
 import shlex
+import shutil
+import sys
 
 import click
 
 from xmpp_onion.account import parse_recipient
 from xmpp_onion.address import JID
-from xmpp_onion.agent.desk import hold
 from xmpp_onion.agent.signals import until_terminated
 from xmpp_onion.chat import ContactRequest, Event, Message, Undecryptable, line
 from xmpp_onion.cli.output import visible
-from xmpp_onion.cli.reach import load_account
+from xmpp_onion.cli.reach import hold, load_account
 from xmpp_onion.cli.settings import Settings
 
 __all__ = ["command"]
@@ -22,8 +23,8 @@ __all__ = ["command"]
 @click.argument("jids", nargs=-1, metavar="[JID]...")
 @click.option(
     "--exec", "program", metavar="CMD",
-    help="Run CMD for each message: the text on its stdin, the rest in "
-    "$XMPP_ONION_FROM, _ID, _TRUST.",
+    help="Run CMD for each message from a device that your policy accepts: the text "
+    "on its stdin, the rest in $XMPP_ONION_FROM, _ID, _TRUST. No shell reads it.",
 )  # fmt: skip
 @click.pass_obj
 def command(settings: Settings, jids: tuple[str, ...], *, program: str | None) -> None:
@@ -33,16 +34,24 @@ def command(settings: Settings, jids: tuple[str, ...], *, program: str | None) -
     of the same profile go through it.
     """
     only = {parse_recipient(jid) for jid in jids}
-    asyncio.run(_listen(settings, only, shlex.split(program) if program else []))
+    words = [] if program is None else _split(program)
+    asyncio.run(_listen(settings, only, words))
+
+
+def _split(program: str) -> list[str]:
+    """Return the words of a command that can be run."""
+    try:
+        words = shlex.split(program)
+    except ValueError as error:
+        raise click.UsageError(f"--exec cannot be understood: {error}") from None
+    if not words or shutil.which(words[0]) is None:
+        raise click.UsageError(f"--exec: there is no program {program!a}")
+    return words
 
 
 async def _listen(settings: Settings, only: set[JID], program: list[str]) -> None:
     account, output = load_account(settings), settings.output
-    output.note(f"Logging in as {account.jid} through Tor…")
-    async with (
-        until_terminated(),
-        hold(account, socks=settings.socks, control=settings.control) as client,
-    ):
+    async with until_terminated(), hold(settings, account) as client:
         output.result(
             {"v": 1, "event": "ready", "jid": client.jid},
             f"Ready as {client.jid}. Messages are shown as they come; Ctrl-C ends.",
@@ -51,29 +60,30 @@ async def _listen(settings: Settings, only: set[JID], program: list[str]) -> Non
             if only and event.sender not in only:
                 continue
             output.result(line(event), _told(event))
-            if program and isinstance(event, Message):
-                await _execute(program, event)
+            if program and isinstance(event, Message) and client.accepts(event):
+                await _execute(program, event, settings)
 
 
 def _told(event: Event) -> str:
-    at = f"{event.at.astimezone():%H:%M}"
+    who = f"{event.at.astimezone():%H:%M} {visible(event.sender)}"
     match event:
         case Message():
-            return f"{at} {event.sender} ({event.trust}): {visible(event.text)}"
+            return f"{who} ({event.trust}): {visible(event.text)}"
         case Undecryptable():
-            return f"{at} {event.sender}: [not readable: {visible(event.reason)}]"
+            return f"{who}: [not readable: {visible(event.reason)}]"
         case ContactRequest():
             return (
-                f"{at} {event.sender} wants to be a contact; accept with: "
-                f"xmpp-onion contact accept {event.sender}"
+                f"{who} wants to be a contact; accept with: "
+                f"xmpp-onion contact accept {shlex.quote(visible(event.sender))}"
             )
 
 
-async def _execute(program: list[str], message: Message) -> None:
+async def _execute(program: list[str], message: Message, settings: Settings) -> None:
     """Run a program for a message; never through a shell, never text in argv."""
     process = await asyncio.create_subprocess_exec(
         *program,
         stdin=asyncio.subprocess.PIPE,
+        stdout=sys.stderr if settings.as_json else None,  # stdout has JSON alone
         env={
             **os.environ,
             "XMPP_ONION_FROM": message.sender,
@@ -81,4 +91,11 @@ async def _execute(program: list[str], message: Message) -> None:
             "XMPP_ONION_TRUST": message.trust,
         },
     )
-    await process.communicate(message.text.encode())
+    try:
+        await process.communicate(message.text.encode())
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        settings.output.note(f"{program[0]} ended with status {process.returncode}")

@@ -1,5 +1,7 @@
 """``xmpp-onion``: global options, lazily loaded commands, errors and exit codes."""
 
+import asyncio
+import logging
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +14,8 @@ from xmpp_onion.errors import XmppOnionError
 from xmpp_onion.version import __version__
 
 __all__ = ["main"]
+
+log = logging.getLogger(__name__)
 
 # Command -> (module, what its line in --help says). Modules load when their command
 # runs: --help must not wait for the encryption libraries.
@@ -53,8 +57,12 @@ class _LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
 
-def _global_options(*, hidden: bool) -> list[click.Option]:
-    """Return the options that every command takes, before or after its name."""
+def _global_options(*, after_command: bool) -> list[click.Option]:
+    """Return the options that every command takes, before or after its name.
+
+    Those after it are not in its --help, and do not look into the environment: what
+    was typed before the command counts more.
+    """
 
     def keep(ctx: click.Context, param: click.Parameter, value: object) -> None:
         """Put what was given where every command finds it."""
@@ -62,11 +70,14 @@ def _global_options(*, hidden: bool) -> list[click.Option]:
         if value is not None and param.name is not None:
             setattr(settings, param.name, value)
 
-    def option(*names: str, text: str, **how: object) -> click.Option:
+    def option(
+        *names: str, text: str, envvar: str | None = None, **how: object
+    ) -> click.Option:
         return click.Option(
             names,
             help=text,
-            hidden=hidden,
+            envvar=None if after_command else envvar,
+            hidden=after_command,
             expose_value=False,
             is_eager=True,
             callback=keep,
@@ -107,7 +118,9 @@ def _global_options(*, hidden: bool) -> list[click.Option]:
 
 def _take_global_options(command: click.Command) -> None:
     """Let ``command`` and what is below it take the global options too."""
-    command.params += _global_options(hidden=True)
+    if "profile" in {param.name for param in command.params}:
+        return  # this command was asked for before
+    command.params += _global_options(after_command=True)
     if isinstance(command, click.Group):
         for inner in command.commands.values():
             _take_global_options(inner)
@@ -120,7 +133,7 @@ _CLI = _LazyGroup(
     Everything is end-to-end encrypted (OMEMO), and nothing ever leaves Tor.
     Start with `xmpp-onion demo`.
     """,
-    params=_global_options(hidden=False),
+    params=_global_options(after_command=False),
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 click.version_option(__version__, prog_name="xmpp-onion")(_CLI)
@@ -132,26 +145,40 @@ def main() -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    as_json = "--json" in arguments
+    settings = Settings()
     try:
-        code = _CLI.main(arguments, prog_name="xmpp-onion", standalone_mode=False)
-    except XmppOnionError as error:
-        Output(as_json=as_json).error(error.as_line())
-        return error.exit_code
-    except click.exceptions.Abort:
-        return 130
-    except click.ClickException as error:
-        if as_json:
-            usage = XmppOnionError(error.format_message(), fix="See --help.")
-            usage.exit_code = error.exit_code
-            Output(as_json=True).error(usage.as_line())
-        else:
-            error.show()
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # Whoever read our output has had enough; say nothing at exit either.
-        sys.stdout = None
-        return 0
+        code = _CLI.main(
+            arguments, prog_name="xmpp-onion", standalone_mode=False, obj=settings
+        )
+    except BaseException as error:  # noqa: BLE001 - the last place before the person
+        # Options that could not be read left no settings.
+        as_json = settings.as_json or "--json" in arguments
+        return _end(error, Output(as_json=as_json))
     return code if isinstance(code, int) else 0
+
+
+def _end(error: BaseException, output: Output) -> int:
+    """Say what ended the command, as one error, and return the exit code."""
+    from xmpp_onion.agent.failures import explain, innermost  # noqa: PLC0415 - only now
+
+    match innermost(error):
+        case SystemExit(code=int(code)):
+            return code
+        case click.exceptions.Abort() | KeyboardInterrupt() | asyncio.CancelledError():
+            return 130
+        case BrokenPipeError():
+            # Whoever read our output has had enough; say nothing at exit either.
+            sys.stdout = None
+            return 0
+        case click.ClickException() as usage:
+            if output.as_json:
+                line = XmppOnionError(usage.format_message(), fix="See --help.")
+                output.error({**line.as_line(), "code": usage.exit_code})
+            else:
+                usage.show()
+            return usage.exit_code
+        case found:
+            explained = explain(found)
+            output.error(explained.as_line())
+            log.debug("it was raised here", exc_info=error)
+            return explained.exit_code

@@ -1,7 +1,7 @@
 """What a person sees while something takes its time: on stderr, live on a terminal."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -15,9 +15,8 @@ from rich.text import Text
 
 from xmpp_onion.chat import Line, Message, line
 from xmpp_onion.cli.output import Output, visible
-from xmpp_onion.transport import Tor
 
-__all__ = ["Step", "Steps", "watch_bootstrap"]
+__all__ = ["Step", "Steps", "show_progress"]
 
 
 class Step:
@@ -27,7 +26,7 @@ class Step:
         self.title = title
         self.phrase = ""
         self.fraction: float | None = None
-        self.is_done = False
+        self.is_done = self.has_failed = False
         self._output = output
         self._began = time.monotonic()
         self._took: float | None = None
@@ -59,7 +58,8 @@ class Steps:
         self._said: list[Text] = []
         console = Console(stderr=True, quiet=output.quiet or output.as_json)
         self._live: Live | None = None
-        if console.is_terminal and not console.quiet:
+        is_live = console.is_terminal and not console.is_dumb_terminal
+        if is_live and not console.quiet:
             self._live = Live(
                 get_renderable=self._picture, console=console, refresh_per_second=10
             )
@@ -84,7 +84,11 @@ class Steps:
         """Show a step while the block runs."""
         step = Step(title, self._output)
         self._steps.append(step)
-        yield step
+        try:
+            yield step
+        except BaseException:
+            step.has_failed = True
+            raise
         if self._live is None:
             self._console.print(self._row(step), highlight=False, soft_wrap=True)
 
@@ -95,7 +99,7 @@ class Steps:
         text = Text.assemble(
             (f"{message.sender.local} → {message.to.local}: ", "bold"),
             visible(message.text),
-            (f"   {message.trust}, device {message.device}", "dim"),
+            (f"  ({message.trust})", "dim"),
         )
         self._said.append(text)
         if self._live is None:
@@ -130,7 +134,7 @@ class Steps:
     def _cells(
         self, step: Step
     ) -> tuple[Text | Spinner, Text, Text | ProgressBar, Text]:
-        mark = Text("✓", "green") if step.is_done else Spinner("dots")
+        mark = _mark(step)
         seconds = Text(f"{step.seconds:5.1f} s", "dim")
         if step.fraction is None:
             return mark, Text(step.title), seconds, Text(step.phrase, "cyan")
@@ -141,14 +145,27 @@ class Steps:
         return Text(f"{step.title}: {step.seconds} s {step.phrase}".rstrip())
 
 
-async def watch_bootstrap(tor: Tor, output: Output) -> None:
-    """Wait until Tor has its network; show how far it is.
+def _mark(step: Step) -> Text | Spinner:
+    if step.has_failed:
+        return Text("✗", "red")
+    return Text("✓", "green") if step.is_done else Spinner("dots")
 
-    Raises:
-        BootstrapError: It is stuck, or it ended.
+
+@contextmanager
+def show_progress(title: str) -> Iterator[Callable[[str, float], None]]:
+    """Show one step on the terminal while the block runs, and nothing afterwards.
+
+    Yields:
+        What tells how far it is: a few words, and 0 to 1.
     """
-    quiet = Output(quiet=output.quiet or output.as_json)
-    with Steps(quiet) as steps, steps.step("Tor") as step:
-        async for percent, summary in tor.bootstrap():
-            step.update(summary, percent / 100)
-        step.done({}, "ready")
+    step = Step(title, Output(quiet=True))
+    console = Console(stderr=True)
+
+    def picture() -> Table:
+        bar = ProgressBar(total=1, completed=step.fraction or 0, width=12)
+        row = Table.grid(padding=(0, 1))
+        row.add_row(_mark(step), Text(title), bar, Text(visible(step.phrase), "dim"))
+        return row
+
+    with Live(get_renderable=picture, console=console, transient=True):
+        yield step.update

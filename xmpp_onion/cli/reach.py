@@ -1,14 +1,30 @@
 """How a command reaches its account: by the process that holds it, or by a login."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from xmpp_onion.account import Account
+from xmpp_onion.agent import profile
 from xmpp_onion.agent.caller import ask
 from xmpp_onion.chat import Line
 from xmpp_onion.cli.settings import Settings
+from xmpp_onion.e2ee.trust import Trust
+from xmpp_onion.store import Database
+from xmpp_onion.transport import Tor
 
-__all__ = ["load_account", "run"]
+if TYPE_CHECKING:
+    from xmpp_onion.client import Client
+
+__all__ = ["hold", "load_account", "run", "watch_bootstrap"]
+
+# Seconds without progress after which Tor counts as stuck: a first start on a slow
+# line makes some progress within this.
+_PATIENCE = 45.0
+# Seconds that a login may take; a bot has None, which is for ever.
+_LOGIN_TIMEOUT = 180.0
 
 
 def load_account(settings: Settings) -> Account:
@@ -16,8 +32,58 @@ def load_account(settings: Settings) -> Account:
 
     Raises:
         AccountNotFoundError: It has none.
+        StorePermissionError: Others can reach it.
     """
-    return Account.load(settings.profile, settings.data_dir)
+    return profile.load_account(settings.profile, settings.data_dir)
+
+
+@asynccontextmanager
+async def hold(
+    settings: Settings,
+    account: Account,
+    *,
+    trust: Trust | None = None,
+    login_timeout: float | None = _LOGIN_TIMEOUT,
+) -> AsyncIterator["Client"]:
+    """Log in as ``account``, tell how it goes, and yield the client.
+
+    Raises:
+        XmppOnionError: As ``agent.desk.hold``.
+    """
+    # Who is refused here learns it before the encryption libraries are loaded.
+    Database.check_free(account.store_path)
+    settings.output.note(f"Logging in as {account.jid} through Tor…")
+    from xmpp_onion.agent import desk  # noqa: PLC0415 - it takes a second to load
+
+    async with desk.hold(
+        account,
+        socks=settings.socks,
+        control=settings.control,
+        trust=trust,
+        login_timeout=login_timeout,
+        watch=lambda tor: watch_bootstrap(tor, settings),
+    ) as client:
+        yield client
+
+
+async def watch_bootstrap(tor: Tor, settings: Settings) -> None:
+    """Wait until Tor has its network; show how far it is, on a terminal.
+
+    Raises:
+        BootstrapError: It is stuck, or it ended.
+    """
+    phases = tor.bootstrap(patience=_PATIENCE)
+    percent, summary = await anext(phases)
+    if percent == 100 or settings.quiet or not sys.stderr.isatty():
+        async for _ in phases:
+            pass
+        return
+    from xmpp_onion.cli.progress import show_progress  # noqa: PLC0415 - rich is slow
+
+    with show_progress("Tor") as update:
+        update(summary, percent / 100)
+        async for percent, summary in phases:
+            update(summary, percent / 100)
 
 
 def run(settings: Settings, request: Line, tell: Callable[[Line], str]) -> int:
@@ -28,35 +94,23 @@ def run(settings: Settings, request: Line, tell: Callable[[Line], str]) -> int:
         request: What ``agent.desk.perform`` understands.
         tell: Turns a line into text for a person.
     """
-
-    async def work() -> int:
-        code = 0
-        async for line in _perform(settings, request):
-            if line["event"] == "error":
-                settings.output.error(line)
-                code = code or int(str(line["code"]))
-            else:
-                settings.output.result(line, tell(line))
-        return code
-
-    return asyncio.run(work())
+    output, code = settings.output, 0
+    for line in asyncio.run(_perform(settings, request)):
+        if line["event"] == "error":
+            output.error(line)
+            code = code or int(str(line["code"]))
+        else:
+            output.result(line, tell(line))
+    return code
 
 
-async def _perform(settings: Settings, request: Line) -> AsyncIterator[Line]:
+async def _perform(settings: Settings, request: Line) -> list[Line]:
     account = load_account(settings)
     try:
-        async for line in ask(account.folder, request):
-            yield line
+        return [line async for line in ask(account.folder, request)]
     except OSError:
         pass  # nobody holds the account
-    else:
-        return
-    # Only now: it brings the encryption libraries, a second of loading.
-    from xmpp_onion.agent import desk  # noqa: PLC0415 - see above
+    async with hold(settings, account) as client:
+        from xmpp_onion.agent import desk  # noqa: PLC0415 - loaded by `hold`
 
-    settings.output.note(f"Logging in as {account.jid} through Tor…")
-    async with desk.hold(
-        account, socks=settings.socks, control=settings.control
-    ) as client:
-        for line in await desk.perform(client, request):
-            yield line
+        return await desk.perform(client, request)

@@ -66,9 +66,11 @@ def _read_text(message: str | None) -> str:
             raise click.UsageError("there is no text: use -m TEXT, or pipe it in")
         raw = sys.stdin.buffer.read(_TEXT_LIMIT_BYTES + 1)
         message = raw.decode(errors="replace").removesuffix("\n")
+    # What argv cannot spell comes as lone surrogates, which nobody could read.
+    message = message.encode(errors="replace").decode()
     if not message:
         raise click.UsageError("the text is empty")
-    if len(message.encode(errors="replace")) > _TEXT_LIMIT_BYTES:
+    if len(message.encode()) > _TEXT_LIMIT_BYTES:
         raise click.UsageError(
             f"the text is too long: a message has at most {_TEXT_LIMIT_BYTES} bytes"
         )

@@ -1,9 +1,9 @@
 """``xmpp-onion server``: an onion-only server out of one folder."""
 
 import asyncio
-import contextlib
 import io
 import re
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,9 +11,9 @@ import click
 import segno
 
 from xmpp_onion.address import Invite
-from xmpp_onion.agent.desk import find_tor
 from xmpp_onion.agent.signals import until_terminated
-from xmpp_onion.cli.progress import watch_bootstrap
+from xmpp_onion.agent.tor import find_tor
+from xmpp_onion.cli.reach import watch_bootstrap
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.errors import ProsodyError
 from xmpp_onion.server import Server, create_invite, initialise, stop
@@ -62,18 +62,18 @@ def _up(settings: Settings, folder: Path) -> None:
 
     Makes DIR first if it is new.
     """
-    with contextlib.suppress(asyncio.CancelledError):
-        asyncio.run(_serve(settings, folder))
+    asyncio.run(_serve(settings, folder))
 
 
 async def _serve(settings: Settings, folder: Path) -> None:
     output = settings.output
-    initialise(folder)
+    if settings.socks is None or (folder / "onion.key").exists():
+        initialise(folder)  # what is wrong with it shows before Tor is started
     async with (
         until_terminated(),
         find_tor(folder / "tor", socks=settings.socks, control=settings.control) as tor,
     ):
-        await watch_bootstrap(tor, output)
+        await watch_bootstrap(tor, settings)
         output.note("Starting Prosody and publishing its onion service…")
         async with Server(folder, tor=tor) as server:
             output.result(
@@ -109,11 +109,14 @@ def _invite(
 ) -> None:
     """Make an invite to the running server of DIR: good for one account, once."""
     invite = asyncio.run(create_invite(folder, username, lifetime=lifetime))
+    # A program that reads us wants the URI, a person may want to scan it.
+    picture = f"\n\n{qr_code(invite)}" if sys.stdout.isatty() else ""
     expires = f"{invite.expires:%Y-%m-%dT%H:%M:%SZ}" if invite.expires else None
     settings.output.result(
         {"v": 1, "event": "invite", "uri": invite, "expires": expires},
-        f"{invite}\n\n{qr_code(invite)}\nIt makes one account, until {expires}.",
+        f"{invite}{picture}",
     )
+    settings.output.note(f"It makes one account, until {expires}.")
 
 
 def qr_code(invite: Invite) -> str:

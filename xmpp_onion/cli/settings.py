@@ -36,7 +36,8 @@ class Settings:
     @property
     def output(self) -> Output:
         """Where results and messages go."""
-        logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+        names = "%(levelname)s %(name)s" if self.verbosity else "xmpp-onion"
+        logging.basicConfig(format=f"{names}: %(message)s")
         level = _LEVELS[min(self.verbosity, len(_LEVELS) - 1)]
         logging.getLogger("xmpp_onion").setLevel(logging.ERROR if self.quiet else level)
         return Output(as_json=self.as_json, quiet=self.quiet)
