@@ -210,7 +210,8 @@ class Session:
                 delays = self._delays()  # it worked: start over with short pauses
             self._move(Event.LOST)
             delay = next(delays)
-            log.info("session: next attempt in %.1f s", delay)
+            kind = type(self._last_error).__name__
+            log.warning("not connected (%s); next attempt in %.1f s", kind, delay)
             await asyncio.sleep(delay)
             self._move(Event.RETRY)
 
