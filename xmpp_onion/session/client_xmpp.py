@@ -66,8 +66,8 @@ class OnionClient(ClientXMPP):
 
     Args:
         jid: The account.
-        deliver: Called with each stanza that comes and its ticket; returns whether
-            somebody settles the ticket later (``incoming.settle``).
+        deliver: Called with each stanza that comes and its ticket, if it is counted;
+            returns whether somebody settles the ticket later (``incoming.settle``).
         asking: Called when a request is sent and when one ends.
         resource: Names this device at the server; empty makes a random one.
     """
@@ -75,7 +75,7 @@ class OnionClient(ClientXMPP):
     def __init__(
         self,
         jid: JID,
-        deliver: Callable[[ET.Element, Ticket], bool] = lambda *_: False,
+        deliver: Callable[[ET.Element, Ticket | None], bool] = lambda *_: False,
         asking: Callable[[], None] = lambda: None,
         *,
         resource: str = "",
@@ -157,7 +157,7 @@ class OnionClient(ClientXMPP):
         self.session_bind_event.set()
         for element in early:
             if element.tag in _STANZA_TAGS:
-                self._deliver(element, (-1, 0))
+                self._deliver(element, None)
                 self._dispatch(element)
         if resumed:
             for text in self.outgoing.unacknowledged():

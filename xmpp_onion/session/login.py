@@ -146,8 +146,7 @@ async def start_tls(
             "the server does not offer TLS",
             feature="RFC 6120, section 5",
             why="it was set up without, or somebody took the offer away",
-            fix="Ask the operator; add the account with `--no-tls` only if the "
-            "server really has none.",
+            fix="Ask the operator over another channel; do not log in before.",
         )
     wire.write(f"<starttls xmlns='{TLS}'/>")
     answer = await wire.next_element()

@@ -5,9 +5,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from xmpp_onion.session.events import Received, SessionEvent, SubscriptionRequest
+from xmpp_onion.session.events import SessionEvent
 
-__all__ = ["EventQueue"]
+__all__ = ["EventQueue", "Ticket"]
 
 Ticket = tuple[int, int]
 
@@ -53,12 +53,8 @@ class EventQueue:
         self._news.set()
 
     def drop_stanzas(self) -> None:
-        """Leave out every stanza that nobody has begun with: all come again."""
-        self._entries = deque(
-            entry
-            for entry in self._entries
-            if not isinstance(entry.event, Received | SubscriptionRequest)
-        )
+        """Leave out each counted stanza that nobody has begun with: all come again."""
+        self._entries = deque(entry for entry in self._entries if entry.ticket is None)
         self._changed()
 
     async def get(self) -> SessionEvent | None:

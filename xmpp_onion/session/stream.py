@@ -36,7 +36,7 @@ from xmpp_onion.session.events import (
 )
 from xmpp_onion.session.liveness import Liveness, Timing
 from xmpp_onion.session.login import Credentials, Dialer, Login, log_in
-from xmpp_onion.session.queue import EventQueue
+from xmpp_onion.session.queue import EventQueue, Ticket
 from xmpp_onion.session.stanzas import (
     Contact,
     presence_stanza,
@@ -106,6 +106,7 @@ class Session:
         self._paused = False
         self._proved = False
         self._online = asyncio.Event()
+        self.losses = 0
         self._last_error: Exception | None = None
         self._failure: XmppOnionError | None = None
         self._tasks = asyncio.TaskGroup()
@@ -259,6 +260,7 @@ class Session:
             reason = await self._tend(wire, resumed=login.resumed)
         finally:
             self._online.clear()
+            self.losses += 1
             self.xmpp.go_offline("the connection ended")
         if not self.xmpp.resume_id:
             self.xmpp.forget_stream()
@@ -292,7 +294,7 @@ class Session:
 
     # --- in -------------------------------------------------------------------
 
-    def _deliver(self, element: ET.Element, ticket: tuple[int, int]) -> bool:
+    def _deliver(self, element: ET.Element, ticket: Ticket | None) -> bool:
         """Queue what the reader has to know; tell whether it was queued."""
         event = self._event_of(element)
         if event is None:
@@ -315,7 +317,7 @@ class Session:
                 return None
         return None
 
-    def _settle(self, ticket: tuple[int, int]) -> None:
+    def _settle(self, ticket: Ticket) -> None:
         self.xmpp.incoming.settle(ticket)
         if not self._queue:
             self.xmpp.send_ack()  # one for a whole burst

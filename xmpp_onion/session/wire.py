@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 
 STREAMS: Final = "http://etherx.jabber.org/streams"
 FOOTER: Final = "</stream:stream>"
-# An aborted connection is gone in the next turn of the loop.
+# An aborted connection is gone in the next turn of the loop; a refused one when the
+# last word is out.
 _ABORT_SECONDS: Final = 2.0
 
 
@@ -53,6 +54,7 @@ class Wire(asyncio.Protocol):
         self._receiver: Callable[[ET.Element], None] | None = None
         self._lost: asyncio.Future[str] = self._loop.create_future()
         self._reason = ""
+        self._last_word: asyncio.TimerHandle | None = None
         self.transport: asyncio.Transport | None = None
         self.last_heard = self._loop.time()
         self.stream_error = ""
@@ -73,6 +75,8 @@ class Wire(asyncio.Protocol):
         """Note the end; asyncio calls this."""
         del error  # its text may hold an address
         self.transport = None
+        if self._last_word is not None:
+            self._last_word.cancel()
         self._reason = self._reason or "the connection broke"
         self._elements.put_nowait(None)
         if not self._lost.done():
@@ -129,6 +133,8 @@ class Wire(asyncio.Protocol):
         )
         if self.transport is not None:
             self.transport.close()
+            # It need not read what we say, nor ever hang up.
+            self._last_word = self._loop.call_later(_ABORT_SECONDS, self.drop, "")
 
     # --- login ----------------------------------------------------------------
 
@@ -208,6 +214,8 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read what came; asyncio calls this."""
         self.last_heard = self._loop.time()
+        if not self.is_open:
+            return  # we have refused already
         try:
             for item in self._reader.feed(data):
                 self._take(item)

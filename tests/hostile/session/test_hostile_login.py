@@ -132,11 +132,12 @@ async def test_bytes_slipped_in_before_tls_are_not_believed_after_it() -> None:
         await peer.read("<starttls")
         await peer.send(
             "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
-            f"<success {SASL}>dj1BQUFB</success>"
+            f"<stream:features>{MECHANISMS}</stream:features>"
         )
+        await peer.writer.start_tls(peer.tls)
 
     async with HostileServer(script) as server, visit(server) as session:
-        with pytest.raises(SessionError):
+        with pytest.raises(SessionError, match="more than it was asked for"):
             await session.wait_online(1)
     assert "<auth" not in server.heard
 
