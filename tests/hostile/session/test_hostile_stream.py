@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from xmpp_onion.address import JID
-from xmpp_onion.errors import NotAcknowledgedError, SessionLostError
+from xmpp_onion.errors import NotAcknowledgedError, SessionError, SessionLostError
 from xmpp_onion.session import (
     Connected,
     Disconnected,
@@ -333,6 +333,100 @@ async def test_an_idle_session_asks_for_a_sign_of_life_and_stays() -> None:
                 server.peers[0].news.clear()
                 await server.peers[0].news.wait()
         assert session.state is State.ONLINE
+
+
+async def test_a_server_that_falls_silent_later_is_left_too() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.log_in()
+        await peer.read("<r ")
+        await peer.send(f"<a {SM} h='0'/>")
+
+    timing = replace(QUICK, idle=0.05, silence=0.3)
+    async with HostileServer(script) as server, visit(server, timing=timing) as session:
+        events = await read_until(session, Disconnected)
+        assert events[-1] == Disconnected("the server does not answer")
+
+
+async def test_a_server_that_talks_and_never_answers_is_left() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.log_in()
+        while True:
+            await peer.send(" ")
+            await asyncio.sleep(0.05)
+
+    timing = replace(QUICK, silence=5, answer=0.4)
+    async with HostileServer(script) as server, visit(server, timing=timing) as session:
+        events = await read_until(session, Disconnected)
+        assert events[-1] == Disconnected("the server does not answer")
+
+
+async def test_what_comes_before_counting_is_read_and_not_counted() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.start_tls()
+        await peer.scram()
+        await peer.greet(SESSION)
+        await peer.answer_bind(f"{peer.account}/here")
+        await peer.read("<enable")
+        await peer.send(
+            message("early") + f"<enabled {SM}/>" + message("late") + f"<r {SM}/>"
+        )
+
+    async with HostileServer(script) as server, visit(server) as session:
+        assert bodies(await take(session, 3)) == ["early", "late"]
+        await session.announce()
+        await server.wait_heard("<presence")
+        assert " h='0'/>" in server.heard  # "late" is not handled yet
+
+
+async def test_a_rule_broken_right_behind_the_login_is_noticed() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.start_tls()
+        await peer.scram()
+        await peer.greet(SESSION)
+        await peer.answer_bind(f"{peer.account}/here")
+        await peer.read("<enable")
+        await peer.send(f"<enabled {SM}/><a {SM} h='77'/>")
+
+    async with HostileServer(script) as server, visit(server) as session:
+        events = await read_until(session, Disconnected)
+        assert events[-1] == Disconnected("the server acknowledged what was never sent")
+    assert "undefined-condition" in server.heard
+
+
+async def test_a_request_that_the_server_refuses_is_an_error_of_ours() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.log_in()
+        request = await peer.read("jabber:iq:roster")
+        found = re.findall(r'id="([^"]+)"', request)[-1]
+        await peer.send(
+            f"<iq type='error' id='{found}'><error type='cancel'><forbidden "
+            "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>"
+        )
+
+    async with HostileServer(script) as server, visit(server) as session:
+        await take(session, 1)
+        with pytest.raises(SessionError, match="forbidden"):
+            await session.roster()
+
+
+async def test_a_request_ends_with_its_session() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.log_in()
+        if len(server.peers) == 1:
+            await peer.read("jabber:iq:roster")
+            peer.writer.transport.abort()
+
+    async with HostileServer(script) as server, visit(server) as session:
+        await take(session, 1)
+        with pytest.raises(SessionError, match="no answer came"):
+            await session.roster()
+
+
+async def test_only_messages_and_presences_are_sent_by_hand() -> None:
+    async with HostileServer(serving()) as server, visit(server) as session:
+        for text in ("<iq/>", "</stream:stream>", "hello", " <message/>"):
+            with pytest.raises(ValueError, match="only messages"):
+                session.send(text, "x")
 
 
 # --- flow ----------------------------------------------------------------------------
