@@ -52,6 +52,7 @@ from xmpp_onion.errors import (
 from xmpp_onion.session import (
     Connected,
     Contact,
+    Dialer,
     Disconnected,
     Incoming,
     Received,
@@ -62,7 +63,6 @@ from xmpp_onion.session import (
     read_message,
 )
 from xmpp_onion.store import Database, Inbox, Keys, Outbox
-from xmpp_onion.transport import Tor
 
 __all__ = ["Client"]
 
@@ -75,6 +75,8 @@ ACK_TIMEOUT = 120.0
 LOGIN_TIMEOUT = 180.0
 # How often the keys of a sender are asked for before a message is given up.
 _FETCH_ATTEMPTS = 3
+# Seconds until keys are asked for again after the server did not answer.
+_NETWORK_PAUSE = 1.0
 
 
 class Client:
@@ -85,7 +87,7 @@ class Client:
 
     Args:
         account: Who we are.
-        tor: An entered Tor; the only way out.
+        tor: An entered ``Tor``; the only way out.
         trust: What to do about devices that nobody decided about; the account's
             own choice by default.
         login_timeout: Seconds that entering may take; None waits for ever.
@@ -100,7 +102,7 @@ class Client:
         self,
         account: Account,
         *,
-        tor: Tor,
+        tor: Dialer,
         trust: Trust | None = None,
         login_timeout: float | None = LOGIN_TIMEOUT,
     ) -> None:
@@ -170,7 +172,7 @@ class Client:
 
     async def _start_session(self) -> None:
         """Make a fresh session ours: keys first, then let the world see us."""
-        await self._omemo.prepare(self._database)
+        await self._prepare_keys()
         async with self._database.transaction():
             await self._keep_effects()
         if not self.account.certificate and self._session.certificate:
@@ -178,6 +180,18 @@ class Client:
             self.account.save()
         await self._session.announce()
         self._ready.set()
+
+    async def _prepare_keys(self) -> None:
+        """Prepare encryption; a connection that breaks meanwhile is a pause."""
+        while True:
+            try:
+                await self._omemo.prepare(self._database)
+            except DeviceListError as error:
+                log.info("our keys have to wait: %s", error.why or error.what)
+                await asyncio.sleep(_NETWORK_PAUSE)
+                await self._session.wait_online()
+            else:
+                return
 
     # --- out --------------------------------------------------------------------
 
@@ -198,9 +212,10 @@ class Client:
             NotAcknowledgedError: No ack in time; the message is queued and goes
                 out when the server is back.
         """
-        delivery, confirmed = await self._accept(parse_recipient(to), text, timeout)
+        deadline = _deadline(timeout)
+        delivery, confirmed = await self._accept(parse_recipient(to), text, deadline)
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout_at(deadline):
                 await asyncio.shield(confirmed)
         except TimeoutError:
             raise NotAcknowledgedError(
@@ -216,21 +231,31 @@ class Client:
         Raises:
             EncryptionError: It cannot be encrypted; nothing was kept.
         """
-        delivery, _ = await self._accept(parse_recipient(to), text, ACK_TIMEOUT)
+        deadline = _deadline(ACK_TIMEOUT)
+        delivery, _ = await self._accept(parse_recipient(to), text, deadline)
         return delivery
 
     async def _accept(
-        self, to: JID, text: str, timeout: float | None
+        self, to: JID, text: str, deadline: float | None
     ) -> tuple[Delivery, asyncio.Future[None]]:
-        await self._session.wait_online(timeout)
-        await self._omemo.fetch([to])
+        """Encrypt and keep; the future completes when the server has it."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._session.wait_online()
+                await self._omemo.fetch([to])
+        except TimeoutError:
+            raise SessionError(
+                "nothing was sent",
+                why="the server could not be asked for the keys in time",
+                fix="Send it again when the connection is back.",
+            ) from None
         message_id = secrets.token_hex(16)
         async with self._database.transaction():
             encrypted = await self._omemo.encrypt(to, text)
             xml = message_stanza(to, message_id, encrypted.element)
             row_id = await self._outbox.add(xml, to=to, message_id=message_id)
             await self._keep_effects()
-            confirmed = self._courier.expect(row_id)
+        confirmed = self._courier.expect(row_id)
         self._courier.wake()
         delivery = Delivery(
             id=message_id,
@@ -298,13 +323,18 @@ class Client:
     async def _fetch_sender(self, incoming: Incoming) -> None:
         if incoming.encrypted is None:
             return
-        for attempt in range(_FETCH_ATTEMPTS):
+        attempts = 0
+        while True:
+            await self._session.wait_online()
+            losses = self._session.losses
             try:
                 await self._omemo.fetch_sender(incoming.encrypted, incoming.sender)
             except DeviceListError:
-                if attempt + 1 == _FETCH_ATTEMPTS:
+                # A connection that broke is no reason to give a message up.
+                attempts += losses == self._session.losses
+                if attempts == _FETCH_ATTEMPTS:
                     raise
-                await self._session.wait_online()
+                await asyncio.sleep(_NETWORK_PAUSE)
             else:
                 return
 
@@ -323,7 +353,7 @@ class Client:
             unreadable = Undecryptable(
                 id=incoming.id,
                 sender=incoming.sender.bare,
-                reason=error.what,
+                reason=error.why or error.what,
                 at=incoming.at,
             )
             await self._inbox.add(write_event(unreadable))
@@ -453,6 +483,10 @@ class Client:
     async def accept_contact(self, jid: str) -> None:
         """Accept a contact request, and ask back."""
         await self._session.accept(parse_recipient(jid))
+
+
+def _deadline(timeout: float | None) -> float | None:
+    return None if timeout is None else asyncio.get_running_loop().time() + timeout
 
 
 @contextmanager

@@ -65,7 +65,16 @@ class Courier:
         )
 
     async def run(self) -> None:
-        """Carry until cancelled."""
+        """Carry until cancelled; who still waits then is told so."""
+        try:
+            await self._run()
+        finally:
+            for waiting in self._waiting.values():
+                if not waiting.done():
+                    waiting.set_exception(_closed())
+                    waiting.exception()  # not everybody waits: no warning for that
+
+    async def _run(self) -> None:
         async with asyncio.TaskGroup() as sending:
             while True:
                 await self._work.wait()
@@ -107,3 +116,11 @@ class Courier:
                 return
             async with self._database.transaction():
                 await self._outbox.remove_job(job.id)
+
+
+def _closed() -> NotAcknowledgedError:
+    return NotAcknowledgedError(
+        "the server has not confirmed the message",
+        why="the client was closed before",
+        fix="It is queued and goes out with the next login.",
+    )

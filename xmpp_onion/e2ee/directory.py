@@ -36,7 +36,6 @@ _HOUR = 3600.0
 _MAX_PRE_KEYS = 500
 # Seconds until a bundle is asked for again: it doubles up to an hour. A server
 # that did not answer is likely to be back soon; a bundle that is missing is not.
-_WAIT_UNANSWERED = 1.0
 _WAIT_MISSING = 300.0
 
 _Key = tuple[str, int]
@@ -143,12 +142,9 @@ class Directory:
         async with self._lock(key):
             if key in self.bundles or not self._may_fetch(key):
                 return
-            try:
-                async with self._slots:
-                    bundle = await self._pep.fetch_bundle(JID(jid), device_id)
-            except DeviceListError:
-                self.mark_absent(key, _WAIT_UNANSWERED)
-                raise
+            async with self._slots:
+                # No answer is no absence: a message waits for this bundle.
+                bundle = await self._pep.fetch_bundle(JID(jid), device_id)
             if bundle is not None and _is_sane(bundle):
                 self.bundles[key] = bundle
                 self._absent.pop(key, None)

@@ -23,10 +23,12 @@ from xmpp_onion.errors import (
     NoDevicesError,
     NotAcknowledgedError,
     OnionUnreachableError,
+    SessionError,
     StoreLockedError,
     UndecidedDevicesError,
 )
 from xmpp_onion.server import Prosody
+from xmpp_onion.session.connection import State
 from xmpp_onion.testing.loopback import LoopbackDialer
 
 Enrol: TypeAlias = Callable[..., Awaitable[Account]]
@@ -391,3 +393,37 @@ async def test_the_store_holds_no_password_and_no_open_transaction(
         (check,) = database.execute("PRAGMA integrity_check").fetchone()
     database.close()
     assert check == "ok"
+
+
+async def test_who_waits_for_an_ack_is_told_when_the_client_closes(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    alice_account, bob_account = await enrol("alice"), await enrol("bob")
+    async with Client(bob_account, tor=wire) as bob:
+        async with Client(alice_account, tor=wire) as alice:
+            await alice.send(bob.jid, "warm")
+            _, confirmed = await alice._accept(bob.jid, "kept", None)
+            wire.refusing = True
+            wire.cut()
+
+        with pytest.raises(NotAcknowledgedError, match="next login"):
+            await confirmed
+        wire.refusing = False
+        async with Client(alice_account, tor=wire):  # the same bytes go out now
+            assert await take(bob.messages(), 2) == ["warm", "kept"]
+
+
+async def test_a_server_that_is_away_sends_nothing_and_says_so(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    alice_account, bob_account = await enrol("alice"), await enrol("bob")
+    async with Client(alice_account, tor=wire) as alice:
+        wire.refusing = True
+        wire.cut()
+        async with asyncio.timeout(10):
+            while alice._session.state is State.ONLINE:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0)
+
+        with pytest.raises(SessionError, match="nothing was sent"):
+            await alice.send(bob_account.jid, "x", timeout=0.2)
+        assert await alice._outbox.pending() == []
