@@ -250,10 +250,11 @@ class OnionClient(ClientXMPP):
             raise NotConnectedError
         self.outgoing.add(text, token)
         if self._wire is not None:
-            self._wire.write(text)
             if token is not None and self._ask_soon is None:
-                # One <r/> for all that is written in this turn of the loop.
+                # One <r/> for all that is written in this turn of the loop; asked
+                # for before the writing is, it goes out with it.
                 self._ask_soon = self.loop.call_soon(self.ask_for_ack)
+            self._wire.write(text)
 
     def ask_for_ack(self) -> None:
         """Ask the server what it has received (XEP-0198, section 4)."""

@@ -54,6 +54,7 @@ class Wire(asyncio.Protocol):
         self._receiver: Callable[[ET.Element], None] | None = None
         self._lost: asyncio.Future[str] = self._loop.create_future()
         self._reason = ""
+        self._unsent: list[str] = []
         self._last_word: asyncio.TimerHandle | None = None
         self.transport: asyncio.Transport | None = None
         self.last_heard = self._loop.time()
@@ -119,9 +120,20 @@ class Wire(asyncio.Protocol):
     # --- out ------------------------------------------------------------------
 
     def write(self, text: str) -> None:
-        """Write ``text``; what is written after the end is lost, as in any network."""
-        if self.transport is not None and self.is_open:
-            self.transport.write(text.encode())
+        """Write ``text``; what is written after the end is lost, as in any network.
+
+        What is written in one turn of the loop goes out as one TLS record: a
+        message and the question for its ack share their Tor cells.
+        """
+        if self.is_open:
+            if not self._unsent:
+                self._loop.call_soon(self._flush)
+            self._unsent.append(text)
+
+    def _flush(self) -> None:
+        if self.transport is not None and self._unsent:
+            self.transport.write("".join(self._unsent).encode())
+        self._unsent.clear()
 
     def refuse(self, error: StreamViolationError) -> None:
         """Tell the server which rule it broke, and close."""
@@ -131,6 +143,7 @@ class Wire(asyncio.Protocol):
             f"<stream:error><{error.condition} "
             f"xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>{FOOTER}"
         )
+        self._flush()
         if self.transport is not None:
             self.transport.close()
             # It need not read what we say, nor ever hang up.

@@ -37,7 +37,8 @@ class LoopbackDialer:
     ) -> socket.socket:
         """Connect to ``port`` on loopback and note what was asked for."""
         self.dialed.append((address, port, isolation))
-        sock = socket.socket()
+        # With its protocol named asyncio sends small pieces at once (TCP_NODELAY).
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         sock.setblocking(False)  # noqa: FBT003 - it takes no keyword
         try:
             if self.refusing:
