@@ -1,4 +1,4 @@
-"""Answer every message with itself, encrypted; strangers get silence."""
+"""Answer every message with itself; run it with `python examples/echo_bot.py`."""
 
 from xmpp_onion import Bot, Message, Trust
 
@@ -7,6 +7,7 @@ bot = Bot("echo", trust=Trust.PINNED)
 
 @bot.message
 async def echo(msg: Message) -> str:
+    """Send back what was written."""
     return msg.text
 
 
