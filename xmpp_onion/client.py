@@ -75,6 +75,8 @@ ACK_TIMEOUT = 120.0
 LOGIN_TIMEOUT = 180.0
 # How often the keys of a sender are asked for before a message is given up.
 _FETCH_ATTEMPTS = 3
+# Where this device's XMPP resource is kept.
+_RESOURCE = "/xmpp-onion/resource"
 # Seconds until keys are asked for again after the server did not answer.
 _NETWORK_PAUSE = 1.0
 
@@ -137,6 +139,7 @@ class Client:
         account, enter = self.account, stack.enter_async_context
         self._database = await enter(Database.open(account.store_path))
         self._inbox, self._outbox = Inbox(self._database), Outbox(self._database)
+        keys = Keys(self._database)
         self._session = Session(
             account.jid,
             account.password,
@@ -144,10 +147,11 @@ class Client:
             certificate=account.certificate,
             tls=account.tls,
             port=account.port,
+            resource=await self._resource(keys),
         )
         self._omemo = Omemo(
             account.jid,
-            Keys(self._database),
+            keys,
             SlixmppPep(self._session.xmpp),
             policy=self.trust,
             pins=account.pins,
@@ -169,6 +173,19 @@ class Client:
                 why="our keys could not be published in time",
                 fix="Try again; see `xmpp-onion doctor`.",
             ) from None
+
+    async def _resource(self, keys: Keys) -> str:
+        """Return the random name of this device at the server, always the same.
+
+        The server then knows a new login for that of a process that died, and
+        delivers again what that one had not handled.
+        """
+        async with self._database.transaction():
+            resource = await keys.load(_RESOURCE)
+            if resource is None:
+                resource = secrets.token_hex(8)
+                await keys.store(_RESOURCE, resource)
+        return resource
 
     async def _start_session(self) -> None:
         """Make a fresh session ours: keys first, then let the world see us."""

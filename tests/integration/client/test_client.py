@@ -1,5 +1,6 @@
 import asyncio
 import sqlite3
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -427,3 +428,45 @@ async def test_a_server_that_is_away_sends_nothing_and_says_so(
         with pytest.raises(SessionError, match="nothing was sent"):
             await alice.send(bob_account.jid, "x", timeout=0.2)
         assert await alice._outbox.pending() == []
+
+
+async def test_what_a_killed_reader_had_not_handled_comes_again(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    alice_account, bob_account = await enrol("alice"), await enrol("bob")
+    async with Client(alice_account, tor=wire) as alice:
+        reader = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            DEAF_READER,
+            str(bob_account.folder.parent),
+            str(wire.port),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert reader.stdout is not None
+        assert await reader.stdout.readline() == b"ready\n"
+        for number in range(5):
+            await alice.send(bob_account.jid, str(number))
+        reader.kill()
+        await reader.wait()
+
+        async with Client(bob_account, tor=wire) as bob:
+            assert await take(bob.messages(), 5) == ["0", "1", "2", "3", "4"]
+
+
+# Logs in and takes nothing in: what arrives is in its memory alone.
+DEAF_READER = """
+import asyncio, sys
+from pathlib import Path
+from xmpp_onion import Account, Client
+from xmpp_onion.testing.loopback import LoopbackDialer
+
+async def main():
+    account = Account.load("bob", Path(sys.argv[1]))
+    async with Client(account, tor=LoopbackDialer(int(sys.argv[2]))) as client:
+        async with client._database.transaction():  # nothing can be kept
+            print("ready", flush=True)
+            await asyncio.sleep(600)
+
+asyncio.run(main())
+"""

@@ -1,0 +1,82 @@
+"""What the documents show exists and runs: links, commands, code, the picture."""
+
+import ast
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from xmpp_onion.cli import main as cli
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted(
+    path
+    for path in ROOT.rglob("*.md")
+    if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
+)
+LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]+)(?:#[^)]*)?\)")
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"xmpp-onion((?: --?[a-z-]+(?: [a-z0-9]+)?)*)((?: [a-z]+)+)")
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    found = BLOCK.findall(page.read_text(encoding="utf-8"))
+    return [text for name, text in found if name == language]
+
+
+def code_of(text: str) -> str:
+    """Return the code without its module docstring, in one form."""
+    tree = ast.parse(text)
+    if ast.get_docstring(tree) is not None:
+        del tree.body[0]
+    return ast.unparse(tree)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    links = LINK.findall(page.read_text(encoding="utf-8"))
+
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_python_block_is_python(page: Path) -> None:
+    for block in blocks(page, "python"):
+        compile(block, str(page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial/first-encrypted-bot.md"])
+def test_the_bot_that_is_shown_is_the_example(page: str) -> None:
+    example = (ROOT / "examples" / "echo_bot.py").read_text(encoding="utf-8")
+
+    shown = [code_of(block) for block in blocks(ROOT / page, "python")]
+
+    assert code_of(example) in shown
+
+
+def test_the_echo_bot_is_twelve_lines_at_most() -> None:
+    text = (ROOT / "examples" / "echo_bot.py").read_text(encoding="utf-8")
+
+    assert len([line for line in text.splitlines() if line.strip()]) <= 12
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_that_is_shown_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    context = click.Context(cli._CLI)
+
+    for _, words in COMMAND.findall(text):
+        command: click.Command | None = cli._CLI
+        for word in words.split():
+            if not isinstance(command, click.Group):
+                break
+            command = command.get_command(context, word)
+            assert command is not None, f"xmpp-onion{words}: there is no {word}"
+
+
+def test_the_picture_of_the_demo_is_there() -> None:
+    picture = (ROOT / "docs" / "demo.svg").read_text(encoding="utf-8")
+
+    assert picture.startswith("<svg")
+    assert ".onion" in picture
