@@ -74,6 +74,7 @@ def _add(
     """
     if (jid is None) == (invite is None):
         raise click.UsageError("give either --invite URI, or a JID that exists")
+    certificate = _read_certificate(cert_sha256)
     uri = Invite(invite) if invite else None
     who = parse_recipient(jid) if jid else _choose(uri, username)
     check_data_folder(settings.data_dir)
@@ -86,7 +87,7 @@ def _add(
         password=secrets.token_urlsafe(24) if uri else _read_password(password_file),
         trust=Trust(trust),
         port=port,
-        certificate=_read_certificate(cert_sha256),
+        certificate=certificate,
     )
     return asyncio.run(_enter(settings, account, uri))
 

@@ -1,11 +1,16 @@
+import asyncio
+import errno
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from xmpp_onion.cli import main as cli
+from xmpp_onion.cli.output import Output
+from xmpp_onion.errors import StoreError
 
 # What --help must not wait for: the OMEMO stack alone takes a second to import.
 HEAVY = {"slixmpp", "slixmpp_omemo", "omemo", "stem", "aiosqlite", "rich", "segno"}
@@ -123,3 +128,68 @@ def test_no_account_exits_with_7_and_says_how_to_make_one(tmp_path: Path) -> Non
 
 def test_there_is_no_option_that_takes_a_password() -> None:
     assert "--password " not in run("account", "add", "--help").stdout
+
+
+def test_what_was_typed_counts_more_than_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XMPP_ONION_PROFILE", "environment")
+
+    typed = run("--profile", "typed", "devices", "list", "--data-dir", str(tmp_path))
+    silent = run("devices", "list", "--data-dir", str(tmp_path))
+
+    assert "'typed'" in typed.stderr
+    assert "'environment'" in silent.stderr
+
+
+def test_a_command_can_be_looked_up_twice() -> None:
+    context = click.Context(cli._CLI)
+
+    first = cli._CLI.get_command(context, "send")
+    count = len(first.params) if first else 0
+    again = cli._CLI.get_command(context, "send")
+
+    assert again is first
+    assert again is not None
+    assert len(again.params) == count
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (click.exceptions.Abort(), 130),
+        (KeyboardInterrupt(), 130),
+        (BaseExceptionGroup("g", [KeyboardInterrupt()]), 130),
+        (asyncio.CancelledError(), 130),
+        (StoreError("full"), 7),
+        (ExceptionGroup("g", [ExceptionGroup("h", [StoreError("full")])]), 7),
+        (OSError(errno.ENOSPC, "No space left on device"), 7),
+        (ValueError("swordfish"), 1),
+        (click.UsageError("what?"), 2),
+        (SystemExit(5), 5),
+    ],
+    ids=repr,
+)
+def test_however_a_command_ends_there_is_one_error_and_its_code(
+    error: BaseException, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli._end(error, Output(as_json=True)) == code
+
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert "swordfish" not in shown.out
+    lines = [json.loads(line) for line in shown.out.splitlines()]
+    assert [line["code"] for line in lines] == ([code] if code not in {5, 130} else [])
+
+
+def test_a_reader_that_has_had_enough_is_no_error() -> None:
+    head = subprocess.run(
+        f"'{sys.executable}' -m xmpp_onion --help | head -n 1",
+        shell=True,  # noqa: S602 - a pipe is what this is about
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert head.stdout.startswith("Usage:")
+    assert head.stderr == ""

@@ -1,0 +1,79 @@
+"""The command line as a process of its own, and an account without a server."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from xmpp_onion import JID, Account
+from xmpp_onion.testing.ports import free_ports
+
+ONION = "aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaea37ead.onion"
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[dict[str, object]]:
+        """What it printed, as JSON lines."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+Command: TypeAlias = Callable[..., Done]
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    """Run ``xmpp-onion`` with a data folder of its own and a Tor that is not there."""
+    (port,) = free_ports(1)
+
+    def run(*arguments: str, stdin: str = "", **environment: str) -> Done:
+        done = subprocess.run(
+            [sys.executable, "-m", "xmpp_onion", *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            input=stdin,
+            timeout=60,
+            env={
+                "PATH": "/usr/bin:/bin:/usr/sbin:/sbin",
+                "HOME": str(tmp_path),
+                "XMPP_ONION_DATA_DIR": str(tmp_path / "data"),
+                "XMPP_ONION_SOCKS": f"127.0.0.1:{port}",
+                **environment,
+            },
+        )
+        assert "Traceback" not in done.stderr
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> Account:
+    """Bob in the profile ``default``, whose server does not exist."""
+    made = Account(
+        profile="default",
+        folder=tmp_path / "data" / "default",
+        jid=JID(f"bob@{ONION}"),
+        password="canary-of-bob",
+    )
+    made.save()
+    return made
+
+
+@pytest.fixture
+def onion() -> str:
+    """A name that is well formed and of no service."""
+    return ONION
