@@ -9,6 +9,7 @@ from typing import TypeAlias
 import pytest
 
 from xmpp_onion import (
+    JID,
     Account,
     Client,
     ContactRequest,
@@ -21,6 +22,7 @@ from xmpp_onion import (
 from xmpp_onion.errors import (
     AuthenticationError,
     CertificateError,
+    DeviceListError,
     NoDevicesError,
     NotAcknowledgedError,
     OnionUnreachableError,
@@ -470,3 +472,55 @@ async def main():
 
 asyncio.run(main())
 """
+
+
+async def test_a_message_waits_while_connections_break_under_the_fetch_of_its_keys(
+    enrol: Enrol, wire: LoopbackDialer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        pep, broken = bob._omemo._pep, []
+
+        async def fetch(jid: JID, device_id: int) -> object:
+            if len(broken) < 4:  # more often than a silent server is asked
+                broken.append(device_id)
+                losses = bob._session.losses
+                wire.cut()
+                while bob._session.losses == losses:  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0)
+                raise DeviceListError("no answer")
+            return await original(jid, device_id)
+
+        original = pep.fetch_bundle
+        monkeypatch.setattr(pep, "fetch_bundle", fetch)
+        await alice.send(bob.jid, "patience")
+
+        assert await take(bob.messages(), 1) == ["patience"]
+        assert len(broken) == 4
+
+
+async def test_a_server_that_never_answers_makes_a_message_unreadable_not_the_client(
+    enrol: Enrol, wire: LoopbackDialer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        asked: list[int] = []
+
+        async def fetch(jid: JID, device_id: int) -> object:  # noqa: ARG001 - as the real one
+            asked.append(device_id)
+            raise DeviceListError("no answer", why="the server is silent")
+
+        with monkeypatch.context() as silence:
+            silence.setattr(bob._omemo._pep, "fetch_bundle", fetch)
+            await alice.send(bob.jid, "lost")
+            event = await anext(bob.events())
+        await alice.send(bob.jid, "heard")
+
+        assert isinstance(event, Undecryptable)
+        assert event.reason == "the server is silent"
+        assert len(asked) == 3
+        assert await take(bob.messages(), 1) == ["heard"]
