@@ -80,3 +80,17 @@ def test_the_picture_of_the_demo_is_there() -> None:
 
     assert picture.startswith("<svg")
     assert ".onion" in picture
+
+
+@pytest.mark.parametrize(
+    "page", ["docs/reference/guarantees.md", "docs/explanation/threat-model.md"]
+)
+def test_every_test_that_keeps_a_promise_exists(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    files = re.findall(r"`(tests/[\w/.]+)", text)
+    names = re.findall(r"::(test_\w+)", text)
+    written = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+
+    assert files != []
+    assert [file for file in files if not (ROOT / file).exists()] == []
+    assert [name for name in names if f"def {name}(" not in written] == []
