@@ -13,8 +13,9 @@ __all__ = ["forbid_core_dumps", "until_terminated"]
 async def until_terminated() -> AsyncIterator[None]:
     """Run the block; SIGTERM ends it like its own end, Ctrl-C as an interrupt.
 
-    What comes while the block is cleaning up is ignored: a second Ctrl-C would leave
-    processes and files behind. For the main thread alone.
+    What comes while the block is cleaning up is ignored, and Ctrl-C after it too: a
+    second one would leave processes and files behind. For a program that ends with
+    the block, and its main thread.
 
     Raises:
         KeyboardInterrupt: On Ctrl-C, after the block has cleaned up.
@@ -42,7 +43,8 @@ async def until_terminated() -> AsyncIterator[None]:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-        signal.signal(signal.SIGINT, before)
+        # Who was told to end is on the way out: nothing more to interrupt.
+        signal.signal(signal.SIGINT, before if received is None else signal.SIG_IGN)
     if received is signal.SIGINT:
         raise KeyboardInterrupt
 

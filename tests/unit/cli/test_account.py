@@ -1,13 +1,25 @@
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from xmpp_onion import Account
 
+if TYPE_CHECKING:
+    from tests.unit.cli.conftest import Command
+
+
 TOKEN = "ZmFrZXRva2VuZm9ydGVzdA"
+
+
+def find(program: str) -> str:
+    path = shutil.which(program)
+    assert path is not None, f"{program} of util-linux is not installed"
+    return path
 
 
 def tree(folder: Path) -> list[str]:
@@ -20,7 +32,7 @@ def invite(onion: str) -> str:
 
 
 def test_an_invite_without_tor_exits_with_3_and_leaves_no_profile(
-    command, invite: str, tmp_path: Path
+    command: "Command", invite: str, tmp_path: Path
 ) -> None:
     done = command("account", "add", "--invite", invite, "--json")
 
@@ -31,7 +43,7 @@ def test_an_invite_without_tor_exits_with_3_and_leaves_no_profile(
 
 
 def test_a_login_without_tor_exits_with_3_and_leaves_no_profile(
-    command, onion: str, tmp_path: Path
+    command: "Command", onion: str, tmp_path: Path
 ) -> None:
     done = command(
         "account", "add", f"bob@{onion}", "--password-file", "-", stdin="swordfish\n"
@@ -43,7 +55,7 @@ def test_a_login_without_tor_exits_with_3_and_leaves_no_profile(
 
 
 def test_what_else_lies_in_the_folder_is_never_removed(
-    command, onion: str, tmp_path: Path
+    command: "Command", onion: str, tmp_path: Path
 ) -> None:
     folder = tmp_path / "data" / "default"
     folder.mkdir(mode=0o700, parents=True)
@@ -57,7 +69,7 @@ def test_what_else_lies_in_the_folder_is_never_removed(
 
 
 def test_a_second_account_in_a_profile_exits_with_7(
-    command, account: Account, onion: str
+    command: "Command", account: Account, onion: str
 ) -> None:
     before = (account.folder / "account.toml").read_text()
 
@@ -69,7 +81,7 @@ def test_a_second_account_in_a_profile_exits_with_7(
 
 
 def test_keys_without_an_account_are_not_given_to_another(
-    command, onion: str, tmp_path: Path
+    command: "Command", onion: str, tmp_path: Path
 ) -> None:
     folder = tmp_path / "data" / "default"
     folder.mkdir(mode=0o700, parents=True)
@@ -102,7 +114,7 @@ def test_keys_without_an_account_are_not_given_to_another(
     ids=lambda value: value if isinstance(value, str) else None,
 )  # fmt: skip
 def test_a_usage_error_exits_with_2_and_leaves_nothing(
-    command, onion: str, tmp_path: Path, arguments: list[str], word: str
+    command: "Command", onion: str, tmp_path: Path, arguments: list[str], word: str
 ) -> None:
     wrong = onion.replace("a", "b", 1)  # the check sum is another
     words = [one.format(onion=onion, wrong=wrong) for one in arguments]
@@ -116,7 +128,7 @@ def test_a_usage_error_exits_with_2_and_leaves_nothing(
 
 
 def test_a_password_file_that_others_can_read_exits_with_7(
-    command, onion: str, tmp_path: Path
+    command: "Command", onion: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "secret"
     path.write_text("swordfish")
@@ -130,7 +142,7 @@ def test_a_password_file_that_others_can_read_exits_with_7(
 
 
 def test_a_password_file_may_be_named_by_the_environment(
-    command, onion: str, tmp_path: Path
+    command: "Command", onion: str, tmp_path: Path
 ) -> None:
     done = command(
         "account", "add", f"bob@{onion}",
@@ -142,11 +154,13 @@ def test_a_password_file_may_be_named_by_the_environment(
 
 
 def test_systemd_may_hand_over_the_password(
-    command, onion: str, tmp_path: Path
+    command: "Command", onion: str, tmp_path: Path
 ) -> None:
     (tmp_path / "password").write_text("swordfish\n")
 
-    done = command("account", "add", f"bob@{onion}", CREDENTIALS_DIRECTORY=str(tmp_path))
+    done = command(
+        "account", "add", f"bob@{onion}", CREDENTIALS_DIRECTORY=str(tmp_path)
+    )
 
     assert done.code == 3  # it had one, and went on to Tor
 
@@ -155,7 +169,7 @@ def test_a_folder_that_cannot_be_written_exits_with_7(
     onion: str, tmp_path: Path, root: Path
 ) -> None:
     # Permissions mean nothing to root.
-    become = "setpriv --reuid=65534 --regid=65534 --clear-groups".split()
+    become = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     for folder in [tmp_path, *tmp_path.parents]:
         if os.access(folder, os.W_OK) and folder.stat().st_mode & 0o005 != 0o005:
             folder.chmod(0o755)
@@ -181,7 +195,7 @@ def test_a_folder_that_cannot_be_written_exits_with_7(
 
 
 def test_accounts_are_listed_with_the_broken_ones(
-    command, account: Account, tmp_path: Path
+    command: "Command", account: Account, tmp_path: Path
 ) -> None:
     broken = tmp_path / "data" / "broken"
     broken.mkdir(mode=0o700)
@@ -194,7 +208,7 @@ def test_accounts_are_listed_with_the_broken_ones(
     assert done.lines[1]["jid"] == account.jid
 
 
-def test_no_accounts_are_a_hint_and_no_error(command) -> None:
+def test_no_accounts_are_a_hint_and_no_error(command: "Command") -> None:
     done = command("account", "list")
 
     assert (done.code, done.out) == (0, "")
@@ -202,7 +216,9 @@ def test_no_accounts_are_a_hint_and_no_error(command) -> None:
 
 
 @pytest.mark.usefixtures("account")
-def test_nothing_is_removed_where_nobody_can_be_asked(command, tmp_path: Path) -> None:
+def test_nothing_is_removed_where_nobody_can_be_asked(
+    command: "Command", tmp_path: Path
+) -> None:
     done = command("account", "remove")
 
     assert done.code == 2
@@ -212,7 +228,7 @@ def test_nothing_is_removed_where_nobody_can_be_asked(command, tmp_path: Path) -
 
 @pytest.mark.usefixtures("account")
 def test_an_account_is_removed_with_all_that_belongs_to_it(
-    command, tmp_path: Path
+    command: "Command", tmp_path: Path
 ) -> None:
     done = command("account", "remove", "--yes", "--json")
 
@@ -225,7 +241,7 @@ def test_a_full_disk_exits_with_7_and_leaves_no_profile(
     onion: str, tmp_path: Path
 ) -> None:
     done = subprocess.run(
-        ["prlimit", "--fsize=16:16", sys.executable, "-B", "-m", "xmpp_onion",
+        [find("prlimit"), "--fsize=16:16", sys.executable, "-B", "-m", "xmpp_onion",
          "--socks", "127.0.0.1:1", "--data-dir", str(tmp_path / "data"),
          "account", "add", f"bob@{onion}", "--password-file", "-"],
         input="x",

@@ -2,16 +2,22 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from xmpp_onion import Account
 from xmpp_onion.agent.caller import END, socket_path
+
+if TYPE_CHECKING:
+    from tests.unit.cli.conftest import Command
+
 
 COMMANDS = [
     ["send", "alice@{onion}", "-m", "hi"],
@@ -22,13 +28,21 @@ COMMANDS = [
 ]
 
 
+def find(program: str) -> str:
+    path = shutil.which(program)
+    assert path is not None, f"{program} of util-linux is not installed"
+    return path
+
+
 def filled(arguments: list[str], onion: str) -> list[str]:
     return [word.format(onion=onion) for word in arguments]
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=lambda words: words[0])
 @pytest.mark.usefixtures("account")
-def test_a_tor_that_does_not_run_exits_with_3(command, arguments, onion) -> None:
+def test_a_tor_that_does_not_run_exits_with_3(
+    command: "Command", arguments: list[str], onion: str
+) -> None:
     done = command(*filled(arguments, onion), "--json")
 
     (line,) = done.lines
@@ -41,12 +55,12 @@ def test_a_tor_that_does_not_run_exits_with_3(command, arguments, onion) -> None
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=lambda words: words[0])
 def test_an_account_that_somebody_holds_exits_with_7(
-    command, account: Account, arguments, onion
+    command: "Command", account: Account, arguments: list[str], onion: str
 ) -> None:
     lock = Path(f"{account.store_path}.lock")
     lock.touch(mode=0o600)
     with subprocess.Popen(
-        ["flock", str(lock), "sleep", "60"],
+        [find("flock"), str(lock), "sleep", "60"],
         start_new_session=True,
     ) as holder:
         try:
@@ -121,7 +135,9 @@ def test_a_send_through_the_holder_does_not_load_the_encryption_libraries(
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=lambda words: words[0])
-def test_a_profile_without_account_exits_with_7(command, arguments, onion) -> None:
+def test_a_profile_without_account_exits_with_7(
+    command: "Command", arguments: list[str], onion: str
+) -> None:
     done = command("--profile", "nobody", *filled(arguments, onion), "--json")
 
     (line,) = done.lines
@@ -134,7 +150,7 @@ def test_a_profile_without_account_exits_with_7(command, arguments, onion) -> No
     "text", ["", "junk", 'jid = "x"', "\xff\xfe", "[pins]\n[pins]\n", "a = 1\x00"]
 )
 def test_a_broken_account_exits_with_7_and_is_left_alone(
-    command, account: Account, text: str
+    command: "Command", account: Account, text: str
 ) -> None:
     path = account.folder / "account.toml"
     path.write_bytes(text.encode("latin-1"))
@@ -150,20 +166,21 @@ def test_a_broken_account_exits_with_7_and_is_left_alone(
 
 @pytest.mark.parametrize("where", ["", "default", "default/account.toml"])
 def test_what_others_can_read_exits_with_7_and_the_line_that_closes_it(
-    command, account: Account, where: str, tmp_path: Path
+    command: "Command", account: Account, where: str, tmp_path: Path
 ) -> None:
     assert account.folder.is_dir()
     path = tmp_path / "data" / where
-    path.chmod(0o755 if path.is_dir() else 0o644)
+    opened, closed = (0o755, 0o700) if path.is_dir() else (0o644, 0o600)
+    path.chmod(opened)
 
     done = command("listen", "--json")
 
     (line,) = done.lines
     assert done.code == 7
-    assert f"chmod go-rwx '{path}'" in str(line["fix"])
+    assert line["fix"] == f"chmod {closed:o} {path}"
 
 
-def test_a_name_that_leads_out_of_the_folder_is_refused(command) -> None:
+def test_a_name_that_leads_out_of_the_folder_is_refused(command: "Command") -> None:
     done = command("--profile", "../x", "devices", "list", "--json")
 
     assert done.code == 7
@@ -171,7 +188,7 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(command) -> None:
 
 
 @pytest.mark.usefixtures("account")
-def test_a_socks_port_by_name_is_a_usage_error(command) -> None:
+def test_a_socks_port_by_name_is_a_usage_error(command: "Command") -> None:
     done = command("--socks", "example.org:9050", "listen", "--json")
 
     assert done.code == 2

@@ -1,0 +1,95 @@
+"""The server's commands."""
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from xmpp_onion import Invite, OnionAddress
+
+if TYPE_CHECKING:
+    from tests.onion.cli.conftest import World
+
+
+pytestmark = pytest.mark.onion
+
+
+def test_a_server_is_made_started_and_stopped(world: "World", tmp_path: Path) -> None:
+    folder = tmp_path / "server"
+
+    made = world.run("server", "init", str(folder), "--json")
+    again = world.run("server", "init", str(folder), "--json")
+    idle = world.run("server", "invite", str(folder), "--json")
+    with world.runs(*world.service, "server", "up", str(folder), "--json") as up:
+        line = up.line()
+        second = world.run(*world.service, "server", "up", str(folder), "--json")
+        down = world.run("server", "down", str(folder), "--json")
+        ended = up.wait()
+    late = world.run("server", "down", str(folder), "--json")
+
+    onion = OnionAddress(str(made.lines[0]["onion"]))
+    assert again.lines == made.lines
+    assert (line["event"], line["onion"], line["c2s"]) == ("server", onion, 5222)
+    assert len(str(line["fingerprint"])) == 64
+    assert (down.code, ended.code, ended.out) == (0, 0, "")
+    for refused in (idle, second, late):
+        (error,) = refused.lines
+        assert (refused.code, error["code"]) == (7, 7)
+        assert error["fix"]
+
+
+def test_an_invite_is_a_uri_and_its_end(world: "World") -> None:
+    done = world.run(
+        "server", "invite", str(world.server), "--username", "dora", "--expires", "2h",
+        "--json",
+    )  # fmt: skip
+    plain = world.run("server", "invite", str(world.server))
+
+    (line,) = done.lines
+    assert (done.code, line["event"]) == (0, "invite")
+    invite = Invite(str(line["uri"]))
+    assert (invite.onion, invite.local) == (world.onion, "dora")
+    assert str(line["expires"]).endswith("Z")
+    assert plain.out.count("\n") == 1  # for a program: no picture
+    assert Invite(plain.out.strip()).onion == world.onion
+    assert "one account" in plain.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_takes_the_server_down(
+    world: "World", tmp_path: Path, number: signal.Signals
+) -> None:
+    folder = tmp_path / "server"
+    with world.runs(*world.service, "server", "up", str(folder), "--json") as up:
+        assert up.line()["event"] == "server"
+        ended = up.end(number)
+
+    assert ended.code == (130 if number is signal.SIGINT else 0)
+    assert world.run("server", "down", str(folder)).code == 7  # none runs
+
+
+def test_a_dead_tor_exits_with_3_and_makes_no_server(
+    world: "World", tmp_path: Path
+) -> None:
+    done = world.run(
+        "--socks", "127.0.0.1:1", "server", "up", str(tmp_path / "server"), "--json"
+    )
+
+    (line,) = done.lines
+    assert (done.code, line["code"]) == (3, 3)
+    assert not (tmp_path / "server").exists()
+
+
+def test_a_folder_that_others_can_read_exits_with_7(
+    world: "World", tmp_path: Path
+) -> None:
+    folder = tmp_path / "server"
+    assert world.run("server", "init", str(folder)).code == 0
+    folder.chmod(0o755)
+
+    done = world.run(*world.service, "server", "up", str(folder), "--json")
+
+    (line,) = done.lines
+    assert (done.code, line["code"]) == (7, 7)
+    assert f"chmod 700 {folder}" in str(line["fix"])
