@@ -129,7 +129,7 @@ class Account:
     def save(self) -> None:
         """Write it, replacing what was there in one step."""
         private.make_folder(self.folder)
-        private.replace_file(self.folder / "account.toml", self._text())
+        private.replace(self.folder / "account.toml", self._text().encode())
 
     def _text(self) -> str:
         values = {

@@ -76,7 +76,7 @@ def test_an_account_that_others_can_reach_is_refused(
     account.save()
     (account.folder / "account.toml").chmod(mode)
 
-    with pytest.raises(StorePermissionError, match="chmod go-rwx"):
+    with pytest.raises(StorePermissionError, match="chmod 600"):
         Account.load("bob", tmp_path / "data")
 
 

@@ -17,7 +17,7 @@ def load_account(profile: str, data_dir: Path | None = None) -> Account:
         StoreCorruptError: It cannot be read.
     """
     check_data_folder(data_dir)
-    _check(Account.locate(profile, data_dir))
+    private.check_folder(Account.locate(profile, data_dir))
     return Account.load(profile, data_dir)
 
 
@@ -29,9 +29,4 @@ def check_data_folder(data_dir: Path | None = None) -> None:
     Raises:
         StorePermissionError: It is not this user's alone.
     """
-    _check(data_folder(data_dir))
-
-
-def _check(folder: Path) -> None:
-    if folder.exists():
-        private.check(folder, folder.stat())
+    private.check_folder(data_folder(data_dir))

@@ -26,8 +26,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from xmpp_onion import private
 from xmpp_onion.address import OnionAddress
-from xmpp_onion.errors import ServerError, StorePermissionError
+from xmpp_onion.errors import ServerError
 from xmpp_onion.server.certificate import make_certificate, read_fingerprint
 from xmpp_onion.server.prosody import find_templates, render
 from xmpp_onion.transport import create_key, read_address
@@ -37,6 +38,8 @@ __all__ = ["Folder", "Ports", "RunAs", "find_unprivileged_user", "initialise"]
 # Below what Linux hands out by itself (ip_local_port_range starts at 32768), so
 # that no outgoing connection sits on our port by chance.
 _PORTS = range(20000, 32768)
+# Prosody's user reads them through its group.
+_SHARED_FOLDER, _SHARED_FILE = 0o750, 0o640
 _TCP_LISTEN = "0A"  # the state's number in /proc/net/tcp
 
 
@@ -80,7 +83,8 @@ def initialise(folder: Path) -> OnionAddress:
     Raises:
         StorePermissionError: Others can read the folder or a key, or we cannot
             write there.
-        ServerError: It is full of something else, or cannot be made.
+        StoreError: It cannot be made or written.
+        ServerError: It is full of something else.
     """
     return Folder(folder, find_unprivileged_user()).initialise()
 
@@ -166,7 +170,7 @@ class Folder:
     def write_ports(self, ports: Ports) -> None:
         """Remember ports, and write the configuration that belongs to them."""
         text = json.dumps({"v": 1, "c2s_port": ports.c2s, "http_port": ports.http})
-        _write(self.path / "server.json", text + "\n", mode=0o600)
+        _write(self.path / "server.json", text + "\n")
         self.write_config()
 
     def choose_ports(self) -> Ports:
@@ -182,11 +186,11 @@ class Folder:
         template = (templates / "prosody.cfg.lua").read_text("utf-8")
         c2s, http = self.read_ports()
         text = render(template, onion=self.read_onion(), c2s_port=c2s, http_port=http)
-        _write(self.config_file, text, mode=0o640)
+        _write(self.config_file, text, mode=_SHARED_FILE)
         self._hand_over(self.config_file)
         for module in sorted((templates / "modules").glob("*.lua")):
             target = self.prosody / "modules" / module.name
-            _write(target, module.read_text("utf-8"), mode=0o640)
+            _write(target, module.read_text("utf-8"), mode=_SHARED_FILE)
             self._hand_over(target)
 
     def initialise(self) -> OnionAddress:
@@ -215,11 +219,10 @@ class Folder:
         Raises:
             StorePermissionError: A mode or an owner is wrong.
         """
-        _check_private(self.path, owner=os.geteuid(), fix=f"chmod 700 {self.path}")
-        for key in [self.key_file, *(self.prosody / "certs").glob("*.key")]:
-            if key.exists():
-                owner = self._prosody_uid if key != self.key_file else os.geteuid()
-                _check_private(key, owner=owner, fix=f"chmod 600 {key}")
+        private.check_folder(self.path)
+        private.check_file(self.key_file)
+        for key in (self.prosody / "certs").glob("*.key"):
+            private.check_file(key, owner=self._prosody_uid)
 
     @property
     def _prosody_uid(self) -> int:
@@ -229,14 +232,18 @@ class Folder:
         return self.prosody / "certs" / f"{onion}.crt"
 
     def _make_folders(self) -> None:
-        if self.path.is_dir() and not any(self.path.iterdir()):
+        if not self.path.exists():
+            private.make_folder(self.path)
+        elif self.path.is_dir() and not any(self.path.iterdir()):
             self.path.chmod(0o700)  # empty: nothing was ever readable in it
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in ("", "certs", "modules"):
-            (self.prosody / folder).mkdir(mode=0o750, exist_ok=True)
-            self._hand_over(self.prosody / folder)
+            place = self.prosody / folder
+            if not place.exists():
+                place.mkdir(mode=_SHARED_FOLDER)
+                place.chmod(_SHARED_FOLDER)  # a umask may take away too much
+            self._hand_over(place)
         if not self.data.exists():
-            self.data.mkdir(mode=0o700)
+            private.make_folder(self.data)
         self._give_away(self.data)
 
     def _make_certificate(self, onion: OnionAddress) -> None:
@@ -245,9 +252,9 @@ class Folder:
         if certificate.exists() and key_file.exists():
             return
         key, chain = make_certificate(onion, now=datetime.now(UTC))
-        _write(key_file, key.decode("ascii"), mode=0o600)
+        _write(key_file, key.decode("ascii"))
         self._give_away(key_file)
-        _write(certificate, chain.decode("ascii"), mode=0o640)
+        _write(certificate, chain.decode("ascii"), mode=_SHARED_FILE)
         self._hand_over(certificate)
 
     def _hand_over(self, path: Path) -> None:
@@ -290,33 +297,8 @@ def read_taken_ports(tables: Collection[Path] | None = None) -> frozenset[int]:
     )
 
 
-def _check_private(path: Path, *, owner: int, fix: str) -> None:
-    state = path.stat()
-    if state.st_uid != owner:
-        raise StorePermissionError(
-            f"{path} belongs to another user",
-            why=f"its owner is {state.st_uid}, and should be {owner}",
-            fix=f"chown {owner} {path}",
-        )
-    if state.st_mode & 0o077:
-        raise StorePermissionError(
-            f"others can read {path}",
-            why=f"its mode is {state.st_mode & 0o777:04o}",
-            fix=fix,
-        )
-
-
-def _write(path: Path, text: str, *, mode: int) -> None:
+def _write(path: Path, text: str, *, mode: int = 0o600) -> None:
     """Write a whole file or nothing, and leave it alone if it says so already."""
-    if path.exists() and path.read_text("utf-8") == text:
-        return
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    data = text.encode()
+    if not path.exists() or path.read_bytes() != data:
+        private.replace(path, data, mode=mode)

@@ -1,17 +1,14 @@
 """One folder, one server: a lock that lives as long as the server's processes."""
 
-import asyncio
-import fcntl
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from xmpp_onion import locks
 from xmpp_onion.errors import ServerError
 from xmpp_onion.server.folder import Folder
 
 __all__ = ["locked"]
 
-_POLL_SECONDS = 0.05
 # What a Prosody whose owner was killed may take to follow, in seconds.
 _PATIENCE = 2.0
 
@@ -29,27 +26,13 @@ async def locked(folder: Folder, *, timeout: float = _PATIENCE) -> AsyncIterator
 
     Raises:
         ServerError: A server runs there.
+        StorePermissionError: The lock file is not ours alone.
     """
-    descriptor = os.open(folder.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        for _ in range(int(timeout / _POLL_SECONDS)):
-            if _try_lock(descriptor):
-                break
-            await asyncio.sleep(_POLL_SECONDS)
-        else:
+    with locks.open_lock(folder.lock_file) as descriptor:
+        if not await locks.take(folder.lock_file, descriptor, patience=timeout):
             raise ServerError(
                 f"the server in {folder.path} runs already",
                 why="a process holds the folder",
                 fix=f"Stop that one first: xmpp-onion server down {folder.path}",
             )
         yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from xmpp_onion import private
 from xmpp_onion.address import JID, Invite, OnionAddress
 from xmpp_onion.errors import ProsodyError, ProsodyNotFoundError, ServerError
 from xmpp_onion.server import invites
@@ -186,10 +187,7 @@ class Prosody:
                 fix="Install it: apt-get install prosody lua-dbi-sqlite3 lua-unbound",
             )
         prefix, run_as = _as_child(self._folder.run_as)
-        output = os.open(
-            self._folder.output_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600
-        )
-        try:
+        with private.open_anew(self._folder.output_file) as output:
             self._process = await asyncio.create_subprocess_exec(
                 *prefix,
                 program,
@@ -208,8 +206,6 @@ class Prosody:
                 group=None if run_as is None else run_as.gid,
                 extra_groups=None if run_as is None else [],
             )
-        finally:
-            os.close(output)
 
     async def _is_listening(self) -> bool:
         """Wait until Prosody settled, and return whether it has both its ports."""

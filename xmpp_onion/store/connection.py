@@ -9,6 +9,7 @@ from pathlib import Path
 
 import aiosqlite
 
+from xmpp_onion import private
 from xmpp_onion.errors import (
     StoreCorruptError,
     StoreError,
@@ -39,8 +40,8 @@ PRAGMA temp_store = MEMORY;
 async def make_ready(path: Path, migrations: Sequence[str], *, create: bool) -> None:
     """Create, check and migrate the file, so that it only has to be opened."""
     for companion in (beside(path, suffix) for suffix in files.COMPANIONS):
-        files.check_private_file(companion)
-    if not files.check_private_file(path):
+        private.check_file(companion)
+    if not private.check_file(path):
         if not create or files.has_content(beside(path, "-wal")):
             raise StoreCorruptError(
                 f"{path} is missing",
@@ -57,12 +58,12 @@ async def make_ready(path: Path, migrations: Sequence[str], *, create: bool) -> 
 async def _create(path: Path, migrations: Sequence[str]) -> None:
     """Make the file under another name first: it is there complete or not at all."""
     unfinished = beside(path, ".new")
-    files.create_private_file(unfinished)
+    files.create_draft(unfinished)
     async with connect(unfinished, mode="rw") as connection:
         # The log is chosen now, so that no rollback journal ever lies by the file.
         await configure(unfinished, connection)
         await _apply(unfinished, connection, schema.pending(0, migrations, name=""))
-    files.publish(unfinished, path)
+    private.publish(unfinished, path)
 
 
 async def _inspect(path: Path) -> int:
@@ -86,12 +87,12 @@ async def _migrate(path: Path, version: int, script: str) -> None:
     """Bring an older file to the newest version, with a copy of it kept beside."""
     copy = beside(path, f".backup-v{version}")
     unfinished = beside(path, ".backup-new")
-    files.create_private_file(unfinished)
+    files.create_draft(unfinished)
     async with connect(path, mode="rw") as connection:
         await configure(path, connection)
         with sqlite_errors(path):
             await connection.execute_fetchall("VACUUM INTO ?", (str(unfinished),))
-        files.publish(unfinished, copy)
+        private.publish(unfinished, copy)
         await _apply(path, connection, script)
     log.info("store migrated from version %d", version)
 

@@ -98,8 +98,8 @@ class Database:
             StoreCorruptError: Not a store, or damaged. Restore a backup.
             StoreTooNewError: A newer version wrote it. Upgrade.
         """
-        path = files.make_private_place(path)
-        with files.hold_lock(beside(path, ".lock")):
+        path = files.make_place(path)
+        async with files.hold_lock(beside(path, ".lock")):
             await make_ready(path, migrations, create=create)
             async with connect(path, mode="rw") as connection:
                 await configure(path, connection)
@@ -114,12 +114,12 @@ class Database:
     def check_free(path: Path) -> None:
         """Return if nobody has the file open, which may change at once.
 
+        Makes and writes nothing, and refuses nobody who opens it meanwhile.
+
         Raises:
             StoreLockedError: Another process, or this one, has it open.
         """
-        if path.parent.exists():
-            with files.hold_lock(beside(path.absolute(), ".lock")):
-                pass
+        files.check_free(beside(path.absolute(), ".lock"))
 
     # --- the unit of work -------------------------------------------------------
 

@@ -5,12 +5,13 @@ does it for it.
 """
 
 import contextlib
-import fcntl
 import os
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Self
+
+from xmpp_onion.locks import try_lock
 
 __all__ = ["ScratchFolder"]
 
@@ -32,7 +33,7 @@ class ScratchFolder:
         while True:
             path = Path(tempfile.mkdtemp(prefix=prefix))
             lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-            if _lock(lock):
+            if try_lock(lock):
                 return cls(path, lock)
             os.close(lock)  # swept up by another process while it was being born
 
@@ -48,16 +49,7 @@ def _sweep(folder: Path) -> None:
             return
         lock = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
         try:
-            if _lock(lock):
+            if try_lock(lock):
                 shutil.rmtree(folder, ignore_errors=True)
         finally:
             os.close(lock)
-
-
-def _lock(file: int) -> bool:
-    """Lock an open file; the lock ends with the process at the latest."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -5,7 +5,6 @@ A template is a folder with a few slots; each holds one network and serves one
 Whatever goes wrong with a slot costs a slow start, never a failure.
 """
 
-import fcntl
 import json
 import os
 import shutil
@@ -17,6 +16,7 @@ from typing import Self, cast
 
 import platformdirs
 
+from xmpp_onion.locks import try_lock
 from xmpp_onion.testing.tordirectory import Directory
 
 __all__ = ["Layout", "TemplateSlot", "default_template"]
@@ -99,13 +99,9 @@ class TemplateSlot:
             folder = template / f"{_FORMAT}-{relays}-relays-{number}"
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(folder / "slot.lock", os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                # Held by the open file: it ends with the process at the latest.
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(lock)
-            else:
+            if try_lock(lock):  # it ends with the process at the latest
                 return cls(folder, lock)
+            os.close(lock)
         return None
 
     def layout(self) -> Layout | None:

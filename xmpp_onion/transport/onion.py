@@ -9,9 +9,6 @@ import base64
 import contextlib
 import hashlib
 import logging
-import os
-import secrets
-import stat
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -27,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from xmpp_onion import private
 from xmpp_onion.address import OnionAddress
 from xmpp_onion.errors import (
     ControlPortError,
@@ -61,13 +59,8 @@ def create_key(key_file: Path) -> OnionAddress:
     """
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    draft = key_file.with_name(f".{key_file.name}.{secrets.token_hex(8)}")
     try:
-        try:
-            _write_private(draft, pem)
-            os.link(draft, key_file)  # fails if the name is taken; rename would not
-        finally:
-            draft.unlink(missing_ok=True)
+        private.write_new(key_file, pem)
     except FileExistsError as error:
         raise OnionServiceError(
             f"there is a key in {key_file} already",
@@ -240,29 +233,20 @@ class _Uploads:
         return is_first
 
 
-def _write_private(path: Path, data: bytes) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def _read_key(key_file: Path) -> Ed25519PrivateKey:
     try:
-        with os.fdopen(os.open(key_file, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
-            _check_private(key_file, os.fstat(file.fileno()))
-            data = file.read(_KEY_FILE_LIMIT_BYTES)
+        data = private.read_bytes(key_file, _KEY_FILE_LIMIT_BYTES)
     except FileNotFoundError as error:
         raise OnionServiceError(
             f"there is no key in {key_file}",
             fix="Make one: `xmpp-onion server init DIR`.",
         ) from error
-    except OSError as error:
+    except StorePermissionError as error:
         raise StorePermissionError(
-            f"the key file {key_file} cannot be read",
-            why=error.strerror or "",
-            fix="It has to be a plain file that belongs to you.",
+            f"the key file {key_file} is not private",
+            why=f"{error.why}; a key that others can read, or that belongs to another "
+            "user, lets them pose as this service",
+            fix=f"{error.fix}. If others may have read it, make a new one",
         ) from error
     try:
         key = load_pem_private_key(data, password=None)
@@ -271,18 +255,6 @@ def _read_key(key_file: Path) -> Ed25519PrivateKey:
     if not isinstance(key, Ed25519PrivateKey):
         raise _not_a_key(key_file)
     return key
-
-
-def _check_private(key_file: Path, status: os.stat_result) -> None:
-    is_ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
-    if is_ours and not stat.S_IMODE(status.st_mode) & 0o077:
-        return
-    raise StorePermissionError(
-        f"the key file {key_file} is not private",
-        why="others can read it, or it belongs to another user; whoever has the key "
-        "can pose as this service",
-        fix=f"If nobody has read it: `chmod 600 {key_file}`. Else make a new one.",
-    )
 
 
 def _not_a_key(key_file: Path) -> OnionServiceError:

@@ -9,20 +9,17 @@ connection owns it, so that it leaves within milliseconds when we are killed
 import asyncio
 import asyncio.subprocess
 import contextlib
-import fcntl
 import logging
 import os
 import shutil
-import stat
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Executor
-from io import BufferedWriter
 from pathlib import Path
 from typing import Final
 
+from xmpp_onion import locks, private
 from xmpp_onion.errors import (
     ControlPortError,
-    StorePermissionError,
     TorNotFoundError,
     TorNotRunningError,
 )
@@ -57,9 +54,10 @@ async def launched(
         raise _not_found(program)
     log_file = data_dir / "tor.log"
     async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(_reserved(data_dir))
-        torrc = _write(data_dir / "torrc", "\n".join(_torrc(data_dir, extra)) + "\n")
-        with _open_private(log_file) as output:
+        await stack.enter_async_context(_reserved(data_dir))
+        torrc = data_dir / "torrc"
+        private.replace(torrc, ("\n".join(_torrc(data_dir, extra)) + "\n").encode())
+        with private.open_anew(log_file) as output:
             process = await asyncio.create_subprocess_exec(
                 *(executable, "-f", str(torrc), "--defaults-torrc", "/dev/null"),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -97,47 +95,25 @@ def _quoted(path: Path) -> str:
     return f'"{text}"'
 
 
-@contextlib.contextmanager
-def _reserved(data_dir: Path) -> Iterator[None]:
+@contextlib.asynccontextmanager
+async def _reserved(data_dir: Path) -> AsyncIterator[None]:
     """Hold the folder for one tor, private and without an earlier one's traces.
 
     tor has a lock of its own, and waits 5 s for it with its ports open already.
     """
-    with contextlib.ExitStack() as stack:
-        try:
-            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            status = data_dir.stat()
-            if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
-                raise PermissionError
-            lock = stack.enter_context(_open_private(data_dir / "in-use"))
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for name in ("control-port", "control_auth_cookie"):
-                (data_dir / name).unlink(missing_ok=True)
-        except BlockingIOError as error:
+    private.make_folder(data_dir)
+    lock_file = data_dir / "in-use"
+    with locks.open_lock(lock_file) as descriptor:
+        if not await locks.take(lock_file, descriptor):
             raise TorNotRunningError(
                 f"tor cannot start in {data_dir}",
                 why="another tor of ours runs there",
                 fix="End the other program, or choose another folder.",
-            ) from error
-        except OSError as error:
-            raise StorePermissionError(
-                f"the folder {data_dir} is not private to us",
-                why="Tor keeps keys there, and others could read or change them, or "
-                "we cannot write to it",
-                fix=f"Mend it with `chmod 700 {data_dir}`, or choose another folder.",
-            ) from error
+            )
+        with private.os_errors(data_dir):
+            for name in ("control-port", "control_auth_cookie"):
+                (data_dir / name).unlink(missing_ok=True)
         yield
-
-
-def _write(path: Path, text: str) -> Path:
-    with _open_private(path) as file:
-        file.write(text.encode())
-    return path
-
-
-def _open_private(path: Path) -> BufferedWriter:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-    return os.fdopen(os.open(path, flags, 0o600), "wb")
 
 
 @contextlib.asynccontextmanager

@@ -33,7 +33,7 @@ def test_a_folder_of_profiles_that_others_reach_is_refused(
     with pytest.raises(StorePermissionError) as caught:
         load_account("bob", tmp_path)
 
-    assert f"chmod go-rwx '{tmp_path}'" in caught.value.fix
+    assert caught.value.fix == f"chmod 700 {tmp_path}"
 
 
 def test_a_profile_that_others_reach_is_refused(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_a_profile_that_others_reach_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StorePermissionError) as caught:
         load_account("bob", tmp_path)
 
-    assert f"chmod go-rwx '{folder}'" in caught.value.fix
+    assert caught.value.fix == f"chmod 700 {folder}"
 
 
 def test_a_folder_that_is_not_there_has_no_account(tmp_path: Path) -> None:

@@ -34,8 +34,9 @@ def test_two_folders_are_two_servers(tmp_path: Path) -> None:
     assert initialise(tmp_path / "a") != initialise(tmp_path / "b")
 
 
-def test_keys_are_private_from_their_first_moment(tmp_path: Path) -> None:
-    old = os.umask(0)
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o777], ids=oct)
+def test_keys_are_private_from_their_first_moment(tmp_path: Path, umask: int) -> None:
+    old = os.umask(umask)
     try:
         initialise(tmp_path / "server")
     finally:
@@ -67,7 +68,7 @@ def test_an_open_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StorePermissionError) as caught:
         initialise(tmp_path / "server")
 
-    assert caught.value.why == "its mode is 0755"
+    assert caught.value.why == "others can reach it (mode 0755)"
 
 
 @pytest.mark.parametrize("name", ["onion.key", "prosody/certs/*.key"])

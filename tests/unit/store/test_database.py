@@ -1,6 +1,7 @@
 """The unit of work: whole or not at all, one after the other, cancelled or not."""
 
 import asyncio
+import fcntl
 import re
 from pathlib import Path
 
@@ -480,6 +481,36 @@ async def test_whether_an_account_is_free_can_be_asked(path: Path) -> None:
             Database.check_free(path)
 
     Database.check_free(path)
+
+
+async def test_to_ask_whether_an_account_is_free_writes_nothing(path: Path) -> None:
+    lock = path.with_name("account.db.lock")
+
+    Database.check_free(path)
+    assert not path.parent.exists()
+    async with Database.open(path):
+        holder = lock.read_bytes()
+    before = lock.stat()
+    Database.check_free(path)
+
+    assert lock.read_bytes() == holder
+    assert (lock.stat().st_ino, lock.stat().st_mtime_ns) == (
+        before.st_ino,
+        before.st_mtime_ns,
+    )
+
+
+async def test_who_opens_an_account_is_not_refused_because_somebody_asks(
+    path: Path,
+) -> None:
+    async with Database.open(path):
+        pass
+    with path.with_name("account.db.lock").open("rb") as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        asyncio.get_running_loop().call_later(0.1, asking.close)
+
+        async with Database.open(path):
+            assert asking.closed
 
 
 async def test_rows_do_not_show_what_they_hold(database: Database) -> None:
