@@ -57,7 +57,6 @@ _LIBRARIES = (
     "doubleratchet",
     "x3dh",
     "slixmpp_omemo",
-    "aiosqlite",  # prints the values of every statement, and so our keys
 )
 # XEP-0384, section 4.3 wants 12 bytes; clients of before 2018 send 16.
 _IV_LENGTHS = {12, 16}

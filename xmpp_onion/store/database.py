@@ -98,6 +98,7 @@ class Database:
             StoreCorruptError: Not a store, or damaged. Restore a backup.
             StoreTooNewError: A newer version wrote it. Upgrade.
         """
+        _cap_library_log()
         path = files.make_place(path)
         async with files.hold_lock(beside(path, ".lock")):
             await make_ready(path, migrations, create=create)
@@ -288,3 +289,9 @@ class Database:
         finally:
             self._closed = True  # for good: who waits for a turn gets it, and is told
         self._turn.release()
+
+
+def _cap_library_log() -> None:
+    """Keep what is stored out of logs: at DEBUG, aiosqlite prints all values."""
+    logger = logging.getLogger("aiosqlite")
+    logger.setLevel(max(logger.level, logging.ERROR))

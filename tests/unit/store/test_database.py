@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import logging
 import re
 from pathlib import Path
 
@@ -511,6 +512,32 @@ async def test_who_opens_an_account_is_not_refused_because_somebody_asks(
 
         async with Database.open(path):
             assert asking.closed
+
+
+async def test_no_value_that_is_stored_is_logged(
+    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = logging.getLogger("aiosqlite")
+    monkeypatch.setattr(library, "level", logging.NOTSET)
+    library.setLevel(logging.DEBUG)
+    caplog.set_level(logging.DEBUG)
+
+    async with Database.open(path) as database, database.transaction():
+        await Keys(database).store("key", "CANARY")
+        await Inbox(database).add("CANARY")
+
+    assert "store open" in caplog.text
+    assert "CANARY" not in caplog.text
+
+
+async def test_a_stricter_cap_on_the_library_stays(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = logging.getLogger("aiosqlite")
+    monkeypatch.setattr(library, "level", logging.CRITICAL)
+
+    async with Database.open(path):
+        assert library.level == logging.CRITICAL
 
 
 async def test_rows_do_not_show_what_they_hold(database: Database) -> None:
