@@ -48,6 +48,7 @@ from xmpp_onion.errors import (
     DeviceListError,
     NotAcknowledgedError,
     SessionError,
+    XmppOnionError,
 )
 from xmpp_onion.session import (
     Connected,
@@ -335,6 +336,11 @@ class Client:
         except (DecryptionError, DeviceListError) as error:
             log.info("a message could not be read: %s", error.what)
             await self._keep_unreadable(incoming, error)
+        except (XmppOnionError, OSError, MemoryError):
+            raise  # ours to mend; the server still has the message
+        except Exception as error:  # noqa: BLE001 - what a library cannot digest would come back with every login
+            log.error("a message broke its reader (%s)", type(error).__name__)  # noqa: TRY400 - a traceback may quote the message
+            await self._keep_unreadable(incoming, DecryptionError("it is malformed"))
         self._news.set()
 
     async def _fetch_sender(self, incoming: Incoming) -> None:

@@ -10,6 +10,7 @@ Source: XEP-0384, version 0.3 (``eu.siacs.conversations.axolotl``).
 """
 
 import logging
+import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -541,4 +542,5 @@ def _text(plaintext: bytes | None) -> str | None:
 def _sender_id(element: ET.Element) -> int:
     header = element.find(f"{{{NAMESPACE}}}header")
     text = "" if header is None else header.get("sid", "")
-    return int(text) if text.isascii() and text.isdigit() else 0
+    # Ten digits hold every id; Python refuses to read thousands of them.
+    return int(text) if re.fullmatch("[0-9]{1,10}", text) else 0

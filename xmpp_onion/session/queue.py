@@ -16,6 +16,7 @@ Ticket = tuple[int, int]
 class _Entry:
     event: SessionEvent
     ticket: Ticket | None
+    size_bytes: int
 
 
 class EventQueue:
@@ -26,6 +27,9 @@ class EventQueue:
     Args:
         settle: Called with the ticket of each stanza that is handled.
         changed: Called when the queue became longer or shorter.
+
+    Attributes:
+        size_bytes: What waits here takes about this much memory.
     """
 
     def __init__(
@@ -33,6 +37,7 @@ class EventQueue:
     ) -> None:
         self._settle = settle
         self._changed = changed
+        self.size_bytes = 0
         self._entries: deque[_Entry] = deque()
         self._news = asyncio.Event()
         self._end: BaseException | None = None
@@ -41,9 +46,12 @@ class EventQueue:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def put(self, event: SessionEvent, ticket: Ticket | None = None) -> None:
+    def put(
+        self, event: SessionEvent, ticket: Ticket | None = None, size_bytes: int = 0
+    ) -> None:
         """Append an event; the stream stops reading before there are too many."""
-        self._entries.append(_Entry(event, ticket))
+        self._entries.append(_Entry(event, ticket, size_bytes))
+        self.size_bytes += size_bytes
         self._news.set()
         self._changed()
 
@@ -55,6 +63,7 @@ class EventQueue:
     def drop_stanzas(self) -> None:
         """Leave out each counted stanza that nobody has begun with: all come again."""
         self._entries = deque(entry for entry in self._entries if entry.ticket is None)
+        self.size_bytes = sum(entry.size_bytes for entry in self._entries)
         self._changed()
 
     async def get(self) -> SessionEvent | None:
@@ -74,6 +83,7 @@ class EventQueue:
             self._news.clear()
             await self._news.wait()
         entry = self._entries.popleft()
+        self.size_bytes -= entry.size_bytes
         self._in_hand = entry.ticket
         self._changed()
         return entry.event

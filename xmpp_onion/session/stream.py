@@ -53,9 +53,14 @@ log = logging.getLogger(__name__)
 _MESSAGE: Final = "{jabber:client}message"
 _PRESENCE: Final = "{jabber:client}presence"
 _SENDABLE: Final = re.compile(r"<(message|presence)[\s/>]")
-# With requests under way their answers may stand behind this many times the
-# limit of events; past that the server has to wait whatever happens.
-_OVERFLOW: Final = 8
+# Stanzas are up to 1 MiB long, so their number alone bounds no memory.
+_LIMIT_BYTES: Final = 8 * 1024 * 1024
+# With requests under way their answers may stand behind this much, about 10,000
+# messages that came while we were away; past that the server has to wait
+# whatever happens, and the requests run out of time.
+_OVERFLOW_BYTES: Final = 64 * 1024 * 1024
+# What Python needs for an element besides its text.
+_ELEMENT_BYTES: Final = 400
 
 
 class Session:
@@ -299,7 +304,7 @@ class Session:
         event = self._event_of(element)
         if event is None:
             return False
-        self._queue.put(event, ticket)
+        self._queue.put(event, ticket, _size_bytes(element))
         return True
 
     def _event_of(self, element: ET.Element) -> SessionEvent | None:
@@ -325,20 +330,28 @@ class Session:
     def _regulate(self) -> None:
         """Stop reading from the server while too much waits; go on below half.
 
-        The reader may need an answer from the server to go on, so while one is due
-        more may wait.
+        The reader may need an answer from the server to go on, and that answer
+        stands behind all that has come; so while one is due more may wait.
         """
         transport = None if self._wire is None else self._wire.transport
         if transport is None:
             return
-        waiting = len(self._queue)
-        limit = self._event_limit * (_OVERFLOW if self.xmpp.is_asking else 1)
-        if not self._paused and waiting >= limit:
+        if not self._paused and self._has_too_much(1.0):
             self._paused = True
             transport.pause_reading()
-        elif self._paused and waiting <= limit // 2:
+        elif self._paused and not self._has_too_much(0.5):
             self._paused = False
             transport.resume_reading()
+
+    def _has_too_much(self, share: float) -> bool:
+        """Tell whether more than a share of what may wait does."""
+        queue = self._queue
+        if self.xmpp.is_asking:
+            return queue.size_bytes > _OVERFLOW_BYTES * share
+        return (
+            len(queue) >= max(self._event_limit * share, 1)
+            or queue.size_bytes > _LIMIT_BYTES * share
+        )
 
     # --- out ------------------------------------------------------------------
 
@@ -424,6 +437,17 @@ class Session:
         else:
             return answer
         raise SessionError("the server did not do what it was asked", why=why)
+
+
+def _size_bytes(element: ET.Element) -> int:
+    """Return about how much memory a stanza takes."""
+    return sum(
+        _ELEMENT_BYTES
+        + len(each.text or "")
+        + len(each.tail or "")
+        + sum(_ELEMENT_BYTES // 4 + len(value) for value in each.attrib.values())
+        for each in element.iter()
+    )
 
 
 def _as_ours(error: Exception) -> XmppOnionError:

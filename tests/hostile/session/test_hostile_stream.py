@@ -452,6 +452,20 @@ async def test_a_slow_reader_slows_the_server_and_loses_nothing() -> None:
         ]
 
 
+async def test_a_few_huge_stanzas_slow_the_server_too() -> None:
+    huge = message("x" * 1_000_000)
+    async with HostileServer(serving()) as server, visit(server) as session:
+        await take(session, 1)
+        for _ in range(50):
+            server.peers[0].writer.write(huge.encode())
+        async with asyncio.timeout(20):
+            while not session._paused:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        assert len(session._queue) < 12
+        assert len(bodies(await take(session, 50))) == 50
+
+
 async def test_an_answer_gets_through_though_the_reader_is_slow() -> None:
     async def script(peer: Peer) -> None:
         await peer.log_in()

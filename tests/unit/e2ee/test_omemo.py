@@ -781,6 +781,18 @@ async def test_a_message_without_a_key_for_us_is_refused(peers: OmemoPeers) -> N
         await carol.read(sent, alice)
 
 
+@pytest.mark.parametrize("sid", ["", "x", "-1", "1" * 5000, "9" * 11, "\u0661"])
+async def test_a_sender_without_a_device_id_is_refused(
+    peers: OmemoPeers, sid: str
+) -> None:
+    alice, bob = await peers.add("alice"), await peers.add("bob")
+    element = (await alice.encrypt(bob, "good")).element
+    next(element.iter(f"{{{NAMESPACE}}}header")).set("sid", sid)
+
+    with pytest.raises(DecryptionError):
+        await bob.decrypt(element, alice.jid)
+
+
 async def test_malformed_elements_are_refused(peers: OmemoPeers) -> None:
     alice, bob = await peers.add("alice"), await peers.add("bob")
     await alice.meet(bob)

@@ -30,6 +30,18 @@ async def test_events_come_in_order_and_count_when_the_next_is_asked_for() -> No
     assert lengths == [1, 2, 1, 0]
 
 
+async def test_it_knows_how_much_memory_waits() -> None:
+    queue, _, _ = make()
+    queue.put(SubscriptionRequest(SOMEBODY), (0, 1), 30)
+    queue.put(Connected(resumed=False))
+    queue.put(SubscriptionRequest(SOMEBODY), (0, 2), 12)
+    assert queue.size_bytes == 42
+    await queue.get()
+    assert queue.size_bytes == 12
+    queue.drop_stanzas()
+    assert queue.size_bytes == 0
+
+
 async def test_a_waiting_reader_is_woken() -> None:
     queue, _, _ = make()
     async with asyncio.TaskGroup() as tasks:

@@ -1,0 +1,120 @@
+"""What strangers and bad moments do to a client that is logged in."""
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import pytest
+
+from xmpp_onion import Account, Client, Message, Undecryptable
+from xmpp_onion import client as client_module
+from xmpp_onion.session import Session
+from xmpp_onion.testing.loopback import LoopbackDialer
+
+Enrol: TypeAlias = Callable[[str], Awaitable[Account]]
+
+pytestmark = pytest.mark.prosody
+
+OMEMO = "eu.siacs.conversations.axolotl"
+
+
+def poison(to: str, sid: str) -> str:
+    return (
+        f"<message type='chat' id='p' to='{to}'><encrypted xmlns='{OMEMO}'>"
+        f"<header sid='{sid}'><key rid='1'>AAAA</key><iv>AAAA</iv></header>"
+        "<payload>AAAA</payload></encrypted></message>"
+    )
+
+
+async def test_a_device_id_of_5000_digits_ends_no_client(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with (
+        Client(await enrol("mallory"), tor=wire) as mallory,
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        await mallory._session.send(poison(bob.jid, "1" * 5000), "p")
+        await mallory.send(bob.jid, "and now")
+        events = bob.events()
+        async with asyncio.timeout(60):
+            first, second = await anext(events), await anext(events)
+
+    assert isinstance(first, Undecryptable)
+    assert isinstance(second, Message)
+    assert second.text == "and now"
+
+
+async def test_what_a_library_cannot_digest_is_reported_and_goes_no_further(
+    enrol: Enrol,
+    wire: LoopbackDialer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        decrypt = bob._omemo.decrypt
+
+        async def choke(*_: object) -> object:
+            monkeypatch.setattr(bob._omemo, "decrypt", decrypt)
+            raise KeyError("canary-3141")
+
+        monkeypatch.setattr(bob._omemo, "decrypt", choke)
+        await alice.send(bob.jid, "one")
+        await alice.send(bob.jid, "two")
+        events = bob.events()
+        async with asyncio.timeout(60):
+            first, second = await anext(events), await anext(events)
+
+    assert isinstance(first, Undecryptable)
+    assert isinstance(second, Message)
+    assert second.text == "two"
+    assert "KeyError" in caplog.text
+    assert "canary" not in caplog.text
+
+
+async def test_a_backlog_of_somebody_new_is_read_whatever_its_length(
+    enrol: Enrol, wire: LoopbackDialer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice_account, bob_account = await enrol("alice"), await enrol("bob")
+    async with Client(bob_account, tor=wire):
+        pass  # publishes his keys, and leaves
+    texts = [str(number) for number in range(60)]
+    async with Client(alice_account, tor=wire) as alice:
+        await asyncio.gather(*(alice.send(bob_account.jid, text) for text in texts))
+
+    # The answer to his first question comes behind all of it.
+    monkeypatch.setattr(
+        client_module, "Session", functools.partial(Session, event_limit=2)
+    )
+    async with Client(bob_account, tor=wire) as bob:
+        messages = bob.messages()
+        async with asyncio.timeout(30):
+            assert [(await anext(messages)).text for _ in texts] == texts
+
+
+async def test_what_waits_when_a_client_is_closed_comes_with_the_next_login(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    alice_account, bob_account = await enrol("alice"), await enrol("bob")
+    async with Client(alice_account, tor=wire) as alice:
+        async with Client(bob_account, tor=wire) as bob:
+            await alice.send(bob.jid, "first")
+            assert (await anext(bob.messages())).text == "first"
+            async with bob._database.transaction():  # nothing can be taken in
+                for number in range(20):
+                    await alice.send(bob.jid, str(number))
+                async with asyncio.timeout(20):
+                    while len(bob._session._queue) < 19:  # noqa: ASYNC110 - nobody tells
+                        await asyncio.sleep(0.01)
+                leaving = asyncio.ensure_future(bob._stack.aclose())  # noqa: TID251 - awaited below
+                await asyncio.sleep(0.1)
+            await leaving
+
+        async with Client(bob_account, tor=wire) as bob:
+            messages = bob.messages()
+            async with asyncio.timeout(30):
+                texts = [(await anext(messages)).text for _ in range(21)]
+    assert texts == ["first", *map(str, range(20))]
