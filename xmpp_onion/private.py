@@ -175,9 +175,11 @@ def os_errors(path: Path, *, verb: str = "written") -> Iterator[None]:
 
 def _check(path: Path, mode: int, owner: int | None) -> bool:
     with os_errors(path, verb="read"):
-        if not _exists(path):
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
             return False
-        _refuse_unless_private(path, path.lstat(), mode, owner)
+        _refuse_unless_private(path, status, mode, owner)
         return True
 
 
