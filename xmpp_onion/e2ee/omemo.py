@@ -414,8 +414,9 @@ class Omemo:
         return NoDevicesError(
             _UNSENT,
             jid=jid,
-            why=", ".join([why, *sorted(refused)]) if listed else "they have no device",
-            fix="They have to log in once with an OMEMO client; then send again.",
+            why=", ".join([why, *sorted(refused)]) if listed else "we see no device",
+            fix="They have to log in once with an OMEMO client. Some clients show "
+            f"their devices to contacts only: xmpp-onion contact add {jid}",
         )
 
     async def decrypt(self, element: ET.Element, sender: JID) -> Decrypted:
@@ -467,8 +468,9 @@ class Omemo:
         refused = self._door.refused.get((jid, _sender_id(element)), "")
         return DecryptionError(
             _UNREADABLE,
-            why=refused or "the sender's device is not published",
-            fix="Ask the sender to log in with it once, and to send again.",
+            why=refused or "the sender's device is not published, or for contacts only",
+            fix="Ask the sender to log in with it once, and to send again; or "
+            f"become a contact: xmpp-onion contact add {jid}",
         )
 
     # --- devices and trust --------------------------------------------------------

@@ -522,6 +522,20 @@ async def test_a_recipient_without_devices_is_told_apart_from_a_silent_server(
     with pytest.raises(NoDevicesError, match="log in once") as caught:
         await alice.encrypt(bob, "hello")
     assert caught.value.jid == bob.jid
+    # Profanity, for one, shows its devices to contacts only.
+    assert f"contact add {bob.jid}" in str(caught.value)
+
+
+async def test_a_sender_whose_devices_we_may_not_see_cannot_be_read(
+    peers: OmemoPeers,
+) -> None:
+    alice, bob = await peers.add("alice"), await peers.add("bob")
+    sent = await alice.encrypt(bob, "hello")
+    del peers.server.lists[alice.jid]
+
+    with pytest.raises(DecryptionError, match="for contacts only") as caught:
+        await bob.decrypt(sent, alice.jid)
+    assert f"contact add {alice.jid}" in str(caught.value)
 
 
 async def test_a_recipient_without_usable_bundles_has_no_devices(
