@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from xmpp_onion.cli.output import Output
+from xmpp_onion.cli.output import Output, ReaderGoneError
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.errors import XmppOnionError
 from xmpp_onion.version import __version__
@@ -166,9 +166,8 @@ def _end(error: BaseException, output: Output) -> int:
             return code
         case click.exceptions.Abort() | KeyboardInterrupt() | asyncio.CancelledError():
             return 130
-        case BrokenPipeError():
-            # Whoever read our output has had enough; say nothing at exit either.
-            sys.stdout = None
+        case ReaderGoneError():
+            sys.stdout = None  # say nothing when Python flushes it, either
             return 0
         case click.ClickException() as usage:
             if output.as_json:

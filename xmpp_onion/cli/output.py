@@ -8,7 +8,7 @@ import json
 import sys
 import unicodedata
 
-__all__ = ["Output", "visible"]
+__all__ = ["Output", "ReaderGoneError", "visible"]
 
 # Left as they are although their category is Cf: they join letters in many scripts.
 _JOINERS = {"\u200c", "\u200d"}
@@ -37,6 +37,10 @@ def _shown(letter: str) -> str:
     return letter
 
 
+class ReaderGoneError(Exception):
+    """Whoever read our output has had enough, as ``head`` has: no reason to fail."""
+
+
 class Output:
     """Where a command's results and messages go.
 
@@ -50,13 +54,20 @@ class Output:
         self.quiet = quiet
 
     def result(self, line: dict[str, object], text: str) -> None:
-        """Print one result: ``line`` with --json, else ``text``, flushed at once."""
+        """Print one result: ``line`` with --json, else ``text``, flushed at once.
+
+        Raises:
+            ReaderGoneError: Nobody reads it any more. End, quietly.
+        """
         shown = json.dumps(line, ensure_ascii=False) if self.as_json else text
         # A terminal that cannot show a letter must not end the command.
         encoding = sys.stdout.encoding or "utf-8"
         safe = shown.encode(encoding, "backslashreplace").decode(encoding)
-        sys.stdout.write(safe + "\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(safe + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError as error:
+            raise ReaderGoneError from error
 
     def note(self, text: str) -> None:
         """Say something to the person, on stderr; not with --quiet."""

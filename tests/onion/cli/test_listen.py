@@ -1,5 +1,6 @@
 """Listening over a real onion: what others write, and a Tor that goes away."""
 
+import asyncio
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,7 +75,7 @@ async def test_a_tor_that_is_killed_is_told_and_waited_for(
         deadline = time.monotonic() + 60
         while not any("not connected" in line for line in listen.err):
             assert time.monotonic() < deadline, listen.err
-            time.sleep(0.1)
+            await asyncio.sleep(0.1)
         await world.network.restart("client")
         sent = alice.run("send", bob.jid, "-m", "back again", "--json")
         message = listen.line()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.onion.cli.conftest import World
+    from tests.onion.cli.conftest import Person, World
 
 pytestmark = pytest.mark.onion
 
@@ -39,12 +39,11 @@ def watched_arguments() -> Iterator[set[bytes]]:
 
 
 def test_no_secret_is_in_an_argument_a_log_or_a_file_of_the_server(
-    world: "World", tmp_path: Path
+    world: "World", alice: "Person", tmp_path: Path
 ) -> None:
     invite = world.invite()
     token = invite.partition("preauth=")[2].partition(";")[0]
     secret = tmp_path / "secret"
-    said = []
 
     with watched_arguments() as arguments:
         # The invite is an argument; it is good for nothing once it was used.
@@ -56,17 +55,18 @@ def test_no_secret_is_in_an_argument_a_log_or_a_file_of_the_server(
         ]
         secret.touch(mode=0o600)
         secret.write_text(password)
-        jid = f"canary@{world.onion}"
-        again = world.run("--profile", "canary2", "account", "add", jid,
-                          "--password-file", str(secret), "-vv")  # fmt: skip
-        with world.runs("--profile", "canary", "listen", "--json", "-vv") as listen:
-            assert listen.line()["event"] == "ready"
-            sent = world.run("--profile", "canary2", "send", jid, "-vv", stdin=TEXT)
-            assert listen.line()["body"] == TEXT
+        jid, words = f"canary@{world.onion}", ("--password-file", str(secret))
+        again = world.run("--profile", "canary2", "account", "add", jid, *words, "-vv")
+        with alice.runs("listen", "--json", "-vv") as listen:
+            sent = world.run(
+                "--profile", "canary", "send", alice.jid, "-vv", stdin=TEXT
+            )
+            while listen.line().get("body") != TEXT:
+                pass
             doctor = world.run("--profile", "canary", "doctor", "-vv", "--json")
         broken = world.data / "canary2" / "account.toml"
         broken.write_text(broken.read_text().replace("port = ", "port = x"))
-        failed = world.run("--profile", "canary2", "send", jid, "-vv", stdin=TEXT)
+        failed = world.run("--profile", "canary2", "send", alice.jid, "-vv", stdin=TEXT)
 
     said = [done.out + done.err for done in (made, again, sent, doctor, failed)]
     said += ["".join(listen.err)]

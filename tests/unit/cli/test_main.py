@@ -182,13 +182,15 @@ def test_however_a_command_ends_there_is_one_error_and_its_code(
     assert [line["code"] for line in lines] == ([code] if code not in {5, 130} else [])
 
 
-def test_a_reader_that_has_had_enough_is_no_error() -> None:
+@pytest.mark.parametrize("as_json", ["--json", "--quiet"])
+def test_a_reader_that_has_had_enough_is_no_error(tmp_path: Path, as_json: str) -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "xmpp_onion", "--help"],
+        [sys.executable, "-m", "xmpp_onion", "server", "init", str(tmp_path / "s"),
+         as_json],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    ) as process:
+    ) as process:  # fmt: skip
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()  # before it could write
