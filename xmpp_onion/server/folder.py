@@ -234,8 +234,9 @@ class Folder:
     def _make_folders(self) -> None:
         if not self.path.exists():
             private.make_folder(self.path)
-        elif self.path.is_dir() and not any(self.path.iterdir()):
+        elif not self.path.is_symlink() and not any(self.path.iterdir()):
             self.path.chmod(0o700)  # empty: nothing was ever readable in it
+        private.check_folder(self.path)  # before anything is put into it
         for folder in ("", "certs", "modules"):
             place = self.prosody / folder
             if not place.exists():

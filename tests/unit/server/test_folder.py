@@ -71,6 +71,17 @@ def test_an_open_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
     assert caught.value.why == "others can reach it (mode 0755)"
 
 
+def test_a_linked_folder_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "server").mkdir(mode=0o755)
+    (tmp_path / "link").symlink_to(tmp_path / "server")
+
+    with pytest.raises(StorePermissionError, match="symbolic link"):
+        initialise(tmp_path / "link")
+
+    assert (tmp_path / "server").stat().st_mode & 0o777 == 0o755
+    assert not list((tmp_path / "server").iterdir())
+
+
 @pytest.mark.parametrize("name", ["onion.key", "prosody/certs/*.key"])
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path, name: str) -> None:
     initialise(tmp_path)
