@@ -269,10 +269,10 @@ def _list(settings: Settings) -> int:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def _remove(settings: Settings, *, yes: bool) -> None:
-    """Remove the account of this profile, its keys and its messages, for ever.
+    """Remove the account, its keys and messages.
 
-    The account stays on the server; nobody can log in to it without the password
-    that is removed here.
+    For ever, and from this machine alone: the account stays on the server; nobody
+    can log in to it without the password that is removed here.
     """
     account = load_account(settings)
     if not yes and not sys.stdin.isatty():

@@ -121,6 +121,7 @@ def _take_global_options(command: click.Command) -> None:
     if "profile" in {param.name for param in command.params}:
         return  # this command was asked for before
     command.params += _global_options(after_command=True)
+    command.epilog = "Options of every command: xmpp-onion --help"
     if isinstance(command, click.Group):
         for inner in command.commands.values():
             _take_global_options(inner)
@@ -131,7 +132,7 @@ _CLI = _LazyGroup(
     help="""Private messaging carried only by Tor onion services.
 
     Everything is end-to-end encrypted (OMEMO), and nothing ever leaves Tor.
-    Start with `xmpp-onion demo`.
+    Start with `xmpp-onion demo`. These options may stand after the command, too.
     """,
     params=_global_options(after_command=False),
     context_settings={"help_option_names": ["-h", "--help"]},

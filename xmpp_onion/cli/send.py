@@ -16,7 +16,16 @@ __all__ = ["command"]
 _TEXT_LIMIT_BYTES = 128 * 1024
 
 
-@click.command("send")
+# \b keeps the lines of a paragraph apart.
+_HELP = """Send an encrypted message to each TO.
+
+\b
+echo disk full | xmpp-onion send ops@….onion
+xmpp-onion send ops@….onion -m "disk full"
+"""
+
+
+@click.command("send", help=_HELP)
 @click.argument("to", nargs=-1, required=True)
 @click.option("-m", "--message", metavar="TEXT", help="What to say; else from stdin.")
 @click.option(
@@ -36,12 +45,7 @@ def command(
     wait: str,
     timeout: float | None,
 ) -> int:
-    r"""Send an encrypted message to each TO.
-
-    \b
-    echo disk full | xmpp-onion send ops@….onion
-    xmpp-onion send ops@….onion -m "disk full"
-    """
+    """Send an encrypted message to each TO, all at once."""
     request: Line = {
         "do": "send",
         "to": [parse_recipient(one) for one in to],

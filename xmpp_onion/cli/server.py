@@ -46,7 +46,10 @@ def command() -> None:
 @_FOLDER
 @click.pass_obj
 def _init(settings: Settings, folder: Path) -> None:
-    """Make keys, certificate and configuration in DIR. Nothing is started."""
+    """Make a server in DIR: its keys and configuration.
+
+    Nothing is started. What is there already is kept.
+    """
     onion = initialise(folder)
     settings.output.result(
         {"v": 1, "event": "initialised", "onion": onion, "folder": str(folder)},
@@ -58,9 +61,9 @@ def _init(settings: Settings, folder: Path) -> None:
 @_FOLDER
 @click.pass_obj
 def _up(settings: Settings, folder: Path) -> None:
-    """Run the server of DIR until Ctrl-C or `server down DIR`.
+    """Run the server of DIR until Ctrl-C.
 
-    Makes DIR first if it is new.
+    `server down DIR` and SIGTERM end it as well. Makes DIR first if it is new.
     """
     asyncio.run(_serve(settings, folder))
 
@@ -100,14 +103,17 @@ async def _serve(settings: Settings, folder: Path) -> None:
 @click.option("--username", default="", metavar="NAME", help="For this name alone.")
 @click.option(
     "--expires", "lifetime", callback=_read_duration, default="3d",
-    show_default=True,
+    show_default=True, metavar="DURATION",
     help="How long it is good for: 30m, 12h, 3d, 2w.",
 )  # fmt: skip
 @click.pass_obj
 def _invite(
     settings: Settings, folder: Path, *, username: str, lifetime: timedelta
 ) -> None:
-    """Make an invite to the running server of DIR: good for one account, once."""
+    """Make an invite for one account, good once.
+
+    The server of DIR has to run. On a terminal there is a QR code as well.
+    """
     invite = asyncio.run(create_invite(folder, username, lifetime=lifetime))
     # A program that reads us wants the URI, a person may want to scan it.
     picture = f"\n\n{qr_code(invite)}" if sys.stdout.isatty() else ""

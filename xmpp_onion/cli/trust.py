@@ -20,7 +20,7 @@ def command() -> None:
 @click.argument("jid", required=False)
 @click.pass_obj
 def _list(settings: Settings, *, jid: str | None) -> int:
-    """List what is known about the devices of JID, or about your own."""
+    """List the devices of JID, or your own."""
     owner = parse_recipient(jid) if jid else ""
     return run(settings, {"do": "devices", "jid": owner}, told)
 
@@ -30,9 +30,10 @@ def _list(settings: Settings, *, jid: str | None) -> int:
 @click.argument("fingerprint", nargs=-1, required=True)
 @click.pass_obj
 def _verify(settings: Settings, jid: str, fingerprint: tuple[str, ...]) -> int:
-    """Believe a device of JID whose FINGERPRINT you compared with its owner.
+    """Believe a device of JID.
 
-    The fingerprint has 64 hex digits; groups of them are fine.
+    Compare its FINGERPRINT with the owner first, over another channel. It has 64
+    hex digits; groups of them are fine.
     """
     return _decide(settings, "verify", jid, fingerprint)
 
@@ -42,7 +43,10 @@ def _verify(settings: Settings, jid: str, fingerprint: tuple[str, ...]) -> int:
 @click.argument("fingerprint", nargs=-1, required=True)
 @click.pass_obj
 def _revoke(settings: Settings, jid: str, fingerprint: tuple[str, ...]) -> int:
-    """Never encrypt for that device again, and believe nothing it says."""
+    """Never believe a device of JID again.
+
+    Nothing is encrypted for it, and what it sends is marked as distrusted.
+    """
     return _decide(settings, "distrust", jid, fingerprint)
 
 
@@ -51,9 +55,10 @@ def _revoke(settings: Settings, jid: str, fingerprint: tuple[str, ...]) -> int:
 @click.argument("fingerprint", nargs=-1, required=True)
 @click.pass_obj
 def _pin(settings: Settings, jid: str, fingerprint: tuple[str, ...]) -> None:
-    """Write a fingerprint of JID into the account, for the policy `pinned`.
+    """Pin a FINGERPRINT of JID in the account.
 
-    Works without a connection; a bot that runs takes it up when it starts again.
+    The policy `pinned` believes nobody else. Works without a connection; a bot that
+    runs takes it up when it starts again.
     """
     owner, digits = parse_recipient(jid), parse_fingerprint("".join(fingerprint))
     load_account(settings).pin(owner, digits).save()
