@@ -1,5 +1,6 @@
 """Files and folders of this user alone: whatever the umask, whoever was there first."""
 
+import contextlib
 import os
 import resource
 import shlex
@@ -329,24 +330,29 @@ def test_what_cannot_be_looked_at_does_not_count_as_missing(
 # --- whole or not at all ------------------------------------------------------------
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def full_disk() -> Iterator[None]:
-    """Let no file grow over ten bytes, as a full disk or a quota would."""
+    """Let no file grow over ten bytes, as a full disk or a quota would.
+
+    No fixture: pytest itself writes to a file, perhaps, before a fixture ends.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_leaves_the_old_content_and_nothing_else(
-    tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_a_full_disk_leaves_the_old_content_and_nothing_else(tmp_path: Path) -> None:
     path = make_file(tmp_path / "file")
-    request.getfixturevalue("full_disk")
 
-    with pytest.raises(StoreError, match="file could not be written") as caught:
+    with (
+        pytest.raises(StoreError, match="file could not be written") as caught,
+        full_disk(),
+    ):
         private.replace(path, b"x" * 100)
-    with pytest.raises(OSError, match="File too large"):
+    with pytest.raises(OSError, match="File too large"), full_disk():
         private.write_new(tmp_path / "other", b"x" * 100)
 
     assert caught.value.fix == f"Make room (see: df -h {tmp_path}), then try again"
