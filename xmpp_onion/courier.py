@@ -7,18 +7,17 @@ ratchet step and show the message twice.
 
 import asyncio
 import logging
-import time
 
 from xmpp_onion.e2ee import Omemo
-from xmpp_onion.errors import NotAcknowledgedError, XmppOnionError
+from xmpp_onion.errors import NotAcknowledgedError
 from xmpp_onion.session import Session
-from xmpp_onion.store import Database, Outbox, OutboxRow
+from xmpp_onion.store import Database, JobRow, Outbox, OutboxRow
 
 __all__ = ["Courier"]
 
 log = logging.getLogger(__name__)
 
-# Seconds before a job that the network refused is tried again.
+# Seconds before a job that failed is tried again.
 _JOB_PAUSE = 30.0
 
 
@@ -43,12 +42,12 @@ class Courier:
         self._under_way: set[int] = set()
         self._open = asyncio.Event()
         self._work = asyncio.Event()
-        self._next_jobs = 0.0
+        self._chores = asyncio.Event()
 
     def open(self) -> None:
         """Let things go out: the session is up and encryption is ready."""
         self._open.set()
-        self._work.set()
+        self.wake()
 
     def hold(self) -> None:
         """Keep everything on disk until ``open``: the session is down."""
@@ -57,6 +56,7 @@ class Courier:
     def wake(self) -> None:
         """Look into the outbox: something was put there."""
         self._work.set()
+        self._chores.set()
 
     def expect(self, row_id: int) -> asyncio.Future[None]:
         """Return what completes when the server has the stanza of that row."""
@@ -75,17 +75,21 @@ class Courier:
                     waiting.exception()  # not everybody waits: no warning for that
 
     async def _run(self) -> None:
-        async with asyncio.TaskGroup() as sending:
+        async with asyncio.TaskGroup() as tasks:
+            # Beside: a message must not wait for the answer to an upload.
+            tasks.create_task(self._do_jobs())
             while True:
                 await self._work.wait()
                 await self._open.wait()
+                # Who reads the session's events may be behind: without this a row
+                # that the session refuses would be offered again at once.
+                await self._session.wait_online()
                 self._work.clear()
                 for row in await self._outbox.pending():
                     if row.id not in self._under_way:
                         self._under_way.add(row.id)
                         # Tasks start in this order, so the wire keeps it.
-                        sending.create_task(self._carry(row))
-                await self._do_jobs()
+                        tasks.create_task(self._carry(row))
 
     async def _carry(self, row: OutboxRow) -> None:
         try:
@@ -103,19 +107,26 @@ class Courier:
             waiting.set_result(None)
 
     async def _do_jobs(self) -> None:
-        """Do each job once; what the network refuses stays for a later round."""
-        if time.monotonic() < self._next_jobs:
-            return
-        for job in await self._outbox.jobs():
-            try:
-                await self._omemo.perform(job.kind, job.payload)
-            except XmppOnionError as error:
-                log.info("a job has to wait: %s (%s)", job.kind, type(error).__name__)
-                self._next_jobs = time.monotonic() + _JOB_PAUSE
-                asyncio.get_running_loop().call_later(_JOB_PAUSE, self.wake)
-                return
-            async with self._database.transaction():
-                await self._outbox.remove_job(job.id)
+        """Do jobs as they come; what fails is tried again after a pause."""
+        while True:
+            await self._chores.wait()
+            await self._open.wait()
+            self._chores.clear()
+            done = [await self._do_job(job) for job in await self._outbox.jobs()]
+            if not all(done):
+                await asyncio.sleep(_JOB_PAUSE)
+                self._chores.set()
+
+    async def _do_job(self, job: JobRow) -> bool:
+        """Do a job and forget it; False if it stays for a later round."""
+        try:
+            await self._omemo.perform(job.kind, job.payload)
+        except Exception as error:  # noqa: BLE001 - a job that cannot be done, one of a newer version perhaps, must not end the program with each login
+            log.info("a job has to wait: %s (%s)", job.kind, type(error).__name__)
+            return False
+        async with self._database.transaction():
+            await self._outbox.remove_job(job.id)
+        return True
 
 
 def _closed() -> NotAcknowledgedError:

@@ -1,0 +1,164 @@
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from xmpp_onion.courier import Courier
+from xmpp_onion.errors import DeviceListError, NotAcknowledgedError
+from xmpp_onion.store import Database, Outbox, OutboxRow
+
+if TYPE_CHECKING:
+    from xmpp_onion.e2ee import Omemo
+    from xmpp_onion.session import Session
+
+
+class OutboxThatCounts(Outbox):
+    looks = 0
+
+    async def pending(self) -> list[OutboxRow]:
+        self.looks += 1
+        return await super().pending()
+
+
+class Line:
+    """Stands in for a session that is up or down, and acknowledges at once."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+        self.up = asyncio.Event()
+        self.up.set()
+
+    async def wait_online(self) -> None:
+        await self.up.wait()
+
+    def send(self, xml: str, message_id: str) -> Awaitable[None]:
+        del message_id
+        done = asyncio.get_running_loop().create_future()
+        if self.up.is_set():
+            self.sent.append(xml)
+            done.set_result(None)
+        else:
+            done.set_exception(NotAcknowledgedError("the session is down"))
+        return done
+
+
+class Chores:
+    """Stands in for what does the jobs."""
+
+    def __init__(self, do: Callable[[str], Awaitable[None]]) -> None:
+        self._do = do
+
+    async def perform(self, kind: str, payload: str) -> None:
+        del payload
+        await self._do(kind)
+
+
+class Desk:
+    """A courier at work, and what it works with."""
+
+    def __init__(
+        self, database: Database, do: Callable[[str], Awaitable[None]]
+    ) -> None:
+        self.database = database
+        self.outbox = OutboxThatCounts(database)
+        self.line = Line()
+        self.courier = Courier(
+            database,
+            self.outbox,
+            cast("Session", self.line),
+            cast("Omemo", Chores(do)),
+        )
+
+    async def put(self, xml: str) -> asyncio.Future[None]:
+        async with self.database.transaction():
+            row_id = await self.outbox.add(xml, to="x", message_id=xml)
+        confirmed = self.courier.expect(row_id)
+        self.courier.wake()
+        return confirmed
+
+    async def add_jobs(self, *kinds: str) -> None:
+        async with self.database.transaction():
+            for kind in kinds:
+                await self.outbox.add_job(kind, "")
+        self.courier.wake()
+
+
+@asynccontextmanager
+async def at_work(
+    folder: Path, do: Callable[[str], Awaitable[None]]
+) -> AsyncIterator[Desk]:
+    async with Database.open(folder / "account" / "store.db") as database:
+        desk = Desk(database, do)
+        desk.courier.open()
+        async with asyncio.TaskGroup() as tasks, asyncio.timeout(20):
+            running = tasks.create_task(desk.courier.run())
+            yield desk
+            running.cancel()
+
+
+async def nothing(_kind: str) -> None:
+    """Do a job in no time."""
+
+
+async def test_what_is_acknowledged_leaves_the_outbox(tmp_path: Path) -> None:
+    async with at_work(tmp_path, nothing) as desk:
+        await desk.put("a")
+        await (await desk.put("b"))
+
+        assert desk.line.sent == ["a", "b"]
+        assert await desk.outbox.pending() == []
+
+
+async def test_a_message_does_not_wait_for_a_job(tmp_path: Path) -> None:
+    begun = asyncio.Event()
+
+    async def hang(_kind: str) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async with at_work(tmp_path, hang) as desk:
+        await desk.add_jobs("upload")
+        await begun.wait()
+        await (await desk.put("a"))
+
+        assert desk.line.sent == ["a"]
+
+
+async def test_a_session_that_is_down_is_not_asked_again_and_again(
+    tmp_path: Path,
+) -> None:
+    async with at_work(tmp_path, nothing) as desk:
+        desk.line.up.clear()  # nobody has told the courier yet
+        confirmed = await desk.put("a")
+        await asyncio.sleep(0.2)
+        looks = desk.outbox.looks
+        desk.line.up.set()
+        await confirmed
+
+    assert looks <= 2
+    assert desk.line.sent == ["a"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyError, DeviceListError])
+async def test_a_job_that_fails_stays_and_stops_nothing(
+    tmp_path: Path, error: type[Exception]
+) -> None:
+    tried: list[str] = []
+
+    async def fail(kind: str) -> None:
+        tried.append(kind)
+        if kind == "one":
+            raise error("no")
+
+    async with at_work(tmp_path, fail) as desk:
+        await desk.add_jobs("one", "two")
+        await (await desk.put("a"))
+        while len(await desk.outbox.jobs()) > 1:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+
+        assert [job.kind for job in await desk.outbox.jobs()] == ["one"]
+    assert tried[0] == "one"
+    assert desk.line.sent == ["a"]
