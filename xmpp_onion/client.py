@@ -46,6 +46,7 @@ from xmpp_onion.e2ee import (
 from xmpp_onion.errors import (
     DecryptionError,
     DeviceListError,
+    EncryptionError,
     NotAcknowledgedError,
     SessionError,
     XmppOnionError,
@@ -116,7 +117,8 @@ class Client:
         self._stack = AsyncExitStack()
         self._ready = asyncio.Event()
         self._news = asyncio.Event()
-        self._reading = False
+        self._reader: object = None
+        self._is_awaited = False
 
     # --- life -------------------------------------------------------------------
 
@@ -133,7 +135,7 @@ class Client:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with _the_one_error():
+        with _the_one_error(error):
             await self._stack.__aexit__(kind, error, traceback)
 
     async def _open(self, stack: AsyncExitStack) -> None:
@@ -243,23 +245,47 @@ class Client:
             ) from None
         return replace(delivery, state=DeliveryState.ACKED)
 
-    async def queue(self, to: str, text: str) -> Delivery:
+    async def queue(
+        self, to: str, text: str, *, timeout: float | None = ACK_TIMEOUT
+    ) -> Delivery:
         """Encrypt ``text`` and return once it is on disk; it goes out by itself.
+
+        Args:
+            to: A JID at an onion server.
+            text: What to say.
+            timeout: Seconds that the server may take to tell the recipient's keys;
+                None waits for ever.
 
         Raises:
             EncryptionError: It cannot be encrypted; nothing was kept.
+            SessionError: No connection in time; nothing was kept.
         """
-        deadline = _deadline(ACK_TIMEOUT)
-        delivery, _ = await self._accept(parse_recipient(to), text, deadline)
+        recipient, deadline = parse_recipient(to), _deadline(timeout)
+        delivery, _ = await self._accept(recipient, text, deadline)
         return delivery
 
     async def _accept(
         self, to: JID, text: str, deadline: float | None
     ) -> tuple[Delivery, asyncio.Future[None]]:
         """Encrypt and keep; the future completes when the server has it."""
+        while True:
+            losses = await self._fetch_recipient(to, deadline)
+            try:
+                return await self._encrypt(to, text)
+            except EncryptionError:
+                # What a broken connection left out may be all that was missing.
+                if losses == self._session.losses:
+                    raise
+            finally:
+                # Whoever waits for this may have given up while it was committed.
+                self._courier.wake()
+
+    async def _fetch_recipient(self, to: JID, deadline: float | None) -> int:
+        """Fetch what encryption needs; return how many connections broke before."""
         try:
             async with asyncio.timeout_at(deadline):
                 await self._session.wait_online()
+                losses = self._session.losses
                 await self._omemo.fetch([to])
         except TimeoutError:
             raise SessionError(
@@ -267,14 +293,17 @@ class Client:
                 why="the server could not be asked for the keys in time",
                 fix="Send it again when the connection is back.",
             ) from None
+        return losses
+
+    async def _encrypt(
+        self, to: JID, text: str
+    ) -> tuple[Delivery, asyncio.Future[None]]:
         message_id = secrets.token_hex(16)
         async with self._database.transaction():
             encrypted = await self._omemo.encrypt(to, text)
             xml = message_stanza(to, message_id, encrypted.element)
             row_id = await self._outbox.add(xml, to=to, message_id=message_id)
             await self._keep_effects()
-        confirmed = self._courier.expect(row_id)
-        self._courier.wake()
         delivery = Delivery(
             id=message_id,
             to=to,
@@ -282,7 +311,7 @@ class Client:
             skipped=encrypted.skipped,
             state=DeliveryState.QUEUED,
         )
-        return delivery, confirmed
+        return delivery, self._courier.expect(row_id)
 
     async def _keep_effects(self) -> None:
         """Keep what the ratchet wants from the network, in the same transaction."""
@@ -403,27 +432,49 @@ class Client:
     # --- what the caller sees ---------------------------------------------------
 
     async def events(self) -> AsyncIterator[Event]:
-        """Yield what happens, each event once, in the order it came.
+        """Yield what happens, in the order it came, until it was handled.
 
         An event counts as handled when the next one is asked for: if the process
-        dies in between, it is yielded again. One reader at a time.
+        dies in between, or the loop is left, it is yielded again. One reader at a
+        time; a new one takes the place of one that is not waiting.
 
         Raises:
-            RuntimeError: Somebody else is reading already.
+            RuntimeError: Somebody else is reading.
         """
-        if self._reading:
+        if self._is_awaited:
             raise RuntimeError("this client's events are being read already")
-        self._reading = True
+        reader = self._reader = object()
+        self._is_awaited = True
         try:
             while True:
                 self._news.clear()
                 for row in await self._inbox.pending():
-                    yield read_event(row.event_json, self.send)
+                    event = await self._as_known_now(
+                        read_event(row.event_json, self.send)
+                    )
+                    self._is_awaited = False
+                    yield event
+                    if self._reader is not reader:
+                        raise RuntimeError("this client's events are read elsewhere")
+                    self._is_awaited = True
                     async with self._database.transaction():
                         await self._inbox.mark_handled(row.id)
                 await self._news.wait()
         finally:
-            self._reading = False
+            if self._reader is reader:
+                self._is_awaited = False
+
+    async def _as_known_now(self, event: Event) -> Event:
+        """Return a message with what is decided about its device by now.
+
+        It may have waited while somebody took a decision back, or a pin away.
+        """
+        if not isinstance(event, Message):
+            return event
+        async with self._database.transaction():
+            level = await self._omemo.level(event.sender, event.fingerprint)
+            await self._keep_effects()
+        return replace(event, trust=level.word)
 
     async def messages(self) -> AsyncIterator[Message]:
         """Yield decrypted messages, each once, in the order of its sender."""
@@ -490,8 +541,7 @@ class Client:
 
     def accepts(self, message: Message) -> bool:
         """Tell whether the policy lets the device behind ``message`` give orders."""
-        level = next(one for one in TrustLevel if one.word == message.trust)
-        return accepts(self.trust, level)
+        return accepts(self.trust, TrustLevel.from_word(message.trust))
 
     # --- people -----------------------------------------------------------------
 
@@ -513,16 +563,20 @@ def _deadline(timeout: float | None) -> float | None:
 
 
 @contextmanager
-def _the_one_error() -> Iterator[None]:
+def _the_one_error(callers: BaseException | None = None) -> Iterator[None]:
     """Raise the error of a task as it is, not wrapped into a group.
 
     Both tasks of a client are its own business: who writes ``except
     AuthenticationError`` around a client means it.
+
+    Args:
+        callers: What the caller's block ended with; a group of the caller's own
+            stays whole.
     """
     try:
         yield
     except BaseExceptionGroup as group:
         error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
+        while isinstance(error, BaseExceptionGroup) and error is not callers:
             error = error.exceptions[0]
         raise error from error.__cause__

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -83,11 +84,17 @@ class Bot:
         try:
             answer = await handler(message)
             if answer is not None:
-                await client.queue(message.room or message.sender, answer)
+                # However long the network is away: the answer is made only once.
+                await client.queue(message.room or message.sender, answer, timeout=None)
         except EncryptionError as error:
             log.warning("could not answer %s: %s", message.sender.short, error.what)
-        except Exception:
-            log.exception("a handler failed; nothing was answered")
+        except Exception as error:  # noqa: BLE001 - one message must not end the bot
+            # Where it failed, and not its text: that may quote the message.
+            log.error(  # noqa: TRY400 - a traceback would print the text
+                "a handler failed; nothing was answered\n%s%s",
+                "".join(traceback.format_tb(error.__traceback__)),
+                type(error).__name__,
+            )
 
     def run(self, *, data_dir: Path | None = None) -> None:
         """Log in and answer until SIGINT or SIGTERM; then end cleanly.

@@ -491,6 +491,18 @@ class Omemo:
             )
         return devices
 
+    async def level(self, jid: JID, fingerprint: str) -> TrustLevel:
+        """Return what holds now about a device. In a transaction.
+
+        Args:
+            jid: Whose device it is.
+            fingerprint: 64 hex digits.
+        """
+        with omemo_errors(EncryptionError, "the devices cannot be read"):
+            devices = await self._known(await self._device.open(), jid.bare)
+        known = {device.fingerprint: device.trust for device in devices}
+        return known.get(fingerprint, TrustLevel.UNDECIDED)
+
     async def set_trust(self, jid: JID, fingerprint: str, level: TrustLevel) -> Device:
         """Keep what a person decided about a device. In a transaction.
 

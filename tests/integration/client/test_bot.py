@@ -7,6 +7,7 @@ from typing import TypeAlias
 import pytest
 
 from xmpp_onion import Account, Bot, Client, Message, Trust
+from xmpp_onion.session.connection import State
 from xmpp_onion.testing.loopback import LoopbackDialer
 
 Enrol: TypeAlias = Callable[..., Awaitable[Account]]
@@ -97,6 +98,56 @@ async def test_a_pinned_bot_answers_only_who_is_pinned(
     assert "ignored a message" in caplog.text
     assert "obey" not in caplog.text
     assert str(mallory.jid) not in caplog.text
+
+
+async def test_a_failing_handler_puts_no_word_of_a_message_into_the_log(
+    enrol: Enrol, wire: LoopbackDialer, caplog: pytest.LogCaptureFixture
+) -> None:
+    bot = Bot("echo", trust=Trust.BTBV)
+
+    @bot.message
+    async def count(msg: Message) -> str:
+        return str(int(msg.text))
+
+    async with (
+        running(bot, await enrol("echo"), wire) as client,
+        Client(await enrol("alice"), tor=wire) as alice,
+    ):
+        await alice.send(client.jid, "canary-2718")
+        await alice.send(client.jid, "7")
+        assert await first(alice) == "7"
+
+    assert "ValueError" in caplog.text
+    assert "return str(int(msg.text))" in caplog.text  # where it failed
+    assert "canary" not in caplog.text
+
+
+async def test_an_answer_waits_for_the_network_however_long_it_is_away(
+    enrol: Enrol, wire: LoopbackDialer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bot, asked = Bot("echo", trust=Trust.BTBV), asyncio.Event()
+
+    @bot.message
+    async def echo(msg: Message) -> str:
+        wire.refusing = True
+        wire.cut()
+        while client._session.state is State.ONLINE:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+        asked.set()
+        return msg.text
+
+    async with (
+        running(bot, await enrol("echo"), wire) as client,
+        Client(await enrol("alice"), tor=wire) as alice,
+    ):
+        # What a call waits by default is over long before the network is back.
+        monkeypatch.setattr(Client.queue, "__kwdefaults__", {"timeout": 0.05})
+        await alice.send(client.jid, "hello")
+        async with asyncio.timeout(20):
+            await asked.wait()
+        await asyncio.sleep(0.3)
+        wire.refusing = False
+        assert await first(alice) == "hello"
 
 
 def test_a_bot_cannot_be_made_without_a_trust_policy() -> None:

@@ -2,14 +2,15 @@
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import TypeAlias
 
 import pytest
 
-from xmpp_onion import Account, Client, Message, Undecryptable
+from xmpp_onion import JID, Account, Client, Message, Trust, Undecryptable
 from xmpp_onion import client as client_module
 from xmpp_onion.session import Session
+from xmpp_onion.session.connection import State
 from xmpp_onion.testing.loopback import LoopbackDialer
 
 Enrol: TypeAlias = Callable[[str], Awaitable[Account]]
@@ -118,3 +119,124 @@ async def test_what_waits_when_a_client_is_closed_comes_with_the_next_login(
             async with asyncio.timeout(30):
                 texts = [(await anext(messages)).text for _ in range(21)]
     assert texts == ["first", *map(str, range(20))]
+
+
+async def test_a_pin_that_is_taken_away_takes_what_waits_along(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    bob_account = await enrol("bob")
+    async with Client(await enrol("alice"), tor=wire) as alice:
+        pinned = bob_account.pin(alice.jid, alice.fingerprint)
+        async with Client(pinned, tor=wire, trust=Trust.PINNED) as bob:
+            await alice.send(bob.jid, "obey")
+            message = await anext(bob.messages())  # and is not handled
+            assert bob.accepts(message)
+
+        async with Client(bob_account, tor=wire, trust=Trust.PINNED) as bob:
+            message = await anext(bob.messages())
+            assert message.text == "obey"
+            assert not bob.accepts(message)
+
+
+async def test_a_device_that_is_distrusted_gives_no_more_orders(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        await alice.send(bob.jid, "one")
+        await alice.send(bob.jid, "two")
+        messages = bob.messages()
+        assert bob.accepts(await anext(messages))
+        await bob.distrust(alice.jid, alice.fingerprint)
+        message = await anext(messages)
+
+    assert (message.text, message.trust) == ("two", "distrusted")
+    assert not bob.accepts(message)
+
+
+async def test_a_loop_that_was_left_can_be_begun_again(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        await alice.send(bob.jid, "one")
+        async for message in bob.messages():
+            assert message.text == "one"
+            break
+        async for message in bob.messages():
+            assert message.text == "one"  # nobody had asked for the next
+            break
+
+
+async def test_an_older_reader_is_told_that_another_has_taken_over(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        await alice.send(bob.jid, "one")
+        older, newer = bob.events(), bob.events()
+        await anext(older)
+        await anext(newer)
+        with pytest.raises(RuntimeError, match="read elsewhere"):
+            await anext(older)
+
+
+async def test_a_group_of_errors_of_the_caller_stays_whole(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    account = await enrol("alice")
+    with pytest.raises(ExceptionGroup) as caught:
+        async with Client(account, tor=wire):
+            raise ExceptionGroup("mine", [KeyError("a"), ValueError("b")])
+    assert [type(one) for one in caught.value.exceptions] == [KeyError, ValueError]
+
+
+async def test_a_send_that_is_cancelled_while_it_is_kept_goes_out(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        messages = bob.messages()
+        await alice.send(bob.jid, "warm")
+        await anext(messages)
+        await asyncio.sleep(0.5)  # his answer would wake the courier as well
+        sending = asyncio.ensure_future(alice.send(bob.jid, "kept"))  # noqa: TID251 - awaited below
+
+        async def cancel() -> None:
+            if not sending.done() and len(await alice._outbox.pending()) == 1:
+                sending.cancel()
+
+        alice._database.before_commit(cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        async with asyncio.timeout(10):
+            assert (await anext(messages)).text == "kept"
+
+
+async def test_a_connection_that_breaks_while_keys_are_fetched_is_a_pause(
+    enrol: Enrol, wire: LoopbackDialer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        fetch = alice._omemo.fetch
+
+        async def interrupted(_: Collection[JID]) -> None:
+            monkeypatch.setattr(alice._omemo, "fetch", fetch)
+            wire.cut()  # what was asked for does not come
+            while alice._session.state is State.ONLINE:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0)
+
+        monkeypatch.setattr(alice._omemo, "fetch", interrupted)
+        await alice.send(bob.jid, "hello")
+        async with asyncio.timeout(20):
+            assert (await anext(bob.messages())).text == "hello"
