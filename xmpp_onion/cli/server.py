@@ -122,7 +122,7 @@ def _invite(
         {"v": 1, "event": "invite", "uri": invite, "expires": expires},
         f"{invite}{picture}",
     )
-    settings.output.note(f"It makes one account, until {expires}.")
+    settings.output.note(f"It makes one account, until {expires}. Quote it in a shell.")
 
 
 def qr_code(invite: Invite) -> str:

@@ -131,11 +131,8 @@ def test_everything_is_shown_and_nothing_is_left(demo: Demo) -> None:
     [
         (signal.SIGINT, 0.4),
         (signal.SIGINT, 2.0),
-        (signal.SIGTERM, 3.0),
-        (signal.SIGINT, 5.0),
-        (signal.SIGTERM, "tor"),
+        (signal.SIGTERM, 6.0),
         (signal.SIGINT, "server"),
-        (signal.SIGINT, "registered"),
         (signal.SIGTERM, "ready"),
         (signal.SIGINT, "message"),
     ],

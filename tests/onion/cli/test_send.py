@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,6 +129,26 @@ def test_a_message_without_an_ack_exits_with_8_and_goes_out_later(
     assert "queued" in str(line["fix"])
     assert (asked.code, asked.lines[0]["state"]) == (0, "queued")
     assert bodies[-3:] == ["before", "late", "later"]
+
+
+def test_a_holder_that_ends_tells_those_who_wait(
+    alice: "Person", bob: "Person", world: "World"
+) -> None:
+    (pid,) = prosodies(world)
+    with alice.runs("listen", "--json") as listen:
+        assert listen.line()["event"] == "ready"
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with alice.runs("send", bob.jid, "-m", "waits", "--json") as send:
+                time.sleep(1.5)  # it has asked by then, or finds nobody: both end
+                ended = listen.end()
+                waited = send.wait()
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    (line,) = waited.lines
+    assert (ended.code, waited.code, line["code"]) == (0, 3, 3)
+    assert "ended while it was asked" in str(line["what"])
 
 
 def prosodies(world: "World") -> list[int]:

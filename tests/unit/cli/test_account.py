@@ -1,7 +1,10 @@
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -252,4 +255,33 @@ def test_a_full_disk_exits_with_7_and_leaves_no_profile(
 
     assert done.returncode == 7, done.stderr
     assert "could not be written" in done.stderr
+    assert tree(tmp_path) == ["data"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_no_profile(
+    invite: str, tmp_path: Path, number: signal.Signals
+) -> None:
+    made = tmp_path / "data" / "default" / "account.toml"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,  # a Tor that never answers
+        subprocess.Popen(
+            [sys.executable, "-m", "xmpp_onion", "--data-dir", str(tmp_path / "data"),
+             "--socks", f"127.0.0.1:{silent.getsockname()[1]}",
+             "account", "add", "--invite", invite, "--json"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):  # fmt: skip
+        while not made.exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+
+    assert process.returncode == 130, err
+    assert out == ""
+    assert "Traceback" not in err
     assert tree(tmp_path) == ["data"]
