@@ -7,7 +7,6 @@ it offers besides is taken up.
 
 import asyncio
 import base64
-import binascii
 import hashlib
 import hmac
 import logging
@@ -280,7 +279,7 @@ async def _sasl_text(wire: Wire, expected: str) -> str:
         raise _unexpected(answer)
     try:
         return base64.b64decode(answer.text or "", validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not base64, not even ASCII, or not UTF-8
         raise AuthenticationError("the server's login messages are malformed") from None
 
 

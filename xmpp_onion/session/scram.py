@@ -8,7 +8,6 @@ Source: RFC 5802; RFC 7677 (SHA-256).
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import secrets
@@ -84,7 +83,7 @@ class Scram:
             salt = base64.b64decode(fields["s"], validate=True)
             iterations = int(fields["i"]) if fields["i"].isascii() else 0
             nonce = fields["r"]
-        except (KeyError, ValueError, binascii.Error):
+        except (KeyError, ValueError):
             raise _refused("its challenge is malformed") from None
         if "m" in fields or not salt:
             raise _refused("its challenge is malformed")
@@ -95,9 +94,20 @@ class Scram:
         return Challenge(text, nonce, salt, iterations)
 
     def answer(self, challenge: Challenge) -> str:
-        """Return the client's final message. Slow on purpose: run it in a thread."""
+        """Return the client's final message. Slow on purpose: run it in a thread.
+
+        Raises:
+            AuthenticationError: The password cannot be one (RFC 4013).
+        """
         algorithm = MECHANISMS[self.mechanism]
-        password = saslprep(self.password).encode()
+        try:
+            password = saslprep(self.password).encode()
+        except UnicodeError:
+            raise AuthenticationError(
+                "the password cannot be used",
+                why="it has control characters, or mixes directions of writing",
+                fix="Check how it was typed, or ask the operator for another.",
+            ) from None  # what failed quotes it
         salted = hashlib.pbkdf2_hmac(
             algorithm, password, challenge.salt, challenge.iterations
         )
@@ -119,7 +129,7 @@ class Scram:
         """
         try:
             shown = base64.b64decode(_fields(text)["v"], validate=True)
-        except (KeyError, binascii.Error):
+        except (KeyError, ValueError):
             shown = b""
         known = self._server_signature
         if not known or not hmac.compare_digest(shown, known):

@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 
 STREAMS: Final = "http://etherx.jabber.org/streams"
 FOOTER: Final = "</stream:stream>"
+# A login takes about 5 KB; what comes behind its end before stanzas are let through
+# is a few reads of 256 KiB.
+_LOGIN_BYTES: Final = 4 * 1024 * 1024
 # An aborted connection is gone in the next turn of the loop; a refused one when the
 # last word is out.
 _ABORT_SECONDS: Final = 2.0
@@ -55,6 +58,7 @@ class Wire(asyncio.Protocol):
         self._lost: asyncio.Future[str] = self._loop.create_future()
         self._reason = ""
         self._unsent: list[str] = []
+        self._login_bytes = 0
         self._last_word: asyncio.TimerHandle | None = None
         self.transport: asyncio.Transport | None = None
         self.last_heard = self._loop.time()
@@ -230,10 +234,22 @@ class Wire(asyncio.Protocol):
         if not self.is_open:
             return  # we have refused already
         try:
+            if self._receiver is None:
+                self._count_login(len(data))
             for item in self._reader.feed(data):
                 self._take(item)
         except StreamViolationError as error:
             self.refuse(error)
+
+    def _count_login(self, size_bytes: int) -> None:
+        """Refuse a login without end: nobody stops the reading then."""
+        self._login_bytes += size_bytes
+        if self._login_bytes > _LOGIN_BYTES:
+            raise StreamViolationError(
+                "the server sent more than it was asked for",
+                condition="policy-violation",
+                why="a login is not that long",
+            )
 
     def _take(self, item: StreamOpened | ET.Element | StreamClosed) -> None:
         match item:

@@ -166,6 +166,7 @@ async def reads_auth(peer: Peer) -> None:
         f"<success {SASL}/>",
         f"<success {SASL}>dj1BQUFB</success>",
         f"<challenge {SASL}>not base64!</challenge>",
+        f"<challenge {SASL}>\u00e9</challenge>",
         f"<challenge {SASL}>{FOREIGN}</challenge>",
         f"<challenge {SASL}/>",
     ],
@@ -180,6 +181,23 @@ async def test_an_impostor_that_cannot_answer_is_refused(answer: str) -> None:
             await session.wait_online(1)
         assert "<response" not in server.heard
         assert session.xmpp.authenticated is False
+
+
+async def test_a_login_without_end_is_refused_before_it_fills_the_memory() -> None:
+    stanza = f"<message><body>{'x' * 100_000}</body></message>"
+
+    async def script(peer: Peer) -> None:
+        await peer.start_tls()
+        await peer.scram()
+        await peer.greet(SESSION)
+        await peer.answer_bind(f"{peer.account}/here")
+        await peer.read("<enable")
+        for _ in range(200):  # and never <enabled/>
+            await peer.send(stanza)
+
+    async with HostileServer(script) as server, visit(server) as session:
+        with pytest.raises(SessionError, match="not that long"):
+            await session.wait_online(3)
 
 
 @pytest.mark.parametrize("iterations", [1, 4095, 1_000_001, 2**31])

@@ -84,7 +84,21 @@ def test_a_challenge_that_is_malformed_unsafe_or_insane_is_refused(
         scram().read_challenge(challenge)
 
 
-@pytest.mark.parametrize("text", ["", "v=", "v=AAAA", "e=other-error", "v=?", "x"])
+@pytest.mark.parametrize("password", ["a\x07", "\u0627a"])
+def test_a_password_that_cannot_be_one_is_refused_without_quoting_it(
+    password: str,
+) -> None:
+    login = Scram("SCRAM-SHA-256", "user", password)
+    challenge = login.read_challenge(f"r={login.nonce}x,s=QUJD,i=4096")
+    with pytest.raises(AuthenticationError, match="cannot be used") as caught:
+        login.answer(challenge)
+    assert password not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    "text", ["", "v=", "v=AAAA", "e=other-error", "v=?", "x", "v=\u00e9"]
+)
 def test_a_server_that_does_not_know_the_password_is_refused(text: str) -> None:
     login = scram()
     login.answer(login.read_challenge(CHALLENGE))
