@@ -55,7 +55,7 @@ _PRESENCE: Final = "{jabber:client}presence"
 _SENDABLE: Final = re.compile(r"<(message|presence)[\s/>]")
 # Stanzas are up to 1 MiB long, so their number alone bounds no memory.
 _LIMIT_BYTES: Final = 8 * 1024 * 1024
-# With requests under way their answers may stand behind this much, about 10,000
+# With requests under way their answers may stand behind this much, about 8,000
 # messages that came while we were away; past that the server has to wait
 # whatever happens, and the requests run out of time.
 _OVERFLOW_BYTES: Final = 64 * 1024 * 1024

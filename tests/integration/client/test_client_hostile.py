@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import sys
 from collections.abc import Awaitable, Callable, Collection
 from typing import TypeAlias
 
@@ -240,3 +241,92 @@ async def test_a_connection_that_breaks_while_keys_are_fetched_is_a_pause(
         await alice.send(bob.jid, "hello")
         async with asyncio.timeout(20):
             assert (await anext(bob.messages())).text == "hello"
+
+
+async def test_a_storm_of_broken_connections_loses_and_repeats_nothing(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    to_bob = [f"to bob {number}" for number in range(30)]
+    to_alice = [f"to alice {number}" for number in range(30)]
+
+    async def write(client: Client, to: str, texts: list[str]) -> None:
+        for text in texts:
+            await client.queue(to, text)
+
+    async def read(client: Client, count: int) -> list[str]:
+        messages = client.messages()
+        return [(await anext(messages)).text for _ in range(count)]
+
+    async def storm() -> None:
+        while True:
+            await asyncio.sleep(0.25)
+            wire.cut()
+
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+        asyncio.timeout(120),
+        asyncio.TaskGroup() as tasks,
+    ):
+        storming = tasks.create_task(storm())
+        tasks.create_task(write(alice, bob.jid, to_bob))
+        tasks.create_task(write(bob, alice.jid, to_alice))
+        got_by_bob = tasks.create_task(read(bob, 30))
+        assert await read(alice, 30) == to_alice
+        assert await got_by_bob == to_bob
+        storming.cancel()
+
+
+async def test_a_sender_that_is_killed_again_and_again_loses_and_repeats_nothing(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    alice_account, accepted = await enrol("alice"), []
+    async with Client(await enrol("bob"), tor=wire) as bob:
+        for delay in (0.0, 0.005, 0.02, 0.05, 0.1, 0.2):
+            sender = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-c",
+                HASTY_SENDER,
+                str(alice_account.folder.parent),
+                str(wire.port),
+                bob.jid,
+                stdout=asyncio.subprocess.PIPE,
+            )
+            assert sender.stdout is not None
+            accepted.append(await sender.stdout.readline())
+            await asyncio.sleep(delay)
+            sender.kill()
+            accepted += (await sender.stdout.read()).splitlines(keepends=True)
+            await sender.wait()
+
+        async with Client(alice_account, tor=wire) as alice:  # sends what is left
+            await alice.send(bob.jid, "end")
+        messages, got = bob.messages(), []
+        async with asyncio.timeout(60):
+            while "end" not in got:
+                got.append((await anext(messages)).text)
+
+    assert len(got) == len(set(got))
+    # What was cut off in the middle of its line was accepted all the same.
+    whole = {line.decode().strip() for line in accepted if line.endswith(b"\n")}
+    assert whole <= set(got)
+    assert len(got) - 1 <= len(whole) + 12
+
+
+# Queues as fast as it can, and says what was accepted.
+HASTY_SENDER = """
+import asyncio, secrets, sys
+from pathlib import Path
+from xmpp_onion import Account, Client
+from xmpp_onion.testing.loopback import LoopbackDialer
+
+async def main():
+    account = Account.load("alice", Path(sys.argv[1]))
+    async with Client(account, tor=LoopbackDialer(int(sys.argv[2]))) as client:
+        while True:
+            text = secrets.token_hex(8)
+            await client.queue(sys.argv[3], text)
+            print(text, flush=True)
+
+asyncio.run(main())
+"""
