@@ -1,12 +1,11 @@
 """SIGTERM and Ctrl-C end a program once, in order, and cannot cut its end short."""
 
 import asyncio
-import resource
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-__all__ = ["forbid_core_dumps", "until_terminated"]
+__all__ = ["until_terminated"]
 
 
 @asynccontextmanager
@@ -47,11 +46,3 @@ async def until_terminated() -> AsyncIterator[None]:
         signal.signal(signal.SIGINT, before if received is None else signal.SIG_IGN)
     if received is signal.SIGINT:
         raise KeyboardInterrupt
-
-
-def forbid_core_dumps() -> None:
-    """Let no crash write our memory, keys included, into a file.
-
-    Children inherit it.
-    """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

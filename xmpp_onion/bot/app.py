@@ -15,8 +15,9 @@ from typing import TypeAlias, TypeVar
 
 from xmpp_onion.agent.desk import hold
 from xmpp_onion.agent.failures import explain
+from xmpp_onion.agent.memory import forbid_core_dumps
 from xmpp_onion.agent.profile import load_account
-from xmpp_onion.agent.signals import forbid_core_dumps, until_terminated
+from xmpp_onion.agent.signals import until_terminated
 from xmpp_onion.chat import Message
 from xmpp_onion.client import Client
 from xmpp_onion.e2ee import Trust

@@ -1,6 +1,5 @@
 """``xmpp-onion``: global options, lazily loaded commands, errors and exit codes."""
 
-import asyncio
 import logging
 import sys
 from importlib import import_module
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from xmpp_onion.agent.memory import forbid_core_dumps
 from xmpp_onion.cli.output import Output, ReaderGoneError
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.errors import XmppOnionError
@@ -142,6 +142,7 @@ click.version_option(__version__, prog_name="xmpp-onion")(_CLI)
 
 def main() -> None:
     """Run the command line and exit with the code that the contract gives."""
+    forbid_core_dumps()
     sys.exit(_run(sys.argv[1:]))
 
 
@@ -160,12 +161,14 @@ def _run(arguments: list[str]) -> int:
 
 def _end(error: BaseException, output: Output) -> int:
     """Say what ended the command, as one error, and return the exit code."""
+    from asyncio import CancelledError  # noqa: PLC0415 - --help does not need it
+
     from xmpp_onion.agent.failures import explain, innermost  # noqa: PLC0415 - only now
 
     match innermost(error):
         case SystemExit(code=int(code)):
             return code
-        case click.exceptions.Abort() | KeyboardInterrupt() | asyncio.CancelledError():
+        case click.exceptions.Abort() | KeyboardInterrupt() | CancelledError():
             return 130
         case ReaderGoneError():
             sys.stdout = None  # say nothing when Python flushes it, either
