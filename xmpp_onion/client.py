@@ -140,6 +140,8 @@ class Client:
 
     async def _open(self, stack: AsyncExitStack) -> None:
         account, enter = self.account, stack.enter_async_context
+        deadline = _deadline(self._login_timeout)
+        self._ready.clear()
         self._database = await enter(Database.open(account.store_path))
         self._inbox, self._outbox = Inbox(self._database), Outbox(self._database)
         keys = Keys(self._database)
@@ -168,7 +170,7 @@ class Client:
             stack.callback(tasks.create_task(work).cancel)
         await self._session.wait_online(self._login_timeout)
         try:
-            async with asyncio.timeout(self._login_timeout):
+            async with asyncio.timeout_at(deadline):
                 await self._ready.wait()
         except TimeoutError:
             raise SessionError(
@@ -218,9 +220,11 @@ class Client:
     async def send(
         self, to: str, text: str, *, timeout: float | None = ACK_TIMEOUT
     ) -> Delivery:
-        """Encrypt ``text`` for every device of ``to`` and send it.
+        """Encrypt ``text`` for the devices of ``to`` and send it.
 
-        Returns when the server has it. There is no way to send it unencrypted.
+        Returns when the server has it. There is no way to send it unencrypted. A
+        device that is distrusted or whose keys cannot be had is left out, and named
+        in ``Delivery.skipped``; one that is undecided stops it.
 
         Args:
             to: A JID at an onion server.
@@ -477,7 +481,7 @@ class Client:
         return replace(event, trust=level.word)
 
     async def messages(self) -> AsyncIterator[Message]:
-        """Yield decrypted messages, each once, in the order of its sender."""
+        """Yield decrypted messages as ``events()`` does; other events are passed by."""
         async for event in self.events():
             if isinstance(event, Message):
                 yield event

@@ -188,6 +188,17 @@ async def test_an_older_reader_is_told_that_another_has_taken_over(
             await anext(older)
 
 
+async def test_a_client_can_be_entered_again(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    client, fingerprints = Client(await enrol("alice"), tor=wire), set()
+    for _ in range(2):
+        async with client:
+            fingerprints.add(client.fingerprint)
+
+    assert len(fingerprints) == 1
+
+
 async def test_a_group_of_errors_of_the_caller_stays_whole(
     enrol: Enrol, wire: LoopbackDialer
 ) -> None:
