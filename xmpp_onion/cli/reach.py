@@ -110,7 +110,9 @@ async def _perform(settings: Settings, request: Line) -> list[Line]:
         return [line async for line in ask(account.folder, request)]
     except OSError:
         pass  # nobody holds the account
-    async with hold(settings, account) as client:
+    timeout = request.get("timeout")
+    limit = float(timeout) if isinstance(timeout, int | float) else _LOGIN_TIMEOUT
+    async with hold(settings, account, login_timeout=limit) as client:
         from xmpp_onion.agent import desk  # noqa: PLC0415 - loaded by `hold`
 
         return await desk.perform(client, request)

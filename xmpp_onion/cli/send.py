@@ -34,7 +34,8 @@ xmpp-onion send ops@….onion -m "disk full"
 )  # fmt: skip
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S",
-    help="Seconds to wait for the ack; then the message stays queued (exit 8).",
+    help="Seconds for a login, then for the ack; a message without one stays "
+    "queued (exit 8).",
 )  # fmt: skip
 @click.pass_obj
 def command(
