@@ -43,6 +43,7 @@ class Courier:
         self._open = asyncio.Event()
         self._work = asyncio.Event()
         self._chores = asyncio.Event()
+        self._has_ended = False
 
     def open(self) -> None:
         """Let things go out: the session is up and encryption is ready."""
@@ -60,19 +61,21 @@ class Courier:
 
     def expect(self, row_id: int) -> asyncio.Future[None]:
         """Return what completes when the server has the stanza of that row."""
-        return self._waiting.setdefault(
+        waiting = self._waiting.setdefault(
             row_id, asyncio.get_running_loop().create_future()
         )
+        if self._has_ended:
+            _give_up(waiting)
+        return waiting
 
     async def run(self) -> None:
         """Carry until cancelled; who still waits then is told so."""
         try:
             await self._run()
         finally:
+            self._has_ended = True
             for waiting in self._waiting.values():
-                if not waiting.done():
-                    waiting.set_exception(_closed())
-                    waiting.exception()  # not everybody waits: no warning for that
+                _give_up(waiting)
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -129,9 +132,14 @@ class Courier:
         return True
 
 
-def _closed() -> NotAcknowledgedError:
-    return NotAcknowledgedError(
-        "the server has not confirmed the message",
-        why="the client was closed before",
-        fix="It is queued and goes out with the next login.",
+def _give_up(waiting: asyncio.Future[None]) -> None:
+    if waiting.done():
+        return
+    waiting.set_exception(
+        NotAcknowledgedError(
+            "the server has not confirmed the message",
+            why="the client was closed before",
+            fix="It is queued and goes out with the next login.",
+        )
     )
+    waiting.exception()  # not everybody waits: no warning for that

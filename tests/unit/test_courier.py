@@ -65,6 +65,7 @@ class Desk:
         self.database = database
         self.outbox = OutboxThatCounts(database)
         self.line = Line()
+        self.stop: Callable[[], bool]
         self.courier = Courier(
             database,
             self.outbox,
@@ -95,6 +96,7 @@ async def at_work(
         desk.courier.open()
         async with asyncio.TaskGroup() as tasks, asyncio.timeout(20):
             running = tasks.create_task(desk.courier.run())
+            desk.stop = running.cancel
             yield desk
             running.cancel()
 
@@ -162,3 +164,20 @@ async def test_a_job_that_fails_stays_and_stops_nothing(
         assert [job.kind for job in await desk.outbox.jobs()] == ["one"]
     assert tried[0] == "one"
     assert desk.line.sent == ["a"]
+
+
+async def test_what_is_kept_too_late_says_that_it_waits_for_the_next_login(
+    tmp_path: Path,
+) -> None:
+    async with at_work(tmp_path, nothing) as desk:
+        desk.courier.hold()
+        early = await desk.put("a")
+        await asyncio.sleep(0)
+        desk.stop()
+        with pytest.raises(NotAcknowledgedError, match="next login"):
+            await early
+        late = await desk.put("b")
+        with pytest.raises(NotAcknowledgedError, match="next login"):
+            await late
+
+        assert len(await desk.outbox.pending()) == 2
