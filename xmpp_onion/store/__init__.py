@@ -1,11 +1,14 @@
 """What an account keeps on the disk: one SQLite file, private and locked."""
 
+from xmpp_onion.store.cursors import Cursor, Cursors
 from xmpp_onion.store.database import Database
 from xmpp_onion.store.inbox import Inbox, InboxRow
 from xmpp_onion.store.keys import Keys
 from xmpp_onion.store.outbox import JobRow, Outbox, OutboxRow
 
 __all__ = [
+    "Cursor",
+    "Cursors",
     "Database",
     "Inbox",
     "InboxRow",

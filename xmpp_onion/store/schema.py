@@ -53,7 +53,17 @@ INSERT INTO generation (id, value) VALUES (1, 0);
 PRAGMA user_version = 1;
 """
 
-MIGRATIONS: tuple[str, ...] = (_VERSION_1,)
+_VERSION_2 = """
+CREATE TABLE cursors (
+    archive TEXT PRIMARY KEY NOT NULL,
+    last_id TEXT NOT NULL,
+    at TEXT NOT NULL
+) STRICT;
+
+PRAGMA user_version = 2;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2)
 
 
 def pending(found: int, migrations: Sequence[str], *, name: str) -> str:
