@@ -32,11 +32,14 @@ async def test_a_cursor_and_its_message_reach_the_disk_together_or_not_at_all(
 ) -> None:
     cursors, inbox = Cursors(database), Inbox(database)
 
-    with pytest.raises(ZeroDivisionError):
+    async def interrupted() -> None:
         async with database.transaction():
             await inbox.add("{}")
             await cursors.move("alice@example", Cursor("7", AT))
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await interrupted()
 
     assert await cursors.load("alice@example") is None
     assert await inbox.pending() == []
@@ -48,9 +51,12 @@ async def test_a_cursor_moves_inside_a_transaction_alone(database: Database) -> 
 
 
 async def test_a_file_from_before_archives_gets_its_cursors(path: Path) -> None:
-    async with Database.open(path, migrations=schema.MIGRATIONS[:1]) as database:
-        async with database.transaction():
-            await Inbox(database).add("an older event")
+    first = schema.MIGRATIONS[:1]
+    async with (
+        Database.open(path, migrations=first) as database,
+        database.transaction(),
+    ):
+        await Inbox(database).add("an older event")
 
     async with Database.open(path) as database:
         assert await Cursors(database).load("alice@example") is None
