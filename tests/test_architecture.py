@@ -147,7 +147,6 @@ TESTED_IN = {
     "agent/desk.py": "integration/client/test_agent.py",
     "bot/app.py": "integration/client/test_bot.py",
     "client.py": "integration/client/test_client.py",
-    "courier.py": "integration/client/test_client.py",
     "e2ee/answers.py": "unit/e2ee/test_omemo.py",
     "e2ee/backend.py": "unit/e2ee/test_omemo.py",
     "e2ee/decisions.py": "unit/e2ee/test_omemo.py",
