@@ -3,6 +3,8 @@
 :class:`Session` is the way in; everything it yields is an event to ``match``.
 """
 
+from xmpp_onion.session.archive import Archive, Archived
+from xmpp_onion.session.catch_up import CatchUp, Page
 from xmpp_onion.session.events import (
     Connected,
     Disconnected,
@@ -24,11 +26,15 @@ from xmpp_onion.session.stanzas import (
 from xmpp_onion.session.stream import Session
 
 __all__ = [
+    "Archive",
+    "Archived",
+    "CatchUp",
     "Connected",
     "Contact",
     "Dialer",
     "Disconnected",
     "Incoming",
+    "Page",
     "Received",
     "Session",
     "SessionEvent",

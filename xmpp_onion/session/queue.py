@@ -1,15 +1,19 @@
 """The one bounded queue between the stream and whoever reads events."""
 
 import asyncio
+import xml.etree.ElementTree as ET
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from xmpp_onion.session.events import SessionEvent
 
-__all__ = ["EventQueue", "Ticket"]
+__all__ = ["EventQueue", "Ticket", "size_of"]
 
 Ticket = tuple[int, int]
+# What Python needs for an element besides its text.
+_ELEMENT_BYTES: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +91,14 @@ class EventQueue:
         self._in_hand = entry.ticket
         self._changed()
         return entry.event
+
+
+def size_of(element: ET.Element) -> int:
+    """Return about how much memory a stanza takes, in bytes."""
+    return sum(
+        _ELEMENT_BYTES
+        + len(each.text or "")
+        + len(each.tail or "")
+        + sum(_ELEMENT_BYTES // 4 + len(value) for value in each.attrib.values())
+        for each in element.iter()
+    )

@@ -22,8 +22,10 @@ __all__ = [
     "Incoming",
     "message_stanza",
     "presence_stanza",
+    "read_archived",
     "read_message",
     "read_roster",
+    "read_stamp",
     "serialise",
 ]
 
@@ -69,6 +71,7 @@ class Incoming:
         key: Names it for "seen already?". The same bytes sent twice have the
             same key; two messages never share one, whatever ids the sender chose.
         stanza_id: Our own archive's name for it, or empty. Others cannot set it.
+        delayed: It was kept for us meanwhile; what is in the archive is, too.
     """
 
     id: str
@@ -77,6 +80,7 @@ class Incoming:
     encrypted: ET.Element | None = field(repr=False)
     key: str
     stanza_id: str = ""
+    delayed: bool = False
 
 
 def message_stanza(
@@ -133,6 +137,37 @@ def read_message(
         now: The time it came; an argument so that tests can be exact.
     """
     element = stanza.xml
+    stamp = _find_stamp(element, own)
+    return _read(
+        element,
+        at=read_stamp(stamp, now or datetime.now(UTC)),
+        stanza_id=_read_stanza_id(element, own),
+        delayed=stamp is not None,
+    )
+
+
+def read_archived(
+    element: ET.Element, *, own: JID, at: datetime, stanza_id: str
+) -> Incoming | None:
+    """Return what a message from our own archive is, as if it came now.
+
+    None also for what we sent ourselves, which the archive keeps as well.
+
+    Args:
+        element: What the archive forwards.
+        own: Our own account.
+        at: When the archive got it.
+        stanza_id: The archive's name for it.
+    """
+    incoming = _read(element, at=at, stanza_id=stanza_id, delayed=True)
+    if incoming is None or incoming.sender.bare == own.bare:
+        return None
+    return incoming
+
+
+def _read(
+    element: ET.Element, *, at: datetime, stanza_id: str, delayed: bool
+) -> Incoming | None:
     sender = _read_jid(element.get("from", ""))
     if sender is None or element.get("type", "normal") not in _KINDS:
         return None
@@ -144,10 +179,11 @@ def read_message(
     return Incoming(
         id=message_id,
         sender=sender,
-        at=_read_time(element, own, now or datetime.now(UTC)),
+        at=at,
         encrypted=encrypted,
         key=_key(sender, message_id, encrypted, element),
-        stanza_id=_read_stanza_id(element, own),
+        stanza_id=stanza_id,
+        delayed=delayed,
     )
 
 
@@ -185,16 +221,20 @@ def _read_stanza_id(element: ET.Element, own: JID) -> str:
     return ""
 
 
-def _read_time(element: ET.Element, own: JID, now: datetime) -> datetime:
-    """Return the delay stamp of our own server, never later than now."""
+def _find_stamp(element: ET.Element, own: JID) -> str | None:
+    """Return the delay stamp of our own server; nobody else's is believed."""
     for delay in element.iterfind("{urn:xmpp:delay}delay"):
         if delay.get("from") in {own.bare, own.domain}:
-            try:
-                stamp = datetime.fromisoformat(delay.get("stamp", ""))
-                return min(stamp.astimezone(UTC), now)
-            except (ValueError, OverflowError):
-                return now
-    return now
+            return delay.get("stamp", "")
+    return None
+
+
+def read_stamp(stamp: str | None, now: datetime) -> datetime:
+    """Return the time of a stamp (XEP-0082), never later than now; else now."""
+    try:
+        return min(datetime.fromisoformat(stamp or "").astimezone(UTC), now)
+    except (ValueError, OverflowError):
+        return now
 
 
 def _key(

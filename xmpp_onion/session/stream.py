@@ -25,6 +25,7 @@ from xmpp_onion.errors import (
     SessionLostError,
     XmppOnionError,
 )
+from xmpp_onion.session.archive import Archive
 from xmpp_onion.session.client_xmpp import OnionClient, quieten_library_logs
 from xmpp_onion.session.connection import Event, State, advance, backoff, is_fatal
 from xmpp_onion.session.events import (
@@ -36,7 +37,7 @@ from xmpp_onion.session.events import (
 )
 from xmpp_onion.session.liveness import Liveness, Timing
 from xmpp_onion.session.login import Credentials, Dialer, Login, log_in
-from xmpp_onion.session.queue import EventQueue, Ticket
+from xmpp_onion.session.queue import EventQueue, Ticket, size_of
 from xmpp_onion.session.stanzas import (
     Contact,
     presence_stanza,
@@ -59,8 +60,6 @@ _LIMIT_BYTES: Final = 8 * 1024 * 1024
 # messages that came while we were away; past that the server has to wait
 # whatever happens, and the requests run out of time.
 _OVERFLOW_BYTES: Final = 64 * 1024 * 1024
-# What Python needs for an element besides its text.
-_ELEMENT_BYTES: Final = 400
 
 
 class Session:
@@ -100,6 +99,7 @@ class Session:
         self.state = State.OFFLINE
         self.timing = timing or Timing()
         self.xmpp = OnionClient(jid, self._deliver, self._regulate, resource=resource)
+        self.archive = Archive(self.xmpp, jid)
         self._account = jid.bare
         self._password = password
         self._tor = tor
@@ -304,7 +304,7 @@ class Session:
         event = self._event_of(element)
         if event is None:
             return False
-        self._queue.put(event, ticket, _size_bytes(element))
+        self._queue.put(event, ticket, size_of(element))
         return True
 
     def _event_of(self, element: ET.Element) -> SessionEvent | None:
@@ -314,6 +314,8 @@ class Session:
                 is not None
             ):
                 return None  # slixmpp's plugins tell those who asked
+            if self.archive.take(element):
+                return None  # whoever asked the archive gets it
             return Received(Message(self.xmpp, xml=element, recv=True))
         if element.tag == _PRESENCE and element.get("type") == "subscribe":
             try:
@@ -437,17 +439,6 @@ class Session:
         else:
             return answer
         raise SessionError("the server did not do what it was asked", why=why)
-
-
-def _size_bytes(element: ET.Element) -> int:
-    """Return about how much memory a stanza takes."""
-    return sum(
-        _ELEMENT_BYTES
-        + len(each.text or "")
-        + len(each.tail or "")
-        + sum(_ELEMENT_BYTES // 4 + len(value) for value in each.attrib.values())
-        for each in element.iter()
-    )
 
 
 def _as_ours(error: Exception) -> XmppOnionError:

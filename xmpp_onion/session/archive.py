@@ -1,0 +1,239 @@
+"""Our own archive at the server, page by page (XEP-0313).
+
+slixmpp's pager takes results from anybody who knows the query's id, and ends
+silently on an error. Here a result counts only while its query is running and only
+from our own account, and an error is one. What to ask for next is decided in
+:mod:`.catch_up`.
+
+Source: XEP-0313, version 1.1 (``urn:xmpp:mam:2``), and XEP-0059 for the pages.
+"""
+
+import asyncio
+import logging
+import secrets
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from slixmpp.exceptions import IqError, IqTimeout
+from slixmpp.stanza import Iq
+
+from xmpp_onion.address import JID
+from xmpp_onion.errors import FeatureMissingError, SessionError
+from xmpp_onion.session.client_xmpp import OnionClient
+from xmpp_onion.session.queue import size_of
+from xmpp_onion.session.stanzas import Incoming, read_archived, read_stamp
+
+__all__ = ["Archive", "Archived", "ExpiredError", "Query"]
+
+log = logging.getLogger(__name__)
+
+MAM: Final = "urn:xmpp:mam:2"
+RSM: Final = "http://jabber.org/protocol/rsm"
+FORWARD: Final = "urn:xmpp:forward:0"
+DATA: Final = "jabber:x:data"
+# One page is being handled and one is on its way; more of a page than this waits
+# for the next one. A message is at most 1 MiB, so one always fits.
+_PAGE_BYTES: Final = 8 * 1024 * 1024
+# Our server's limit; one that gives fewer for a page says so by what it gives.
+_PAGE_MESSAGES: Final = 100
+# Seconds without a further result until a page is given up.
+_PATIENCE: Final = 60.0
+_ID_LIMIT: Final = 1024
+_NO_ARCHIVE: Final = frozenset({"feature-not-implemented", "service-unavailable"})
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """One entry of the archive.
+
+    Attributes:
+        id: The archive's name for it.
+        at: When the archive got it.
+        incoming: The message, or None if nobody else sent one there.
+    """
+
+    id: str
+    at: datetime
+    incoming: Incoming | None
+
+
+class ExpiredError(Exception):
+    """The archive does not know the message that it was asked to go on after."""
+
+
+@dataclass(slots=True, eq=False)
+class Query:
+    """A page that was asked for; it is live until its answer comes."""
+
+    id: str
+    limit: int
+    answer: asyncio.Future[Iq]
+    entries: dict[str, Archived] = field(default_factory=dict)
+    size_bytes: int = 0
+    is_full: bool = False
+    timeout: asyncio.Timeout | None = None
+
+    def add(self, result: ET.Element, own: JID, patience: float) -> None:
+        """Keep a result that came, if it has room and was not there before."""
+        name = result.get("id", "")
+        if not name or len(name) > _ID_LIMIT or name in self.entries:
+            return
+        size = size_of(result)
+        self.is_full = self.is_full or (
+            len(self.entries) >= self.limit
+            or (bool(self.entries) and self.size_bytes + size > _PAGE_BYTES)
+        )
+        if self.is_full:
+            return  # the next page begins with it
+        self.size_bytes += size
+        self.entries[name] = _read_entry(name, result, own)
+        if self.timeout is not None and self.timeout.when() is not None:
+            self.timeout.reschedule(asyncio.get_running_loop().time() + patience)
+
+
+class Archive:
+    """The archive of one account, as a session sees it.
+
+    Args:
+        xmpp: Sends the requests.
+        own: The account.
+        page_size: How many messages are asked for at once.
+        patience: Seconds without a further result until a page is given up.
+    """
+
+    def __init__(
+        self,
+        xmpp: OnionClient,
+        own: JID,
+        *,
+        page_size: int = _PAGE_MESSAGES,
+        patience: float = _PATIENCE,
+    ) -> None:
+        self._xmpp = xmpp
+        self._own = own.bare
+        self._page_size = page_size
+        self._patience = patience
+        self._live: dict[str, Query] = {}
+
+    def take(self, element: ET.Element) -> bool:
+        """Tell whether a message stanza is a result, and keep it if it is ours.
+
+        A result is never a live message, whoever sent it.
+        """
+        result = element.find(f"{{{MAM}}}result")
+        if result is None:
+            return False
+        query = self._live.get(result.get("queryid", ""))
+        # Its answer ends a query at once, not when somebody has come to read it.
+        if (
+            query is None
+            or query.answer.done()
+            or element.get("from", self._own) != self._own
+        ):
+            log.warning("a result that nobody asked for was dropped")
+        else:
+            query.add(result, self._own, self._patience)
+        return True
+
+    def ask(
+        self, *, after: str = "", start: datetime | None = None, newest: bool = False
+    ) -> Query:
+        """Send the request for a page.
+
+        Raises:
+            SessionError: There is no session.
+        """
+        if not self._xmpp.online and not self._xmpp.resume_id:
+            raise SessionError(
+                "the archive could not be asked", why="the session is down"
+            )
+        name, limit = secrets.token_hex(16), 1 if newest else self._page_size
+        query = ET.Element(f"{{{MAM}}}query", {"queryid": name})
+        if start is not None:
+            query.append(_form(start))
+        pages = ET.SubElement(query, f"{{{RSM}}}set")
+        ET.SubElement(pages, f"{{{RSM}}}max").text = str(limit)
+        if newest:
+            ET.SubElement(pages, f"{{{RSM}}}before")
+        elif after:
+            ET.SubElement(pages, f"{{{RSM}}}after").text = after
+        request = self._xmpp.make_iq_set(query)
+        # Patience is ours; slixmpp's clock only cleans up.
+        answer = request.send(timeout=int(self._patience * 10) + 1)
+        # A page that nobody waits for any more may end as it likes.
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+        asked = self._live[name] = Query(name, limit, answer)
+        return asked
+
+    async def read(self, query: Query) -> tuple[tuple[Archived, ...], bool]:
+        """Wait for a page; return its entries and whether they are the last.
+
+        Raises:
+            ExpiredError: The archive does not know the message to go on after.
+            SessionError: The server refused, or did not answer.
+            FeatureMissingError: It keeps no archive.
+        """
+        try:
+            async with asyncio.timeout(self._patience) as query.timeout:
+                answer = await query.answer
+        except (TimeoutError, IqTimeout):
+            raise SessionError(
+                "the archive could not be read", why="no answer came"
+            ) from None
+        except IqError as error:
+            raise _as_ours(str(error.condition)) from None
+        finally:
+            self.drop(query)
+        fin = answer.xml.find(f"{{{MAM}}}fin")
+        if fin is None:
+            raise SessionError(
+                "the archive could not be read", why="the answer is not one"
+            )
+        is_complete = fin.get("complete") in {"true", "1"} and not query.is_full
+        return tuple(query.entries.values()), is_complete
+
+    def drop(self, query: Query) -> None:
+        """Take no further result of a query."""
+        query.timeout = None
+        self._live.pop(query.id, None)
+
+
+def _read_entry(name: str, result: ET.Element, own: JID) -> Archived:
+    forwarded = result.find(f"{{{FORWARD}}}forwarded")
+    if forwarded is None:
+        return Archived(name, datetime.now(UTC), None)
+    delay = forwarded.find("{urn:xmpp:delay}delay")
+    stamp = None if delay is None else delay.get("stamp")
+    at = read_stamp(stamp, datetime.now(UTC))
+    message = forwarded.find("{jabber:client}message")
+    if message is None:
+        return Archived(name, at, None)
+    return Archived(name, at, read_archived(message, own=own, at=at, stanza_id=name))
+
+
+def _form(start: datetime) -> ET.Element:
+    form = ET.Element(f"{{{DATA}}}x", {"type": "submit"})
+    for name, value in (
+        ("FORM_TYPE", MAM),
+        ("start", f"{start.astimezone(UTC).replace(tzinfo=None).isoformat()}Z"),
+    ):
+        each = ET.SubElement(form, f"{{{DATA}}}field", {"var": name})
+        ET.SubElement(each, f"{{{DATA}}}value").text = value
+    form[0].set("type", "hidden")
+    return form
+
+
+def _as_ours(condition: str) -> Exception:
+    if condition == "item-not-found":
+        return ExpiredError()
+    if condition in _NO_ARCHIVE:
+        return FeatureMissingError(
+            "the server keeps no archive",
+            feature="XEP-0313",
+            why=condition,
+            fix="Messages that it does not keep for you elsewhere are lost while "
+            "you are away.",
+        )
+    return SessionError("the archive could not be read", why=condition)
