@@ -1,12 +1,10 @@
 """The asking side: send one request to the process that holds the account."""
 
-import hashlib
 import json
-import os
-import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from xmpp_onion import private
 from xmpp_onion.chat import Line
 from xmpp_onion.errors import SessionError
 from xmpp_onion.transport import open_local
@@ -17,21 +15,15 @@ __all__ = ["END", "LINE_LIMIT_BYTES", "ask", "socket_path"]
 LINE_LIMIT_BYTES = 1024 * 1024
 # The last line of every answer: what ends without it was cut short.
 END: Line = {"v": 1, "event": "end"}
-# sun_path of unix(7) holds 108 bytes with its zero.
-_SOCKET_PATH_LIMIT = 107
 
 
 def socket_path(folder: Path) -> Path:
     """Return where the holder of the account in ``folder`` can be asked.
 
-    In the account's folder, unless its name is too long for a socket.
+    Always in the account's own folder, which is this user's alone: nobody else can
+    put a socket of his there and be told our messages.
     """
-    path = folder.absolute() / "agent.sock"
-    if len(os.fsencode(path)) <= _SOCKET_PATH_LIMIT:
-        return path
-    name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32]
-    shared = Path(tempfile.gettempdir()) / f"xmpp-onion-{os.geteuid()}"
-    return shared / f"{name}.sock"
+    return folder.absolute() / "agent.sock"
 
 
 async def ask(folder: Path, request: Line) -> AsyncIterator[Line]:
@@ -41,9 +33,11 @@ async def ask(folder: Path, request: Line) -> AsyncIterator[Line]:
 
     Raises:
         OSError: No process holds it.
+        StorePermissionError: Others can reach the folder; nothing was sent.
         SessionError: It ended before it answered.
     """
     path = socket_path(folder)
+    private.check_folder(path.parent)
     reader, writer = await open_local(path, limit_bytes=LINE_LIMIT_BYTES)
     try:
         writer.write(json.dumps(request, ensure_ascii=False).encode() + b"\n")

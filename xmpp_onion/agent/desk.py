@@ -16,7 +16,7 @@ from xmpp_onion.e2ee import Device, Trust
 from xmpp_onion.errors import XmppOnionError
 from xmpp_onion.session import Contact
 from xmpp_onion.store import Database
-from xmpp_onion.transport import Tor
+from xmpp_onion.transport import Tor, listen_local
 
 __all__ = ["hold", "perform", "serve"]
 
@@ -66,7 +66,7 @@ async def hold(
 async def serve(client: Client) -> AsyncIterator[None]:
     """Answer requests of this user's other processes while the block runs."""
     path = socket_path(client.account.folder)
-    private.make_folder(path.parent)
+    private.check_folder(path.parent)
     # The account's lock is ours, so whatever lies there is of a process that died.
     path.unlink(missing_ok=True)
     answers: set[asyncio.Task[None]] = set()
@@ -79,11 +79,9 @@ async def serve(client: Client) -> AsyncIterator[None]:
             answers.add(task)
             task.add_done_callback(answers.discard)
 
-        # Created closed: the folder lets nobody else in, whatever the umask.
         server = await asyncio.start_unix_server(
-            connected, path, limit=LINE_LIMIT_BYTES
+            connected, sock=listen_local(path), limit=LINE_LIMIT_BYTES
         )
-        path.chmod(0o600)
         try:
             yield
         finally:
@@ -104,7 +102,7 @@ async def _answer(
         for answer in [*await perform(client, request), END]:
             writer.write(json.dumps(answer, ensure_ascii=False).encode() + b"\n")
             await writer.drain()
-    except (ConnectionError, ValueError, RecursionError) as error:
+    except Exception as error:  # noqa: BLE001 - no request may end the holder
         log.info("a request ended early: %s", type(error).__name__)
     finally:
         writer.close()
@@ -119,15 +117,16 @@ async def perform(client: Client, request: Line) -> list[Line]:
         client: Who does it.
         request: ``{"do": name, …}``; the names are the keys of ``_REQUESTS``.
     """
-    try:
-        return await _REQUESTS[str(request["do"])](client, request)
-    except KeyError:  # of the table, or of a field
+    do = _REQUESTS.get(str(request.get("do")))
+    if do is None or not _FIELDS[do] <= request.keys():
         return [
             XmppOnionError(
                 "the process that holds the account does not know this request",
                 fix="Use the same version of xmpp-onion for both.",
             ).as_line()
         ]
+    try:
+        return await do(client, request)
     except XmppOnionError as error:
         return [error.as_line()]
 
@@ -187,6 +186,16 @@ _REQUESTS: Mapping[str, Callable[[Client, Line], Awaitable[list[Line]]]] = {
     "contacts": _list_contacts,
     "add-contact": _add_contact,
     "accept-contact": _accept_contact,
+}
+# What each of them cannot do without.
+_FIELDS: Mapping[object, frozenset[str]] = {
+    _send: frozenset({"to", "text"}),
+    _list_devices: frozenset(),
+    _verify: frozenset({"jid", "fingerprint"}),
+    _distrust: frozenset({"jid", "fingerprint"}),
+    _list_contacts: frozenset(),
+    _add_contact: frozenset({"jid"}),
+    _accept_contact: frozenset({"jid"}),
 }
 
 

@@ -6,6 +6,7 @@ from xmpp_onion.transport.dial import (
     Purpose,
     dial,
     dial_local,
+    listen_local,
     open_local,
     probe,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "create_key",
     "dial",
     "dial_local",
+    "listen_local",
     "open_local",
     "probe",
     "read_address",

@@ -38,6 +38,7 @@ __all__ = [
     "Purpose",
     "dial",
     "dial_local",
+    "listen_local",
     "open_local",
     "probe",
     "short_path",
@@ -317,6 +318,27 @@ async def _receive(sock: socket.socket, size_bytes: int) -> bytes:
             break
         data += piece
     return data
+
+
+def listen_local(path: Path) -> socket.socket:
+    """Return a socket that listens at ``path`` for this user alone.
+
+    Its folder must be this user's alone already; the path may be of any length.
+
+    Raises:
+        OSError: It cannot be made there; something of that name may exist.
+    """
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.settimeout(0)
+        with short_path(path) as name:
+            sock.bind(name)
+            path.chmod(0o600)
+        sock.listen()
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 async def dial_local(path: Path, *, timeout: float = 5.0) -> socket.socket:

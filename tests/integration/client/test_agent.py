@@ -8,12 +8,12 @@ from typing import TypeAlias
 import pytest
 
 from xmpp_onion import Account, Client, Trust
-from xmpp_onion.agent.caller import ask, socket_path
+from xmpp_onion.agent.caller import END, ask, socket_path
 from xmpp_onion.agent.desk import serve
 from xmpp_onion.chat import Line
-from xmpp_onion.errors import SessionError
+from xmpp_onion.errors import SessionError, StorePermissionError
 from xmpp_onion.testing.loopback import LoopbackDialer
-from xmpp_onion.transport import open_local
+from xmpp_onion.transport import listen_local, open_local
 
 Enrol: TypeAlias = Callable[..., Awaitable[Account]]
 
@@ -102,7 +102,18 @@ async def test_an_unknown_request_is_refused(
     assert (line["event"], line["code"]) == ("error", 1)
 
 
-@pytest.mark.parametrize("junk", [b"not json\n", b"[]\n", b"\n", b"x" * 2_000_000])
+@pytest.mark.parametrize(
+    "junk",
+    [
+        b"not json\n",
+        b"[]\n",
+        b"\n",
+        b"x" * 2_000_000,
+        b"[" * 100_000 + b"\n",
+        b'{"do": "send", "to": [], "text": "x", "timeout": 1' + b"0" * 400 + b"}\n",
+    ],
+    ids=["text", "list", "nothing", "endless", "deep", "for ever"],
+)
 async def test_junk_ends_the_connection_and_not_the_holder(
     enrol: Enrol, wire: LoopbackDialer, junk: bytes
 ) -> None:
@@ -150,8 +161,33 @@ async def test_an_answer_that_is_cut_short_is_an_error(tmp_path: Path) -> None:
             await answers(tmp_path, {"do": "send"})
 
 
-def test_a_folder_with_a_long_name_has_a_short_socket(tmp_path: Path) -> None:
-    long = tmp_path / ("x" * 200)
+async def test_a_folder_with_a_long_name_can_be_asked_too(tmp_path: Path) -> None:
+    async def done(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(json.dumps(END).encode() + b"\n")
+        writer.close()
 
-    assert len(bytes(socket_path(long))) <= 107
-    assert socket_path(long) != socket_path(tmp_path / ("y" * 200))
+    folder = tmp_path / ("x" * 120)
+    folder.mkdir(mode=0o700)
+    sock = listen_local(socket_path(folder))
+    async with await asyncio.start_unix_server(done, sock=sock):
+        assert await answers(folder, {"do": "contacts"}) == []
+        assert socket_path(folder).parent == folder
+
+
+async def test_nothing_is_said_to_a_socket_in_a_folder_of_somebody_else(
+    tmp_path: Path,
+) -> None:
+    heard: list[bytes] = []
+
+    async def listen(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        heard.append(await reader.read())
+
+    folder = tmp_path / "account"
+    folder.mkdir(mode=0o700)
+    server = await asyncio.start_unix_server(listen, socket_path(folder))
+    folder.chmod(0o755)
+    async with server:
+        with pytest.raises(StorePermissionError):
+            await answers(folder, {"do": "send", "to": [], "text": "secret"})
+
+    assert heard == []
