@@ -1,22 +1,31 @@
 """The library's OMEMO backend, made to survive two sides that begin at once.
 
+It also keeps used pre-keys while an archive is read. Two devices may have taken the
+same one while we were away; the library means to keep it, but loads its keys anew
+for each message, and so forgets it after the first.
+
 When two devices write to each other for the first time at the same moment, each
 begins a session and each takes the other's in its place. The library keeps one
 session for a device, so from then on neither can read the other. libsignal keeps
 the sessions that were replaced for a while, and so does this.
 """
 
+import base64
 from collections.abc import Sequence
+from typing import cast
 
 import doubleratchet
 import omemo
 import x3dh
 import xeddsa
 from oldmemo.oldmemo import (
+    NAMESPACE,
+    BundleImpl,
     EncryptedKeyMaterialImpl,
     Oldmemo,
     PlainKeyMaterialImpl,
     SessionImpl,
+    StateImpl,
 )
 from omemo.message import EncryptedKeyMaterial, KeyExchange, PlainKeyMaterial
 from omemo.session import Initiation, Session
@@ -40,12 +49,19 @@ LIBRARY_ERRORS: tuple[type[Exception], ...] = (
 # that begins more than this while our answer is on its way is broken.
 _ARCHIVED = 4
 
+_SPENT = "/xmpp-onion/spent-pre-keys"
+"""The pre-keys that are used and kept until the archive is read."""
+
+_STATE = f"/{NAMESPACE}/x3dh"
+"""Where the library keeps its pre-keys."""
+
 
 class LocalOldmemo(Oldmemo):
     """The backend for one store. Everything that writes is inside a transaction."""
 
     def __init__(self, storage: KeyStorage) -> None:
         super().__init__(storage)
+        self._storage = storage
         self._in_use: dict[tuple[str, int], SessionImpl] = {}
         self._swapped: tuple[SessionImpl, SessionImpl] | None = None
 
@@ -146,6 +162,67 @@ class LocalOldmemo(Oldmemo):
                 return material
             raise
 
+    # --- pre-keys while an archive is read ----------------------------------------
+
+    async def hide_pre_key(self, session: Session) -> bool:
+        """Keep a used pre-key, but offer it to nobody; True if it was offered."""
+        pre_key = _checked(session).key_exchange.header.pre_key
+        offered = await self.get_bundle(session.bare_jid, session.device_id)
+        if pre_key is None or pre_key not in offered.bundle.pre_keys:
+            return False
+        await self._write_spent([*await self._spent(), pre_key])
+        return True
+
+    async def delete_hidden_pre_keys(self) -> None:
+        """Delete the used pre-keys that were kept."""
+        spent = await self._spent()
+        if not spent:
+            return
+        stored = (await self._storage.load(_STATE)).from_just()
+        state, _ = StateImpl.from_json(
+            cast("x3dh.types.JSONObject", stored),
+            x3dh.IdentityKeyFormat.ED_25519,
+            x3dh.HashFunction.SHA_256,
+            StateImpl.INFO,
+        )
+        for pre_key in spent:
+            state.delete_pre_key(pre_key)
+        await self._storage.store(_STATE, state.json)
+        await self._storage.delete(_SPENT)
+
+    async def get_num_visible_pre_keys(self) -> int:
+        """Return how many pre-keys are offered."""
+        offered = await self.get_bundle("", 0)
+        return len(offered.bundle.pre_keys)
+
+    async def get_bundle(self, bare_jid: str, device_id: int) -> BundleImpl:
+        """Return our bundle, without the pre-keys that are used."""
+        whole = await super().get_bundle(bare_jid, device_id)
+        spent = set(await self._spent())
+        if not spent:
+            return whole
+        offered = whole.bundle.pre_keys - spent
+        return BundleImpl(
+            bare_jid,
+            device_id,
+            whole.bundle._replace(pre_keys=offered),
+            whole.signed_pre_key_id,
+            {
+                key: number
+                for key, number in whole.pre_key_ids.items()
+                if key in offered
+            },
+        )
+
+    async def _spent(self) -> list[bytes]:
+        found = (await self._storage.load_list(_SPENT, str)).maybe([])
+        return [base64.b64decode(text) for text in found]
+
+    async def _write_spent(self, pre_keys: Sequence[bytes]) -> None:
+        await self._storage.store(_SPENT, [*map(_base64, pre_keys)])
+
+    # --- sessions that were replaced ----------------------------------------------
+
     async def _archive(self, bare_jid: str, device_id: int) -> list[SessionImpl]:
         """Return the sessions that were replaced, the newest first."""
         archived = []
@@ -189,3 +266,7 @@ def _moved(session: SessionImpl, bare_jid: str) -> SessionImpl:
         session.double_ratchet,
         session.confirmed,
     )
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -26,7 +26,7 @@ from xmpp_onion.e2ee.answers import Answers
 from xmpp_onion.e2ee.decisions import Decisions
 from xmpp_onion.e2ee.devices import Bundle, Pep
 from xmpp_onion.e2ee.directory import MAX_DEVICES, Directory, together
-from xmpp_onion.e2ee.effect import Effect, UploadBundle, UploadDeviceList
+from xmpp_onion.e2ee.effect import Effect, SendEmpty, UploadBundle, UploadDeviceList
 from xmpp_onion.e2ee.own_device import OwnDevice
 from xmpp_onion.e2ee.session_manager import (
     NAMESPACE,
@@ -195,6 +195,37 @@ class Omemo:
             async with database.transaction():
                 await self._storage.store(_PUBLISHED, "yes")
                 await self._note_uploaded(bundle)
+
+    def begin_history(self) -> None:
+        """Expect messages from while we were away, until :meth:`end_history`.
+
+        Two devices may have begun a session with the same pre-key then, so a used
+        one is kept; and one answer for each session is enough.
+        """
+        self._device.begin_history()
+
+    async def end_history(self) -> None:
+        """Delete the used pre-keys; what to answer is an effect. In a transaction.
+
+        Without it they stay, and are deleted after the next time.
+        """
+        with omemo_errors(DecryptionError, "the used pre-keys were not deleted"):
+            manager = await self._device.end_history()
+            effects, self._door.effects[:] = list(self._door.effects), []
+            for effect in effects:
+                if not isinstance(effect, SendEmpty) or await self._may_answer(
+                    manager, effect
+                ):
+                    self._door.effects.append(effect)
+
+    async def _may_answer(self, manager: SessionManager, effect: SendEmpty) -> bool:
+        """Tell whether the policy accepts the devices that an empty message is for."""
+        element = ET.fromstring(effect.element)  # noqa: S314 - made by this package
+        readers = {
+            int(key.get("rid", "")) for key in element.iter(f"{{{NAMESPACE}}}key")
+        }
+        devices = await self._known(manager, effect.to)
+        return all(self._accepts(d) for d in devices if d.device_id in readers)
 
     async def perform(self, kind: str, payload: str) -> None:
         """Do what an effect asked for. NETWORK; may be done twice.

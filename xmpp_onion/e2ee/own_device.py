@@ -37,6 +37,7 @@ class OwnDevice:
 
     Attributes:
         backend: The library's keys and sessions, inside transactions.
+        is_reading_history: Used pre-keys are kept, and answers wait.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class OwnDevice:
         self._door = door
         self._clock = clock
         self._manager: SessionManager | None = None
+        self.is_reading_history = False
         self._identity: tuple[int, str] | None = None
         self._next_check = 0.0
 
@@ -84,6 +86,19 @@ class OwnDevice:
         self.backend.forget()
         self._next_check = 0.0
 
+    def begin_history(self) -> None:
+        """Keep used pre-keys from now on, also those of a session manager made anew."""
+        self.is_reading_history = True
+        if self._manager is not None:
+            self._manager.before_history_sync()
+
+    async def end_history(self) -> SessionManager:
+        """Delete the used pre-keys and let answers go out. In a transaction."""
+        self.is_reading_history = False
+        manager = await self.open()
+        await manager.after_history_sync()
+        return manager
+
     async def has_session(self, jid: JID, device_id: int) -> bool:
         """Tell whether there is a session with a device; also outside transactions."""
         return await self._reader.load_session(jid, device_id) is not None
@@ -104,7 +119,8 @@ class OwnDevice:
         )
         # Its task would write to the store at any time; _rotate does its work.
         await manager.shutdown()
-        await manager.after_history_sync()
+        if not self.is_reading_history:
+            await manager.after_history_sync()
         info, _ = await manager.get_own_device_information()
         owner = await self._door.claim(info.identity_key, self._own)
         if owner != self._own:
