@@ -72,8 +72,8 @@ class Message:
         device: The sender's device.
         fingerprint: Of that device: 64 hex digits, the Curve25519 form, as other
             clients show it.
-        trust: ``verified``, ``tofu`` or ``undecided``: what is known about that
-            device.
+        trust: ``verified``, ``tofu``, ``undecided`` or ``distrusted``: what is known
+            about that device when the message is handed out.
         at: When the server got it, in UTC.
     """
 
