@@ -290,6 +290,9 @@ class Session:
                 ),
             )
             reason = await wire.wait_lost()
+            # slixmpp's filters forget what they have in hand when they are
+            # cancelled: a request would wait for its answer in vain.
+            await self.xmpp.waiting_queue.join()
             for helper in helpers:
                 helper.cancel()
         return reason

@@ -110,6 +110,21 @@ async def test_a_wrong_pin_is_final_at_once(prosody: Prosody) -> None:
 # --- messages ---------------------------------------------------------------------
 
 
+async def test_a_request_that_is_in_the_filters_when_the_connection_breaks_is_sent(
+    connect: Connect,
+) -> None:
+    alice = await connect("alice")
+    for turns in range(6):  # each lets the library come one step further
+        requests = [asyncio.ensure_future(alice.session.roster()) for _ in range(5)]  # noqa: TID251 - awaited below
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        assert alice.session._wire is not None
+        alice.session._wire.drop("cut")
+
+        async with asyncio.timeout(20):
+            assert await asyncio.gather(*requests) == [()] * 5
+
+
 async def test_two_sessions_chat(connect: Connect) -> None:
     alice, bob = await connect("alice"), await connect("bob", tls=False)
     await alice.session.send(*stanza(bob.session.jid, "to bob"))
