@@ -7,6 +7,7 @@ ratchet step and show the message twice.
 
 import asyncio
 import logging
+from contextlib import suppress
 
 from xmpp_onion.e2ee import Omemo
 from xmpp_onion.errors import NotAcknowledgedError
@@ -17,7 +18,7 @@ __all__ = ["Courier"]
 
 log = logging.getLogger(__name__)
 
-# Seconds before a job that failed is tried again.
+# Seconds before a job that failed is tried again on the same connection.
 _JOB_PAUSE = 30.0
 
 
@@ -43,11 +44,13 @@ class Courier:
         self._open = asyncio.Event()
         self._work = asyncio.Event()
         self._chores = asyncio.Event()
+        self._opened = asyncio.Event()
         self._has_ended = False
 
     def open(self) -> None:
         """Let things go out: the session is up and encryption is ready."""
         self._open.set()
+        self._opened.set()
         self.wake()
 
     def hold(self) -> None:
@@ -115,9 +118,14 @@ class Courier:
             await self._chores.wait()
             await self._open.wait()
             self._chores.clear()
+            self._opened.clear()
             done = [await self._do_job(job) for job in await self._outbox.jobs()]
             if not all(done):
-                await asyncio.sleep(_JOB_PAUSE)
+                # A connection that broke under a job is no reason to wait: until a
+                # bundle is uploaded, two strangers may take the same pre-key.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_JOB_PAUSE):
+                        await self._opened.wait()
                 self._chores.set()
 
     async def _do_job(self, job: JobRow) -> bool:

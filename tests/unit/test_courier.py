@@ -181,3 +181,27 @@ async def test_what_is_kept_too_late_says_that_it_waits_for_the_next_login(
             await late
 
         assert len(await desk.outbox.pending()) == 2
+
+
+async def test_a_job_that_failed_is_tried_again_with_the_next_connection(
+    tmp_path: Path,
+) -> None:
+    tried: list[str] = []
+    failed = asyncio.Event()
+
+    async def fail_once(kind: str) -> None:
+        tried.append(kind)
+        if len(tried) == 1:
+            failed.set()
+            raise DeviceListError("the connection broke")
+
+    async with at_work(tmp_path, fail_once) as desk:
+        await desk.add_jobs("upload")
+        await failed.wait()
+        desk.courier.hold()
+        desk.courier.open()
+        async with asyncio.timeout(10):
+            while await desk.outbox.jobs():  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+
+    assert tried == ["upload", "upload"]
