@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from xmpp_onion.client import Client
     from xmpp_onion.e2ee import Device, Trust, TrustLevel
     from xmpp_onion.errors import XmppOnionError
+    from xmpp_onion.seal import Secret
     from xmpp_onion.transport import OnionService, Tor
 
 # Where each public name lives; sorted inside its group.
@@ -33,6 +34,7 @@ _HOMES = {
     "Invite": "address",
     "JID": "address",
     "OnionAddress": "address",
+    "Secret": "seal",
     # talking
     "Bot": "bot",
     "Client": "client",
@@ -67,6 +69,7 @@ __all__ = [
     "Message",
     "OnionAddress",
     "OnionService",
+    "Secret",
     "Tor",
     "Trust",
     "TrustLevel",

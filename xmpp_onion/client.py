@@ -142,7 +142,8 @@ class Client:
         account, enter = self.account, stack.enter_async_context
         deadline = _deadline(self._login_timeout)
         self._ready.clear()
-        self._database = await enter(Database.open(account.store_path))
+        opening = Database.open(account.store_path, key=account.store_key)
+        self._database = await enter(opening)
         self._inbox, self._outbox = Inbox(self._database), Outbox(self._database)
         keys = Keys(self._database)
         self._session = Session(

@@ -35,6 +35,7 @@ or a message. Catch a branch, not a leaf, unless you do something special::
     ├── StoreError
     │   ├── AccountNotFoundError       the profile has no account
     │   ├── StoreLockedError           another process holds the account
+    │   ├── StoreKeyError              encrypted, and not with what was given
     │   ├── StoreTooNewError           written by a newer version
     │   ├── StorePermissionError       a file others can read or write
     │   └── StoreCorruptError
@@ -73,6 +74,7 @@ __all__ = [
     "SessionLostError",
     "StoreCorruptError",
     "StoreError",
+    "StoreKeyError",
     "StoreLockedError",
     "StorePermissionError",
     "StoreTooNewError",
@@ -364,6 +366,13 @@ class AccountNotFoundError(StoreError):
 
 class StoreLockedError(StoreError):
     """Another process holds this account. One account is one process."""
+
+
+class StoreKeyError(StoreError):
+    """The account is encrypted, and no passphrase or key was given, or another one.
+
+    Or it is not encrypted, and a key was given. Nothing was changed.
+    """
 
 
 class StoreTooNewError(StoreError):

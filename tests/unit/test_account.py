@@ -1,4 +1,6 @@
 import os
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,12 @@ from xmpp_onion.errors import (
     AddressError,
     StoreCorruptError,
     StoreError,
+    StoreKeyError,
     StorePermissionError,
 )
+from xmpp_onion.seal import Kind, Secret
 
+PASSPHRASE = Secret.passphrase("correct horse battery staple")
 ONION = OnionAddress.from_public_key(b"\x06" * 32)
 BOB = JID(f"bob@{ONION}")
 
@@ -133,3 +138,90 @@ def test_only_a_person_at_an_onion_can_be_written_to(text: str) -> None:
 
 def test_a_recipient_is_a_bare_jid() -> None:
     assert parse_recipient(f"BOB@{ONION.upper()}/phone") == BOB
+
+
+def test_an_encrypted_account_loads_as_it_was_with_its_secret_alone(
+    account: Account, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    encrypted = account.pin(BOB, "AB" * 32).encrypted(PASSPHRASE)
+    encrypted.save()
+
+    assert Account.kind("bob", data) is Kind.PASSPHRASE
+    assert Account.load("bob", data, secret=PASSPHRASE) == encrypted
+    with pytest.raises(StoreKeyError, match="--passphrase-file") as caught:
+        Account.load("bob", data)
+    assert caught.value.exit_code == 7
+    with pytest.raises(StoreKeyError, match="wrong"):
+        Account.load("bob", data, secret=Secret.passphrase("another"))
+
+
+def test_an_account_in_the_clear_needs_no_secret_and_takes_any(
+    account: Account, tmp_path: Path
+) -> None:
+    account.save()
+
+    assert Account.kind("bob", tmp_path / "data") is None
+    assert Account.load("bob", tmp_path / "data", secret=PASSPHRASE) == account
+    assert account.store_key is None
+
+
+def test_nothing_of_an_encrypted_account_is_in_its_file(account: Account) -> None:
+    account.pin(BOB, "ab" * 32).encrypted(PASSPHRASE).save()
+
+    text = (account.folder / "account.toml").read_text()
+
+    for told in ("bob", str(ONION), "ass", "pinned", "cdcd", "abab", "5333"):
+        assert told not in text.replace("passphrase", "").replace("passes", "")
+    assert set(tomllib.loads(text)) == {"sealed", "seal"}
+    assert set(tomllib.loads(text)["seal"]) == {
+        "kind", "salt", "memory_kib", "passes", "lanes", "wrapped",
+    }  # fmt: skip
+
+
+def test_what_is_saved_again_stays_encrypted_with_the_same_key(
+    account: Account, tmp_path: Path
+) -> None:
+    account.encrypted(PASSPHRASE).save()
+    loaded = Account.load("bob", tmp_path / "data", secret=PASSPHRASE)
+
+    loaded.pin(BOB, "ab" * 32).save()
+
+    again = Account.load("bob", tmp_path / "data", secret=PASSPHRASE)
+    assert again.pins == {BOB: frozenset({"ab" * 32})}
+    assert again.store_key == loaded.store_key
+    assert again.store_key is not None
+
+
+def test_another_secret_opens_the_account_from_now_on(
+    account: Account, tmp_path: Path
+) -> None:
+    first = account.encrypted(PASSPHRASE)
+    first.encrypted(other := Secret.passphrase("other")).save()
+
+    opened = Account.load("bob", tmp_path / "data", secret=other)
+
+    assert opened.store_key == first.store_key
+    with pytest.raises(StoreKeyError):
+        Account.load("bob", tmp_path / "data", secret=PASSPHRASE)
+
+
+@pytest.mark.parametrize("line", ["sealed", "wrapped", "salt", "kind", "passes"])
+def test_a_damaged_encrypted_account_is_an_error_and_stays(
+    account: Account, tmp_path: Path, line: str
+) -> None:
+    account.encrypted(PASSPHRASE).save()
+    path = account.folder / "account.toml"
+    text = re.sub(rf"(?m)^{line} = .*", f'{line} = "eHh4"', path.read_text())
+    path.write_text(text)
+
+    with pytest.raises(StoreError):
+        Account.load("bob", tmp_path / "data", secret=PASSPHRASE)
+    assert path.read_text() == text
+
+
+def test_no_secret_of_an_encrypted_account_is_in_a_repr(account: Account) -> None:
+    encrypted = account.encrypted(PASSPHRASE)
+
+    assert "seal" not in repr(encrypted)
+    assert "ass" not in repr(encrypted).replace("password", "")

@@ -1,5 +1,6 @@
 """What an account keeps on the disk: one SQLite file, private and locked."""
 
+from xmpp_onion.store.conversion import encrypt
 from xmpp_onion.store.cursors import Cursor, Cursors
 from xmpp_onion.store.database import Database
 from xmpp_onion.store.inbox import Inbox, InboxRow
@@ -16,4 +17,5 @@ __all__ = [
     "Keys",
     "Outbox",
     "OutboxRow",
+    "encrypt",
 ]

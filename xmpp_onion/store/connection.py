@@ -13,10 +13,11 @@ from xmpp_onion import private
 from xmpp_onion.errors import (
     StoreCorruptError,
     StoreError,
+    StoreKeyError,
     StoreLockedError,
     StorePermissionError,
 )
-from xmpp_onion.store import files, schema
+from xmpp_onion.store import cipher, files, schema
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,9 @@ PRAGMA temp_store = MEMORY;
 """
 
 
-async def make_ready(path: Path, migrations: Sequence[str], *, create: bool) -> None:
+async def make_ready(
+    path: Path, migrations: Sequence[str], *, create: bool, key: bytes | None
+) -> None:
     """Create, check and migrate the file, so that it only has to be opened."""
     for companion in (beside(path, suffix) for suffix in files.COMPANIONS):
         private.check_file(companion)
@@ -48,30 +51,41 @@ async def make_ready(path: Path, migrations: Sequence[str], *, create: bool) -> 
                 why="the account was there before",
                 fix="Restore the file from a backup",
             )
-        await _create(path, migrations)
-    version = await _inspect(path)
+        await _create(path, migrations, key)
+    version = await inspect(path, key)
     script = schema.pending(version, migrations, name=str(path))
     if script:
-        await _migrate(path, version, script)
+        await _migrate(path, version, script, key)
 
 
-async def _create(path: Path, migrations: Sequence[str]) -> None:
+async def _create(path: Path, migrations: Sequence[str], key: bytes | None) -> None:
     """Make the file under another name first: it is there complete or not at all."""
     unfinished = beside(path, ".new")
     files.create_draft(unfinished)
-    async with connect(unfinished, mode="rw") as connection:
+    async with connect(unfinished, mode="rw", key=key) as connection:
         # The log is chosen now, so that no rollback journal ever lies by the file.
-        await configure(unfinished, connection)
+        await configure(unfinished, connection, key)
         await _apply(unfinished, connection, schema.pending(0, migrations, name=""))
     private.publish(unfinished, path)
 
 
-async def _inspect(path: Path) -> int:
-    """Return the version of a sound store; look only, so a damaged one stays as is."""
+async def inspect(path: Path, key: bytes | None) -> int:
+    """Return the version of a sound store; look only, so a damaged one stays as is.
+
+    Raises:
+        StoreKeyError: There is a key, and the file is not encrypted.
+        StoreCorruptError: Not a store, damaged, or encrypted with another key.
+    """
+    if key is not None and cipher.is_plain(path):
+        raise StoreKeyError(
+            f"{path} is not encrypted",
+            why="a key was given for it, so it is another file, or an old one",
+            fix="It was left as it is: restore the encrypted file from a backup",
+        )
     # A rollback journal, as a restored backup may have after a crash, has to be
     # played back before anything can be read.
     mode = "rw" if files.has_content(beside(path, "-journal")) else "ro"
-    async with connect(path, mode=mode) as connection:
+    async with connect(path, mode=mode, key=key) as connection:
         with sqlite_errors(path):
             ours = await _read_pragma(connection, "PRAGMA application_id")
             version = await _read_pragma(connection, "PRAGMA user_version")
@@ -83,13 +97,16 @@ async def _inspect(path: Path) -> int:
     return version
 
 
-async def _migrate(path: Path, version: int, script: str) -> None:
-    """Bring an older file to the newest version, with a copy of it kept beside."""
+async def _migrate(path: Path, version: int, script: str, key: bytes | None) -> None:
+    """Bring an older file to the newest version, with a copy of it kept beside.
+
+    The copy is encrypted with the same key, if there is one.
+    """
     copy = beside(path, f".backup-v{version}")
     unfinished = beside(path, ".backup-new")
     files.create_draft(unfinished)
-    async with connect(path, mode="rw") as connection:
-        await configure(path, connection)
+    async with connect(path, mode="rw", key=key) as connection:
+        await configure(path, connection, key)
         with sqlite_errors(path):
             await connection.execute_fetchall("VACUUM INTO ?", (str(unfinished),))
         private.publish(unfinished, copy)
@@ -103,7 +120,9 @@ async def _apply(path: Path, connection: aiosqlite.Connection, script: str) -> N
         await connection.executescript(script)
 
 
-async def configure(path: Path, connection: aiosqlite.Connection) -> None:
+async def configure(
+    path: Path, connection: aiosqlite.Connection, key: bytes | None
+) -> None:
     """Set what SQLite does not keep in the file, and be sure of the log.
 
     Raises:
@@ -118,7 +137,7 @@ async def configure(path: Path, connection: aiosqlite.Connection) -> None:
             why=f"SQLite has no write-ahead log there (journal mode {journal!r})",
             fix="Keep the data directory on a local file system",
         )
-    connection.row_factory = sqlite3.Row
+    cipher.use_rows(connection, key)
 
 
 async def _read_pragma(connection: aiosqlite.Connection, sql: str) -> Value:
@@ -128,19 +147,26 @@ async def _read_pragma(connection: aiosqlite.Connection, sql: str) -> Value:
 
 
 @contextlib.asynccontextmanager
-async def connect(path: Path, *, mode: str) -> AsyncIterator[aiosqlite.Connection]:
+async def connect(
+    path: Path, *, mode: str, key: bytes | None
+) -> AsyncIterator[aiosqlite.Connection]:
     """Open a file that is there, in a thread of its own, and close it for sure.
 
     Args:
         path: The file.
         mode: ``rw``, or ``ro`` to leave file and log as they are, on closing too.
+        key: What the file is encrypted with; None if it is not.
     """
-    connection = aiosqlite.connect(
-        f"{path.as_uri()}?mode={mode}",
-        uri=True,
-        isolation_level=None,  # BEGIN and COMMIT are ours
-        timeout=BUSY_TIMEOUT,
-    )
+    uri = f"{path.as_uri()}?mode={mode}"
+    if key is None:
+        connection = aiosqlite.connect(
+            uri,
+            uri=True,
+            isolation_level=None,  # BEGIN and COMMIT are ours
+            timeout=BUSY_TIMEOUT,
+        )
+    else:
+        connection = cipher.connector(uri, key, BUSY_TIMEOUT)
 
     async def enter() -> None:
         with sqlite_errors(path):
@@ -204,16 +230,18 @@ def sqlite_errors(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into ours. Its texts name tables, never values."""
     try:
         yield
-    except sqlite3.Error as error:
+    except cipher.driver_errors() as error:
         raise _translate(error, path) from error
 
 
-def _translate(error: sqlite3.Error, path: Path) -> StoreError:
+def _translate(error: Exception, path: Path) -> StoreError:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     why = str(error)
     match code:
-        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+        case sqlite3.SQLITE_CORRUPT:
             return _corrupt(path, why)
+        case sqlite3.SQLITE_NOTADB:
+            return _corrupt(path, f"{why}: damaged, or encrypted with another key")
         case sqlite3.SQLITE_FULL:
             return StoreError(
                 f"{path} was not written",

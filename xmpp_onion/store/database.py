@@ -32,6 +32,7 @@ from xmpp_onion.store.connection import (
     sqlite_errors,
     to_the_end,
 )
+from xmpp_onion.store.conversion import finish
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +77,7 @@ class Database:
         cls,
         path: Path,
         *,
+        key: bytes | None = None,
         create: bool = True,
         migrations: Sequence[str] = schema.MIGRATIONS,
     ) -> AsyncIterator[Self]:
@@ -87,6 +89,9 @@ class Database:
 
         Args:
             path: The file; its folder is made (0700) if it is missing.
+            key: 32 random bytes that everything in the file, its log and its copies
+                is encrypted with (SQLCipher; the extra ``atrest``). None for a file
+                that is not encrypted. A file of the other kind is refused.
             create: Whether a missing file is made. False where an account is
                 known to exist, so that a lost file is noticed.
             migrations: Tests append to them; see :mod:`xmpp_onion.store.schema`.
@@ -95,15 +100,20 @@ class Database:
             StoreLockedError: Another process, or this one, has it open.
             StorePermissionError: The file or folder is not ours alone, or cannot
                 be written; the error names the command that mends it.
-            StoreCorruptError: Not a store, or damaged. Restore a backup.
+            StoreCorruptError: Not a store, damaged, or encrypted with another key.
+                Give its key, or restore a backup.
+            StoreKeyError: There is a key, and the file is not encrypted.
+            StoreError: SQLCipher is not installed, or the disk is full.
             StoreTooNewError: A newer version wrote it. Upgrade.
         """
         _cap_library_log()
         path = files.make_place(path)
         async with files.hold_lock(beside(path, ".lock")):
-            await make_ready(path, migrations, create=create)
-            async with connect(path, mode="rw") as connection:
-                await configure(path, connection)
+            if key is not None:
+                await finish(path, key)
+            await make_ready(path, migrations, create=create, key=key)
+            async with connect(path, mode="rw", key=key) as connection:
+                await configure(path, connection, key)
                 log.info("store open")
                 database = cls(path, connection)
                 try:

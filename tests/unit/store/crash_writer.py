@@ -1,6 +1,6 @@
 """Write transactions until killed, and say the number of each that is on the disk.
 
-Run by test_crash.py as a process of its own: ``python crash_writer.py FILE``.
+Run by test_crash.py as a process of its own: ``python crash_writer.py FILE [KEY]``.
 """
 
 import asyncio
@@ -12,8 +12,8 @@ from xmpp_onion.store import Database, Inbox, Keys, Outbox
 PARTS = 8
 
 
-async def write(path: Path) -> None:
-    async with Database.open(path) as database:
+async def write(path: Path, key: bytes | None) -> None:
+    async with Database.open(path, key=key) as database:
         keys, outbox, inbox = Keys(database), Outbox(database), Inbox(database)
         number = int(await keys.load("0") or "0")
         while True:
@@ -27,4 +27,4 @@ async def write(path: Path) -> None:
             print(number, flush=True)  # noqa: T201 - what the test reads
 
 
-asyncio.run(write(Path(sys.argv[1])))
+asyncio.run(write(Path(sys.argv[1]), bytes.fromhex("".join(sys.argv[2:])) or None))

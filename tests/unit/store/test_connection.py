@@ -8,22 +8,32 @@ import threading
 from pathlib import Path
 
 import pytest
+import sqlcipher3
 
-from xmpp_onion.errors import StoreCorruptError, StoreError
+from xmpp_onion.errors import StoreCorruptError, StoreError, StoreKeyError
 from xmpp_onion.store import Database, Inbox, Keys, connection
 
 
-async def fill(path: Path) -> None:
-    async with Database.open(path) as database:
+async def fill(path: Path, *, key: bytes | None) -> None:
+    async with Database.open(path, key=key) as database:
         keys = Keys(database)
         async with database.transaction():
             for number in range(500):
                 await keys.store(str(number), f"text {number} " * 20)
 
 
-async def open_and_close(path: Path, *, create: bool = True) -> None:
-    async with Database.open(path, create=create):
+async def open_and_close(path: Path, *, key: bytes | None, create: bool = True) -> None:
+    async with Database.open(path, key=key, create=create):
         pass
+
+
+def shell(path: Path, key: bytes | None) -> sqlite3.Connection:
+    """Open a store as somebody does who restores one by hand."""
+    if key is None:
+        return sqlite3.connect(path, isolation_level=None)
+    connection: sqlite3.Connection = sqlcipher3.connect(path, isolation_level=None)
+    connection.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
+    return connection
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -46,20 +56,21 @@ def contents(folder: Path) -> dict[str, bytes]:
     ids=["emptied", "zeros", "text", "header only"],
 )
 async def test_what_is_not_a_database_is_refused_and_left_as_it_is(
-    path: Path, damage: bytes
+    path: Path, damage: bytes, key: bytes | None
 ) -> None:
-    await fill(path)
+    await fill(path, key=key)
     path.write_bytes(damage)
 
-    with pytest.raises(StoreCorruptError, match="left as it is") as caught:
-        await open_and_close(path)
+    with pytest.raises(StoreError, match="left as it") as caught:
+        await open_and_close(path, key=key)
 
+    assert isinstance(caught.value, StoreCorruptError | StoreKeyError)
     assert str(path) in caught.value.what
     assert contents(path.parent) == ({"account.db": damage} if damage else {})
 
 
 async def test_another_programs_database_is_refused_and_left_as_it_is(
-    path: Path,
+    path: Path, key: bytes | None
 ) -> None:
     path.parent.mkdir(mode=0o700)
     other = sqlite3.connect(path)
@@ -68,14 +79,16 @@ async def test_another_programs_database_is_refused_and_left_as_it_is(
     path.chmod(0o600)
     before = contents(path.parent)
 
-    with pytest.raises(StoreCorruptError, match="not a store of xmpp-onion"):
-        await open_and_close(path)
+    with pytest.raises(StoreError, match=r"not a store of xmpp-onion|not encrypted"):
+        await open_and_close(path, key=key)
 
     assert contents(path.parent) == before
 
 
-async def test_damage_inside_is_found_at_opening_and_left_as_it_is(path: Path) -> None:
-    await fill(path)
+async def test_damage_inside_is_found_at_opening_and_left_as_it_is(
+    path: Path, key: bytes | None
+) -> None:
+    await fill(path, key=key)
     sound = path.read_bytes()
     pages = len(sound) // 4096
     assert pages > 30
@@ -86,28 +99,28 @@ async def test_damage_inside_is_found_at_opening_and_left_as_it_is(path: Path) -
         path.write_bytes(damaged)
 
         with pytest.raises(StoreCorruptError):
-            await open_and_close(path)
+            await open_and_close(path, key=key)
 
         assert contents(path.parent) == {"account.db": bytes(damaged)}
 
 
-async def test_a_cut_file_is_refused(path: Path) -> None:
-    await fill(path)
+async def test_a_cut_file_is_refused(path: Path, key: bytes | None) -> None:
+    await fill(path, key=key)
     cut = path.read_bytes()[: 4096 * 10]
     path.write_bytes(cut)
 
     with pytest.raises(StoreCorruptError):
-        await open_and_close(path)
+        await open_and_close(path, key=key)
 
     assert contents(path.parent) == {"account.db": cut}
 
 
 async def test_damage_under_a_log_is_left_as_it_is_with_the_log(
-    path: Path, tmp_path: Path
+    path: Path, tmp_path: Path, key: bytes | None
 ) -> None:
-    await fill(path)
+    await fill(path, key=key)
     crashed = tmp_path / "crashed"
-    async with Database.open(path) as database:
+    async with Database.open(path, key=key) as database:
         async with database.transaction():
             await Inbox(database).add("only in the log")
         shutil.copytree(path.parent, crashed)  # as a power cut would leave it
@@ -119,70 +132,80 @@ async def test_damage_under_a_log_is_left_as_it_is_with_the_log(
     assert set(before) == {"account.db", "account.db-wal"}
 
     with pytest.raises(StoreCorruptError):
-        await open_and_close(file)
+        await open_and_close(file, key=key)
 
     assert contents(crashed) == before
 
 
-async def test_a_log_left_by_a_crash_is_read(path: Path, tmp_path: Path) -> None:
+async def test_a_log_left_by_a_crash_is_read(
+    path: Path, tmp_path: Path, key: bytes | None
+) -> None:
     crashed = tmp_path / "crashed"
-    async with Database.open(path) as database:
+    async with Database.open(path, key=key) as database:
         async with database.transaction():
             await Inbox(database).add("only in the log")
         shutil.copytree(path.parent, crashed)
 
-    async with Database.open(crashed / path.name) as database:
+    async with Database.open(crashed / path.name, key=key) as database:
         rows = await Inbox(database).pending()
 
     assert [row.event_json for row in rows] == ["only in the log"]
 
 
-async def test_a_lost_file_is_noticed_by_its_log(path: Path, tmp_path: Path) -> None:
+async def test_a_lost_file_is_noticed_by_its_log(
+    path: Path, tmp_path: Path, key: bytes | None
+) -> None:
     crashed = tmp_path / "crashed"
-    async with Database.open(path) as database:
+    async with Database.open(path, key=key) as database:
         async with database.transaction():
             await Inbox(database).add("only in the log")
         shutil.copytree(path.parent, crashed)
     (crashed / path.name).unlink()
 
     with pytest.raises(StoreCorruptError, match="is missing"):
-        await open_and_close(crashed / path.name)
+        await open_and_close(crashed / path.name, key=key)
 
     assert not (crashed / path.name).exists()
 
 
-async def test_a_lost_file_is_noticed_where_one_must_be(path: Path) -> None:
+async def test_a_lost_file_is_noticed_where_one_must_be(
+    path: Path, key: bytes | None
+) -> None:
     with pytest.raises(StoreCorruptError, match="is missing"):
-        await open_and_close(path, create=False)
+        await open_and_close(path, key=key, create=False)
 
     assert not path.exists()
 
 
-async def test_what_a_killed_first_start_left_is_swept_away(path: Path) -> None:
+async def test_what_a_killed_first_start_left_is_swept_away(
+    path: Path, key: bytes | None
+) -> None:
     path.parent.mkdir(mode=0o700)
     for name in ["account.db.new", "account.db.new-journal", "account.db.new-wal"]:
         (path.parent / name).write_bytes(b"half of a database")
 
-    await open_and_close(path)
+    await open_and_close(path, key=key)
 
     assert set(contents(path.parent)) == {"account.db"}
 
 
 async def test_a_journal_left_by_a_crash_is_played_back(
-    path: Path, tmp_path: Path
+    path: Path, tmp_path: Path, key: bytes | None
 ) -> None:
-    await fill(path)
-    restored = sqlite3.connect(path, isolation_level=None)
+    await fill(path, key=key)
+    restored = shell(path, key)
     restored.execute("PRAGMA journal_mode = DELETE")
+    before = path.read_bytes()
     restored.execute("PRAGMA cache_size = 1")  # changes reach the file early
     restored.execute("BEGIN")
     restored.execute("UPDATE keys SET text = 'never committed'")
     crashed = tmp_path / "crashed"
     shutil.copytree(path.parent, crashed)
     restored.close()
-    assert b"never committed" in (crashed / path.name).read_bytes()
+    assert (crashed / "account.db-journal").stat().st_size
+    assert (crashed / path.name).read_bytes() != before
 
-    async with Database.open(crashed / path.name) as database:
+    async with Database.open(crashed / path.name, key=key) as database:
         keys = Keys(database)
         assert await keys.load("7") == "text 7 " * 20
 
@@ -204,25 +227,27 @@ async def test_the_settings_that_keep_our_promises_are_on(database: Database) ->
 
 
 async def test_a_file_system_without_shared_memory_is_refused(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, monkeypatch: pytest.MonkeyPatch, key: bytes | None
 ) -> None:
     monkeypatch.setattr(connection, "_SETTINGS", "PRAGMA journal_mode = DELETE;")
 
     with pytest.raises(StoreError, match="no write-ahead log there"):
-        await open_and_close(path)
+        await open_and_close(path, key=key)
 
 
-async def test_opening_may_be_cancelled_at_any_step(path: Path) -> None:
+async def test_opening_may_be_cancelled_at_any_step(
+    path: Path, key: bytes | None
+) -> None:
     threads = threading.active_count()
 
     for steps in range(40):
         async with asyncio.TaskGroup() as tasks:
-            task = tasks.create_task(open_and_close(path))
+            task = tasks.create_task(open_and_close(path, key=key))
             for _ in range(steps):
                 await asyncio.sleep(0.0005)
             task.cancel()
 
-    await open_and_close(path)
+    await open_and_close(path, key=key)
     for _ in range(3000):  # a thread ends a moment after its last answer
         if threading.active_count() == threads:
             return
@@ -230,9 +255,9 @@ async def test_opening_may_be_cancelled_at_any_step(path: Path) -> None:
     pytest.fail(f"threads left: {threading.enumerate()}")
 
 
-async def test_errors_say_no_value(path: Path) -> None:
+async def test_errors_say_no_value(path: Path, key: bytes | None) -> None:
     async def write() -> None:
-        async with Database.open(path) as database, database.transaction():
+        async with Database.open(path, key=key) as database, database.transaction():
             for _ in range(2):
                 await database.execute(
                     "INSERT INTO keys (key, text) VALUES (?, ?)", ("hunter2", "hunter2")

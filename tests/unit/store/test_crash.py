@@ -12,13 +12,16 @@ KILLS = 24
 PARTS = 8
 
 
-async def write_and_kill(path: Path, *, lines: int, delay: float) -> int:
+async def write_and_kill(
+    path: Path, *, key: bytes | None, lines: int, delay: float
+) -> int:
     """Return the last number that the writer said was on the disk, 0 for none."""
     root = WRITER.parents[3]
     writer = await asyncio.create_subprocess_exec(
         sys.executable,
         str(WRITER),
         str(path),
+        *([key.hex()] if key else []),
         env={"PYTHONPATH": str(root)},
         stdout=asyncio.subprocess.PIPE,
     )
@@ -34,9 +37,9 @@ async def write_and_kill(path: Path, *, lines: int, delay: float) -> int:
     return int(rest[-1] if rest else said or b"0")
 
 
-async def check(path: Path, *, promised: int) -> int:
+async def check(path: Path, *, key: bytes | None, promised: int) -> int:
     """Return how many transactions are there; each must be whole."""
-    async with Database.open(path) as database:
+    async with Database.open(path, key=key) as database:
         keys, outbox, inbox = Keys(database), Outbox(database), Inbox(database)
         count = await database.generation()
         assert {await keys.load(str(part)) for part in range(PARTS)} == {
@@ -53,27 +56,32 @@ async def check(path: Path, *, promised: int) -> int:
     return count
 
 
-async def test_no_kill_tears_or_loses_a_transaction(path: Path) -> None:
+async def test_no_kill_tears_or_loses_a_transaction(
+    path: Path, key: bytes | None
+) -> None:
     promised = count = 0
 
     for _ in range(KILLS):
         said = await write_and_kill(
             path,
+            key=key,
             lines=1 + secrets.randbelow(6),
             delay=secrets.randbelow(4000) / 1e6,
         )
         promised = max(promised, said)
-        count = await check(path, promised=promised)
+        count = await check(path, key=key, promised=promised)
 
     assert count >= KILLS
 
 
 async def test_a_kill_during_the_first_start_leaves_nothing_half_made(
-    tmp_path: Path,
+    tmp_path: Path, key: bytes | None
 ) -> None:
     for number in range(8):
         path = tmp_path / str(number) / "account.db"
 
-        promised = await write_and_kill(path, lines=0, delay=0.12 + number * 0.02)
+        promised = await write_and_kill(
+            path, key=key, lines=0, delay=0.12 + number * 0.02
+        )
 
-        await check(path, promised=promised)
+        await check(path, key=key, promised=promised)

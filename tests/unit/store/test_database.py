@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import logging
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,16 +12,20 @@ import pytest
 from xmpp_onion.errors import StoreCorruptError, StoreError, StoreLockedError
 from xmpp_onion.store import Database, Inbox, Keys, Outbox
 
+KEYED = "c.execute('PRAGMA key = \"x\\'{}\\'\"');"
+
 
 class BrokenError(Exception):
     """What a caller's own code may raise."""
 
 
-async def test_what_a_transaction_wrote_is_there_after_reopening(path: Path) -> None:
-    async with Database.open(path) as database, database.transaction():
+async def test_what_a_transaction_wrote_is_there_after_reopening(
+    path: Path, key: bytes | None
+) -> None:
+    async with Database.open(path, key=key) as database, database.transaction():
         await Outbox(database).add("<message/>", to="bob", message_id="1")
 
-    async with Database.open(path) as database:
+    async with Database.open(path, key=key) as database:
         pending = await Outbox(database).pending()
 
     assert [row.message_id for row in pending] == ["1"]
@@ -353,12 +358,14 @@ async def test_a_swallowed_failure_that_undid_the_work_is_not_called_success(
 
 
 async def test_a_lock_by_another_program_is_an_error_that_names_it(
-    database: Database,
+    database: Database, key: bytes | None
 ) -> None:
     shell = await asyncio.create_subprocess_exec(
-        "python3",
+        sys.executable,
         "-c",
-        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]);"
+        f"import sys; from {'sqlcipher3' if key else 'sqlite3'} import connect;"
+        "c = connect(sys.argv[1]);"
+        f"{KEYED.format(key.hex()) if key else ''}"
         "c.execute('BEGIN EXCLUSIVE'); print('held', flush=True); sys.stdin.read()",
         str(database.path),
         stdin=asyncio.subprocess.PIPE,
@@ -387,12 +394,14 @@ async def add_event(database: Database) -> None:
         await Inbox(database).add("{}")
 
 
-async def test_a_page_that_rots_while_open_is_reported_as_damage(path: Path) -> None:
-    async with Database.open(path) as database, database.transaction():
+async def test_a_page_that_rots_while_open_is_reported_as_damage(
+    path: Path, key: bytes | None
+) -> None:
+    async with Database.open(path, key=key) as database, database.transaction():
         for number in range(2000):
             await Inbox(database).mark_seen(f"{number:0100}")
 
-    async with Database.open(path) as database:
+    async with Database.open(path, key=key) as database:
         with path.open("r+b") as file:
             size = file.seek(0, 2)
             file.seek(4096 * 5)
@@ -412,8 +421,8 @@ async def test_the_generation_counts_what_changed_the_file(database: Database) -
     assert await database.generation() == 3
 
 
-async def test_a_closed_store_refuses_work(path: Path) -> None:
-    async with Database.open(path) as database:
+async def test_a_closed_store_refuses_work(path: Path, key: bytes | None) -> None:
+    async with Database.open(path, key=key) as database:
         pass
 
     with pytest.raises(RuntimeError, match="closed"):
@@ -423,8 +432,10 @@ async def test_a_closed_store_refuses_work(path: Path) -> None:
             pass
 
 
-async def test_closing_waits_for_the_transaction_that_is_open(path: Path) -> None:
-    async with asyncio.TaskGroup() as tasks, Database.open(path) as database:
+async def test_closing_waits_for_the_transaction_that_is_open(
+    path: Path, key: bytes | None
+) -> None:
+    async with asyncio.TaskGroup() as tasks, Database.open(path, key=key) as database:
         written = asyncio.Event()
 
         async def write() -> None:
@@ -435,12 +446,12 @@ async def test_closing_waits_for_the_transaction_that_is_open(path: Path) -> Non
         tasks.create_task(write())
         await written.wait()
 
-    async with Database.open(path) as database:
+    async with Database.open(path, key=key) as database:
         assert len(await Inbox(database).pending()) == 1
 
 
 async def test_closing_beside_a_transaction_that_hangs_can_be_cut_short(
-    path: Path,
+    path: Path, key: bytes | None
 ) -> None:
     begun, release = asyncio.Event(), asyncio.Event()
 
@@ -455,7 +466,7 @@ async def test_closing_beside_a_transaction_that_hangs_can_be_cut_short(
             await release.wait()
 
     async def open_and_close() -> None:
-        async with Database.open(path) as database:
+        async with Database.open(path, key=key) as database:
             tasks.create_task(hang(database)).add_done_callback(ended.append)
             await begun.wait()
 
@@ -471,25 +482,29 @@ async def test_closing_beside_a_transaction_that_hangs_can_be_cut_short(
 
     assert closing.cancelled()
     assert [type(task.exception()) for task in ended] == [type(None)]
-    async with Database.open(path) as database:
+    async with Database.open(path, key=key) as database:
         assert await Inbox(database).pending() == []
 
 
-async def test_whether_an_account_is_free_can_be_asked(path: Path) -> None:
+async def test_whether_an_account_is_free_can_be_asked(
+    path: Path, key: bytes | None
+) -> None:
     Database.check_free(path)
-    async with Database.open(path):
+    async with Database.open(path, key=key):
         with pytest.raises(StoreLockedError, match="in use"):
             Database.check_free(path)
 
     Database.check_free(path)
 
 
-async def test_to_ask_whether_an_account_is_free_writes_nothing(path: Path) -> None:
+async def test_to_ask_whether_an_account_is_free_writes_nothing(
+    path: Path, key: bytes | None
+) -> None:
     lock = path.with_name("account.db.lock")
 
     Database.check_free(path)
     assert not path.parent.exists()
-    async with Database.open(path):
+    async with Database.open(path, key=key):
         holder = lock.read_bytes()
     before = lock.stat()
     Database.check_free(path)
@@ -502,27 +517,30 @@ async def test_to_ask_whether_an_account_is_free_writes_nothing(path: Path) -> N
 
 
 async def test_who_opens_an_account_is_not_refused_because_somebody_asks(
-    path: Path,
+    path: Path, key: bytes | None
 ) -> None:
-    async with Database.open(path):
+    async with Database.open(path, key=key):
         pass
     with path.with_name("account.db.lock").open("rb") as asking:
         fcntl.flock(asking, fcntl.LOCK_SH)
         asyncio.get_running_loop().call_later(0.1, asking.close)
 
-        async with Database.open(path):
+        async with Database.open(path, key=key):
             assert asking.closed
 
 
 async def test_no_value_that_is_stored_is_logged(
-    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    key: bytes | None,
 ) -> None:
     library = logging.getLogger("aiosqlite")
     monkeypatch.setattr(library, "level", logging.NOTSET)
     library.setLevel(logging.DEBUG)
     caplog.set_level(logging.DEBUG)
 
-    async with Database.open(path) as database, database.transaction():
+    async with Database.open(path, key=key) as database, database.transaction():
         await Keys(database).store("key", "CANARY")
         await Inbox(database).add("CANARY")
 
@@ -531,12 +549,12 @@ async def test_no_value_that_is_stored_is_logged(
 
 
 async def test_a_stricter_cap_on_the_library_stays(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, monkeypatch: pytest.MonkeyPatch, key: bytes | None
 ) -> None:
     library = logging.getLogger("aiosqlite")
     monkeypatch.setattr(library, "level", logging.CRITICAL)
 
-    async with Database.open(path):
+    async with Database.open(path, key=key):
         assert library.level == logging.CRITICAL
 
 

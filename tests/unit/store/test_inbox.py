@@ -43,9 +43,11 @@ async def test_only_the_newest_seen_stanzas_are_kept(database: Database) -> None
     assert kept == list(range(15, 25))
 
 
-async def test_a_handled_event_leaves_no_byte_in_any_file(path: Path) -> None:
+async def test_a_handled_event_leaves_no_byte_in_any_file(
+    path: Path, key: bytes | None
+) -> None:
     secret = "a plaintext that nobody else may ever read"
-    async with Database.open(path) as database:
+    async with Database.open(path, key=key) as database:
         inbox = Inbox(database)
         async with database.transaction():
             row = await inbox.add(secret)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import sqlcipher3
 
 from xmpp_onion.errors import StoreError, StoreTooNewError
 from xmpp_onion.store import Database, Inbox, schema
@@ -20,21 +21,30 @@ VERSION_3 = "CREATE TABLE cursors (id TEXT) STRICT; PRAGMA user_version = 3;"
 BROKEN = "DROP TABLE inbox; CREATE TABLE inbox (id); INSERT INTO nowhere VALUES (1);"
 
 
-async def open_and_close(path: Path, migrations: Sequence[str]) -> None:
-    async with Database.open(path, migrations=migrations):
+async def open_and_close(
+    path: Path, migrations: Sequence[str], *, key: bytes | None
+) -> None:
+    async with Database.open(path, key=key, migrations=migrations):
         pass
 
 
-async def fill(path: Path) -> None:
+async def fill(path: Path, *, key: bytes | None) -> None:
     async with (
-        Database.open(path, migrations=FIRST) as database,
+        Database.open(path, key=key, migrations=FIRST) as database,
         database.transaction(),
     ):
         await Inbox(database).add("an event of version 1")
 
 
-def version(path: Path) -> int:
-    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+def keyed(uri: str, key: bytes) -> sqlite3.Connection:
+    connection: sqlite3.Connection = sqlcipher3.connect(uri, uri=True)
+    connection.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
+    return connection
+
+
+def version(path: Path, *, key: bytes | None) -> int:
+    uri = f"{path.as_uri()}?mode=ro"
+    connection = sqlite3.connect(uri, uri=True) if key is None else keyed(uri, key)
     try:
         number = connection.execute("PRAGMA user_version").fetchone()[0]
         assert isinstance(number, int)
@@ -56,33 +66,39 @@ def test_each_migration_leads_to_its_own_version() -> None:
     connection.close()
 
 
-async def test_an_older_file_is_brought_forward_with_its_rows(path: Path) -> None:
-    await fill(path)
+async def test_an_older_file_is_brought_forward_with_its_rows(
+    path: Path, key: bytes | None
+) -> None:
+    await fill(path, key=key)
 
     migrations = (*FIRST, VERSION_2, VERSION_3)
-    async with Database.open(path, migrations=migrations) as database:
+    async with Database.open(path, key=key, migrations=migrations) as database:
         [row] = await database.fetch("SELECT * FROM inbox")
 
     assert (row["event_json"], row["colour"]) == ("an event of version 1", "red")
-    assert version(path) == 3
+    assert version(path, key=key) == 3
 
 
-async def test_a_private_copy_of_the_older_file_is_kept(path: Path) -> None:
-    await fill(path)
+async def test_a_private_copy_of_the_older_file_is_kept(
+    path: Path, key: bytes | None
+) -> None:
+    await fill(path, key=key)
 
-    await open_and_close(path, (*FIRST, VERSION_2))
+    await open_and_close(path, (*FIRST, VERSION_2), key=key)
 
     copy = path.with_name("account.db.backup-v1")
-    assert version(copy) == 1
+    assert version(copy, key=key) == 1
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
-    async with Database.open(copy, migrations=FIRST) as database:  # it can be put back
+    async with Database.open(copy, key=key, migrations=FIRST) as database:
         rows = await Inbox(database).pending()
-    assert [row.event_json for row in rows] == ["an event of version 1"]
+    assert [row.event_json for row in rows] == ["an event of version 1"]  # usable
 
 
-async def test_a_file_of_this_version_is_not_copied(path: Path) -> None:
-    await fill(path)
-    await fill(path)
+async def test_a_file_of_this_version_is_not_copied(
+    path: Path, key: bytes | None
+) -> None:
+    await fill(path, key=key)
+    await fill(path, key=key)
 
     assert {file.name for file in path.parent.iterdir()} == {
         "account.db",
@@ -90,23 +106,27 @@ async def test_a_file_of_this_version_is_not_copied(path: Path) -> None:
     }
 
 
-async def test_a_migration_that_fails_changes_nothing(path: Path) -> None:
-    await fill(path)
+async def test_a_migration_that_fails_changes_nothing(
+    path: Path, key: bytes | None
+) -> None:
+    await fill(path, key=key)
 
     with pytest.raises(StoreError, match="no such table"):
-        await open_and_close(path, (*FIRST, VERSION_2, BROKEN))
+        await open_and_close(path, (*FIRST, VERSION_2, BROKEN), key=key)
 
-    assert version(path) == 1
-    async with Database.open(path, migrations=FIRST) as database:
+    assert version(path, key=key) == 1
+    async with Database.open(path, key=key, migrations=FIRST) as database:
         assert len(await Inbox(database).pending()) == 1
 
 
-async def test_a_newer_file_is_refused_and_left_as_it_is(path: Path) -> None:
-    await open_and_close(path, (*FIRST, VERSION_2))
+async def test_a_newer_file_is_refused_and_left_as_it_is(
+    path: Path, key: bytes | None
+) -> None:
+    await open_and_close(path, (*FIRST, VERSION_2), key=key)
     before = path.read_bytes()
 
     with pytest.raises(StoreTooNewError, match="Upgrade") as caught:
-        await open_and_close(path, FIRST)
+        await open_and_close(path, FIRST, key=key)
 
     assert (caught.value.found, caught.value.known) == (2, 1)
     assert path.read_bytes() == before
