@@ -16,13 +16,22 @@ import click
 from xmpp_onion import private
 from xmpp_onion.account import Account, data_folder, parse_recipient
 from xmpp_onion.address import JID, Invite
-from xmpp_onion.agent.profile import check_data_folder
+from xmpp_onion.agent.profile import (
+    change_secret,
+    check_data_folder,
+    check_folders,
+    encrypt_account,
+    encrypted_already,
+    find_secret,
+)
 from xmpp_onion.agent.signals import until_terminated
 from xmpp_onion.agent.tor import find_tor
+from xmpp_onion.cli import unlock
 from xmpp_onion.cli.reach import hold, load_account, watch_bootstrap
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.e2ee.trust import Trust
 from xmpp_onion.errors import StoreError, XmppOnionError
+from xmpp_onion.seal import Kind, Secret
 from xmpp_onion.store import Database
 
 __all__ = ["command"]
@@ -56,11 +65,17 @@ def command() -> None:
     "--cert-sha256", default="", metavar="HEX",
     help="The server's certificate; else the first connection pins it.",
 )  # fmt: skip
+@click.option(
+    "--encrypt", is_flag=True,
+    help="At rest, with a passphrase that is asked for; --key-file and "
+    "--passphrase-file imply it.",
+)  # fmt: skip
 @click.pass_obj
-def _add(
+def _add(  # noqa: PLR0913 - click hands over each option
     settings: Settings,
     jid: str | None,
     *,
+    encrypt: bool,
     invite: str | None,
     username: str | None,
     password_file: str | None,
@@ -89,7 +104,18 @@ def _add(
         port=port,
         certificate=certificate,
     )
+    secret = _find_new(settings) or (unlock.ask_new() if encrypt else None)
+    if secret is not None:
+        account = account.encrypted(secret)
     return asyncio.run(_enter(settings, account, uri))
+
+
+def _find_new(settings: Settings) -> Secret | None:
+    """Return what the options, else the environment, have to encrypt with."""
+    secret = unlock.find_given(settings.key_file, settings.passphrase_file)
+    for kind in Kind:
+        secret = secret or find_secret(kind)
+    return secret
 
 
 def _refuse_unless_new(profile: str, folder: Path) -> None:
@@ -240,7 +266,53 @@ def _line(account: Account) -> dict[str, object]:
         "profile": account.profile,
         "jid": account.jid,
         "trust": str(account.trust),
+        "encrypted": account.seal is not None,
     }
+
+
+@command.command("encrypt")
+@click.pass_obj
+def _encrypt(settings: Settings) -> None:
+    """Encrypt the account at rest, with its password, keys and messages.
+
+    With a passphrase that is asked for, or what --key-file or --passphrase-file
+    names.
+    """
+    if check_folders(settings.profile, settings.data_dir) is not None:
+        raise encrypted_already(settings.profile)
+    account = load_account(settings)
+    secret = _find_new(settings) or unlock.ask_new()
+    account = asyncio.run(encrypt_account(account, secret))
+    settings.output.result(
+        {**_line(account), "event": "encrypted"},
+        f"{account.jid} is encrypted; without its {secret.kind} nobody can open it.\n"
+        "What was in the clear may stay in free blocks of the disk, and in backups.",
+    )
+
+
+@command.command("passphrase")
+@click.option(
+    "--new-key-file", metavar="F", type=click.Path(path_type=Path),
+    help="What shall open it; else a passphrase is asked for.",
+)  # fmt: skip
+@click.option(
+    "--new-passphrase-file", metavar="F", help="Or a passphrase; - for stdin.",
+)  # fmt: skip
+@click.pass_obj
+def _passphrase(
+    settings: Settings, *, new_key_file: Path | None, new_passphrase_file: str | None
+) -> None:
+    """Have another passphrase or key file open the account.
+
+    The old one opens old copies of the account still.
+    """
+    account = load_account(settings)
+    secret = unlock.find_given(new_key_file, new_passphrase_file) or unlock.ask_new()
+    account = change_secret(account, secret)
+    settings.output.result(
+        {**_line(account), "event": "encrypted"},
+        f"{account.jid} is opened with another {secret.kind} now.",
+    )
 
 
 @command.command("list")
@@ -253,8 +325,12 @@ def _list(settings: Settings) -> int:
         settings.output.note("There is none yet. Make one: xmpp-onion account add …")
     code = 0
     for path in found:
+        profile = path.parent.name
         try:
-            account = Account.load(path.parent.name, settings.data_dir)
+            if Account.kind(profile, settings.data_dir) is not None:
+                settings.output.result(_closed_line(profile), f"{profile}: encrypted")
+                continue
+            account = Account.load(profile, settings.data_dir)
         except XmppOnionError as error:
             settings.output.error(error.as_line())
             code = code or error.exit_code
@@ -263,6 +339,11 @@ def _list(settings: Settings) -> int:
             _line(account), f"{account.profile}: {account.jid} (trust: {account.trust})"
         )
     return code
+
+
+def _closed_line(profile: str) -> dict[str, object]:
+    line = {"v": 1, "event": "account", "profile": profile}
+    return {**line, "jid": None, "trust": None, "encrypted": True}
 
 
 @command.command("remove")
@@ -274,14 +355,18 @@ def _remove(settings: Settings, *, yes: bool) -> None:
     For ever, and from this machine alone: the account stays on the server; nobody
     can log in to it without the password that is removed here.
     """
-    account = load_account(settings)
+    profile, jid = settings.profile, None
+    if check_folders(profile, settings.data_dir) is None:
+        jid = load_account(settings).jid
+    what = jid or f"the encrypted account of the profile {profile!r}"
     if not yes and not sys.stdin.isatty():
         raise click.UsageError("nobody can be asked here: use --yes")
     if not yes:
-        click.confirm(f"Remove {account.jid} with all its keys?", abort=True, err=True)
-    Database.check_free(account.store_path)
-    _clear(account.folder)
+        click.confirm(f"Remove {what} with all its keys?", abort=True, err=True)
+    folder = Account.locate(profile, settings.data_dir)
+    Database.check_free(folder / "store.sqlite3")
+    _clear(folder)
     settings.output.result(
-        {"v": 1, "event": "removed", "profile": account.profile, "jid": account.jid},
-        f"Removed {account.jid}.",
+        {"v": 1, "event": "removed", "profile": profile, "jid": jid},
+        f"Removed {what}.",
     )

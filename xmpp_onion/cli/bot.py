@@ -10,10 +10,9 @@ from types import ModuleType
 import click
 
 from xmpp_onion.account import Account
-from xmpp_onion.agent.profile import load_account
 from xmpp_onion.agent.signals import until_terminated
 from xmpp_onion.bot import Bot
-from xmpp_onion.cli.reach import hold
+from xmpp_onion.cli.reach import hold, load_account
 from xmpp_onion.cli.settings import Settings
 
 __all__ = ["command"]
@@ -37,7 +36,7 @@ def _run(ctx: click.Context, target: str) -> None:
     settings = ctx.ensure_object(Settings)
     bot = _find(target)
     profile = settings.profile if settings.profile != "default" else bot.name
-    account = load_account(profile, settings.data_dir)
+    account = load_account(settings, profile)
     asyncio.run(_serve(settings, bot, account))
 
 

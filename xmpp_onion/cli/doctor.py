@@ -114,7 +114,7 @@ def _find_program(name: str, without: str) -> str:
 
 async def _check_store(account: Account) -> str | XmppOnionError:
     try:
-        async with Database.open(account.store_path):
+        async with Database.open(account.store_path, key=account.store_key):
             return f"{account.store_path} is whole"
     except StoreLockedError as error:
         try:

@@ -103,6 +103,14 @@ def _global_options(*, after_command: bool) -> list[click.Option]:
             text="Its control port; a server publishes its onion there.",
         ),
         option(
+            "--key-file", metavar="F", type=click.Path(path_type=Path),
+            text="What opens an encrypted account.",
+        ),
+        option(
+            "--passphrase-file", metavar="F",
+            text="Or its passphrase; - for stdin; else it is asked for.",
+        ),
+        option(
             "--json", "as_json", is_flag=True, default=None,
             text="One JSON object a line.",
         ),

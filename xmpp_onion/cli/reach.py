@@ -10,6 +10,7 @@ from xmpp_onion.account import Account
 from xmpp_onion.agent import profile
 from xmpp_onion.agent.caller import ask
 from xmpp_onion.chat import Line
+from xmpp_onion.cli import unlock
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.e2ee.trust import Trust
 from xmpp_onion.store import Database
@@ -27,14 +28,18 @@ _PATIENCE = 45.0
 _LOGIN_TIMEOUT = 180.0
 
 
-def load_account(settings: Settings) -> Account:
-    """Return the profile's account.
+def load_account(settings: Settings, name: str | None = None) -> Account:
+    """Return the account of the profile, or of another; ask what opens it.
 
     Raises:
         AccountNotFoundError: It has none.
+        StoreKeyError: It is encrypted, and nothing that opens it was given.
         StorePermissionError: Others can reach it.
     """
-    return profile.load_account(settings.profile, settings.data_dir)
+    name = name or settings.profile
+    kind = profile.check_folders(name, settings.data_dir)
+    secret = None if kind is None else unlock.find(settings, kind)
+    return Account.load(name, settings.data_dir, secret=secret)
 
 
 @asynccontextmanager
@@ -105,11 +110,14 @@ def run(settings: Settings, request: Line, tell: Callable[[Line], str]) -> int:
 
 
 async def _perform(settings: Settings, request: Line) -> list[Line]:
-    account = load_account(settings)
+    # Who holds the account has opened it: beside it nothing is asked for.
+    profile.check_folders(settings.profile, settings.data_dir)
+    folder = Account.locate(settings.profile, settings.data_dir)
     try:
-        return [line async for line in ask(account.folder, request)]
+        return [line async for line in ask(folder, request)]
     except OSError:
         pass  # nobody holds the account
+    account = load_account(settings)
     timeout = request.get("timeout")
     limit = float(timeout) if isinstance(timeout, int | float) else _LOGIN_TIMEOUT
     async with hold(settings, account, login_timeout=limit) as client:

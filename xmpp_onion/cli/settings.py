@@ -20,6 +20,8 @@ class Settings:
         data_dir: Where profiles live; None for the user's data folder.
         socks: ``HOST:PORT`` of a Tor to use; None finds or starts one.
         control: ``HOST:PORT`` of its control port.
+        key_file: What opens an account that is encrypted with a key file.
+        passphrase_file: Or with a passphrase; ``-`` for stdin.
         as_json: One JSON object a line on stdout, and nothing else there.
         quiet: No messages for people.
         verbosity: 0 warnings, 1 changes of state, 2 details, on stderr.
@@ -29,6 +31,8 @@ class Settings:
     data_dir: Path | None = None
     socks: str | None = None
     control: str | None = None
+    key_file: Path | None = None
+    passphrase_file: str | None = None
     as_json: bool = False
     quiet: bool = False
     verbosity: int = 0
