@@ -1,0 +1,237 @@
+"""Two people on a real Prosody, a bad wire between, and a judge who was not there."""
+
+import asyncio
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Collection
+from contextlib import AsyncExitStack
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
+from typing import Self
+
+import checker
+import peer
+from peer import Plan
+
+from xmpp_onion import Account
+from xmpp_onion.server import Prosody
+from xmpp_onion.testing import ChaosProxy
+
+HERE = Path(__file__).parent
+CHECKER = HERE / "checker.py"
+
+
+class Arena:
+    """A server, the wire that everybody uses, and the histories; a context manager.
+
+    Args:
+        folder: For all of it.
+        program: Prosody.
+        patience: Seconds without any progress after which a message counts as stuck.
+    """
+
+    def __init__(
+        self, folder: Path, *, program: str = "prosody", patience: float = 30.0
+    ) -> None:
+        self.folder = folder
+        self.prosody = Prosody(folder / "server", program=program)
+        self.patience = patience
+        self.hangs = 0
+        self.crashes: list[str] = []
+        self.kills = 0
+        self.places: Counter[str] = Counter()
+        self._context: ForkServerContext = multiprocessing.get_context("forkserver")
+        self.running: dict[str, ForkServerProcess] = {}
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self.prosody)
+            self._routes = {str(self.prosody.onion): self.prosody.c2s_port}
+            self.wire = await stack.enter_async_context(ChaosProxy(routes=self._routes))
+            # Each process is a fork of one that has imported everything: a start
+            # then costs what a start costs, without half a second of imports.
+            self._context.set_forkserver_preload(["xmpp_onion.bot"])
+            stack.push_async_callback(self.end_all)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    # --- people and their processes -----------------------------------------------
+
+    async def enrol(self, name: str) -> Account:
+        """Make an account, in a profile of its name."""
+        account = Account(
+            profile=name,
+            folder=self.folder / "data" / name,
+            jid=await self.prosody.add_account(name, f"secret of {name}"),
+            password=f"secret of {name}",
+            certificate=self.prosody.certificate_fingerprint,
+        )
+        account.save()
+        return account
+
+    def plan(
+        self,
+        profile: str,
+        *,
+        to: str = "",
+        until: int = 0,
+        pause: float = 0.0,
+        kill: str = "",
+        cut_percent: int = 0,
+        is_listening: bool = True,
+        is_brief: bool = False,
+    ) -> Plan:
+        """Return a plan for a process of ``profile``."""
+        return Plan(
+            profile,
+            self.folder / "data",
+            self.wire.socks,
+            self.history(profile),
+            to=to and f"{to}@{self.prosody.onion}",
+            until=until,
+            pause=pause,
+            kill=kill,
+            cut_percent=cut_percent,
+            is_listening=is_listening,
+            is_brief=is_brief,
+        )
+
+    def history(self, profile: str) -> Path:
+        """Return where the history of a profile is."""
+        return self.folder / f"{profile}.history"
+
+    def start(self, plan: Plan) -> ForkServerProcess:
+        """Start a process; the one before it must have ended."""
+        process = self._context.Process(target=peer.main, args=(plan,), daemon=True)
+        process.start()
+        self.running[plan.profile] = process
+        return process
+
+    async def wait(self, profile: str, timeout: float | None = None) -> int | None:
+        """Wait until a process has ended; return its status, None if it runs on."""
+        process = self.running[profile]
+        await asyncio.to_thread(process.join, timeout)
+        status = process.exitcode
+        if status is not None:
+            del self.running[profile]
+            self.kills += status == -signal.SIGKILL
+            # A process that is told to stop before it has begun ends by the signal.
+            if status not in {0, -signal.SIGKILL, -signal.SIGTERM}:
+                tail = self.history(profile).with_suffix(".log").read_text("utf-8")
+                self.crashes.append(f"{profile}: {tail[-2000:]}")
+        return status
+
+    async def kill(self, profile: str) -> None:
+        """End a process by SIGKILL, if it has not ended yet."""
+        if profile not in self.running:
+            return
+        self.running[profile].kill()
+        await self.wait(profile)
+
+    async def stop(self, profile: str, *, timeout: float = 30.0) -> int | None:
+        """End a process in order; one that does not is killed and counts as hung."""
+        if profile not in self.running:
+            return None
+        self.running[profile].terminate()
+        status = await self.wait(profile, timeout)
+        if status is None:
+            self.hangs += 1
+            await self.kill(profile)
+        return status
+
+    async def end_all(self) -> None:
+        """End all that still runs."""
+        for profile in list(self.running):
+            await self.kill(profile)
+
+    def entries(self, profile: str) -> list[checker.Entry]:
+        """Return what a profile has written down so far."""
+        path = self.history(profile)
+        return checker.read(path) if path.exists() else []
+
+    def count(self, profile: str, what: str) -> int:
+        """Return how many lines of a kind a profile has written."""
+        return sum(entry["what"] == what for entry in self.entries(profile))
+
+    async def reach(self, profile: str, what: str, number: int) -> bool:
+        """Wait until a profile has that many lines of a kind; False if it is stuck."""
+        newest, since = -1, time.monotonic()
+        while (found := self.count(profile, what)) < number:
+            if found != newest:
+                newest, since = found, time.monotonic()
+            if time.monotonic() - since > self.patience:
+                return False
+            await asyncio.sleep(0.05)
+        return True
+
+    # --- the end ------------------------------------------------------------------
+
+    async def settle(self, profiles: Collection[str]) -> None:
+        """Wait until all that was accepted has been handled.
+
+        What is stuck gets new processes; if those bring it, it was a hang and no
+        loss.
+        """
+        if await self._arrive(profiles):
+            return
+        missing = self._figures(profiles).lost
+        for process in self.running.values():
+            assert process.pid is not None
+            os.kill(process.pid, signal.SIGUSR1)
+        for profile in profiles:
+            await self.stop(profile)
+            self.start(self.plan(profile))
+        await self._arrive(profiles)
+        self.hangs += len(missing) - len(self._figures(profiles).lost)
+
+    async def _arrive(self, profiles: Collection[str]) -> bool:
+        newest, since = -1, time.monotonic()
+        while (figures := self._figures(profiles)).lost:
+            if figures.handled != newest:
+                newest, since = figures.handled, time.monotonic()
+            if time.monotonic() - since > self.patience:
+                return False
+            await asyncio.sleep(0.1)
+        return True
+
+    def _figures(self, profiles: Collection[str]) -> checker.Figures:
+        return checker.judge([self.entries(profile) for profile in profiles])
+
+    async def judge(self, profiles: Collection[str]) -> dict[str, object]:
+        """Let the checker, a program of its own, read the histories."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(CHECKER),
+            *(str(self.history(profile)) for profile in profiles),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        output, _ = await process.communicate()
+        figures: dict[str, object] = json.loads(output)
+        return {
+            **figures,
+            "status": process.returncode,
+            "kills": self.kills,
+            "places": self.places,
+            "hangs": self.hangs,
+            "crashes": self.crashes,
+        }
+
+    async def kill_server(self) -> None:
+        """SIGKILL Prosody, and start it again on what is left on the disk."""
+        os.kill(self.prosody.pid, signal.SIGKILL)
+        await self.prosody.restart()
+        self._routes[str(self.prosody.onion)] = self.prosody.c2s_port
+
+    async def restart_server(self) -> None:
+        """Restart Prosody in order."""
+        await self.prosody.restart()
+        self._routes[str(self.prosody.onion)] = self.prosody.c2s_port

@@ -1,0 +1,161 @@
+"""One account as a process of its own: sends numbered texts, handles what comes.
+
+It uses the public names only, and writes down what it does before and after it does
+it, so that whoever kills it knows what it had promised. See history.py.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from history import History
+from killpoints import VARIABLE, KillPoint, install_cuts
+
+from xmpp_onion import (
+    Account,
+    Client,
+    Message,
+    Tor,
+    Undecryptable,
+    XmppOnionError,
+)
+from xmpp_onion.errors import NotAcknowledgedError
+
+# Every so many texts, this many are sent at once.
+_BURST_EVERY, _BURST = 7, 4
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a process is to do.
+
+    Attributes:
+        profile: Whose process it is.
+        data_dir: Where profiles live.
+        socks: The way to the server.
+        history: Where it writes down what it did.
+        to: Whom it sends to; empty sends nothing.
+        until: The number of the last text.
+        pause: Seconds between two texts.
+        kill: Where it kills itself; see killpoints.py.
+        cut_percent: How many of a hundred network calls cut the connection.
+        is_listening: Whether it handles what comes.
+        is_brief: Whether it ends by itself when it has sent everything.
+    """
+
+    profile: str
+    data_dir: Path
+    socks: str
+    history: Path
+    to: str = ""
+    until: int = 0
+    pause: float = 0.0
+    kill: str = ""
+    cut_percent: int = 0
+    is_listening: bool = True
+    is_brief: bool = False
+
+
+class Peer:
+    """A client that keeps a history."""
+
+    def __init__(self, plan: Plan, kill: KillPoint) -> None:
+        self._plan = plan
+        self._kill = kill
+        self._number = History.last_number(plan.history)
+        self._history = History(plan.history)
+        self._account = Account.load(plan.profile, plan.data_dir)
+
+    async def run(self) -> None:
+        """Be there until told to go, or until everything is sent."""
+        plan = self._plan
+        self._history.write("started", who=self._account.jid)
+        with suppress(asyncio.CancelledError):
+            async with (
+                Tor.attach(plan.socks) as tor,
+                Client(self._account, tor=tor, login_timeout=None) as client,
+                asyncio.TaskGroup() as tasks,
+            ):
+                if plan.cut_percent:
+                    install_cuts(
+                        plan.cut_percent, lambda: client._session._wire.drop("cut")
+                    )
+                self._history.write("ready")
+                listening = (
+                    tasks.create_task(self._listen(client))
+                    if plan.is_listening
+                    else None
+                )
+                await self._talk(client)
+                if plan.is_brief and listening:
+                    listening.cancel()
+                elif not plan.is_brief:
+                    await asyncio.Event().wait()
+        self._history.write("stopped")
+
+    async def _talk(self, client: Client) -> None:
+        while self._plan.to and self._number < self._plan.until:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(1 if self._number % _BURST_EVERY else _BURST):
+                    self._number += 1
+                    tasks.create_task(self._say(client, self._number))
+            await asyncio.sleep(self._plan.pause)
+
+    async def _say(self, client: Client, number: int) -> None:
+        self._history.write("intent", number=number)
+        hand_over = client.queue if number % 3 == 0 else client.send
+        try:
+            delivery = await hand_over(self._plan.to, f"text {number}")
+        except NotAcknowledgedError:
+            self._history.write("accepted", number=number)  # it says it is queued
+        except XmppOnionError as error:
+            name = f"{type(error).__name__}: {error}"
+            self._history.write("refused", number=number, error=name)
+        else:
+            self._history.write("accepted", number=number, id=delivery.id)
+
+    async def _listen(self, client: Client) -> None:
+        async for event in client.events():
+            match event:
+                case Message(id=message_id, sender=sender, text=text):
+                    number = int(text.removeprefix("text "))
+                    self._history.write(
+                        "handled", id=message_id, sender=sender, number=number
+                    )
+                    self._kill.reach("handled")
+                case Undecryptable(sender=sender, reason=reason):
+                    self._history.write("unreadable", sender=sender, reason=reason)
+
+
+async def _until_told(peer: Peer) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _tell_where)
+    await peer.run()
+
+
+def _tell_where() -> None:
+    """Write down what every task waits for: the arena asks when nothing moves."""
+    for task in asyncio.all_tasks():
+        task.print_stack(file=sys.stderr)
+
+
+def main(plan: Plan) -> None:
+    """Carry a plan out; the body of the process."""
+    log = os.open(
+        plan.history.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
+    )
+    os.dup2(log, sys.stderr.fileno())
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(process)d %(name)s %(message)s"
+    )
+    kill = KillPoint(plan.kill or os.environ.get(VARIABLE, ""))
+    kill.install()
+    asyncio.run(_until_told(Peer(plan, kill)))

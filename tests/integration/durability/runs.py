@@ -1,0 +1,246 @@
+"""The runs: what is done to whom, how often, while who says what to whom.
+
+Each run leaves a server with accounts behind, and histories for the judge.
+"""
+
+import asyncio
+import os
+import secrets
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+from arena import Arena
+from killpoints import KINDS
+
+ALICE, BOB = "alice", "bob"
+# How far into a process a kill of each kind may lie: a login passes this many.
+_DEPTH = {
+    "store": 120,
+    "commit": 25,
+    "committed": 25,
+    "wire": 25,
+    "ack": 12,
+    "confirmed": 8,
+    "came": 12,
+    "handled": 8,
+    "encrypted": 8,
+    "decrypted": 8,
+    "send": 8,
+    "sent": 8,
+}
+_SENDER = ["store", "commit", "committed", "encrypted", "send", "sent", "wire", "ack"]
+_RECEIVER = ["store", "commit", "committed", "decrypted", "came", "confirmed", "wire"]
+_RECEIVER += ["handled"]
+assert set(_SENDER) | set(_RECEIVER) == set(KINDS)
+
+Run = Callable[[Arena, int], Awaitable[dict[str, object]]]
+
+
+def kill_points(kinds: list[str], number: int) -> list[str]:
+    """Return where to kill: each kind in turn, and every third time at any moment."""
+    places = []
+    for index in range(number):
+        kind = kinds[(index - index // 3) % len(kinds)]
+        depth = 1 + secrets.randbelow(_DEPTH[kind])
+        places.append("" if index % 3 == 2 else f"{kind}:{depth}")
+    return places
+
+
+async def kill_sender(arena: Arena, kills: int) -> dict[str, object]:
+    """R1: the sender is killed again and again, the receiver stays."""
+    await arena.enrol(ALICE)
+    await arena.enrol(BOB)
+    arena.start(arena.plan(BOB))
+    await arena.reach(BOB, "ready", 1)
+    for place in kill_points(_SENDER, kills):
+        await _live_until_killed(
+            arena, ALICE, place, to=BOB, until=10**6, pause=0.02, is_listening=False
+        )
+    arena.start(arena.plan(ALICE, is_listening=False))
+    return await _end(arena)
+
+
+async def kill_receiver(arena: Arena, kills: int) -> dict[str, object]:
+    """R2: the receiver is killed again and again while messages come."""
+    await arena.enrol(ALICE)
+    await arena.enrol(BOB)
+    arena.start(arena.plan(BOB))
+    await arena.reach(BOB, "ready", 1)  # his keys are there
+    await arena.kill(BOB)
+    arena.start(arena.plan(ALICE, to=BOB, until=10**6, pause=0.1, is_listening=False))
+    for place in kill_points(_RECEIVER, kills):
+        await _live_until_killed(arena, BOB, place)
+    arena.start(arena.plan(BOB))
+    await arena.stop(ALICE)
+    arena.start(arena.plan(ALICE, is_listening=False))
+    return await _end(arena)
+
+
+async def _live_until_killed(
+    arena: Arena, profile: str, place: str, **plan: Any
+) -> None:
+    """Start a process and see it killed, at its place or at any moment."""
+    arena.start(arena.plan(profile, kill=place, **plan))
+    # A place that is not reached in this time is a moment as good as any.
+    timeout = 4.0 if place else secrets.randbelow(1200) / 1000
+    reached = await arena.wait(profile, timeout) is not None
+    arena.places[place.partition(":")[0] if reached else "any moment"] += 1
+    await arena.kill(profile)
+
+
+async def cut_first_decrypts(arena: Arena, senders: int) -> dict[str, object]:
+    """R3: each sender is new to the receiver, whose connection is cut meanwhile."""
+    await arena.enrol(BOB)
+    arena.start(arena.plan(BOB, cut_percent=40))
+    await arena.reach(BOB, "ready", 1)
+    names = [f"sender{number}" for number in range(senders)]
+    for name in names:
+        await arena.enrol(name)
+        arena.start(
+            arena.plan(name, to=BOB, until=2, is_listening=False, is_brief=True)
+        )
+        if await arena.wait(name, arena.patience) is None:
+            arena.hangs += 1
+            await arena.kill(name)
+    await arena.settle([BOB, *names[-1:]])
+    return await arena.judge([BOB, *names])
+
+
+async def cut_all(arena: Arena, seconds: int) -> dict[str, object]:
+    """R5: every connection is cut every two seconds, with traffic both ways."""
+    await _both_ways(arena)
+    for _ in range(seconds // 2):
+        await asyncio.sleep(2)
+        arena.wire.cut()
+    return await _calm_down(arena)
+
+
+async def kill_server(arena: Arena, kills: int) -> dict[str, object]:
+    """R7: the server is killed and started again, with traffic both ways."""
+    await _both_ways(arena)
+    for _ in range(kills):
+        await asyncio.sleep(1 + secrets.randbelow(2000) / 1000)
+        await arena.kill_server()
+    return await _calm_down(arena)
+
+
+async def restart_server(arena: Arena, restarts: int) -> dict[str, object]:
+    """R7, in order: the server is stopped and started again."""
+    await _both_ways(arena)
+    for _ in range(restarts):
+        await asyncio.sleep(1 + secrets.randbelow(2000) / 1000)
+        await arena.restart_server()
+    return await _calm_down(arena)
+
+
+async def stay_away(arena: Arena, messages: int) -> dict[str, object]:
+    """R8: the receiver is away while messages come."""
+    await arena.enrol(ALICE)
+    await arena.enrol(BOB)
+    arena.start(arena.plan(BOB))
+    await arena.reach(BOB, "ready", 1)
+    await arena.stop(BOB)
+    arena.start(arena.plan(ALICE, to=BOB, until=messages, is_listening=False))
+    await arena.reach(ALICE, "accepted", messages)
+    arena.start(arena.plan(BOB))
+    return await _end(arena)
+
+
+async def vanish(arena: Arena, messages: int) -> dict[str, object]:
+    """R8, without goodbye: the receiver was killed before."""
+    await arena.enrol(ALICE)
+    await arena.enrol(BOB)
+    arena.start(arena.plan(BOB))
+    await arena.reach(BOB, "ready", 1)
+    await arena.kill(BOB)
+    arena.start(arena.plan(ALICE, to=BOB, until=messages, is_listening=False))
+    await arena.reach(ALICE, "accepted", messages)
+    arena.start(arena.plan(BOB))
+    return await _end(arena)
+
+
+async def stop(arena: Arena, stops: int) -> dict[str, object]:
+    """R28: both are told to stop, by SIGTERM and SIGINT in turn, in the middle."""
+    await _both_ways(arena)
+    slowest, unclean = 0.0, 0
+    for number in range(stops):
+        who, other = (ALICE, BOB) if number % 2 else (BOB, ALICE)
+        await asyncio.sleep(0.3 + secrets.randbelow(700) / 1000)
+        started = time.monotonic()
+        process = arena.running[who]
+        assert process.pid is not None
+        signal_number = signal.SIGTERM if number // 2 % 2 else signal.SIGINT
+        os.kill(process.pid, signal_number)
+        status = await arena.wait(who, 30.0)
+        slowest = max(slowest, time.monotonic() - started)
+        if status is None:
+            arena.hangs += 1
+            await arena.kill(who)
+        unclean += status != 0
+        begun = arena.count(who, "started")
+        arena.start(arena.plan(who, to=other, until=10**6, pause=0.05))
+        await arena.reach(who, "started", begun + 1)
+    stopped = {"slowest": round(slowest, 2), "unclean": unclean}
+    return {**await _calm_down(arena), **stopped}
+
+
+async def _both_ways(arena: Arena) -> None:
+    for name in (ALICE, BOB):
+        await arena.enrol(name)
+        arena.start(arena.plan(name))
+        await arena.reach(name, "ready", 1)  # the keys of both are there
+    for name, other in ((ALICE, BOB), (BOB, ALICE)):
+        await arena.stop(name)
+        arena.start(arena.plan(name, to=other, until=10**6, pause=0.05))
+
+
+async def _calm_down(arena: Arena) -> dict[str, object]:
+    """Let nobody say anything more, and everything arrive."""
+    for name in (ALICE, BOB):
+        await arena.stop(name)
+    for name in (ALICE, BOB):
+        arena.start(arena.plan(name))
+    return await _end(arena)
+
+
+async def _end(arena: Arena) -> dict[str, object]:
+    await arena.settle([ALICE, BOB])
+    # What is repeated may come late: let both log in once more.
+    for name in (ALICE, BOB):
+        await arena.stop(name)
+        arena.start(arena.plan(name))
+        await arena.reach(name, "ready", arena.count(name, "ready") + 1)
+        await asyncio.sleep(0.5)
+        await arena.stop(name)
+    return await arena.judge([ALICE, BOB])
+
+
+class Entry(NamedTuple):
+    """A run, and how far it goes.
+
+    Attributes:
+        run: What is done.
+        small: How often, in scripts/test.
+        full: How often, in benchmarks/durability.py.
+        unit: What is counted.
+    """
+
+    run: Run
+    small: int
+    full: int
+    unit: str
+
+
+RUNS = {
+    "R1": Entry(kill_sender, 25, 300, "kills of the sender"),
+    "R2": Entry(kill_receiver, 25, 300, "kills of the receiver"),
+    "R3": Entry(cut_first_decrypts, 5, 200, "new senders, each call cut with p = 0.4"),
+    "R5": Entry(cut_all, 10, 40, "seconds, with a cut every two"),
+    "R7": Entry(kill_server, 4, 30, "kills of the server"),
+    "R7r": Entry(restart_server, 3, 30, "restarts of the server"),
+    "R8": Entry(stay_away, 100, 100, "messages while the receiver is stopped"),
+    "R8k": Entry(vanish, 100, 100, "messages after the receiver was killed"),
+    "R28": Entry(stop, 10, 100, "stops by SIGTERM and SIGINT"),
+}

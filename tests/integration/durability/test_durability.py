@@ -1,0 +1,73 @@
+"""Own processes, real Prosody, SIGKILL: nothing lost, repeated, reordered.
+
+The small versions; `python benchmarks/durability.py` runs the full ones.
+"""
+
+from pathlib import Path
+
+import pytest
+from arena import Arena
+from runs import RUNS
+
+pytestmark = pytest.mark.prosody
+
+_CLEAN = {
+    "lost": [],
+    "repeated": [],
+    "reordered": [],
+    "forged": [],
+    "hangs": 0,
+    "crashes": [],
+    "status": 0,
+}
+
+
+async def run(name: str, folder: Path, at_least: int) -> dict[str, object]:
+    """Run the small version of a run; it must be clean, and must have had traffic."""
+    runs = RUNS[name]
+    async with Arena(folder) as arena:
+        figures = await runs.run(arena, runs.small)
+    assert {key: figures[key] for key in _CLEAN} == _CLEAN
+    accepted = figures["accepted"]
+    assert isinstance(accepted, int)
+    assert accepted >= at_least
+    return figures
+
+
+async def test_a_sender_that_is_killed_anywhere_loses_and_repeats_nothing(
+    tmp_path: Path,
+) -> None:
+    figures = await run("R1", tmp_path, 25)
+
+    assert figures["kills"] == RUNS["R1"].small
+
+
+async def test_a_receiver_that_is_killed_anywhere_loses_and_repeats_nothing(
+    tmp_path: Path,
+) -> None:
+    await run("R2", tmp_path, 25)
+
+
+async def test_a_first_message_survives_a_cut_at_each_call_that_it_needs(
+    tmp_path: Path,
+) -> None:
+    await run("R3", tmp_path, 10)
+
+
+async def test_cuts_every_two_seconds_lose_and_repeat_nothing(tmp_path: Path) -> None:
+    await run("R5", tmp_path, 40)
+
+
+async def test_restarts_of_the_server_lose_and_repeat_nothing(tmp_path: Path) -> None:
+    await run("R7r", tmp_path, 20)
+
+
+@pytest.mark.parametrize("name", ["R8", "R8k"], ids=["stopped", "killed"])
+async def test_100_messages_wait_for_who_is_away(tmp_path: Path, name: str) -> None:
+    await run(name, tmp_path, 100)
+
+
+async def test_a_signal_ends_a_client_in_order(tmp_path: Path) -> None:
+    figures = await run("R28", tmp_path, 30)
+
+    assert figures["unclean"] == 0
