@@ -42,12 +42,21 @@ def command(settings: Settings, *, offline: bool) -> int:
     """
     if settings.socks is not None:
         Endpoint.parse(settings.socks)
-    return asyncio.run(_examine(settings, offline=offline))
+    return asyncio.run(_examine(settings, _find_account(settings), offline=offline))
 
 
-async def _examine(settings: Settings, *, offline: bool) -> int:
+def _find_account(settings: Settings) -> Account | XmppOnionError:
+    try:
+        return load_account(settings)
+    except XmppOnionError as error:
+        return error
+
+
+async def _examine(
+    settings: Settings, found: Account | XmppOnionError, *, offline: bool
+) -> int:
     code = 0
-    async for name, finding in _checks(settings, offline=offline):
+    async for name, finding in _checks(settings, found, offline=offline):
         failed = isinstance(finding, XmppOnionError)
         line: dict[str, object] = {
             "v": 1,
@@ -75,18 +84,16 @@ def _told(name: str, finding: str | XmppOnionError) -> str:
 
 
 async def _checks(
-    settings: Settings, *, offline: bool
+    settings: Settings, found: Account | XmppOnionError, *, offline: bool
 ) -> AsyncIterator[tuple[str, str | XmppOnionError]]:
     """Yield one finding after the other: words if all is well, else the error."""
     yield "tor program", _find_program("tor", "a running Tor is used")
     yield "prosody program", _find_program("prosody", "only a server of yours needs it")
-    account: Account | None = None
-    try:
-        account = load_account(settings)
-        yield "account", f"{account.jid}, trust: {account.trust}"
-    except XmppOnionError as error:
-        yield "account", error
+    account = found if isinstance(found, Account) else None
+    if isinstance(found, XmppOnionError):
+        yield "account", found
     if account is not None:
+        yield "account", f"{account.jid}, trust: {account.trust}"
         yield "store", await _check_store(account)
     if offline:
         return

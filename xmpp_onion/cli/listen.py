@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from xmpp_onion.account import parse_recipient
+from xmpp_onion.account import Account, parse_recipient
 from xmpp_onion.address import JID
 from xmpp_onion.agent.signals import until_terminated
 from xmpp_onion.chat import ContactRequest, Event, Message, Undecryptable, line
@@ -35,7 +35,7 @@ def command(settings: Settings, jids: tuple[str, ...], *, program: str | None) -
     """
     only = {parse_recipient(jid) for jid in jids}
     words = [] if program is None else _split(program)
-    asyncio.run(_listen(settings, only, words))
+    asyncio.run(_listen(settings, load_account(settings), only, words))
 
 
 def _split(program: str) -> list[str]:
@@ -49,8 +49,10 @@ def _split(program: str) -> list[str]:
     return words
 
 
-async def _listen(settings: Settings, only: set[JID], program: list[str]) -> None:
-    account, output = load_account(settings), settings.output
+async def _listen(
+    settings: Settings, account: Account, only: set[JID], program: list[str]
+) -> None:
+    output = settings.output
     async with until_terminated(), hold(settings, account) as client:
         output.result(
             {"v": 1, "event": "ready", "jid": client.jid},

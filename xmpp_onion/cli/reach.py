@@ -100,7 +100,11 @@ def run(settings: Settings, request: Line, tell: Callable[[Line], str]) -> int:
         tell: Turns a line into text for a person.
     """
     output, code = settings.output, 0
-    for line in asyncio.run(_perform(settings, request)):
+    lines = asyncio.run(_ask_holder(settings, request))
+    if lines is None:
+        # Not inside a loop, where Ctrl-C would not end the question for a passphrase.
+        lines = asyncio.run(_perform(settings, load_account(settings), request))
+    for line in lines:
         if line["event"] == "error":
             output.error(line)
             code = code or int(str(line["code"]))
@@ -109,15 +113,20 @@ def run(settings: Settings, request: Line, tell: Callable[[Line], str]) -> int:
     return code
 
 
-async def _perform(settings: Settings, request: Line) -> list[Line]:
-    # Who holds the account has opened it: beside it nothing is asked for.
+async def _ask_holder(settings: Settings, request: Line) -> list[Line] | None:
+    """Return the answer of the process that holds the account; None if none does.
+
+    It has opened the account, so nothing that opens it is needed here.
+    """
     profile.check_folders(settings.profile, settings.data_dir)
     folder = Account.locate(settings.profile, settings.data_dir)
     try:
         return [line async for line in ask(folder, request)]
     except OSError:
-        pass  # nobody holds the account
-    account = load_account(settings)
+        return None
+
+
+async def _perform(settings: Settings, account: Account, request: Line) -> list[Line]:
     timeout = request.get("timeout")
     limit = float(timeout) if isinstance(timeout, int | float) else _LOGIN_TIMEOUT
     async with hold(settings, account, login_timeout=limit) as client:

@@ -335,3 +335,23 @@ def test_a_new_passphrase_is_asked_for_twice(account: Account, tmp_path: Path) -
         "default", tmp_path / "data", secret=Secret.passphrase(PASSPHRASE)
     )
     assert loaded.password == account.password
+
+
+@pytest.mark.parametrize("words", [PIN, ["listen"], ["devices", "list"], ["doctor"]])
+@pytest.mark.usefixtures("encrypted")
+def test_one_ctrl_c_ends_the_question(
+    tmp_path: Path, onion: str, words: list[str]
+) -> None:
+    code, shown = on_a_terminal(filled(words, onion), ["\x03"], tmp_path / "data")
+
+    assert code == 130, shown
+
+
+@pytest.mark.usefixtures("encrypted")
+def test_the_doctor_says_that_it_could_not_look_inside(command: "Command") -> None:
+    done = command("doctor", "--offline", "--json")
+
+    [line] = [line for line in done.lines if line["name"] == "account"]
+    assert done.code == 7
+    assert line["ok"] is False
+    assert "--passphrase-file" in str(line["fix"])
