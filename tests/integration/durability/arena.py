@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Collection
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Self
@@ -19,6 +19,7 @@ import peer
 from peer import Plan
 
 from xmpp_onion import Account
+from xmpp_onion.errors import ProsodyError
 from xmpp_onion.server import Prosody
 from xmpp_onion.testing import ChaosProxy
 
@@ -228,6 +229,8 @@ class Arena:
     async def kill_server(self) -> None:
         """SIGKILL Prosody, and start it again on what is left on the disk."""
         os.kill(self.prosody.pid, signal.SIGKILL)
+        with suppress(ProsodyError):
+            await self.prosody.wait()
         await self.prosody.restart()
         self._routes[str(self.prosody.onion)] = self.prosody.c2s_port
 

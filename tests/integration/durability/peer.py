@@ -108,7 +108,7 @@ class Peer:
 
     async def _say(self, client: Client, number: int) -> None:
         self._history.write("intent", number=number)
-        hand_over = client.queue if number % 3 == 0 else client.send
+        hand_over = client.send if number % 3 == 0 else client.queue
         try:
             delivery = await hand_over(self._plan.to, f"text {number}")
         except NotAcknowledgedError:

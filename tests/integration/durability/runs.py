@@ -90,22 +90,41 @@ async def _live_until_killed(
     await arena.kill(profile)
 
 
-async def cut_first_decrypts(arena: Arena, senders: int) -> dict[str, object]:
-    """R3: each sender is new to the receiver, whose connection is cut meanwhile."""
+async def cut_first_decrypts(arena: Arena, pairs: int) -> dict[str, object]:
+    """R3: two who never met; the connection of the receiver is cut meanwhile."""
+    names = []
+    for number in range(pairs):
+        receiver, sender = f"receiver{number}", f"sender{number}"
+        names += [receiver, sender]
+        await arena.enrol(receiver)
+        arena.start(arena.plan(receiver, cut_percent=40))
+        await arena.reach(receiver, "ready", 1)
+        await _send_once(arena, sender, receiver)
+        await arena.settle([receiver, sender])
+        await arena.stop(receiver)
+    return await arena.judge(names)
+
+
+async def write_at_once(arena: Arena, senders: int) -> dict[str, object]:
+    """R3s: the same with one receiver for all: strangers who share pre-keys."""
     await arena.enrol(BOB)
     arena.start(arena.plan(BOB, cut_percent=40))
     await arena.reach(BOB, "ready", 1)
     names = [f"sender{number}" for number in range(senders)]
     for name in names:
-        await arena.enrol(name)
-        arena.start(
-            arena.plan(name, to=BOB, until=2, is_listening=False, is_brief=True)
-        )
-        if await arena.wait(name, arena.patience) is None:
-            arena.hangs += 1
-            await arena.kill(name)
-    await arena.settle([BOB, *names[-1:]])
+        await _send_once(arena, name, BOB)
+    await arena.settle([BOB, *names])
     return await arena.judge([BOB, *names])
+
+
+async def _send_once(arena: Arena, sender: str, receiver: str) -> None:
+    await arena.enrol(sender)
+    arena.start(
+        arena.plan(sender, to=receiver, until=2, is_listening=False, is_brief=True)
+    )
+    if await arena.wait(sender, arena.patience) is None:
+        arena.hangs += 1
+        await arena.kill(sender)
 
 
 async def cut_all(arena: Arena, seconds: int) -> dict[str, object]:
@@ -236,7 +255,8 @@ class Entry(NamedTuple):
 RUNS = {
     "R1": Entry(kill_sender, 25, 300, "kills of the sender"),
     "R2": Entry(kill_receiver, 25, 300, "kills of the receiver"),
-    "R3": Entry(cut_first_decrypts, 5, 200, "new senders, each call cut with p = 0.4"),
+    "R3": Entry(cut_first_decrypts, 6, 200, "first messages under cuts"),
+    "R3s": Entry(write_at_once, 6, 100, "strangers write to one under cuts"),
     "R5": Entry(cut_all, 10, 40, "seconds, with a cut every two"),
     "R7": Entry(kill_server, 4, 30, "kills of the server"),
     "R7r": Entry(restart_server, 3, 30, "restarts of the server"),
