@@ -132,7 +132,7 @@ class Secret:
         return cls(kind, content)
 
     def derive(self, header: "_Header") -> bytes:
-        """Return the key that wraps the account's. Takes 0.1 s for a passphrase."""
+        """Return the key that wraps the account's. Slow for a passphrase."""
         if header.kind is Kind.KEY_FILE:
             return _expand(self._content, b"xmpp-onion key file", salt=header.salt)
         return Argon2id(

@@ -5,6 +5,7 @@ import asyncio
 import functools
 import sqlite3
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -160,3 +161,41 @@ async def test_a_cancellation_at_any_step_leaves_one_of_both(path: Path) -> None
 
         for file in path.parent.iterdir():
             file.unlink()
+
+
+ENCRYPT = """
+import asyncio, os, sys
+from pathlib import Path
+from xmpp_onion.store import encrypt
+print("ready", flush=True)
+def keep_key():
+    os.close(os.open(sys.argv[3], os.O_CREAT))
+    print("kept", flush=True)
+asyncio.run(encrypt(Path(sys.argv[1]), bytes.fromhex(sys.argv[2]), keep_key=keep_key))
+"""
+
+
+async def test_a_kill_at_any_moment_leaves_one_of_both(tmp_path: Path) -> None:
+    for number in range(16):
+        path = tmp_path / str(number) / "account.db"
+        kept = tmp_path / f"{number}.kept"
+        await fill(path)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            ENCRYPT,
+            str(path),
+            KEY.hex(),
+            str(kept),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert process.stdout
+        for _ in range(1 + number % 2):  # before, or after the key was kept
+            await process.stdout.readline()
+        await asyncio.sleep(number * 0.002)
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+        await check(path, key=KEY if kept.exists() else None)
+        assert kept.exists() or number % 2 == 0
