@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Delivery,
         DeliveryState,
         Event,
+        Gap,
         Message,
         Undecryptable,
     )
@@ -42,6 +43,7 @@ _HOMES = {
     "Delivery": "chat",
     "DeliveryState": "chat",
     "Event": "chat",
+    "Gap": "chat",
     "Message": "chat",
     "Undecryptable": "chat",
     # trust
@@ -65,6 +67,7 @@ __all__ = [
     "DeliveryState",
     "Device",
     "Event",
+    "Gap",
     "Invite",
     "Message",
     "OnionAddress",

@@ -14,6 +14,7 @@ from xmpp_onion import (
     DeliveryState,
     Device,
     Event,
+    Gap,
     Invite,
     Message,
     OnionAddress,
@@ -59,6 +60,8 @@ def describe(event: Event) -> str:
             return reason
         case ContactRequest(sender=sender):
             return sender
+        case Gap(since=since):
+            return since.isoformat()
         case _:
             assert_never(event)
 

@@ -10,6 +10,7 @@ from xmpp_onion.chat.message import (
     ContactRequest,
     Delivery,
     Event,
+    Gap,
     Message,
     Undecryptable,
 )
@@ -53,6 +54,14 @@ def line(what: Event | Delivery) -> Line:
                 "event": "request",
                 "from": what.sender,
                 "at": _time(what.at),
+            }
+        case Gap():
+            return {
+                "v": 1,
+                "event": "gap",
+                "from": what.sender,
+                "since": _time(what.since),
+                "until": _time(what.until),
             }
         case Delivery():
             return {

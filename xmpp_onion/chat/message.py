@@ -19,6 +19,7 @@ __all__ = [
     "Delivery",
     "DeliveryState",
     "Event",
+    "Gap",
     "Message",
     "Undecryptable",
     "read_event",
@@ -130,12 +131,30 @@ class ContactRequest:
     at: datetime
 
 
-Event: TypeAlias = Message | Undecryptable | ContactRequest
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """Messages of this time may be lost: the server's archive has forgotten them.
+
+    Attributes:
+        sender: Whose archive: our own account.
+        since: Until then we have everything, in UTC.
+        until: From then on the archive has everything, in UTC.
+        at: When that was noticed, in UTC.
+    """
+
+    sender: JID
+    since: datetime
+    until: datetime
+    at: datetime
+
+
+Event: TypeAlias = Message | Undecryptable | ContactRequest | Gap
 
 _KINDS: dict[str, type[Event]] = {
     "message": Message,
     "undecryptable": Undecryptable,
     "request": ContactRequest,
+    "gap": Gap,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 
@@ -160,7 +179,9 @@ def read_event(text: str, answer: Answer | None = None) -> Event:
     values: dict[str, str] = json.loads(text)
     kind = _KINDS[values.pop("kind")]
     parts: dict[str, object] = dict(values)
-    parts["at"] = datetime.fromisoformat(values["at"])
+    for name in ("at", "since", "until"):
+        if name in values:
+            parts[name] = datetime.fromisoformat(values[name])
     for name in ("sender", "to", "room"):
         if values.get(name):
             parts[name] = JID(values[name])

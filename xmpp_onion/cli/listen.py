@@ -11,7 +11,7 @@ import click
 from xmpp_onion.account import Account, parse_recipient
 from xmpp_onion.address import JID
 from xmpp_onion.agent.signals import until_terminated
-from xmpp_onion.chat import ContactRequest, Event, Message, Undecryptable, line
+from xmpp_onion.chat import ContactRequest, Event, Gap, Message, Undecryptable, line
 from xmpp_onion.cli.output import visible
 from xmpp_onion.cli.reach import hold, load_account
 from xmpp_onion.cli.settings import Settings
@@ -59,7 +59,7 @@ async def _listen(
             f"Ready as {client.jid}. Messages are shown as they come; Ctrl-C ends.",
         )
         async for event in client.events():
-            if only and event.sender not in only:
+            if only and event.sender not in only and not isinstance(event, Gap):
                 continue
             output.result(line(event), _told(event))
             if program and isinstance(event, Message) and client.accepts(event):
@@ -77,6 +77,13 @@ def _told(event: Event) -> str:
             return (
                 f"{who} wants to be a contact; accept with: "
                 f"xmpp-onion contact accept {shlex.quote(visible(event.sender))}"
+            )
+        case Gap():
+            since, until = event.since.astimezone(), event.until.astimezone()
+            return (
+                f"{event.at.astimezone():%H:%M} [messages that came from "
+                f"{since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} may be lost: the "
+                "server no longer has them]"
             )
 
 

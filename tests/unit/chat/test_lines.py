@@ -1,11 +1,12 @@
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.chat import (
     ContactRequest,
     Delivery,
     DeliveryState,
+    Gap,
     Message,
     Undecryptable,
     line,
@@ -43,6 +44,18 @@ def test_a_message_line_has_what_the_contract_names() -> None:
         "fingerprint": "ab" * 32,
         "trust": "tofu",
         "at": "2026-11-23T12:00:05Z",
+    }
+
+
+def test_a_gap_line_has_what_the_contract_names() -> None:
+    gap = Gap(sender=BOB, since=AT, until=AT + timedelta(days=7), at=AT)
+
+    assert json.loads(json.dumps(line(gap))) == {
+        "v": 1,
+        "event": "gap",
+        "from": str(BOB),
+        "since": "2026-11-23T12:00:05Z",
+        "until": "2026-11-30T12:00:05Z",
     }
 
 

@@ -1,4 +1,4 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -10,6 +10,7 @@ from xmpp_onion.chat import (
     Delivery,
     DeliveryState,
     Event,
+    Gap,
     Message,
     Undecryptable,
     read_event,
@@ -43,6 +44,7 @@ def message(text: str = "hi", room: JID | None = None) -> Message:
         message(room=JID(f"friends@muc.{ONION}")),
         Undecryptable(id="u1", sender=ALICE, reason="no session", at=AT),
         ContactRequest(sender=ALICE, at=AT),
+        Gap(sender=BOB, since=AT, until=AT + timedelta(days=7), at=AT),
     ],
     ids=lambda event: type(event).__name__,
 )
