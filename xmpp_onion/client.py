@@ -1,6 +1,6 @@
 """The one place where the two ways meet: the XMPP session and OMEMO.
 
-In:   session.events() -> e2ee.decrypt -> one inbox row -> Client.events()
+In:   archive, session.events() -> e2ee.decrypt -> one inbox row -> Client.events()
 Out:  Client.send() -> e2ee.encrypt -> one outbox row -> the server's ack
 
 Each message takes one transaction (docs/explanation/architecture.md, "the unit of
@@ -13,7 +13,7 @@ import logging
 import secrets
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
@@ -21,11 +21,13 @@ from typing import Self, assert_never
 
 from xmpp_onion.account import Account, parse_recipient
 from xmpp_onion.address import JID
+from xmpp_onion.backlog import Backlog, Step
 from xmpp_onion.chat import (
     ContactRequest,
     Delivery,
     DeliveryState,
     Event,
+    Gap,
     Message,
     Undecryptable,
     read_event,
@@ -64,7 +66,7 @@ from xmpp_onion.session import (
     message_stanza,
     read_message,
 )
-from xmpp_onion.store import Database, Inbox, Keys, Outbox
+from xmpp_onion.store import Cursor, Cursors, Database, Inbox, Keys, Outbox
 
 __all__ = ["Client"]
 
@@ -94,7 +96,8 @@ class Client:
         tor: An entered ``Tor``; the only way out.
         trust: What to do about devices that nobody decided about; the account's
             own choice by default.
-        login_timeout: Seconds that entering may take; None waits for ever.
+        login_timeout: Seconds that entering may take, and as many for each page of
+            what came while we were away; None waits for ever.
 
     Raises:
         StoreLockedError: Another process holds the account.
@@ -119,6 +122,9 @@ class Client:
         self._news = asyncio.Event()
         self._reader: object = None
         self._is_awaited = False
+        self._patience: asyncio.Timeout | None = None
+        self._settling: asyncio.Task[None] | None = None
+        self._reading = asyncio.Lock()
 
     # --- life -------------------------------------------------------------------
 
@@ -145,6 +151,7 @@ class Client:
         opening = Database.open(account.store_path, key=account.store_key)
         self._database = await enter(opening)
         self._inbox, self._outbox = Inbox(self._database), Outbox(self._database)
+        self._cursors = Cursors(self._database)
         keys = Keys(self._database)
         self._session = Session(
             account.jid,
@@ -165,20 +172,24 @@ class Client:
         self._courier = Courier(
             self._database, self._outbox, self._session, self._omemo
         )
+        self._backlog = Backlog(self._session, self._cursors, account.jid)
         await enter(self._session)
-        tasks = await enter(asyncio.TaskGroup())
+        tasks = self._tasks = await enter(asyncio.TaskGroup())
+        stack.callback(self._stop_settling)
         for work in (self._receive(), self._courier.run()):
             stack.callback(tasks.create_task(work).cancel)
         await self._session.wait_online(self._login_timeout)
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(deadline) as self._patience:
                 await self._ready.wait()
         except TimeoutError:
             raise SessionError(
                 "the login did not finish",
-                why="our keys could not be published in time",
-                fix="Try again; see `xmpp-onion doctor`.",
+                why="our keys could not be published, or the archive read, in time",
+                fix="Try again: it goes on where it was. See `xmpp-onion doctor`.",
             ) from None
+        finally:
+            self._patience = None
 
     async def _resource(self, keys: Keys) -> str:
         """Return the random name of this device at the server, always the same.
@@ -194,15 +205,37 @@ class Client:
         return resource
 
     async def _start_session(self) -> None:
-        """Make a fresh session ours: keys first, then let the world see us."""
+        """Make a fresh session ours: keys, what we missed, then let the world see us.
+
+        Until the world sees us, what comes waits in the archive: it is read in its
+        order, and the server sends nothing that would have to wait in memory.
+        """
+        self._stop_settling()
+        self._omemo.begin_history()
+        with suppress(SessionError):  # asked again when its turn comes
+            await self._backlog.ask()
         await self._prepare_keys()
         async with self._database.transaction():
             await self._keep_effects()
         if not self.account.certificate and self._session.certificate:
             self.account = replace(self.account, certificate=self._session.certificate)
             self.account.save()
+        await self._catch_up()
         await self._session.announce()
         self._ready.set()
+        self._settling = self._tasks.create_task(self._settle())
+
+    async def _settle(self) -> None:
+        """Read what the archive got until the world saw us, beside live messages."""
+        await self._catch_up()
+        async with self._database.transaction():
+            await self._omemo.end_history()
+            await self._keep_effects()
+        self._courier.wake()
+
+    def _stop_settling(self) -> None:
+        if self._settling is not None:
+            self._settling.cancel()
 
     async def _prepare_keys(self) -> None:
         """Prepare encryption; a connection that breaks meanwhile is a pause."""
@@ -349,36 +382,104 @@ class Client:
             case Received(stanza):
                 incoming = read_message(stanza, own=self.account.jid)
                 if incoming is not None:
-                    await self._read(incoming)
+                    await self._read(incoming, self._place_of(incoming))
                     self._courier.wake()
             case _:
                 assert_never(event)
 
-    async def _read(self, incoming: Incoming) -> None:
-        """Decrypt one message and keep what it says, in one transaction."""
-        try:
-            await self._fetch_sender(incoming)
-            async with self._database.transaction():
-                if await self._inbox.is_seen(incoming.key):
-                    return
-                decrypted = await self._decrypt(incoming)
-                await self._inbox.mark_seen(incoming.key)
-                if decrypted.plaintext is not None:
-                    message = self._message(incoming, decrypted, decrypted.plaintext)
-                    await self._inbox.add(write_event(message))
-                await self._keep_effects()
-        except (DecryptionError, DeviceListError) as error:
-            log.info("a message could not be read: %s", error.what)
-            await self._keep_unreadable(incoming, error)
-        except (XmppOnionError, OSError, MemoryError):
-            raise  # ours to mend; the server still has the message
-        except Exception as error:  # noqa: BLE001 - what a library cannot digest would come back with every login
-            log.error("a message broke its reader (%s)", type(error).__name__)  # noqa: TRY400 - a traceback may quote the message
-            await self._keep_unreadable(incoming, DecryptionError("it is malformed"))
+    def _place_of(self, incoming: Incoming) -> Cursor | None:
+        """Return what a live message says about where the archive is.
+
+        Nothing if others may come before it there: what was kept for us meanwhile
+        is sent out of order.
+        """
+        if incoming.stanza_id and not incoming.delayed and self._backlog.is_taken_in:
+            return Cursor(incoming.stanza_id, incoming.at)
+        return None
+
+    async def _catch_up(self) -> None:
+        """Take in what the archive has after the last message that we kept."""
+        async with aclosing(self._backlog.steps()) as pages:
+            async for steps in pages:
+                self._be_patient()
+                await self._fetch_senders(steps)
+                for step in steps:
+                    await self._take_step(step)
+
+    def _be_patient(self) -> None:
+        """Start the time of a login anew: it gets on."""
+        deadline = _deadline(self._login_timeout)
+        if self._patience is not None and deadline is not None:
+            with suppress(RuntimeError):  # it is over already
+                self._patience.reschedule(deadline)
+
+    async def _take_step(self, step: Step) -> None:
+        if step.incoming is not None:
+            await self._read(step.incoming, step.cursor)
+            return
+        async with self._database.transaction():
+            await self._move(step.cursor)
+            if step.missing is not None:
+                since, until = step.missing
+                now = datetime.now(UTC)
+                gap = Gap(sender=self.jid, since=since, until=until, at=now)
+                await self._inbox.add(write_event(gap))
         self._news.set()
 
+    async def _move(self, cursor: Cursor | None) -> None:
+        if cursor is not None:
+            await self._cursors.move(self.jid, cursor)
+
+    async def _read(self, incoming: Incoming, place: Cursor | None) -> None:
+        """Decrypt one message and keep what it says, in one transaction.
+
+        Args:
+            incoming: The message, live or from the archive.
+            place: Where the archive is taken in up to after it, if that is known.
+        """
+        async with self._reading:
+            try:
+                await self._fetch_sender(incoming)
+                await self._keep_read(incoming, place)
+            except (DecryptionError, DeviceListError) as error:
+                log.info("a message could not be read: %s", error.what)
+                await self._keep_unreadable(incoming, place, error)
+            except (XmppOnionError, OSError, MemoryError):
+                raise  # ours to mend; the server still has the message
+            except Exception as error:  # noqa: BLE001 - what a library cannot digest would come back with every login
+                log.error("a message broke its reader (%s)", type(error).__name__)  # noqa: TRY400 - a traceback may quote the message
+                malformed = DecryptionError("it is malformed")
+                await self._keep_unreadable(incoming, place, malformed)
+        self._news.set()
+
+    async def _keep_read(self, incoming: Incoming, place: Cursor | None) -> None:
+        async with self._database.transaction():
+            await self._move(place)
+            if await self._inbox.is_seen(incoming.key):
+                return
+            decrypted = await self._decrypt(incoming)
+            await self._inbox.mark_seen(incoming.key)
+            if decrypted.plaintext is not None:
+                message = self._message(incoming, decrypted, decrypted.plaintext)
+                await self._inbox.add(write_event(message))
+            await self._keep_effects()
+
+    async def _fetch_senders(self, steps: list[Step]) -> None:
+        """Fetch what a page needs of unknown devices, all at once."""
+        async with asyncio.TaskGroup() as tasks:
+            for step in {_device_of(step): step for step in steps}.values():
+                if step.incoming is not None:
+                    tasks.create_task(self._fetch_ahead(step.incoming))
+
+    async def _fetch_ahead(self, incoming: Incoming) -> None:
+        """Fetch once; what fails is fetched again when the message is read."""
+        if incoming.encrypted is None or await self._inbox.is_seen(incoming.key):
+            return
+        with suppress(DeviceListError):
+            await self._omemo.fetch_sender(incoming.encrypted, incoming.sender)
+
     async def _fetch_sender(self, incoming: Incoming) -> None:
-        if incoming.encrypted is None:
+        if incoming.encrypted is None or await self._inbox.is_seen(incoming.key):
             return
         attempts = 0
         while True:
@@ -401,9 +502,13 @@ class Client:
         return await self._omemo.decrypt(incoming.encrypted, incoming.sender)
 
     async def _keep_unreadable(
-        self, incoming: Incoming, error: DecryptionError | DeviceListError
+        self,
+        incoming: Incoming,
+        place: Cursor | None,
+        error: DecryptionError | DeviceListError,
     ) -> None:
         async with self._database.transaction():
+            await self._move(place)
             if await self._inbox.is_seen(incoming.key):
                 return
             await self._inbox.mark_seen(incoming.key)
@@ -561,6 +666,14 @@ class Client:
     async def accept_contact(self, jid: str) -> None:
         """Accept a contact request, and ask back."""
         await self._session.accept(parse_recipient(jid))
+
+
+def _device_of(step: Step) -> tuple[str, str]:
+    """Return what tells the sending devices of a page apart."""
+    if step.incoming is None or step.incoming.encrypted is None:
+        return "", ""
+    header = step.incoming.encrypted.find(f"{{{NAMESPACE}}}header")
+    return step.incoming.sender.bare, "" if header is None else header.get("sid", "")
 
 
 def _deadline(timeout: float | None) -> float | None:

@@ -70,6 +70,9 @@ class CatchUp:
         self._start: datetime | None = None
         self._missing_since: datetime | None = None
         self._is_newest_only = last_id is None
+        # Prosody 13 takes a message that it does not know for the last one. What its
+        # last one is comes in the same flight, and is looked at if nothing is new.
+        self._newest = archive.ask(newest=True) if last_id else None
         self._query = archive.ask(after=self._place, newest=self._is_newest_only)
 
     async def pages(self) -> AsyncGenerator[Page, None]:
@@ -107,21 +110,26 @@ class CatchUp:
                     return
         finally:
             self._archive.drop(self._query)
+            self._drop_newest()
 
     async def _next(self) -> Page:
         try:
             entries, is_last = await self._archive.read(self._query)
+            if is_last and not entries:
+                await self._check_place()
         except ExpiredError:
             if self._since is None or self._start is not None:
                 raise SessionError(
                     "the archive could not be read", why="item-not-found"
                 ) from None
             log.warning("the archive has forgotten where we were")
+            self._drop_newest()
             self._missing_since = self._since
             self._start = _earlier(self._since)
             self._place = ""  # so that an archive that is empty now is not asked again
             self._query = self._archive.ask(start=self._start)
             return await self._next()
+        self._drop_newest()
         now = datetime.now(UTC)
         if self._is_newest_only:
             newest = entries[-1] if entries else Archived("", now, None)
@@ -134,6 +142,18 @@ class CatchUp:
         # What it still has from before shows that it lost nothing after that.
         until = entries[0].at if entries else now
         return replace(page, missing=(since, until)) if until > since else page
+
+    async def _check_place(self) -> None:
+        """Raise if nothing comes after our place because it is not there."""
+        if self._newest is not None:
+            entries, _ = await self._archive.read(self._newest)
+            if (entries[-1].id if entries else "") != self._place:
+                raise ExpiredError
+
+    def _drop_newest(self) -> None:
+        if self._newest is not None:
+            self._archive.drop(self._newest)
+            self._newest = None
 
 
 def _earlier(at: datetime) -> datetime:

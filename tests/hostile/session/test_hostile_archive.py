@@ -339,6 +339,26 @@ async def test_a_forgotten_place_is_looked_for_by_time_and_the_gap_told() -> Non
     assert "<value>2026-01-01T00:00:00Z</value>" in server.heard
 
 
+async def test_a_place_that_is_silently_unknown_is_forgotten_as_well() -> None:
+    """Prosody 13 answers with an empty last page then."""
+
+    def answer(asked: Asked) -> str:
+        if asked.after:
+            return asked.fin(complete=True)
+        return asked.result("7", stamp="2026-01-05T00:00:00Z") + asked.fin(
+            complete=True
+        )
+
+    async with asking(answer) as (_, session):
+        (page,) = await read_all(session.archive, "gone", SINCE)
+        (same,) = await read_all(session.archive, "7", SINCE)
+        assert session.archive._live == {}
+
+    assert names([page]) == ["7"]
+    assert page.missing is not None
+    assert (same.entries, same.last_id, same.missing) == ((), "7", None)
+
+
 async def test_an_archive_that_forgot_everything_is_a_gap_once() -> None:
     def answer(asked: Asked) -> str:
         return (
