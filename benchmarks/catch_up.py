@@ -1,0 +1,121 @@
+"""Seconds and memory of taking in what came while an account was away.
+
+    python benchmarks/catch_up.py [--messages 1000] [--senders 5]
+
+The senders write on loopback to a real Prosody. Then a process of its own logs in as
+the recipient; its time runs from the login to ready, which means caught up, and its
+memory is the most that was resident. Prints rows for docs/reference/performance.md.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from xmpp_onion.account import Account
+from xmpp_onion.address import JID
+from xmpp_onion.client import Client
+from xmpp_onion.e2ee import Trust
+from xmpp_onion.server import Prosody
+from xmpp_onion.session import register
+from xmpp_onion.testing.loopback import LoopbackDialer
+
+
+async def enrol(
+    server: Prosody, wire: LoopbackDialer, folder: Path, name: str
+) -> Account:
+    """Make an account."""
+    password = f"secret of {name}"
+    certificate = await register(await server.invite(name), name, password, tor=wire)
+    account = Account(
+        profile=name,
+        folder=folder / name,
+        jid=JID(f"{name}@{server.onion}"),
+        password=password,
+        trust=Trust.BTBV,
+        certificate=certificate,
+    )
+    account.save()
+    return account
+
+
+async def send(account: Account, wire: LoopbackDialer, to: JID, count: int) -> None:
+    """Send ``count`` messages and see that the server has them."""
+    async with Client(account, tor=wire) as client:
+        for number in range(count - 1):
+            await client.queue(to, f"message {number}")
+        await client.send(to, "the last message")
+
+
+async def read(folder: Path, port: int) -> None:
+    """Log in as the recipient, and print what it took."""
+    account = Account.load("reader", folder)
+    before = peak_bytes()
+    start, cpu = time.perf_counter(), time.process_time()
+    async with Client(account, tor=LoopbackDialer(port)) as client:
+        seconds = time.perf_counter() - start
+        got = len(await client._inbox.pending())  # noqa: SLF001 - what is on the disk when it is ready
+        cpu = time.process_time() - cpu
+        took = {"seconds": seconds, "cpu": cpu, "got": got}
+        print(json.dumps({**took, "memory": peak_bytes() - before}))
+
+
+def peak_bytes() -> int:
+    """Return the most memory that this process has had."""
+    # Not getrusage: its figure begins with that of the process that started us.
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+async def measure(messages: int, senders: int) -> None:
+    """Fill an archive and have it read."""
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        server = await stack.enter_async_context(Prosody(folder / "server"))
+        wire = LoopbackDialer(server.c2s_port)
+        reader = await enrol(server, wire, folder, "reader")
+        async with Client(reader, tor=wire):
+            pass  # publishes its keys
+        writers = [await enrol(server, wire, folder, f"w{n}") for n in range(senders)]
+        for count in (0, messages // senders):
+            if count:
+                await asyncio.gather(
+                    *(send(w, wire, reader.jid, count) for w in writers)
+                )
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                __file__,
+                "--read",
+                str(folder),
+                str(server.c2s_port),
+                stdout=asyncio.subprocess.PIPE,
+            )
+            output, _ = await process.communicate()
+            took = json.loads(output)
+            print(
+                f"| {took['got']} messages of {senders} senders "
+                f"| {took['seconds']:.1f} s | {took['cpu']:.1f} s "
+                f"| {took['memory'] / 1e6:.0f} MB |",
+                flush=True,
+            )
+
+
+def main() -> None:
+    """Measure, or be the process that is measured."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--messages", type=int, default=1000)
+    parser.add_argument("--senders", type=int, default=5)
+    parser.add_argument("--read", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.read:
+        asyncio.run(read(Path(options.read[0]), int(options.read[1])))
+    else:
+        asyncio.run(measure(options.messages, options.senders))
+
+
+if __name__ == "__main__":
+    main()
