@@ -62,6 +62,8 @@ class Account:
         tls: Whether TLS is spoken inside the onion circuit.
         port: The virtual port of the onion service.
         pins: For ``Trust.PINNED``: the fingerprints that are believed, by JID.
+        device: The fingerprint of this device, once it was made: from then on a
+            store that is missing is an error, not a reason to make new keys.
         seal: What it is encrypted with at rest, opened; None if it is not.
     """
 
@@ -74,6 +76,7 @@ class Account:
     tls: bool = True
     port: int = 5222
     pins: Mapping[JID, frozenset[str]] = field(default_factory=dict)
+    device: str = ""
     seal: Seal | None = field(default=None, repr=False)
 
     @classmethod
@@ -104,7 +107,7 @@ class Account:
             profile: Its name.
             data_dir: Where profiles live.
             secret: What opens it, if it is encrypted; else it does not count. A
-                passphrase takes 0.1 s and 64 MiB.
+                passphrase takes a fraction of a second and 64 MiB.
 
         Raises:
             AccountNotFoundError: There is none. Make one with ``account add``.
@@ -153,6 +156,7 @@ class Account:
                 JID(jid): frozenset(parse_fingerprint(text) for text in fingerprints)
                 for jid, fingerprints in values.get("pins", {}).items()
             },
+            device=str(values["device"]),
         )
 
     def save(self) -> None:
@@ -171,6 +175,7 @@ class Account:
             "certificate": self.certificate,
             "tls": self.tls,
             "port": self.port,
+            "device": self.device,
         }
         lines = [*_assignments(values), "", "[pins]"]
         lines += [

@@ -18,6 +18,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, assert_never
+from weakref import WeakValueDictionary
 
 from xmpp_onion.account import Account, parse_recipient
 from xmpp_onion.address import JID
@@ -120,6 +121,7 @@ class Client:
         self._stack = AsyncExitStack()
         self._ready = asyncio.Event()
         self._news = asyncio.Event()
+        self._lines: WeakValueDictionary[JID, asyncio.Lock] = WeakValueDictionary()
         self._reader: object = None
         self._is_awaited = False
         self._patience: asyncio.Timeout | None = None
@@ -148,7 +150,9 @@ class Client:
         account, enter = self.account, stack.enter_async_context
         deadline = _deadline(self._login_timeout)
         self._ready.clear()
-        opening = Database.open(account.store_path, key=account.store_key)
+        opening = Database.open(
+            account.store_path, key=account.store_key, create=not account.device
+        )
         self._database = await enter(opening)
         self._inbox, self._outbox = Inbox(self._database), Outbox(self._database)
         self._cursors = Cursors(self._database)
@@ -217,9 +221,14 @@ class Client:
         await self._prepare_keys()
         async with self._database.transaction():
             await self._keep_effects()
-        if not self.account.certificate and self._session.certificate:
-            self.account = replace(self.account, certificate=self._session.certificate)
-            self.account.save()
+        known = replace(
+            self.account,
+            certificate=self.account.certificate or self._session.certificate,
+            device=self._omemo.fingerprint,
+        )
+        if known != self.account:
+            self.account = known
+            known.save()
         await self._catch_up()
         await self._session.announce()
         self._ready.set()
@@ -305,7 +314,24 @@ class Client:
     async def _accept(
         self, to: JID, text: str, deadline: float | None
     ) -> tuple[Delivery, asyncio.Future[None]]:
-        """Encrypt and keep; the future completes when the server has it."""
+        """Encrypt and keep; the future completes when the server has it.
+
+        Messages to one recipient are kept in the order in which they were given.
+        """
+        line = self._lines.setdefault(to, asyncio.Lock())
+        try:
+            async with asyncio.timeout_at(deadline):
+                await line.acquire()
+        except TimeoutError:
+            raise _no_keys_in_time() from None
+        try:
+            return await self._keep_outgoing(to, text, deadline)
+        finally:
+            line.release()
+
+    async def _keep_outgoing(
+        self, to: JID, text: str, deadline: float | None
+    ) -> tuple[Delivery, asyncio.Future[None]]:
         while True:
             losses = await self._fetch_recipient(to, deadline)
             try:
@@ -326,11 +352,7 @@ class Client:
                 losses = self._session.losses
                 await self._omemo.fetch([to])
         except TimeoutError:
-            raise SessionError(
-                "nothing was sent",
-                why="the server could not be asked for the keys in time",
-                fix="Send it again when the connection is back.",
-            ) from None
+            raise _no_keys_in_time() from None
         return losses
 
     async def _encrypt(
@@ -666,6 +688,14 @@ class Client:
     async def accept_contact(self, jid: str) -> None:
         """Accept a contact request, and ask back."""
         await self._session.accept(parse_recipient(jid))
+
+
+def _no_keys_in_time() -> SessionError:
+    return SessionError(
+        "nothing was sent",
+        why="the server could not be asked for the keys in time",
+        fix="Send it again when the connection is back.",
+    )
 
 
 def _device_of(step: Step) -> tuple[str, str]:

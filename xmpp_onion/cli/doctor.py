@@ -121,7 +121,9 @@ def _find_program(name: str, without: str) -> str:
 
 async def _check_store(account: Account) -> str | XmppOnionError:
     try:
-        async with Database.open(account.store_path, key=account.store_key):
+        async with Database.open(
+            account.store_path, key=account.store_key, create=not account.device
+        ):
             return f"{account.store_path} is whole"
     except StoreLockedError as error:
         try:

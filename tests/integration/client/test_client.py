@@ -27,6 +27,7 @@ from xmpp_onion.errors import (
     NotAcknowledgedError,
     OnionUnreachableError,
     SessionError,
+    StoreCorruptError,
     StoreLockedError,
     UndecidedDevicesError,
 )
@@ -524,3 +525,21 @@ async def test_a_server_that_never_answers_makes_a_message_unreadable_not_the_cl
         assert event.reason == "the server is silent"
         assert len(asked) == 3
         assert await take(bob.messages(), 1) == ["heard"]
+
+
+async def test_keys_that_are_gone_are_an_error_and_no_new_identity(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    account = await enrol("alice")
+    async with Client(account, tor=wire) as alice:
+        fingerprint = alice.fingerprint
+    for file in account.folder.glob("store.sqlite3*"):
+        file.unlink()
+
+    known = Account.load("alice", account.folder.parent)
+    with pytest.raises(StoreCorruptError):
+        async with Client(known, tor=wire):
+            pass
+
+    assert known.device == fingerprint
+    assert not account.store_path.exists()
