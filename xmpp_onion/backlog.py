@@ -77,6 +77,15 @@ class Backlog:
         else:
             self._asked = CatchUp(archive, cursor.last_id, cursor.at)
 
+    def pause(self) -> bool:
+        """Let no live message move the cursor, until the archive is read once more.
+
+        Returns:
+            Whether the archive could be read.
+        """
+        was, self.is_taken_in = self.is_taken_in, False
+        return was
+
     async def steps(self) -> AsyncGenerator[list[Step], None]:
         """Yield steps, a page at a time, to the archive's end.
 

@@ -230,13 +230,15 @@ class Client:
             self.account = known
             known.save()
         await self._catch_up()
+        is_readable = self._backlog.pause()
         await self._session.announce()
         self._ready.set()
-        self._settling = self._tasks.create_task(self._settle())
+        self._settling = self._tasks.create_task(self._settle(is_readable))
 
-    async def _settle(self) -> None:
-        """Read what the archive got until the world saw us, beside live messages."""
-        await self._catch_up()
+    async def _settle(self, is_readable: bool) -> None:  # noqa: FBT001 - private
+        """Read what the archive got until the world saw us; live messages wait."""
+        if is_readable:
+            await self._catch_up()
         async with self._database.transaction():
             await self._omemo.end_history()
             await self._keep_effects()
@@ -404,10 +406,23 @@ class Client:
             case Received(stanza):
                 incoming = read_message(stanza, own=self.account.jid)
                 if incoming is not None:
+                    await self._wait_for_older(incoming)
                     await self._read(incoming, self._place_of(incoming))
                     self._courier.wake()
             case _:
                 assert_never(event)
+
+    async def _wait_for_older(self, incoming: Incoming) -> None:
+        """Let what the archive got before a live message come first.
+
+        What is known already need not wait: the offline store repeats all that the
+        archive had, and the archive's answer stands behind that.
+        """
+        settling = self._settling
+        if settling is None or settling.done():
+            return
+        if not await self._inbox.is_seen(incoming.key):
+            await asyncio.wait([settling])
 
     def _place_of(self, incoming: Incoming) -> Cursor | None:
         """Return what a live message says about where the archive is.

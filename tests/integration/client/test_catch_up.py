@@ -15,7 +15,7 @@ import pytest
 from xmpp_onion import JID, Account, Client, Event, Gap, Message, Undecryptable
 from xmpp_onion.chat import read_event
 from xmpp_onion.server import Prosody
-from xmpp_onion.session import CatchUp, Page
+from xmpp_onion.session import CatchUp, Page, Session
 from xmpp_onion.testing import ChaosProxy
 from xmpp_onion.testing.loopback import LoopbackDialer
 from xmpp_onion.transport import Tor
@@ -108,6 +108,31 @@ async def test_the_archive_alone_is_enough(
             got = by_sender(await read_all(bob))
 
     assert got == {"alice": ["one", "two", "three"]}
+
+
+async def test_what_comes_just_before_we_are_seen_is_neither_lost_nor_late(
+    enrol: Enrol,
+    wire: LoopbackDialer,
+    offline_store: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    announce = Session.announce
+    async with (
+        away(enrol, wire) as bob_account,
+        Client(await enrol("alice"), tor=wire) as alice,
+    ):
+
+        async def announce_late(self: Session) -> None:
+            await write(alice, bob_account.jid, ["late 0", "late 1", "late 2"])
+            offline_store.unlink()
+            await announce(self)
+            await alice.send(bob_account.jid, "live")
+
+        monkeypatch.setattr(Session, "announce", announce_late)
+        async with Client(bob_account, tor=wire) as bob:
+            got = by_sender(await read_all(bob))
+
+    assert got == {"alice": ["late 0", "late 1", "late 2", "live"]}
 
 
 async def test_what_was_taken_in_live_is_not_asked_for_again(
