@@ -89,7 +89,8 @@ async def encrypt_account(account: Account, secret: Secret) -> Account:
         raise encrypted_already(account.profile)
     Database.check_free(account.store_path)
     sealed = account.encrypted(secret)
-    if account.store_path.exists() and sealed.store_key is not None:
+    has_store = bool(account.device) or account.store_path.exists()
+    if has_store and sealed.store_key is not None:
         await encrypt(account.store_path, sealed.store_key, keep_key=sealed.save)
     else:  # it never logged in
         sealed.save()

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from xmpp_onion.agent.profile import (
 )
 from xmpp_onion.errors import (
     AccountNotFoundError,
+    StoreCorruptError,
     StoreKeyError,
     StoreLockedError,
     StorePermissionError,
@@ -76,6 +78,18 @@ async def test_an_account_that_never_logged_in_is_encrypted_without_a_store(
 
     assert load_account("bob", tmp_path, secret=SECRET) == sealed
     assert not account.store_path.exists()
+
+
+async def test_an_account_whose_store_is_gone_is_not_encrypted(
+    tmp_path: Path,
+) -> None:
+    account = replace(make_account(tmp_path), device="ab" * 32)
+    account.save()
+
+    with pytest.raises(StoreCorruptError, match="is missing"):
+        await encrypt_account(account, SECRET)
+
+    assert load_account("bob", tmp_path) == account
 
 
 async def test_an_account_is_not_encrypted_twice(tmp_path: Path) -> None:
