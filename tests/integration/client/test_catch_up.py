@@ -7,6 +7,7 @@ import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
@@ -179,7 +180,10 @@ async def test_a_forgotten_place_is_told_and_the_rest_comes(
 ) -> None:
     async with away(enrol, wire) as bob_account:
         with closing(sqlite3.connect(bob_account.store_path)) as store, store:
-            store.execute("UPDATE cursors SET last_id = 'expired'")
+            store.execute(
+                "UPDATE cursors SET last_id = 'expired', at = ?",
+                ("2026-01-02T03:04:05+00:00",),
+            )
         async with Client(await enrol("alice"), tor=wire) as alice:
             await write(alice, bob_account.jid, ["one", "two"])
 
@@ -189,6 +193,7 @@ async def test_a_forgotten_place_is_told_and_the_rest_comes(
             assert await read_all(bob) == []  # told once
 
     assert isinstance(gap, Gap)
+    assert gap.since == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     assert gap.since < gap.until <= gap.at
     assert by_sender(rest) == {"alice": ["one", "two"]}
 
