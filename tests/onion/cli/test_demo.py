@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -126,6 +127,16 @@ def test_everything_is_shown_and_nothing_is_left(demo: Demo) -> None:
     demo.has_left_nothing()
 
 
+def handles(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    """Wait until Python has its own handler: before, the kernel's word is final."""
+    status = Path(f"/proc/{process.pid}/status")
+    while number is signal.SIGINT:
+        (caught,) = re.findall(r"SigCgt:\s*([0-9a-f]+)", status.read_text())
+        if int(caught, 16) >> (number - 1) & 1:
+            return
+        time.sleep(0.005)
+
+
 @pytest.mark.parametrize(
     ("number", "moment"),
     [
@@ -144,6 +155,7 @@ def test_it_ends_cleanly_at_any_moment(
         if isinstance(moment, str):
             until(process, moment)
         else:
+            handles(process, number)
             time.sleep(moment)
         process.send_signal(number)
         out, err = process.communicate(timeout=_PATIENCE)
