@@ -258,9 +258,9 @@ RUNS = {
     "R3": Entry(cut_first_decrypts, 6, 200, "first messages under cuts"),
     "R3s": Entry(write_at_once, 6, 100, "strangers write to one under cuts"),
     "R5": Entry(cut_all, 10, 40, "seconds, with a cut every two"),
-    "R7": Entry(kill_server, 4, 30, "kills of the server"),
+    "R7": Entry(kill_server, 3, 30, "kills of the server"),
     "R7r": Entry(restart_server, 3, 30, "restarts of the server"),
-    "R8": Entry(stay_away, 100, 100, "messages while the receiver is stopped"),
-    "R8k": Entry(vanish, 100, 100, "messages after the receiver was killed"),
+    "R8": Entry(stay_away, 100, 700, "messages while the receiver is stopped"),
+    "R8k": Entry(vanish, 100, 700, "messages after the receiver was killed"),
     "R28": Entry(stop, 10, 100, "stops by SIGTERM and SIGINT"),
 }

@@ -62,6 +62,10 @@ async def test_restarts_of_the_server_lose_and_repeat_nothing(tmp_path: Path) ->
     await run("R7r", tmp_path, 20)
 
 
+async def test_kills_of_the_server_lose_and_repeat_nothing(tmp_path: Path) -> None:
+    await run("R7", tmp_path, 20)
+
+
 @pytest.mark.parametrize("name", ["R8", "R8k"], ids=["stopped", "killed"])
 async def test_100_messages_wait_for_who_is_away(tmp_path: Path, name: str) -> None:
     await run(name, tmp_path, 100)
