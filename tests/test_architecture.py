@@ -147,6 +147,7 @@ TESTED_IN = {
     "agent/desk.py": "integration/client/test_agent.py",
     "backlog.py": "integration/client/test_catch_up.py",
     "bot/app.py": "integration/client/test_bot.py",
+    "clerk.py": "integration/client/test_client_hostile.py",
     "client.py": "integration/client/test_client.py",
     "e2ee/answers.py": "unit/e2ee/test_omemo.py",
     "e2ee/backend.py": "unit/e2ee/test_omemo.py",

@@ -11,7 +11,6 @@ network afterwards is a row; inside the transaction there is no network.
 import asyncio
 import logging
 import secrets
-import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
 from dataclasses import replace
@@ -22,37 +21,30 @@ from weakref import WeakValueDictionary
 
 from xmpp_onion.account import Account, parse_recipient
 from xmpp_onion.address import JID
-from xmpp_onion.backlog import Backlog, Step
+from xmpp_onion.backlog import Backlog
 from xmpp_onion.chat import (
     ContactRequest,
     Delivery,
     DeliveryState,
     Event,
-    Gap,
     Message,
-    Undecryptable,
     read_event,
-    write_event,
 )
+from xmpp_onion.clerk import Clerk
 from xmpp_onion.courier import Courier
 from xmpp_onion.e2ee import (
-    NAMESPACE,
-    Decrypted,
     Device,
     Omemo,
-    SendEmpty,
     SlixmppPep,
     Trust,
     TrustLevel,
     accepts,
 )
 from xmpp_onion.errors import (
-    DecryptionError,
     DeviceListError,
     EncryptionError,
     NotAcknowledgedError,
     SessionError,
-    XmppOnionError,
 )
 from xmpp_onion.session import (
     Connected,
@@ -78,8 +70,6 @@ log = logging.getLogger(__name__)
 ACK_TIMEOUT = 120.0
 # Seconds that entering a client may take: Tor's bootstrap, a circuit, a login.
 LOGIN_TIMEOUT = 180.0
-# How often the keys of a sender are asked for before a message is given up.
-_FETCH_ATTEMPTS = 3
 # Where this device's XMPP resource is kept.
 _RESOURCE = "/xmpp-onion/resource"
 # Seconds until keys are asked for again after the server did not answer.
@@ -120,13 +110,11 @@ class Client:
         self._login_timeout = login_timeout
         self._stack = AsyncExitStack()
         self._ready = asyncio.Event()
-        self._news = asyncio.Event()
         self._lines: WeakValueDictionary[JID, asyncio.Lock] = WeakValueDictionary()
         self._reader: object = None
         self._is_awaited = False
         self._patience: asyncio.Timeout | None = None
         self._settling: asyncio.Task[None] | None = None
-        self._reading = asyncio.Lock()
 
     # --- life -------------------------------------------------------------------
 
@@ -176,6 +164,13 @@ class Client:
         self._courier = Courier(
             self._database, self._outbox, self._session, self._omemo
         )
+        self._clerk = Clerk(
+            self._database,
+            self._session,
+            self._omemo,
+            courier=self._courier,
+            own=account.jid,
+        )
         self._backlog = Backlog(self._session, self._cursors, account.jid)
         await enter(self._session)
         tasks = self._tasks = await enter(asyncio.TaskGroup())
@@ -220,7 +215,7 @@ class Client:
             await self._backlog.ask()
         await self._prepare_keys()
         async with self._database.transaction():
-            await self._keep_effects()
+            await self._courier.keep_effects()
         known = replace(
             self.account,
             certificate=self.account.certificate or self._session.certificate,
@@ -241,7 +236,7 @@ class Client:
             await self._catch_up()
         async with self._database.transaction():
             await self._omemo.end_history()
-            await self._keep_effects()
+            await self._courier.keep_effects()
         self._courier.wake()
 
     def _stop_settling(self) -> None:
@@ -365,7 +360,7 @@ class Client:
             encrypted = await self._omemo.encrypt(to, text)
             xml = message_stanza(to, message_id, encrypted.element)
             row_id = await self._outbox.add(xml, to=to, message_id=message_id)
-            await self._keep_effects()
+            await self._courier.keep_effects()
         delivery = Delivery(
             id=message_id,
             to=to,
@@ -374,17 +369,6 @@ class Client:
             state=DeliveryState.QUEUED,
         )
         return delivery, self._courier.expect(row_id)
-
-    async def _keep_effects(self) -> None:
-        """Keep what the ratchet wants from the network, in the same transaction."""
-        for effect in self._omemo.take_effects():
-            if isinstance(effect, SendEmpty):
-                message_id = secrets.token_hex(16)
-                element = ET.fromstring(effect.element)  # noqa: S314 - made by e2ee a moment ago
-                xml = message_stanza(effect.to, message_id, element)
-                await self._outbox.add(xml, to=effect.to, message_id=message_id)
-            else:
-                await self._outbox.add_job(effect.kind, effect.payload)
 
     # --- in ---------------------------------------------------------------------
 
@@ -402,12 +386,14 @@ class Client:
             case Disconnected():
                 self._courier.hold()
             case SubscriptionRequest(sender):
-                await self._keep(ContactRequest(sender=sender, at=datetime.now(UTC)))
+                await self._clerk.keep(
+                    ContactRequest(sender=sender, at=datetime.now(UTC))
+                )
             case Received(stanza):
                 incoming = read_message(stanza, own=self.account.jid)
                 if incoming is not None:
                     await self._wait_for_older(incoming)
-                    await self._read(incoming, self._place_of(incoming))
+                    await self._clerk.take_in(incoming, self._place_of(incoming))
                     self._courier.wake()
             case _:
                 assert_never(event)
@@ -439,9 +425,9 @@ class Client:
         async with aclosing(self._backlog.steps()) as pages:
             async for steps in pages:
                 self._be_patient()
-                await self._fetch_senders(steps)
+                await self._clerk.fetch_senders(steps)
                 for step in steps:
-                    await self._take_step(step)
+                    await self._clerk.take_step(step)
 
     def _be_patient(self) -> None:
         """Start the time of a login anew: it gets on."""
@@ -449,132 +435,6 @@ class Client:
         if self._patience is not None and deadline is not None:
             with suppress(RuntimeError):  # it is over already
                 self._patience.reschedule(deadline)
-
-    async def _take_step(self, step: Step) -> None:
-        if step.incoming is not None:
-            await self._read(step.incoming, step.cursor)
-            return
-        async with self._database.transaction():
-            await self._move(step.cursor)
-            if step.missing is not None:
-                since, until = step.missing
-                now = datetime.now(UTC)
-                gap = Gap(sender=self.jid, since=since, until=until, at=now)
-                await self._inbox.add(write_event(gap))
-        self._news.set()
-
-    async def _move(self, cursor: Cursor | None) -> None:
-        if cursor is not None:
-            await self._cursors.move(self.jid, cursor)
-
-    async def _read(self, incoming: Incoming, place: Cursor | None) -> None:
-        """Decrypt one message and keep what it says, in one transaction.
-
-        Args:
-            incoming: The message, live or from the archive.
-            place: Where the archive is taken in up to after it, if that is known.
-        """
-        async with self._reading:
-            try:
-                await self._fetch_sender(incoming)
-                await self._keep_read(incoming, place)
-            except (DecryptionError, DeviceListError) as error:
-                log.info("a message could not be read: %s", error.what)
-                await self._keep_unreadable(incoming, place, error)
-            except (XmppOnionError, OSError, MemoryError):
-                raise  # ours to mend; the server still has the message
-            except Exception as error:  # noqa: BLE001 - what a library cannot digest would come back with every login
-                log.error("a message broke its reader (%s)", type(error).__name__)  # noqa: TRY400 - a traceback may quote the message
-                malformed = DecryptionError("it is malformed")
-                await self._keep_unreadable(incoming, place, malformed)
-        self._news.set()
-
-    async def _keep_read(self, incoming: Incoming, place: Cursor | None) -> None:
-        async with self._database.transaction():
-            await self._move(place)
-            if await self._inbox.is_seen(incoming.key):
-                return
-            decrypted = await self._decrypt(incoming)
-            await self._inbox.mark_seen(incoming.key)
-            if decrypted.plaintext is not None:
-                message = self._message(incoming, decrypted, decrypted.plaintext)
-                await self._inbox.add(write_event(message))
-            await self._keep_effects()
-
-    async def _fetch_senders(self, steps: list[Step]) -> None:
-        """Fetch what a page needs of unknown devices, all at once."""
-        async with asyncio.TaskGroup() as tasks:
-            for step in {_device_of(step): step for step in steps}.values():
-                if step.incoming is not None:
-                    tasks.create_task(self._fetch_ahead(step.incoming))
-
-    async def _fetch_ahead(self, incoming: Incoming) -> None:
-        """Fetch once; what fails is fetched again when the message is read."""
-        if incoming.encrypted is None or await self._inbox.is_seen(incoming.key):
-            return
-        with suppress(DeviceListError):
-            await self._omemo.fetch_sender(incoming.encrypted, incoming.sender)
-
-    async def _fetch_sender(self, incoming: Incoming) -> None:
-        if incoming.encrypted is None or await self._inbox.is_seen(incoming.key):
-            return
-        attempts = 0
-        while True:
-            await self._session.wait_online()
-            losses = self._session.losses
-            try:
-                await self._omemo.fetch_sender(incoming.encrypted, incoming.sender)
-            except DeviceListError:
-                # A connection that broke is no reason to give a message up.
-                attempts += losses == self._session.losses
-                if attempts == _FETCH_ATTEMPTS:
-                    raise
-                await asyncio.sleep(_NETWORK_PAUSE)
-            else:
-                return
-
-    async def _decrypt(self, incoming: Incoming) -> Decrypted:
-        if incoming.encrypted is None:
-            raise DecryptionError("it was sent without encryption")
-        return await self._omemo.decrypt(incoming.encrypted, incoming.sender)
-
-    async def _keep_unreadable(
-        self,
-        incoming: Incoming,
-        place: Cursor | None,
-        error: DecryptionError | DeviceListError,
-    ) -> None:
-        async with self._database.transaction():
-            await self._move(place)
-            if await self._inbox.is_seen(incoming.key):
-                return
-            await self._inbox.mark_seen(incoming.key)
-            unreadable = Undecryptable(
-                id=incoming.id,
-                sender=incoming.sender.bare,
-                reason=error.why or error.what,
-                at=incoming.at,
-            )
-            await self._inbox.add(write_event(unreadable))
-
-    async def _keep(self, event: Event) -> None:
-        async with self._database.transaction():
-            await self._inbox.add(write_event(event))
-        self._news.set()
-
-    def _message(self, incoming: Incoming, decrypted: Decrypted, text: str) -> Message:
-        device = decrypted.device
-        return Message(
-            id=incoming.id,
-            sender=incoming.sender.bare,
-            to=self.account.jid,
-            text=text,
-            namespace=NAMESPACE,
-            device=device.device_id,
-            fingerprint=device.fingerprint,
-            trust=device.trust.word,
-            at=incoming.at,
-        )
 
     # --- what the caller sees ---------------------------------------------------
 
@@ -594,7 +454,7 @@ class Client:
         self._is_awaited = True
         try:
             while True:
-                self._news.clear()
+                self._clerk.news.clear()
                 for row in await self._inbox.pending():
                     event = await self._as_known_now(
                         read_event(row.event_json, self.send)
@@ -606,7 +466,7 @@ class Client:
                     self._is_awaited = True
                     async with self._database.transaction():
                         await self._inbox.mark_handled(row.id)
-                await self._news.wait()
+                await self._clerk.news.wait()
         finally:
             if self._reader is reader:
                 self._is_awaited = False
@@ -620,7 +480,7 @@ class Client:
             return event
         async with self._database.transaction():
             level = await self._omemo.level(event.sender, event.fingerprint)
-            await self._keep_effects()
+            await self._courier.keep_effects()
         return replace(event, trust=level.word)
 
     async def messages(self) -> AsyncIterator[Message]:
@@ -711,14 +571,6 @@ def _no_keys_in_time() -> SessionError:
         why="the server could not be asked for the keys in time",
         fix="Send it again when the connection is back.",
     )
-
-
-def _device_of(step: Step) -> tuple[str, str]:
-    """Return what tells the sending devices of a page apart."""
-    if step.incoming is None or step.incoming.encrypted is None:
-        return "", ""
-    header = step.incoming.encrypted.find(f"{{{NAMESPACE}}}header")
-    return step.incoming.sender.bare, "" if header is None else header.get("sid", "")
 
 
 def _deadline(timeout: float | None) -> float | None:

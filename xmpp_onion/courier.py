@@ -7,11 +7,13 @@ ratchet step and show the message twice.
 
 import asyncio
 import logging
+import secrets
+import xml.etree.ElementTree as ET
 from contextlib import suppress
 
-from xmpp_onion.e2ee import Omemo
+from xmpp_onion.e2ee import Omemo, SendEmpty
 from xmpp_onion.errors import NotAcknowledgedError
-from xmpp_onion.session import Session
+from xmpp_onion.session import Session, message_stanza
 from xmpp_onion.store import Database, JobRow, Outbox, OutboxRow
 
 __all__ = ["Courier"]
@@ -61,6 +63,17 @@ class Courier:
         """Look into the outbox: something was put there."""
         self._work.set()
         self._chores.set()
+
+    async def keep_effects(self) -> None:
+        """Keep what the ratchet wants from the network, in the same transaction."""
+        for effect in self._omemo.take_effects():
+            if isinstance(effect, SendEmpty):
+                message_id = secrets.token_hex(16)
+                element = ET.fromstring(effect.element)  # noqa: S314 - made by e2ee a moment ago
+                xml = message_stanza(effect.to, message_id, element)
+                await self._outbox.add(xml, to=effect.to, message_id=message_id)
+            else:
+                await self._outbox.add_job(effect.kind, effect.payload)
 
     def expect(self, row_id: int) -> asyncio.Future[None]:
         """Return what completes when the server has the stanza of that row."""

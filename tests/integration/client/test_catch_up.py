@@ -15,6 +15,7 @@ import pytest
 
 from xmpp_onion import JID, Account, Client, Event, Gap, Message, Undecryptable
 from xmpp_onion.chat import read_event
+from xmpp_onion.clerk import Clerk
 from xmpp_onion.server import Prosody
 from xmpp_onion.session import CatchUp, Page, Session
 from xmpp_onion.testing import ChaosProxy
@@ -43,7 +44,7 @@ async def read_all(client: Client) -> list[Event]:
         await client.contacts()  # stands behind all that came before
         while client._session._queue:  # noqa: ASYNC110 - nothing tells when it is read
             await asyncio.sleep(0.01)
-    async with client._reading:
+    async with client._clerk._turn:
         pass  # the last one is kept
     async with client._database.transaction():
         rows = await client._inbox.pending()
@@ -275,9 +276,9 @@ async def test_broken_connections_in_a_catch_up_lose_and_repeat_nothing(
     enrol: Enrol, wire: LoopbackDialer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = [str(number) for number in range(250)]
-    read = Client._keep_read
+    read = Clerk._keep_read
 
-    async def read_and_cut(self: Client, *what: object) -> None:
+    async def read_and_cut(self: Clerk, *what: object) -> None:
         await read(self, *what)  # type: ignore[arg-type] # passed on
         if len(await self._inbox.pending()) in {3, 120, 121}:
             wire.cut()
@@ -285,7 +286,7 @@ async def test_broken_connections_in_a_catch_up_lose_and_repeat_nothing(
     async with away(enrol, wire) as bob_account:
         async with Client(await enrol("alice"), tor=wire) as alice:
             await write(alice, bob_account.jid, texts)
-        monkeypatch.setattr(Client, "_keep_read", read_and_cut)
+        monkeypatch.setattr(Clerk, "_keep_read", read_and_cut)
         async with Client(bob_account, tor=wire) as bob:
             got = by_sender(await read_all(bob))
 

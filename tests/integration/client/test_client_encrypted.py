@@ -57,7 +57,7 @@ async def test_what_two_people_say_leaves_no_trace_on_the_disk(
         async with Client(account, tor=wire) as alice:
             # Not asked for: it stays in the inbox, for the next start.
             while not await alice._inbox.pending():
-                await alice._news.wait()
+                await alice._clerk.news.wait()
         shutil.copytree(account.folder, waiting)
 
     read: set[str] = set()

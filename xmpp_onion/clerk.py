@@ -1,0 +1,197 @@
+"""Takes in what comes: each message is decrypted and kept in one transaction.
+
+Live messages and those of the archive take the same way. Whatever cannot be read is
+kept as such; nothing that somebody sends may end a client or come back for ever.
+"""
+
+import asyncio
+import logging
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from xmpp_onion.address import JID
+from xmpp_onion.backlog import Step
+from xmpp_onion.chat import Event, Gap, Message, Undecryptable, write_event
+from xmpp_onion.courier import Courier
+from xmpp_onion.e2ee import NAMESPACE, Decrypted, Omemo
+from xmpp_onion.errors import DecryptionError, DeviceListError, XmppOnionError
+from xmpp_onion.session import Incoming, Session
+from xmpp_onion.store import Cursor, Cursors, Database, Inbox
+
+__all__ = ["Clerk"]
+
+log = logging.getLogger(__name__)
+
+# How often the keys of a sender are asked for before a message is given up.
+_FETCH_ATTEMPTS = 3
+# Seconds until keys are asked for again after the server did not answer.
+_NETWORK_PAUSE = 1.0
+
+
+class Clerk:
+    """Reads what came and puts it into the inbox, one message at a time.
+
+    Args:
+        database: Of the account.
+        session: Where it came from; keys of senders are asked for there.
+        omemo: Decrypts it.
+        courier: Keeps what the ratchet wants from the network.
+        own: Our bare JID.
+
+    Attributes:
+        news: Set when the inbox has got something; its reader clears it.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        session: Session,
+        omemo: Omemo,
+        *,
+        courier: Courier,
+        own: JID,
+    ) -> None:
+        self.news = asyncio.Event()
+        self._database = database
+        self._inbox, self._cursors = Inbox(database), Cursors(database)
+        self._session = session
+        self._omemo = omemo
+        self._courier = courier
+        self._own = own
+        self._turn = asyncio.Lock()
+
+    async def take_step(self, step: Step) -> None:
+        """Take in one step of a backlog: a message, or what the archive has lost."""
+        if step.incoming is not None:
+            await self.take_in(step.incoming, step.cursor)
+            return
+        async with self._database.transaction():
+            await self._move(step.cursor)
+            if step.missing is not None:
+                since, until = step.missing
+                now = datetime.now(UTC)
+                gap = Gap(sender=self._own, since=since, until=until, at=now)
+                await self._inbox.add(write_event(gap))
+        self.news.set()
+
+    async def _move(self, cursor: Cursor | None) -> None:
+        if cursor is not None:
+            await self._cursors.move(self._own, cursor)
+
+    async def take_in(self, incoming: Incoming, place: Cursor | None) -> None:
+        """Decrypt one message and keep what it says, in one transaction.
+
+        Args:
+            incoming: The message, live or from the archive.
+            place: Where the archive is taken in up to after it, if that is known.
+        """
+        async with self._turn:
+            try:
+                await self._fetch_sender(incoming)
+                await self._keep_read(incoming, place)
+            except (DecryptionError, DeviceListError) as error:
+                log.info("a message could not be read: %s", error.what)
+                await self._keep_unreadable(incoming, place, error)
+            except (XmppOnionError, OSError, MemoryError):
+                raise  # ours to mend; the server still has the message
+            except Exception as error:  # noqa: BLE001 - what a library cannot digest would come back with every login
+                log.error("a message broke its reader (%s)", type(error).__name__)  # noqa: TRY400 - a traceback may quote the message
+                malformed = DecryptionError("it is malformed")
+                await self._keep_unreadable(incoming, place, malformed)
+        self.news.set()
+
+    async def _keep_read(self, incoming: Incoming, place: Cursor | None) -> None:
+        async with self._database.transaction():
+            await self._move(place)
+            if await self._inbox.is_seen(incoming.key):
+                return
+            decrypted = await self._decrypt(incoming)
+            await self._inbox.mark_seen(incoming.key)
+            if decrypted.plaintext is not None:
+                message = self._message(incoming, decrypted, decrypted.plaintext)
+                await self._inbox.add(write_event(message))
+            await self._courier.keep_effects()
+
+    async def fetch_senders(self, steps: list[Step]) -> None:
+        """Fetch what a page needs of unknown devices, all at once."""
+        async with asyncio.TaskGroup() as tasks:
+            for step in {_device_of(step): step for step in steps}.values():
+                if step.incoming is not None:
+                    tasks.create_task(self._fetch_ahead(step.incoming))
+
+    async def _fetch_ahead(self, incoming: Incoming) -> None:
+        """Fetch once; what fails is fetched again when the message is read."""
+        if incoming.encrypted is None or await self._inbox.is_seen(incoming.key):
+            return
+        with suppress(DeviceListError):
+            await self._omemo.fetch_sender(incoming.encrypted, incoming.sender)
+
+    async def _fetch_sender(self, incoming: Incoming) -> None:
+        if incoming.encrypted is None or await self._inbox.is_seen(incoming.key):
+            return
+        attempts = 0
+        while True:
+            await self._session.wait_online()
+            losses = self._session.losses
+            try:
+                await self._omemo.fetch_sender(incoming.encrypted, incoming.sender)
+            except DeviceListError:
+                # A connection that broke is no reason to give a message up.
+                attempts += losses == self._session.losses
+                if attempts == _FETCH_ATTEMPTS:
+                    raise
+                await asyncio.sleep(_NETWORK_PAUSE)
+            else:
+                return
+
+    async def _decrypt(self, incoming: Incoming) -> Decrypted:
+        if incoming.encrypted is None:
+            raise DecryptionError("it was sent without encryption")
+        return await self._omemo.decrypt(incoming.encrypted, incoming.sender)
+
+    async def _keep_unreadable(
+        self,
+        incoming: Incoming,
+        place: Cursor | None,
+        error: DecryptionError | DeviceListError,
+    ) -> None:
+        async with self._database.transaction():
+            await self._move(place)
+            if await self._inbox.is_seen(incoming.key):
+                return
+            await self._inbox.mark_seen(incoming.key)
+            unreadable = Undecryptable(
+                id=incoming.id,
+                sender=incoming.sender.bare,
+                reason=error.why or error.what,
+                at=incoming.at,
+            )
+            await self._inbox.add(write_event(unreadable))
+
+    async def keep(self, event: Event) -> None:
+        """Keep an event that is not a message."""
+        async with self._database.transaction():
+            await self._inbox.add(write_event(event))
+        self.news.set()
+
+    def _message(self, incoming: Incoming, decrypted: Decrypted, text: str) -> Message:
+        device = decrypted.device
+        return Message(
+            id=incoming.id,
+            sender=incoming.sender.bare,
+            to=self._own,
+            text=text,
+            namespace=NAMESPACE,
+            device=device.device_id,
+            fingerprint=device.fingerprint,
+            trust=device.trust.word,
+            at=incoming.at,
+        )
+
+
+def _device_of(step: Step) -> tuple[str, str]:
+    """Return what tells the sending devices of a page apart."""
+    if step.incoming is None or step.incoming.encrypted is None:
+        return "", ""
+    header = step.incoming.encrypted.find(f"{{{NAMESPACE}}}header")
+    return step.incoming.sender.bare, "" if header is None else header.get("sid", "")
