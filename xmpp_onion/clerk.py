@@ -18,14 +18,14 @@ from xmpp_onion.errors import DecryptionError, DeviceListError, XmppOnionError
 from xmpp_onion.session import Incoming, Session
 from xmpp_onion.store import Cursor, Cursors, Database, Inbox
 
-__all__ = ["Clerk"]
+__all__ = ["NETWORK_PAUSE", "Clerk"]
 
 log = logging.getLogger(__name__)
 
 # How often the keys of a sender are asked for before a message is given up.
 _FETCH_ATTEMPTS = 3
 # Seconds until keys are asked for again after the server did not answer.
-_NETWORK_PAUSE = 1.0
+NETWORK_PAUSE = 1.0
 
 
 class Clerk:
@@ -140,7 +140,7 @@ class Clerk:
                 attempts += losses == self._session.losses
                 if attempts == _FETCH_ATTEMPTS:
                     raise
-                await asyncio.sleep(_NETWORK_PAUSE)
+                await asyncio.sleep(NETWORK_PAUSE)
             else:
                 return
 

@@ -30,7 +30,7 @@ from xmpp_onion.chat import (
     Message,
     read_event,
 )
-from xmpp_onion.clerk import Clerk
+from xmpp_onion.clerk import NETWORK_PAUSE, Clerk
 from xmpp_onion.courier import Courier
 from xmpp_onion.e2ee import (
     Device,
@@ -72,8 +72,6 @@ ACK_TIMEOUT = 120.0
 LOGIN_TIMEOUT = 180.0
 # Where this device's XMPP resource is kept.
 _RESOURCE = "/xmpp-onion/resource"
-# Seconds until keys are asked for again after the server did not answer.
-_NETWORK_PAUSE = 1.0
 
 
 class Client:
@@ -250,7 +248,7 @@ class Client:
                 await self._omemo.prepare(self._database)
             except DeviceListError as error:
                 log.info("our keys have to wait: %s", error.why or error.what)
-                await asyncio.sleep(_NETWORK_PAUSE)
+                await asyncio.sleep(NETWORK_PAUSE)
                 await self._session.wait_online()
             else:
                 return
