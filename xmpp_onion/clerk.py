@@ -13,7 +13,7 @@ from xmpp_onion.address import JID
 from xmpp_onion.backlog import Step
 from xmpp_onion.chat import Event, Gap, Message, Undecryptable, write_event
 from xmpp_onion.courier import Courier
-from xmpp_onion.e2ee import NAMESPACE, Decrypted, Omemo
+from xmpp_onion.e2ee import Decrypted, Omemo
 from xmpp_onion.errors import DecryptionError, DeviceListError, XmppOnionError
 from xmpp_onion.session import Incoming, Session
 from xmpp_onion.store import Cursor, Cursors, Database, Inbox
@@ -107,8 +107,8 @@ class Clerk:
                 return
             decrypted = await self._decrypt(incoming)
             await self._inbox.mark_seen(incoming.key)
-            if decrypted.plaintext is not None:
-                message = self._message(incoming, decrypted, decrypted.plaintext)
+            if decrypted.plain is not None and decrypted.plain.text is not None:
+                message = self._message(incoming, decrypted, decrypted.plain.text)
                 await self._inbox.add(write_event(message))
             await self._courier.keep_effects()
 
@@ -121,13 +121,13 @@ class Clerk:
 
     async def _fetch_ahead(self, incoming: Incoming) -> None:
         """Fetch once; what fails is fetched again when the message is read."""
-        if incoming.encrypted is None or await self._inbox.is_seen(incoming.key):
+        if not incoming.encrypted or await self._inbox.is_seen(incoming.key):
             return
         with suppress(DeviceListError):
             await self._omemo.fetch_sender(incoming.encrypted, incoming.sender)
 
     async def _fetch_sender(self, incoming: Incoming) -> None:
-        if incoming.encrypted is None or await self._inbox.is_seen(incoming.key):
+        if not incoming.encrypted or await self._inbox.is_seen(incoming.key):
             return
         attempts = 0
         while True:
@@ -145,7 +145,7 @@ class Clerk:
                 return
 
     async def _decrypt(self, incoming: Incoming) -> Decrypted:
-        if incoming.encrypted is None:
+        if not incoming.encrypted:
             raise DecryptionError("it was sent without encryption")
         return await self._omemo.decrypt(incoming.encrypted, incoming.sender)
 
@@ -181,7 +181,7 @@ class Clerk:
             sender=incoming.sender.bare,
             to=self._own,
             text=text,
-            namespace=NAMESPACE,
+            namespace=decrypted.namespace,
             device=device.device_id,
             fingerprint=device.fingerprint,
             trust=device.trust.word,
@@ -191,7 +191,7 @@ class Clerk:
 
 def _device_of(step: Step) -> tuple[str, str]:
     """Return what tells the sending devices of a page apart."""
-    if step.incoming is None or step.incoming.encrypted is None:
+    if step.incoming is None or not step.incoming.encrypted:
         return "", ""
-    header = step.incoming.encrypted.find(f"{{{NAMESPACE}}}header")
+    header = step.incoming.encrypted[0].find("{*}header")
     return step.incoming.sender.bare, "" if header is None else header.get("sid", "")

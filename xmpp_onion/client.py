@@ -35,6 +35,7 @@ from xmpp_onion.courier import Courier
 from xmpp_onion.e2ee import (
     Device,
     Omemo,
+    Plain,
     SlixmppPep,
     Trust,
     TrustLevel,
@@ -355,8 +356,8 @@ class Client:
     ) -> tuple[Delivery, asyncio.Future[None]]:
         message_id = secrets.token_hex(16)
         async with self._database.transaction():
-            encrypted = await self._omemo.encrypt(to, text)
-            xml = message_stanza(to, message_id, encrypted.element)
+            encrypted = await self._omemo.encrypt(to, Plain(text))
+            xml = message_stanza(to, message_id, encrypted.elements)
             row_id = await self._outbox.add(xml, to=to, message_id=message_id)
             await self._courier.keep_effects()
         delivery = Delivery(

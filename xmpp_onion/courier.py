@@ -70,7 +70,7 @@ class Courier:
             if isinstance(effect, SendEmpty):
                 message_id = secrets.token_hex(16)
                 element = ET.fromstring(effect.element)  # noqa: S314 - made by e2ee a moment ago
-                xml = message_stanza(effect.to, message_id, element)
+                xml = message_stanza(effect.to, message_id, [element])
                 await self._outbox.add(xml, to=effect.to, message_id=message_id)
             else:
                 await self._outbox.add_job(effect.kind, effect.payload)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         UploadBundle,
         UploadDeviceList,
     )
+    from xmpp_onion.e2ee.envelope import Plain
     from xmpp_onion.e2ee.omemo import Decrypted, Encrypted, Omemo, quiet_libraries
     from xmpp_onion.e2ee.session_manager import NAMESPACE
     from xmpp_onion.e2ee.trust import (
@@ -33,6 +34,7 @@ __all__ = [
     "Encrypted",
     "Omemo",
     "Pep",
+    "Plain",
     "SendEmpty",
     "SlixmppPep",
     "Trust",
@@ -52,6 +54,7 @@ _HOME = {
     "NAMESPACE": "session_manager",
     "Omemo": "omemo",
     "Pep": "devices",
+    "Plain": "envelope",
     "SendEmpty": "effect",
     "SlixmppPep": "devices",
     "Trust": "trust",

@@ -12,8 +12,8 @@ Source: XEP-0384, version 0.3 (``eu.siacs.conversations.axolotl``).
 import logging
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
 import oldmemo.etree
@@ -27,6 +27,7 @@ from xmpp_onion.e2ee.decisions import Decisions
 from xmpp_onion.e2ee.devices import Bundle, Pep
 from xmpp_onion.e2ee.directory import MAX_DEVICES, Directory, together
 from xmpp_onion.e2ee.effect import Effect, SendEmpty, UploadBundle, UploadDeviceList
+from xmpp_onion.e2ee.envelope import Plain
 from xmpp_onion.e2ee.own_device import OwnDevice
 from xmpp_onion.e2ee.session_manager import (
     NAMESPACE,
@@ -79,13 +80,13 @@ class Encrypted:
     """A message ready to be sent.
 
     Attributes:
-        element: The ``<encrypted/>`` element.
+        elements: An ``<encrypted/>`` element for each namespace, the newest first.
         devices: How many devices can read it.
         skipped: Those that cannot, although they are listed: a fingerprint, or
             ``device 123`` where no key is known.
     """
 
-    element: ET.Element
+    elements: tuple[ET.Element, ...]
     devices: int
     skipped: tuple[str, ...]
 
@@ -95,12 +96,14 @@ class Decrypted:
     """What was inside.
 
     Attributes:
-        plaintext: The text; None if the message only carried keys.
+        plain: The content; None if the message only carried keys.
+        namespace: Of the OMEMO version that it was encrypted with.
         device: What it was sent from. Whether to act on it is for
             :func:`~xmpp_onion.e2ee.trust.accepts` to say.
     """
 
-    plaintext: str | None = field(repr=False)
+    plain: Plain | None
+    namespace: str
     device: Device
 
 
@@ -315,20 +318,20 @@ class Omemo:
         except DeviceListError:
             log.info("not all bundles could be fetched")
 
-    async def fetch_sender(self, element: ET.Element, sender: JID) -> None:
+    async def fetch_sender(self, elements: Sequence[ET.Element], sender: JID) -> None:
         """Fetch what :meth:`decrypt` will need. NETWORK, outside of transactions.
 
         Two flights for an unknown device, none for one with a session.
 
         Args:
-            element: The ``<encrypted/>`` element.
+            elements: The ``<encrypted/>`` elements of one stanza.
             sender: Who sent it, as the server says.
 
         Raises:
             DeviceListError: The server did not answer. Try again: a message must
                 not be given up for that.
         """
-        jid, device_id = sender.bare, _sender_id(element)
+        jid, device_id = sender.bare, _sender_id(_newest(elements))
         if await self._has_session(jid, device_id):
             return
         is_unlisted = device_id not in self._directory.lists.get(jid, ())
@@ -359,8 +362,13 @@ class Omemo:
 
     # --- inside the transaction: no network ---------------------------------------
 
-    async def encrypt(self, to: JID, plaintext: str) -> Encrypted:
+    async def encrypt(self, to: JID, plain: Plain) -> Encrypted:
         """Encrypt for the devices of a contact and our own others. In a transaction.
+
+        Args:
+            to: The recipient.
+            plain: What to say. A device that only speaks the old namespace gets
+                the text alone; without one it gets nothing.
 
         Raises:
             UndecidedDevicesError: Somebody has to decide about devices first.
@@ -379,25 +387,27 @@ class Omemo:
                 raise self._no_devices(jid)
             # Our own other devices never stop a message: they are left out.
             chosen += tuple(d for d in own if d.active and self._accepts(d))
-            message = await self._run(manager, jid, chosen, plaintext)
+            message = await self._run(manager, jid, chosen, plain)
         readers = {(key.bare_jid, key.device_id) for key, _ in message.keys}
         skipped = self._skipped(jid, (*theirs, *own), readers)
         element = oldmemo.etree.serialize_message(message)
-        return Encrypted(element, len(readers), tuple(sorted(skipped)))
+        return Encrypted((element,), len(readers), tuple(sorted(skipped)))
 
     async def _run(
         self,
         manager: SessionManager,
         jid: JID,
         chosen: Iterable[Device],
-        plaintext: str,
+        plain: Plain,
     ) -> omemo.Message:
         """Encrypt for the devices that were chosen, as far as they let us."""
         keys = frozenset((str(d.jid), d.device_id) for d in chosen)
+        if plain.text is None:
+            raise self._no_devices(jid)
         self._door.chosen = keys
         try:
             messages, failed = await manager.encrypt(
-                frozenset({str(jid)}), {NAMESPACE: plaintext.encode()}
+                frozenset({str(jid)}), {NAMESPACE: plain.text.encode()}
             )
         except omemo.NoEligibleDevices as cause:
             self._note_broken(key for key in keys if key[0] == jid)
@@ -450,11 +460,11 @@ class Omemo:
             f"their devices to contacts only: xmpp-onion contact add {jid}",
         )
 
-    async def decrypt(self, element: ET.Element, sender: JID) -> Decrypted:
+    async def decrypt(self, elements: Sequence[ET.Element], sender: JID) -> Decrypted:
         """Decrypt a message. In a transaction: roll it back if this raises.
 
         Args:
-            element: The ``<encrypted/>`` element.
+            elements: The ``<encrypted/>`` elements of one stanza.
             sender: Who sent it, as the server says; in a room, the real JID.
 
         Raises:
@@ -462,7 +472,7 @@ class Omemo:
                 keys do not fit. Do not answer it: an answer would tell the
                 sender which.
         """
-        jid = sender.bare
+        jid, element = sender.bare, _newest(elements)
         with omemo_errors(DecryptionError, _UNREADABLE):
             manager = await self._device.open()
             await self._apply_list(manager, jid)
@@ -480,7 +490,8 @@ class Omemo:
             own_device_id=self.device_id,
             is_accepted=self._accepts(device),
         )
-        return Decrypted(_text(plaintext), device)
+        text = _text(plaintext)
+        return Decrypted(None if text is None else Plain(text), NAMESPACE, device)
 
     async def _parse(
         self, manager: SessionManager, element: ET.Element, jid: JID
@@ -572,6 +583,13 @@ class Omemo:
         if self._applied.get(jid) != ids:
             await manager.update_device_list(NAMESPACE, jid, dict.fromkeys(ids))
             self._applied[jid] = ids
+
+
+def _newest(elements: Sequence[ET.Element]) -> ET.Element:
+    """Return the element to read."""
+    if not elements:
+        raise DecryptionError(_UNREADABLE, why="it was sent without encryption")
+    return elements[0]
 
 
 def _text(plaintext: bytes | None) -> str | None:

@@ -6,7 +6,7 @@ where a docstring says so.
 
 import hashlib
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -67,7 +67,7 @@ class Incoming:
         id: The sender's own name for it (XEP-0359 origin-id, else the id).
         sender: The full JID it came from, as our server tells.
         at: When it was sent if our own server says so, else when it came.
-        encrypted: The OMEMO element, or None if it was sent in the clear.
+        encrypted: The OMEMO elements; empty if it was sent in the clear.
         key: Names it for "seen already?". The same bytes sent twice have the
             same key; two messages never share one, whatever ids the sender chose.
         stanza_id: Our own archive's name for it, or empty. Others cannot set it.
@@ -77,16 +77,16 @@ class Incoming:
     id: str
     sender: JID
     at: datetime
-    encrypted: ET.Element | None = field(repr=False)
+    encrypted: tuple[ET.Element, ...] = field(repr=False)
     key: str
     stanza_id: str = ""
     delayed: bool = False
 
 
 def message_stanza(
-    to: JID, message_id: str, encrypted: ET.Element, *, receipt: bool = False
+    to: JID, message_id: str, encrypted: Sequence[ET.Element], *, receipt: bool = False
 ) -> str:
-    """Return the stanza that carries an OMEMO element, as it goes on the wire.
+    """Return the stanza that carries OMEMO elements, as it goes on the wire.
 
     Args:
         to: The recipient.
@@ -96,8 +96,8 @@ def message_stanza(
     """
     attributes = {"type": "chat", "id": message_id, "to": to}
     message = ET.Element(_client("message"), attributes)
-    message.append(encrypted)
-    if encrypted.find(f"{{{OMEMO}}}payload") is not None:
+    message.extend(encrypted)
+    if any(element.find(f"{{{OMEMO}}}payload") is not None for element in encrypted):
         # XEP-0380: for clients without OMEMO. Not for an empty OMEMO message.
         ET.SubElement(message, _client("body")).text = _FALLBACK
         ET.SubElement(
@@ -174,7 +174,7 @@ def _read(
     found = element.findall(f"{{{OMEMO}}}encrypted")
     if len(found) > 1 or (not found and element.find(_client("body")) is None):
         return None
-    encrypted = found[0] if found else None
+    encrypted = tuple(found)
     message_id = _read_id(element)
     return Incoming(
         id=message_id,
@@ -238,13 +238,13 @@ def read_stamp(stamp: str | None, now: datetime) -> datetime:
 
 
 def _key(
-    sender: JID, message_id: str, encrypted: ET.Element | None, element: ET.Element
+    sender: JID,
+    message_id: str,
+    encrypted: Sequence[ET.Element],
+    element: ET.Element,
 ) -> str:
-    body = element.findtext(_client("body"), "")
-    content = (
-        body
-        if encrypted is None
-        else ET.canonicalize(ET.tostring(encrypted, "unicode"))
-    )
-    parts = (sender.bare, message_id, content)
+    content = [ET.canonicalize(ET.tostring(one, "unicode")) for one in encrypted] or [
+        element.findtext(_client("body"), "")
+    ]
+    parts = (sender.bare, message_id, *content)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -22,6 +22,7 @@ from xmpp_onion.e2ee import (
     Effect,
     Encrypted,
     Omemo,
+    Plain,
     SendEmpty,
     Trust,
     TrustLevel,
@@ -102,22 +103,23 @@ class OmemoPeer:
         """Fetch, then encrypt in one transaction."""
         await self.omemo.fetch([to.jid])
         async with self.database.transaction():
-            encrypted = await self.omemo.encrypt(to.jid, text)
+            encrypted = await self.omemo.encrypt(to.jid, Plain(text))
             self.effects += self.omemo.take_effects()
         return encrypted
 
     async def decrypt(self, what: Encrypted | ET.Element, sender: JID) -> Decrypted:
         """Fetch, then decrypt in one transaction."""
-        element = what.element if isinstance(what, Encrypted) else what
-        await self.omemo.fetch_sender(element, sender)
+        elements = what.elements if isinstance(what, Encrypted) else (what,)
+        await self.omemo.fetch_sender(elements, sender)
         async with self.database.transaction():
-            decrypted = await self.omemo.decrypt(element, sender)
+            decrypted = await self.omemo.decrypt(elements, sender)
             self.effects += self.omemo.take_effects()
         return decrypted
 
     async def read(self, what: Encrypted | ET.Element, sender: "OmemoPeer") -> str:
         """Decrypt and return the text; empty if the message only carried keys."""
-        return (await self.decrypt(what, sender.jid)).plaintext or ""
+        plain = (await self.decrypt(what, sender.jid)).plain
+        return (plain.text if plain else None) or ""
 
     async def devices(self, of: "OmemoPeer") -> tuple[Device, ...]:
         """Return what is known of somebody's devices."""

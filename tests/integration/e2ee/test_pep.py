@@ -11,7 +11,7 @@ import slixmpp
 from slixmpp_omemo import xep_0384
 
 from xmpp_onion.address import JID
-from xmpp_onion.e2ee import NAMESPACE, Omemo, SlixmppPep, Trust
+from xmpp_onion.e2ee import NAMESPACE, Omemo, Plain, SlixmppPep, Trust
 from xmpp_onion.e2ee.devices import DEVICE_LIST_NODE
 from xmpp_onion.errors import NoDevicesError
 from xmpp_onion.server import Prosody
@@ -36,10 +36,11 @@ class Online:
         """Encrypt, let the other side decrypt, and return what it read."""
         await self.omemo.fetch([to.jid])
         async with self.database.transaction():
-            sent = await self.omemo.encrypt(to.jid, text)
-        await to.omemo.fetch_sender(sent.element, self.jid)
+            sent = await self.omemo.encrypt(to.jid, Plain(text))
+        await to.omemo.fetch_sender(sent.elements, self.jid)
         async with to.database.transaction():
-            return (await to.omemo.decrypt(sent.element, self.jid)).plaintext or ""
+            got = await to.omemo.decrypt(sent.elements, self.jid)
+        return (got.plain.text if got.plain else None) or ""
 
     async def publish(self, node: str, payload: ET.Element) -> None:
         await xep_0384._publish_item_and_configure_node(
@@ -115,7 +116,7 @@ async def test_what_is_pushed_is_taken_into_account(log_in: LogIn) -> None:
             await bob.omemo.fetch([alice.jid])
             try:
                 async with bob.database.transaction():
-                    await bob.omemo.encrypt(alice.jid, "nobody there")
+                    await bob.omemo.encrypt(alice.jid, Plain("nobody there"))
             except NoDevicesError:
                 break
             await asyncio.sleep(0.05)

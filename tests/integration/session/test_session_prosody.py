@@ -38,14 +38,14 @@ def stanza(to: JID, text: str) -> tuple[str, str]:
     encrypted = ET.Element(f"{OMEMO}encrypted")
     ET.SubElement(encrypted, f"{OMEMO}payload").text = text
     message_id = secrets.token_hex(16)
-    return message_stanza(to.bare, message_id, encrypted), message_id
+    return message_stanza(to.bare, message_id, [encrypted]), message_id
 
 
 def text_of(received: Received, own: JID) -> str:
     incoming = read_message(received.stanza, own=own)
     assert isinstance(incoming, Incoming)
-    assert incoming.encrypted is not None
-    return incoming.encrypted.findtext(f"{OMEMO}payload", "")
+    (encrypted,) = incoming.encrypted
+    return encrypted.findtext(f"{OMEMO}payload", "")
 
 
 # --- accounts -------------------------------------------------------------------

@@ -15,6 +15,7 @@ from oldmemo.oldmemo import BundleImpl
 
 from xmpp_onion.e2ee import (
     NAMESPACE,
+    Plain,
     SendEmpty,
     Trust,
     TrustLevel,
@@ -54,7 +55,8 @@ async def test_a_message_is_read_by_the_other_side(peers: OmemoPeers) -> None:
     sent = await alice.encrypt(bob, "grüß dich 🧅")
     got = await bob.decrypt(sent, alice.jid)
 
-    assert got.plaintext == "grüß dich 🧅"
+    assert got.plain == Plain("grüß dich 🧅")
+    assert got.namespace == NAMESPACE
     assert got.device.fingerprint == alice.omemo.fingerprint
     assert sent.devices == 1
     assert sent.skipped == ()
@@ -172,7 +174,7 @@ async def test_a_decryption_that_is_rolled_back_can_be_done_again(
 
     for sent, text in ((first, "one"), (second, "two")):
         async with undone(bob):
-            assert (await bob.omemo.decrypt(sent.element, alice.jid)).plaintext
+            assert (await bob.omemo.decrypt(sent.elements, alice.jid)).plain
 
         assert await bob.read(sent, alice) == text
 
@@ -182,10 +184,10 @@ async def test_a_first_decryption_that_is_rolled_back_can_be_done_again(
 ) -> None:
     alice, bob = await peers.add("alice"), await peers.add("bob")
     sent = await alice.encrypt(bob, "hello")
-    await bob.omemo.fetch_sender(sent.element, alice.jid)
+    await bob.omemo.fetch_sender(sent.elements, alice.jid)
 
     async with undone(bob):
-        await bob.omemo.decrypt(sent.element, alice.jid)
+        await bob.omemo.decrypt(sent.elements, alice.jid)
 
     assert bob.omemo.take_effects() == []
     assert await bob.read(sent, alice) == "hello"
@@ -199,11 +201,11 @@ async def test_an_encryption_that_is_rolled_back_reuses_no_key(
     await alice.omemo.fetch([bob.jid])
 
     async with undone(alice):
-        lost = await alice.omemo.encrypt(bob.jid, "lost")
+        lost = await alice.omemo.encrypt(bob.jid, Plain("lost"))
 
     sent = await alice.encrypt(bob, "sent")
     assert await bob.read(sent, alice) == "sent"
-    assert ET.tostring(sent.element) != ET.tostring(lost.element)
+    assert ET.tostring(sent.elements[0]) != ET.tostring(lost.elements[0])
     assert await alice.read(await bob.encrypt(alice, "fine"), bob) == "fine"
 
 
@@ -265,8 +267,8 @@ async def test_the_first_message_is_answered_so_that_the_session_is_complete(
     await bob.read(await alice.encrypt(bob, "hello"), alice)
     (empty,) = bob.take_empties()
 
-    assert (await alice.decrypt(empty, bob.jid)).plaintext is None
-    keys = (await alice.encrypt(bob, "again")).element.iter(f"{{{NAMESPACE}}}key")
+    assert (await alice.decrypt(empty, bob.jid)).plain is None
+    keys = (await alice.encrypt(bob, "again")).elements[0].iter(f"{{{NAMESPACE}}}key")
     assert [key.get("prekey") for key in keys] == [None]
 
 
@@ -326,7 +328,7 @@ async def test_ten_new_contacts_cost_two_flights_and_later_messages_none(
     assert alice.pep.flights - before <= 2
     async with alice.database.transaction():
         for jid in jids:
-            await alice.omemo.encrypt(jid, "hello")
+            await alice.omemo.encrypt(jid, Plain("hello"))
 
     requests = len(alice.pep.requests)
     await alice.omemo.fetch(jids)
@@ -800,7 +802,7 @@ async def test_a_sender_without_a_device_id_is_refused(
     peers: OmemoPeers, sid: str
 ) -> None:
     alice, bob = await peers.add("alice"), await peers.add("bob")
-    element = (await alice.encrypt(bob, "good")).element
+    element = (await alice.encrypt(bob, "good")).elements[0]
     next(element.iter(f"{{{NAMESPACE}}}header")).set("sid", sid)
 
     with pytest.raises(DecryptionError):
@@ -810,7 +812,7 @@ async def test_a_sender_without_a_device_id_is_refused(
 async def test_malformed_elements_are_refused(peers: OmemoPeers) -> None:
     alice, bob = await peers.add("alice"), await peers.add("bob")
     await alice.meet(bob)
-    sent = (await alice.encrypt(bob, "good")).element
+    sent = (await alice.encrypt(bob, "good")).elements[0]
 
     def without(path: str) -> ET.Element:
         broken = copy.deepcopy(sent)
@@ -853,7 +855,7 @@ async def test_a_payload_that_was_changed_is_refused_and_the_original_read(
 ) -> None:
     alice, bob = await peers.add("alice"), await peers.add("bob")
     sent = await alice.encrypt(bob, "original")
-    changed = copy.deepcopy(sent.element)
+    changed = copy.deepcopy(sent.elements[0])
     payload = changed.find(f"{{{NAMESPACE}}}payload")
     assert payload is not None
     raw = bytearray(base64.b64decode(payload.text or ""))

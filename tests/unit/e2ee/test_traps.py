@@ -359,7 +359,7 @@ async def test_a_key_exchange_with_a_low_order_point_leaves_no_session(
 ) -> None:
     alice, bob = await peers.add("alice"), await peers.add("bob")
     sent = await alice.encrypt(bob, "hello")
-    forged = with_ephemeral_key(sent.element, point)
+    forged = with_ephemeral_key(sent.elements[0], point)
 
     with pytest.raises(DecryptionError):
         await bob.decrypt(forged, alice.jid)
