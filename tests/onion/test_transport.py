@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -288,23 +288,54 @@ async def test_a_bad_torrc_line_is_quoted(tmp_path: Path) -> None:
         await nonsense.__aenter__()
 
 
-async def test_a_tor_of_ours_that_is_killed_is_told(
-    tor_network: TorNetwork, tmp_path: Path, echo_port: int
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+async def test_a_tor_of_ours_that_dies_is_started_again(
+    how: signal.Signals, tor_network: TorNetwork, tmp_path: Path, echo_port: int
 ) -> None:
     address = await tor_network.add_onion({VIRTUAL_PORT: echo_port})
     await tor_network.seed(tmp_path / "data")
     async with Tor.launch(tmp_path / "data", extra=tor_network.torrc_lines) as ours:
         assert await _is_echoed(ours, address, ALICE)
-        assert ours._link
-        assert ours._link.process
+        first = await _end_child(ours, how)
 
-        ours._link.process.kill()
-        await ours._link.process.wait()
+        assert await _is_echoed(ours, address, ALICE)
 
-        with pytest.raises(TorNotRunningError, match="our Tor has ended"):
-            await ours.dial(address, VIRTUAL_PORT, isolation=ALICE)
-        with pytest.raises(TorNotRunningError):
-            await ours.new_identity()
+        second = await _end_child(ours, how)
+        await ours.new_identity()
+        assert first != second
+    assert not [pid for pid in _pids() if str(tmp_path) in _command_line(pid)]
+
+
+async def _end_child(tor: Tor, how: signal.Signals) -> int:
+    assert tor._link
+    process = tor._link.process
+    assert process
+    process.send_signal(how)
+    await process.wait()
+    return process.pid
+
+
+async def test_a_service_of_a_tor_that_dies_is_published_again(
+    tor: Tor, tor_network: TorNetwork, tmp_path: Path, key_file: Path, echo_port: int
+) -> None:
+    await tor_network.seed(tmp_path / "data")
+    async with (
+        Tor.launch(tmp_path / "data", extra=tor_network.torrc_lines) as ours,
+        ours.onion_service(key_file, {VIRTUAL_PORT: echo_port}) as service,
+    ):
+        assert await _is_echoed(tor, service.address, ALICE)
+        await _end_child(ours, signal.SIGKILL)
+        async with asyncio.timeout(60):
+            await _until(lambda: "not published" in repr(service))
+            await _until(lambda: "not published" not in repr(service))
+
+        await tor.new_identity()  # forget the descriptor
+        assert await _is_echoed(tor, service.address, ALICE)
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 - nothing of ours to wait for
+        await asyncio.sleep(0.01)
 
 
 async def test_a_tor_without_a_network_is_a_bootstrap_error(tmp_path: Path) -> None:

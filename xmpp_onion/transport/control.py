@@ -203,7 +203,7 @@ class Control:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[asyncio.Future[tuple[str, ...]]] = deque()
         self._listeners: dict[asyncio.Queue[str | None], str] = {}
-        self._has_ended = False
+        self._ended = asyncio.Event()
         self._reader = threading.Thread(
             target=self._read, name="tor-control", daemon=True
         )
@@ -212,7 +212,11 @@ class Control:
     @property
     def has_ended(self) -> bool:
         """Whether Tor has closed the connection, as it does when it ends."""
-        return self._has_ended
+        return self._ended.is_set()
+
+    async def wait_ended(self) -> None:
+        """Return when Tor has closed the connection."""
+        await self._ended.wait()
 
     async def ask(self, command: str, *, timeout: float = 10.0) -> tuple[str, ...]:
         """Send one command and return the lines of the answer, without codes.
@@ -222,7 +226,7 @@ class Control:
             TorNotRunningError: The connection has ended, or there was no answer
                 within ``timeout`` seconds.
         """
-        if self._has_ended:
+        if self._ended.is_set():
             raise self._gone()
         answer: asyncio.Future[tuple[str, ...]] = self._loop.create_future()
         # Sent from here: a line or two into a local buffer does not block, and
@@ -256,7 +260,7 @@ class Control:
             yield queue
         finally:
             del self._listeners[queue]
-            if not self._has_ended:
+            if not self._ended.is_set():
                 await self._subscribe()
 
     async def _subscribe(self) -> None:
@@ -309,7 +313,7 @@ class Control:
                 queue.put_nowait(event)
 
     def _end(self) -> None:
-        self._has_ended = True
+        self._ended.set()
         while self._waiting:
             answer = self._waiting.popleft()
             if not answer.done():

@@ -31,6 +31,7 @@ from xmpp_onion.errors import (
     OnionServiceError,
     StorePermissionError,
     TorError,
+    XmppOnionError,
 )
 from xmpp_onion.transport.control import Control
 
@@ -43,6 +44,8 @@ log = logging.getLogger(__name__)
 _UPLOAD_TIMEOUT: Final = 60.0
 # Seconds after the first upload that the others may take; there are up to 16.
 _SETTLE_TIMEOUT: Final = 5.0
+# Seconds between two attempts to publish while Tor is away; asking costs nothing.
+_REPUBLISH_PAUSE: Final = 1.0
 # A PEM file of an Ed25519 key has 119 bytes.
 _KEY_FILE_LIMIT_BYTES: Final = 4096
 
@@ -91,7 +94,7 @@ class OnionService:
 
     Entering waits until Tor has the network and a directory has the descriptor;
     clients may still need a second more to find it. The service ends with the
-    block, with Tor, or with this process, whichever is first.
+    block or with this process. If Tor ends, it is published again when Tor is back.
 
     Attributes:
         address: Its name; the same each time for the same key.
@@ -115,6 +118,8 @@ class OnionService:
         self._ports = dict(ports)
         self._ready = ready
         self._control: Control | None = None
+        self._tasks = asyncio.TaskGroup()
+        self._keeper: asyncio.Task[None] | None = None
         self.address = _address(self._key)
 
     def __repr__(self) -> str:
@@ -128,6 +133,30 @@ class OnionService:
             OnionServiceError: This Tor publishes the address already, or no
                 directory took the descriptor within a minute.
         """
+        await self._publish()
+        self._tasks = asyncio.TaskGroup()
+        await self._tasks.__aenter__()
+        self._keeper = self._tasks.create_task(self._keep_published())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
+        await self._tasks.__aexit__(None, None, None)
+        control, self._control = self._control, None
+        if control is not None:
+            await self._delete(control)
+
+    @property
+    def _service_id(self) -> str:
+        return self.address.removesuffix(".onion")
+
+    async def _publish(self) -> None:
         control = await self._ready()
         async with control.events("HS_DESC") as events:
             await self._add(control)
@@ -138,21 +167,19 @@ class OnionService:
                 raise
         self._control = control
         log.info("published %s", self.address.short)
-        return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        control, self._control = self._control, None
-        if control is not None:
-            await self._delete(control)
-
-    @property
-    def _service_id(self) -> str:
-        return self.address.removesuffix(".onion")
+    async def _keep_published(self) -> None:
+        """Publish again whenever Tor has ended and come back."""
+        while True:
+            if self._control is not None:
+                await self._control.wait_ended()
+                self._control = None
+                log.warning("Tor has ended, and %s with it", self.address.short)
+            try:
+                await self._publish()
+            except XmppOnionError as error:
+                log.info("not published: %s", error.why or error.what)
+                await asyncio.sleep(_REPUBLISH_PAUSE)
 
     async def _add(self, control: Control) -> None:
         ports = " ".join(f"Port={v},127.0.0.1:{p}" for v, p in self._ports.items())

@@ -57,6 +57,7 @@ class Tor:
         """Use ``Tor.attach()`` or ``Tor.launch()`` instead."""
         self._open_link = open_link
         self._stack = contextlib.AsyncExitStack()
+        self._link_stack = contextlib.AsyncExitStack()
         self._link: Link | None = None
         self._pool: Executor | None = None
         self._is_ready = False
@@ -98,6 +99,8 @@ class Tor:
     ) -> Self:
         """Return a Tor that runs as our child and ends with us, however we end.
 
+        If the child dies, the next dial starts it again, on another SOCKS port.
+
         Args:
             data_dir: A folder for it alone, made 0700. Kept from one run to the
                 next it makes the start faster and keeps the entry guards.
@@ -120,11 +123,11 @@ class Tor:
         async with contextlib.AsyncExitStack() as stack:
             pool = ThreadPoolExecutor(_DIALS_AT_ONCE, thread_name_prefix="tor-dial")
             stack.callback(self._shut, pool)
-            link = await stack.enter_async_context(self._open_link(pool))
+            stack.push_async_callback(self._close_link)
+            await self._open(pool)
             stack.push_async_callback(self._end_dials)
             self._stack = stack.pop_all()
-        self._pool, self._link = pool, link
-        self._is_ready = link.control is None
+        self._pool = pool
         return self
 
     async def __aexit__(
@@ -209,6 +212,7 @@ class Tor:
         """
         with self._telling_that_tor_ended():
             async with self._until_closed():
+                await self._revive()
                 await self._wait_ready()
                 try:
                     return await dial(
@@ -249,6 +253,7 @@ class Tor:
         Raises:
             ControlPortError: There is no control port.
         """
+        await self._revive()
         await (await self._controller()).ask("SIGNAL NEWNYM")
 
     # --- inside ---------------------------------------------------------------------
@@ -263,6 +268,26 @@ class Tor:
             raise _closed()
         return self._pool
 
+    async def _open(self, pool: Executor) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            link = await stack.enter_async_context(self._open_link(pool))
+            self._link_stack = stack.pop_all()
+        self._link, self._is_ready = link, link.control is None
+
+    async def _close_link(self) -> None:
+        await self._link_stack.aclose()
+
+    async def _revive(self) -> None:
+        """Start our child again if it has died."""
+        async with self._reopening:
+            link = self._entered()
+            if link.process is None or not link.has_ended:
+                return
+            log.warning("our Tor has ended and is started again")
+            await self._close_link()
+            # If this fails, the dead link stays, and the next call tries again.
+            await self._open(self._threads())
+
     async def _wait_ready(self) -> None:
         async with self._bootstrapping:
             if not self._is_ready:
@@ -276,12 +301,15 @@ class Tor:
             if link.control is None:
                 raise self._no_control("Tor cannot be controlled")
             if link.control.has_ended and link.reopen is not None:
-                control = await self._stack.enter_async_context(link.reopen())
+                control = await self._link_stack.enter_async_context(link.reopen())
                 self._link = dataclasses.replace(link, control=control)
+                self._is_ready = False  # it begins anew, too
                 return control
             return link.control
 
     async def _ready_control(self) -> Control:
+        await self._revive()
+        await self._controller()  # of a daemon that came back we wait for the network
         await self._wait_ready()
         return await self._controller()
 

@@ -2,7 +2,7 @@ import asyncio
 import base64
 import os
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.serialization import (
 from xmpp_onion.address import OnionAddress
 from xmpp_onion.errors import OnionServiceError, StorePermissionError
 from xmpp_onion.testing.fake_control import FakeControl
-from xmpp_onion.transport import onion
+from xmpp_onion.testing.fake_socks import FakeSocks
+from xmpp_onion.transport import Tor, onion
 from xmpp_onion.transport.control import Control, open_control
 from xmpp_onion.transport.onion import OnionService, create_key, read_address
 
@@ -227,6 +228,42 @@ async def test_the_end_of_tor_while_publishing_is_told(
         fake.hang_up()
 
         assert "Tor ended meanwhile" in str(await entering)
+
+
+async def test_a_service_is_published_again_when_tor_came_back(
+    fake: FakeControl, key_file: Path
+) -> None:
+    fake.answers["GETINFO"] = (
+        "250-status/bootstrap-phase=NOTICE BOOTSTRAP PROGRESS=100 TAG=done",
+        "250 OK",
+    )
+    async with FakeSocks() as proxy, Tor.attach(proxy.socks, fake.place) as tor:
+        service = tor.onion_service(key_file, {5222: 40000})
+        _tell(fake, service, "UPLOAD $A", "UPLOADED $A")
+        async with service:
+            before = len(_added(fake))
+            # Away: the next connection is refused, the one after it is not.
+            hello = fake.answers["PROTOCOLINFO"]
+            fake.answers["PROTOCOLINFO"] = ("HTTP/1.1 400 Bad Request",)
+            fake.hang_up()
+            async with asyncio.timeout(10):
+                await _until(lambda: fake.connections == 2)
+                assert "not published" in repr(service)
+                fake.answers["PROTOCOLINFO"] = hello
+                await _until(lambda: "not published" not in repr(service))
+            after = len(_added(fake))
+
+    assert (before, after) == (1, 2)
+    assert fake.asked[-1].startswith("DEL_ONION")
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 - the fake has no event for it
+        await asyncio.sleep(0.01)
+
+
+def _added(fake: FakeControl) -> list[str]:
+    return [line for line in fake.asked if line.startswith("ADD_ONION")]
 
 
 async def test_the_key_is_in_no_error(
