@@ -124,7 +124,7 @@ class Peer:
         """Let the client log in, if it knows the password."""
         await self.greet(MECHANISMS)
         first = await self._sasl("auth")
-        bare = first.partition("n,,")[2]
+        bare = first.partition(",,")[2]  # after "n" or "y": no channel binding
         nonce = bare.partition("r=")[2] + "server"
         salt = os.urandom(16)
         challenge = f"r={nonce},s={base64.b64encode(salt).decode()},i={ITERATIONS}"

@@ -1,22 +1,17 @@
 """What the bare libraries lose or let in, and that we do not.
 
-Each trap is shown on python-omemo as it is, with a storage in memory, beside the
-same thing done our way: if a new version of the library mends one, its test
-fails and the work-around can go.
+tests/hostile/traps shows each trap on python-omemo as it is.
 """
 
 import asyncio
 import base64
 import copy
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from xml.etree import ElementTree as ET
 
 import oldmemo
 import oldmemo.oldmemo
 import omemo
 import pytest
-from omemo.storage import Just, Maybe, Nothing, Storage
 
 from xmpp_onion.e2ee import NAMESPACE
 from xmpp_onion.errors import DecryptionError, NoDevicesError
@@ -25,130 +20,7 @@ from xmpp_onion.testing.omemo_peer import OmemoPeers
 ALICE, BOB = "alice@example.onion", "bob@example.onion"
 
 
-class YieldingStorage(Storage):
-    """Memory that takes its time to store, as every real storage does."""
-
-    def __init__(self) -> None:
-        super().__init__(disable_cache=True)
-        self.values: dict[str, omemo.JSONType] = {}
-
-    async def _load(self, key: str) -> Maybe[omemo.JSONType]:
-        return Just(self.values[key]) if key in self.values else Nothing()
-
-    async def _store(self, key: str, value: omemo.JSONType) -> None:
-        await asyncio.sleep(0)
-        self.values[key] = value
-
-    async def _delete(self, key: str) -> None:
-        self.values.pop(key, None)
-
-
-class BareServer:
-    """What the bare library's accounts have published."""
-
-    def __init__(self) -> None:
-        self.bundles: dict[tuple[str, int], omemo.Bundle] = {}
-        self.lists: dict[str, omemo.DeviceList] = {}
-        self.is_down = False
-
-    async def login(self, jid: str) -> omemo.SessionManager:
-        storage = YieldingStorage()
-        server = self
-
-        class Bare(omemo.SessionManager):
-            @staticmethod
-            async def _upload_bundle(bundle: omemo.Bundle) -> None:
-                if server.is_down:
-                    raise omemo.BundleUploadFailed
-                server.bundles[bundle.bare_jid, bundle.device_id] = bundle
-
-            @staticmethod
-            async def _download_bundle(
-                namespace: str,  # noqa: ARG004 - the signature of the library
-                bare_jid: str,
-                device_id: int,
-            ) -> omemo.Bundle:
-                return server.bundles[bare_jid, device_id]
-
-            @staticmethod
-            async def _delete_bundle(namespace: str, device_id: int) -> None: ...
-
-            @staticmethod
-            async def _upload_device_list(
-                namespace: str,  # noqa: ARG004 - the signature of the library
-                device_list: omemo.DeviceList,
-            ) -> None:
-                server.lists[jid] = device_list
-
-            @staticmethod
-            async def _download_device_list(
-                namespace: str,  # noqa: ARG004 - the signature of the library
-                bare_jid: str,
-            ) -> omemo.DeviceList:
-                return dict(server.lists.get(bare_jid, {}))
-
-            async def _evaluate_custom_trust_level(
-                self,
-                device: omemo.DeviceInformation,  # noqa: ARG002 - the signature of the library
-            ) -> omemo.TrustLevel:
-                return omemo.TrustLevel.TRUSTED
-
-            async def _make_trust_decision(
-                self,
-                undecided: frozenset[omemo.DeviceInformation],
-                identifier: str | None,
-            ) -> None: ...
-
-            @staticmethod
-            async def _send_message(message: omemo.Message, bare_jid: str) -> None: ...
-
-        manager = await Bare.create(
-            [oldmemo.Oldmemo(storage)], storage, jid, None, "undecided"
-        )
-        await manager.after_history_sync()
-        return manager
-
-
-@asynccontextmanager
-async def bare_accounts() -> AsyncIterator[
-    tuple[BareServer, omemo.SessionManager, omemo.SessionManager]
-]:
-    server = BareServer()
-    alice, bob = await server.login(ALICE), await server.login(BOB)
-    try:
-        await alice.refresh_device_list(NAMESPACE, BOB)
-        await bob.refresh_device_list(NAMESPACE, ALICE)
-        yield server, alice, bob
-    finally:
-        await alice.shutdown()
-        await bob.shutdown()
-
-
-async def bare_encrypt(
-    manager: omemo.SessionManager, to: str, text: str
-) -> omemo.Message:
-    messages, _ = await manager.encrypt(frozenset({to}), {NAMESPACE: text.encode()})
-    return next(iter(messages))
-
-
 # --- messages sent at once ----------------------------------------------------------
-
-
-async def test_the_bare_library_loses_messages_that_are_sent_at_once() -> None:
-    async with bare_accounts() as (_, alice, bob):
-        await bob.decrypt(await bare_encrypt(alice, BOB, "hello"))
-        sent = await asyncio.gather(
-            *(bare_encrypt(alice, BOB, str(number)) for number in range(10))
-        )
-
-        lost = 0
-        for message in sent:
-            try:
-                await bob.decrypt(message)
-            except omemo.DecryptionFailed:
-                lost += 1
-
-    assert lost > 0
 
 
 async def test_we_lose_none(peers: OmemoPeers) -> None:
@@ -158,36 +30,6 @@ async def test_we_lose_none(peers: OmemoPeers) -> None:
     sent = await asyncio.gather(*(alice.encrypt(bob, str(n)) for n in range(10)))
 
     assert {await bob.read(one, alice) for one in sent} == {str(n) for n in range(10)}
-
-
-async def test_the_bare_library_breaks_when_both_write_first() -> None:
-    async with bare_accounts() as (_, alice, bob):
-        to_bob = await bare_encrypt(alice, BOB, "hello")
-        to_alice = await bare_encrypt(bob, ALICE, "hello")
-        await bob.decrypt(to_bob)
-        await alice.decrypt(to_alice)
-
-        with pytest.raises(omemo.DecryptionFailed):
-            await bob.decrypt(await bare_encrypt(alice, BOB, "lost"))
-        with pytest.raises(omemo.DecryptionFailed):
-            await alice.decrypt(await bare_encrypt(bob, ALICE, "lost"))
-
-
-# --- a network that fails behind a decryption (T1) ----------------------------------
-
-
-async def test_the_bare_library_loses_a_message_when_the_upload_behind_it_fails() -> (
-    None
-):
-    async with bare_accounts() as (server, alice, bob):
-        message = await bare_encrypt(alice, BOB, "lost")
-        server.is_down = True
-        with pytest.raises(omemo.BundleUploadFailed):
-            await bob.decrypt(message)
-        server.is_down = False
-
-        with pytest.raises(omemo.DecryptionFailed):
-            await bob.decrypt(message)
 
 
 # --- a bundle that is swapped (D8) --------------------------------------------------
@@ -216,21 +58,6 @@ def rewritten(bundle: omemo.Bundle, jid: str, device_id: int) -> omemo.Bundle:
     return oldmemo.oldmemo.BundleImpl(
         jid, device_id, bundle.bundle, bundle.signed_pre_key_id, bundle.pre_key_ids
     )
-
-
-async def test_the_bare_library_believes_whoever_copies_a_bundle() -> None:
-    mallory = "mallory@example.onion"
-    async with bare_accounts() as (server, alice, bob):
-        message = await bare_encrypt(alice, BOB, "I, Alice, agree")
-        (number,) = server.lists[ALICE]
-        bundle = server.bundles[ALICE, number]
-        server.lists[mallory] = {number: None}
-        server.bundles[mallory, number] = rewritten(bundle, mallory, number)
-
-        forged = message._replace(bare_jid=mallory)
-        plaintext, device, _ = await bob.decrypt(forged)
-
-    assert (plaintext, device.bare_jid) == (b"I, Alice, agree", mallory)
 
 
 async def test_a_message_of_one_account_is_not_read_as_of_another(

@@ -16,7 +16,10 @@ from xmpp_onion.session.client_xmpp import (
 )
 
 BOB = JID("bob@25njqamcweflpvkl73j4szahhihoc4xt3ktcgjnpaingr5yhkenl5sid.onion")
-FORBIDDEN = ("0012", "0065", "0066", "0070", "0092", "0095", "0198", "0202", "0363")
+FORBIDDEN = (
+    "0012", "0065", "0066", "0070", "0092", "0095", "0096", "0146", "0198", "0202",
+    "0363", "0454",
+)  # fmt: skip
 
 
 async def test_slixmpp_cannot_dial() -> None:
