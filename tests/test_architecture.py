@@ -156,6 +156,8 @@ TESTED_IN = {
     "e2ee/own_device.py": "unit/e2ee/test_omemo.py",
     "e2ee/session_manager.py": "unit/e2ee/test_traps.py",
     "e2ee/storage.py": "unit/e2ee/test_omemo.py",
+    "outgoing.py": "integration/client/test_client.py",
+    "reader.py": "integration/client/test_client_hostile.py",
     "session/archive.py": "hostile/session/test_hostile_archive.py",
     "session/catch_up.py": "hostile/session/test_hostile_archive.py",
     "session/events.py": "integration/session/test_session_prosody.py",

@@ -1,7 +1,7 @@
 """The one place where the two ways meet: the XMPP session and OMEMO.
 
-In:   archive, session.events() -> e2ee.decrypt -> one inbox row -> Client.events()
-Out:  Client.send() -> e2ee.encrypt -> one outbox row -> the server's ack
+In:   archive, session.events() -> Clerk: e2ee.decrypt -> one inbox row -> InboxReader
+Out:  Outgoing: e2ee.encrypt -> one outbox row -> Courier -> the server's ack
 
 Each message takes one transaction (docs/explanation/architecture.md, "the unit of
 work"). What it needs from the network is fetched before, what it wants from the
@@ -17,7 +17,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, assert_never
-from weakref import WeakValueDictionary
 
 from xmpp_onion.account import Account, parse_recipient
 from xmpp_onion.address import JID
@@ -25,17 +24,14 @@ from xmpp_onion.backlog import Backlog
 from xmpp_onion.chat import (
     ContactRequest,
     Delivery,
-    DeliveryState,
     Event,
     Message,
-    read_event,
 )
 from xmpp_onion.clerk import NETWORK_PAUSE, Clerk
 from xmpp_onion.courier import Courier
 from xmpp_onion.e2ee import (
     Device,
     Omemo,
-    Plain,
     SlixmppPep,
     Trust,
     TrustLevel,
@@ -43,10 +39,10 @@ from xmpp_onion.e2ee import (
 )
 from xmpp_onion.errors import (
     DeviceListError,
-    EncryptionError,
-    NotAcknowledgedError,
     SessionError,
 )
+from xmpp_onion.outgoing import ACK_TIMEOUT, Outgoing
+from xmpp_onion.reader import InboxReader
 from xmpp_onion.session import (
     Connected,
     Contact,
@@ -57,7 +53,6 @@ from xmpp_onion.session import (
     Session,
     SessionEvent,
     SubscriptionRequest,
-    message_stanza,
     read_message,
 )
 from xmpp_onion.store import Cursor, Cursors, Database, Inbox, Keys, Outbox
@@ -66,9 +61,6 @@ __all__ = ["Client"]
 
 log = logging.getLogger(__name__)
 
-# Seconds that a message may wait for the server's ack before send() gives up
-# waiting (the message stays queued): a broken circuit is rebuilt in less.
-ACK_TIMEOUT = 120.0
 # Seconds that entering a client may take: Tor's bootstrap, a circuit, a login.
 LOGIN_TIMEOUT = 180.0
 # Where this device's XMPP resource is kept.
@@ -109,9 +101,6 @@ class Client:
         self._login_timeout = login_timeout
         self._stack = AsyncExitStack()
         self._ready = asyncio.Event()
-        self._lines: WeakValueDictionary[JID, asyncio.Lock] = WeakValueDictionary()
-        self._reader: object = None
-        self._is_awaited = False
         self._patience: asyncio.Timeout | None = None
         self._settling: asyncio.Task[None] | None = None
 
@@ -169,6 +158,12 @@ class Client:
             self._omemo,
             courier=self._courier,
             own=account.jid,
+        )
+        self._outgoing = Outgoing(
+            self._database, self._session, self._omemo, self._courier
+        )
+        self._inbox_reader = InboxReader(
+            self._database, self._omemo, self._courier, self._clerk.news
         )
         self._backlog = Backlog(self._session, self._cursors, account.jid)
         await enter(self._session)
@@ -275,18 +270,7 @@ class Client:
             NotAcknowledgedError: No ack in time; the message is queued and goes
                 out when the server is back.
         """
-        deadline = _deadline(timeout)
-        delivery, confirmed = await self._accept(parse_recipient(to), text, deadline)
-        try:
-            async with asyncio.timeout_at(deadline):
-                await asyncio.shield(confirmed)
-        except TimeoutError:
-            raise NotAcknowledgedError(
-                "the server has not confirmed the message",
-                why=f"no answer within {timeout} seconds",
-                fix="It is queued and goes out when the server can be reached.",
-            ) from None
-        return replace(delivery, state=DeliveryState.ACKED)
+        return await self._outgoing.send(parse_recipient(to), text, timeout)
 
     async def queue(
         self, to: str, text: str, *, timeout: float | None = ACK_TIMEOUT
@@ -303,71 +287,7 @@ class Client:
             EncryptionError: It cannot be encrypted; nothing was kept.
             SessionError: No connection in time; nothing was kept.
         """
-        recipient, deadline = parse_recipient(to), _deadline(timeout)
-        delivery, _ = await self._accept(recipient, text, deadline)
-        return delivery
-
-    async def _accept(
-        self, to: JID, text: str, deadline: float | None
-    ) -> tuple[Delivery, asyncio.Future[None]]:
-        """Encrypt and keep; the future completes when the server has it.
-
-        Messages to one recipient are kept in the order in which they were given.
-        """
-        line = self._lines.setdefault(to, asyncio.Lock())
-        try:
-            async with asyncio.timeout_at(deadline):
-                await line.acquire()
-        except TimeoutError:
-            raise _no_keys_in_time() from None
-        try:
-            return await self._keep_outgoing(to, text, deadline)
-        finally:
-            line.release()
-
-    async def _keep_outgoing(
-        self, to: JID, text: str, deadline: float | None
-    ) -> tuple[Delivery, asyncio.Future[None]]:
-        while True:
-            losses = await self._fetch_recipient(to, deadline)
-            try:
-                return await self._encrypt(to, text)
-            except EncryptionError:
-                # What a broken connection left out may be all that was missing.
-                if losses == self._session.losses:
-                    raise
-            finally:
-                # Whoever waits for this may have given up while it was committed.
-                self._courier.wake()
-
-    async def _fetch_recipient(self, to: JID, deadline: float | None) -> int:
-        """Fetch what encryption needs; return how many connections broke before."""
-        try:
-            async with asyncio.timeout_at(deadline):
-                await self._session.wait_online()
-                losses = self._session.losses
-                await self._omemo.fetch([to])
-        except TimeoutError:
-            raise _no_keys_in_time() from None
-        return losses
-
-    async def _encrypt(
-        self, to: JID, text: str
-    ) -> tuple[Delivery, asyncio.Future[None]]:
-        message_id = secrets.token_hex(16)
-        async with self._database.transaction():
-            encrypted = await self._omemo.encrypt(to, Plain(text))
-            xml = message_stanza(to, message_id, encrypted.elements)
-            row_id = await self._outbox.add(xml, to=to, message_id=message_id)
-            await self._courier.keep_effects()
-        delivery = Delivery(
-            id=message_id,
-            to=to,
-            devices=encrypted.devices,
-            skipped=encrypted.skipped,
-            state=DeliveryState.QUEUED,
-        )
-        return delivery, self._courier.expect(row_id)
+        return await self._outgoing.queue(parse_recipient(to), text, timeout)
 
     # --- in ---------------------------------------------------------------------
 
@@ -447,40 +367,9 @@ class Client:
         Raises:
             RuntimeError: Somebody else is reading.
         """
-        if self._is_awaited:
-            raise RuntimeError("this client's events are being read already")
-        reader = self._reader = object()
-        self._is_awaited = True
-        try:
-            while True:
-                self._clerk.news.clear()
-                for row in await self._inbox.pending():
-                    event = await self._as_known_now(
-                        read_event(row.event_json, self.send)
-                    )
-                    self._is_awaited = False
-                    yield event
-                    if self._reader is not reader:
-                        raise RuntimeError("this client's events are read elsewhere")
-                    self._is_awaited = True
-                    async with self._database.transaction():
-                        await self._inbox.mark_handled(row.id)
-                await self._clerk.news.wait()
-        finally:
-            if self._reader is reader:
-                self._is_awaited = False
-
-    async def _as_known_now(self, event: Event) -> Event:
-        """Return a message with what is decided about its device by now.
-
-        It may have waited while somebody took a decision back, or a pin away.
-        """
-        if not isinstance(event, Message):
-            return event
-        async with self._database.transaction():
-            level = await self._omemo.level(event.sender, event.fingerprint)
-            await self._courier.keep_effects()
-        return replace(event, trust=level.word)
+        async with aclosing(self._inbox_reader.events(self.send)) as events:
+            async for event in events:
+                yield event
 
     async def messages(self) -> AsyncIterator[Message]:
         """Yield decrypted messages as ``events()`` does; other events are passed by."""
@@ -562,14 +451,6 @@ class Client:
     async def accept_contact(self, jid: str) -> None:
         """Accept a contact request, and ask back."""
         await self._session.accept(parse_recipient(jid))
-
-
-def _no_keys_in_time() -> SessionError:
-    return SessionError(
-        "nothing was sent",
-        why="the server could not be asked for the keys in time",
-        fix="Send it again when the connection is back.",
-    )
 
 
 def _deadline(timeout: float | None) -> float | None:

@@ -11,9 +11,10 @@ from xmpp_onion.account import Account
 from xmpp_onion.agent.caller import END, LINE_LIMIT_BYTES, socket_path
 from xmpp_onion.agent.tor import find_tor
 from xmpp_onion.chat import Line, line
-from xmpp_onion.client import ACK_TIMEOUT, LOGIN_TIMEOUT, Client
+from xmpp_onion.client import LOGIN_TIMEOUT, Client
 from xmpp_onion.e2ee import Device, Trust
 from xmpp_onion.errors import XmppOnionError
+from xmpp_onion.outgoing import ACK_TIMEOUT
 from xmpp_onion.session import Contact
 from xmpp_onion.store import Database
 from xmpp_onion.transport import Tor, listen_local

@@ -2,6 +2,7 @@
 
 from xmpp_onion.chat.lines import Line, line
 from xmpp_onion.chat.message import (
+    Answer,
     ContactRequest,
     Delivery,
     DeliveryState,
@@ -14,6 +15,7 @@ from xmpp_onion.chat.message import (
 )
 
 __all__ = [
+    "Answer",
     "ContactRequest",
     "Delivery",
     "DeliveryState",

@@ -15,6 +15,7 @@ from typing import TypeAlias
 from xmpp_onion.address import JID
 
 __all__ = [
+    "Answer",
     "ContactRequest",
     "Delivery",
     "DeliveryState",

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 from typing import TypeAlias
 
@@ -231,6 +232,35 @@ async def test_a_send_that_is_cancelled_while_it_is_kept_goes_out(
             await sending
         async with asyncio.timeout(10):
             assert (await anext(messages)).text == "kept"
+
+
+async def test_a_signal_right_after_printing_does_not_show_a_message_twice(
+    enrol: Enrol, wire: LoopbackDialer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob_account, printed = await enrol("bob"), Counter[str]()
+
+    async def listen(bob: Client) -> None:
+        async for message in bob.messages():
+            printed[message.text] += 1
+
+    async with Client(await enrol("alice"), tor=wire) as alice:
+        async with Client(bob_account, tor=wire) as bob:
+            forget = bob._inbox_reader._inbox.mark_handled
+
+            async def interrupted(row_id: int) -> None:
+                listening.cancel()
+                await forget(row_id)
+
+            monkeypatch.setattr(bob._inbox_reader._inbox, "mark_handled", interrupted)
+            listening = asyncio.ensure_future(listen(bob))  # noqa: TID251 - awaited below
+            await alice.send(bob.jid, "once")
+            with pytest.raises(asyncio.CancelledError):
+                await listening
+
+        async with Client(bob_account, tor=wire) as bob:
+            await alice.send(bob.jid, "then")
+            assert (await anext(bob.messages())).text == "then"
+    assert printed == {"once": 1}
 
 
 async def test_a_connection_that_breaks_while_keys_are_fetched_is_a_pause(

@@ -1,0 +1,144 @@
+"""The way out: fetch keys, encrypt and keep in one transaction, wait for the ack.
+
+What it needs from the network is fetched before the transaction; what comes after
+it is the courier's (:mod:`.courier`).
+"""
+
+import asyncio
+import secrets
+from dataclasses import replace
+from weakref import WeakValueDictionary
+
+from xmpp_onion.address import JID
+from xmpp_onion.chat import Delivery, DeliveryState
+from xmpp_onion.courier import Courier
+from xmpp_onion.e2ee import Omemo, Plain
+from xmpp_onion.errors import EncryptionError, NotAcknowledgedError, SessionError
+from xmpp_onion.session import Session, message_stanza
+from xmpp_onion.store import Database, Outbox
+
+__all__ = ["ACK_TIMEOUT", "Outgoing"]
+
+# Seconds that a message may wait for the server's ack before send() gives up
+# waiting (the message stays queued): a broken circuit is rebuilt in less.
+ACK_TIMEOUT = 120.0
+
+
+class Outgoing:
+    """Takes messages from the caller to the disk, and tells when they are sent.
+
+    Args:
+        database: Of the account.
+        session: Where keys are asked for.
+        omemo: Encrypts.
+        courier: Carries what is kept.
+    """
+
+    def __init__(
+        self, database: Database, session: Session, omemo: Omemo, courier: Courier
+    ) -> None:
+        self._database = database
+        self._outbox = Outbox(database)
+        self._session = session
+        self._omemo = omemo
+        self._courier = courier
+        self._lines: WeakValueDictionary[JID, asyncio.Lock] = WeakValueDictionary()
+
+    async def send(self, to: JID, text: str, timeout: float | None) -> Delivery:
+        """Accept a message and return when the server has it.
+
+        Raises:
+            EncryptionError: It cannot be encrypted; nothing was sent.
+            NotAcknowledgedError: No ack within ``timeout`` seconds; it is queued.
+        """
+        deadline = _deadline(timeout)
+        delivery, confirmed = await self.accept(to, text, deadline)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await asyncio.shield(confirmed)
+        except TimeoutError:
+            raise NotAcknowledgedError(
+                "the server has not confirmed the message",
+                why=f"no answer within {timeout} seconds",
+                fix="It is queued and goes out when the server can be reached.",
+            ) from None
+        return replace(delivery, state=DeliveryState.ACKED)
+
+    async def queue(self, to: JID, text: str, timeout: float | None) -> Delivery:
+        """Accept a message and return when it is on the disk."""
+        delivery, _ = await self.accept(to, text, _deadline(timeout))
+        return delivery
+
+    async def accept(
+        self, to: JID, text: str, deadline: float | None
+    ) -> tuple[Delivery, asyncio.Future[None]]:
+        """Encrypt and keep; the future completes when the server has it.
+
+        Messages to one recipient are kept in the order in which they were given.
+        """
+        line = self._lines.setdefault(to, asyncio.Lock())
+        try:
+            async with asyncio.timeout_at(deadline):
+                await line.acquire()
+        except TimeoutError:
+            raise _no_keys_in_time() from None
+        try:
+            return await self._keep_outgoing(to, text, deadline)
+        finally:
+            line.release()
+
+    async def _keep_outgoing(
+        self, to: JID, text: str, deadline: float | None
+    ) -> tuple[Delivery, asyncio.Future[None]]:
+        while True:
+            losses = await self._fetch_recipient(to, deadline)
+            try:
+                return await self._encrypt(to, text)
+            except EncryptionError:
+                # What a broken connection left out may be all that was missing.
+                if losses == self._session.losses:
+                    raise
+            finally:
+                # Whoever waits for this may have given up while it was committed.
+                self._courier.wake()
+
+    async def _fetch_recipient(self, to: JID, deadline: float | None) -> int:
+        """Fetch what encryption needs; return how many connections broke before."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._session.wait_online()
+                losses = self._session.losses
+                await self._omemo.fetch([to])
+        except TimeoutError:
+            raise _no_keys_in_time() from None
+        return losses
+
+    async def _encrypt(
+        self, to: JID, text: str
+    ) -> tuple[Delivery, asyncio.Future[None]]:
+        message_id = secrets.token_hex(16)
+        async with self._database.transaction():
+            encrypted = await self._omemo.encrypt(to, Plain(text))
+            xml = message_stanza(to, message_id, encrypted.elements)
+            row_id = await self._outbox.add(xml, to=to, message_id=message_id)
+            await self._courier.keep_effects()
+        delivery = Delivery(
+            id=message_id,
+            to=to,
+            devices=encrypted.devices,
+            skipped=encrypted.skipped,
+            state=DeliveryState.QUEUED,
+        )
+        return delivery, self._courier.expect(row_id)
+
+
+def _no_keys_in_time() -> SessionError:
+    return SessionError(
+        "nothing was sent",
+        why="the server could not be asked for the keys in time",
+        fix="Send it again when the connection is back.",
+    )
+
+
+def _deadline(timeout: float | None) -> float | None:
+    return None if timeout is None else asyncio.get_running_loop().time() + timeout

@@ -1,0 +1,91 @@
+"""Hands out what the inbox keeps, one event at a time, until it was handled."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+
+from xmpp_onion.chat import Answer, Event, Message, read_event
+from xmpp_onion.courier import Courier
+from xmpp_onion.e2ee import Omemo
+from xmpp_onion.store import Database, Inbox
+from xmpp_onion.store.connection import to_the_end
+
+__all__ = ["InboxReader"]
+
+
+class InboxReader:
+    """Yields events in the order they came; who asks for the next has handled one.
+
+    Args:
+        database: Of the account.
+        omemo: Knows what is decided about devices by now.
+        courier: Keeps what the ratchet wants from the network.
+        news: Set when the inbox has got something; cleared here.
+    """
+
+    def __init__(
+        self, database: Database, omemo: Omemo, courier: Courier, news: asyncio.Event
+    ) -> None:
+        self._database = database
+        self._inbox = Inbox(database)
+        self._omemo = omemo
+        self._courier = courier
+        self._news = news
+        self._reader: object = None
+        self._is_awaited = False
+
+    async def events(self, answer: Answer) -> AsyncGenerator[Event, None]:
+        """Yield what nobody has handled; see ``Client.events``.
+
+        Args:
+            answer: What ``Message.reply`` calls.
+
+        Raises:
+            RuntimeError: Somebody else is reading.
+        """
+        if self._is_awaited:
+            raise RuntimeError("this client's events are being read already")
+        reader = self._reader = object()
+        self._is_awaited = True
+        try:
+            while True:
+                self._news.clear()
+                for row in await self._inbox.pending():
+                    event = read_event(row.event_json, answer)
+                    event = await self._as_known_now(event)
+                    self._is_awaited = False
+                    yield event
+                    if self._reader is not reader:
+                        raise RuntimeError("this client's events are read elsewhere")
+                    self._is_awaited = True
+                    await self._mark_handled(row.id)
+                await self._news.wait()
+        finally:
+            if self._reader is reader:
+                self._is_awaited = False
+
+    async def _mark_handled(self, row_id: int) -> None:
+        """Forget an event that was handled, whoever is cancelled meanwhile.
+
+        A signal that comes when it is printed already must not show it twice.
+        """
+
+        async def forget() -> None:
+            async with self._database.transaction():
+                await self._inbox.mark_handled(row_id)
+
+        cancelled = await to_the_end(forget())
+        if cancelled:
+            raise cancelled
+
+    async def _as_known_now(self, event: Event) -> Event:
+        """Return a message with what is decided about its device by now.
+
+        It may have waited while somebody took a decision back, or a pin away.
+        """
+        if not isinstance(event, Message):
+            return event
+        async with self._database.transaction():
+            level = await self._omemo.level(event.sender, event.fingerprint)
+            await self._courier.keep_effects()
+        return replace(event, trust=level.word)
