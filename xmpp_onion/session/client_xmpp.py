@@ -160,6 +160,9 @@ class OnionClient(ClientXMPP):
                 self._deliver(element, None)
                 self._dispatch(element)
         if resumed:
+            # Before all that goes again, which may take long on a slow way: is the
+            # server deaf?
+            self.ask_for_ack()
             for text in self.outgoing.unacknowledged():
                 wire.write(text)
         else:

@@ -12,11 +12,14 @@ from types import MappingProxyType
 from xmpp_onion.errors import (
     AddressError,
     AuthenticationError,
+    BootstrapError,
     CertificateError,
     DialError,
     FeatureMissingError,
     RegistrationError,
     SessionLostError,
+    TorNotFoundError,
+    TorNotRunningError,
 )
 
 __all__ = [
@@ -28,6 +31,7 @@ __all__ = [
     "backoff",
     "diagram",
     "is_fatal",
+    "is_tor_away",
 ]
 
 
@@ -128,6 +132,11 @@ def is_fatal(error: BaseException) -> bool:
     if isinstance(error, DialError):
         return not error.can_retry
     return isinstance(error, _FATAL)
+
+
+def is_tor_away(error: BaseException) -> bool:
+    """Tell whether it is Tor on this machine that failed, and not the way beyond."""
+    return isinstance(error, BootstrapError | TorNotFoundError | TorNotRunningError)
 
 
 def diagram() -> str:

@@ -26,23 +26,27 @@ class Timing:
         idle: With nothing else to do the server is asked for a sign of life after
             this time, give or take a fifth: accounts must not beat in step.
         silence: A server that is asked and says nothing at all so long is gone.
+            A dead connection is thus noticed in 1.2 ``idle`` + ``silence``: 88 s.
         resumed_silence: The same right after a stream was resumed. Shorter,
             because Prosody 0.12 may resume a stream that it no longer reads.
         answer: A server that talks, and does not answer, is gone after this.
         goodbye: Given to the server to close its side.
         first_retry: The longest first pause between two attempts.
         longest_retry: No pause is longer.
+        tor_retry: No pause is longer while Tor itself does not answer: to ask it
+            costs nothing, and the way is free as soon as it is back.
     """
 
     dial: float = 60.0
     login: float = 90.0
-    idle: float = 75.0
-    silence: float = 45.0
+    idle: float = 40.0
+    silence: float = 40.0
     resumed_silence: float = 20.0
     answer: float = 300.0
     goodbye: float = 3.0
     first_retry: float = 2.0
-    longest_retry: float = 300.0
+    longest_retry: float = 90.0
+    tor_retry: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,14 @@ from xmpp_onion.errors import (
 )
 from xmpp_onion.session.archive import Archive
 from xmpp_onion.session.client_xmpp import OnionClient, quieten_library_logs
-from xmpp_onion.session.connection import Event, State, advance, backoff, is_fatal
+from xmpp_onion.session.connection import (
+    Event,
+    State,
+    advance,
+    backoff,
+    is_fatal,
+    is_tor_away,
+)
 from xmpp_onion.session.events import (
     Connected,
     Disconnected,
@@ -215,7 +222,7 @@ class Session:
                 self._proved = False
                 delays = self._delays()  # it worked: start over with short pauses
             self._move(Event.LOST)
-            delay = next(delays)
+            delay = self._pause(delays)
             kind = type(self._last_error).__name__
             log.warning("not connected (%s); next attempt in %.1f s", kind, delay)
             await asyncio.sleep(delay)
@@ -224,6 +231,12 @@ class Session:
     def _delays(self) -> Iterator[float]:
         timing, jitter = self.timing, secrets.SystemRandom().random
         return backoff(timing.first_retry, timing.longest_retry, jitter)
+
+    def _pause(self, delays: Iterator[float]) -> float:
+        if self._last_error is None or not is_tor_away(self._last_error):
+            return next(delays)
+        timing, jitter = self.timing, secrets.SystemRandom().random
+        return min(timing.tor_retry, timing.longest_retry) * jitter()
 
     async def _attempt(self) -> None:
         """Dial, log in, and stay until the connection ends."""

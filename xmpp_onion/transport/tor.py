@@ -20,7 +20,6 @@ from xmpp_onion.errors import (
     BootstrapError,
     ControlPortError,
     DialError,
-    DialTimeoutError,
     TorError,
     TorNotRunningError,
 )
@@ -223,11 +222,9 @@ class Tor:
                         pool=self._threads(),
                         timeout=timeout,
                     )
-                except DialTimeoutError:
-                    raise
                 except DialError as error:
                     if error.reply is None:
-                        await probe(self.socks)  # cut off: has Tor ended?
+                        await probe(self.socks)  # no answer: has Tor ended, or hung?
                     raise
 
     def onion_service(self, key_file: Path, ports: Mapping[int, int]) -> OnionService:
@@ -384,7 +381,8 @@ class Tor:
         while self._dialing:
             self._dial_ended.clear()
             for scope in self._dialing:
-                scope.reschedule(now)
+                if not scope.expired():
+                    scope.reschedule(now)
             await self._dial_ended.wait()
 
 

@@ -15,6 +15,7 @@ from xmpp_onion.session import (
     Session,
     SessionEvent,
     SubscriptionRequest,
+    Timing,
 )
 from xmpp_onion.session.connection import State
 from xmpp_onion.testing.hostile import (
@@ -306,6 +307,14 @@ async def test_a_stream_that_is_resumed_and_deaf_is_given_up_for_a_new_one() -> 
         with pytest.raises(NotAcknowledgedError):
             await waiting
         assert (await read_until(session, Connected))[-1] == Connected(resumed=False)
+    # The question went first: all that goes again may take long on a slow way.
+    resumed = server.heard.rpartition("<resume ")[2]
+    assert resumed.index("<r ") < resumed.index("id='one'")
+
+
+def test_a_dead_connection_is_noticed_within_90_seconds() -> None:
+    timing = Timing()
+    assert 1.2 * timing.idle + timing.silence <= 90
 
 
 async def test_a_server_that_falls_silent_is_left_and_dialed_again() -> None:

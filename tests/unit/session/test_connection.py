@@ -8,6 +8,7 @@ from xmpp_onion.errors import (
     BootstrapError,
     CertificateError,
     DialError,
+    DialTimeoutError,
     FeatureMissingError,
     InvalidJIDError,
     NotAcknowledgedError,
@@ -15,6 +16,7 @@ from xmpp_onion.errors import (
     SessionError,
     SessionLostError,
     StreamViolationError,
+    TorNotFoundError,
     TorNotRunningError,
 )
 from xmpp_onion.session.connection import (
@@ -26,6 +28,7 @@ from xmpp_onion.session.connection import (
     backoff,
     diagram,
     is_fatal,
+    is_tor_away,
 )
 
 DOC = Path(__file__).parents[3] / "docs/explanation/connection-states.md"
@@ -102,6 +105,18 @@ def test_backoff_never_waits_longer_than_its_limit_even_at_first() -> None:
 )
 def test_what_a_retry_cannot_cure_is_fatal(error: Exception) -> None:
     assert is_fatal(error)
+
+
+def test_only_what_tor_itself_lacks_means_that_tor_is_away() -> None:
+    here = [
+        TorNotRunningError("x"),
+        TorNotFoundError("x"),
+        BootstrapError("x", percent=1),
+    ]
+    beyond = [DialTimeoutError("x", host="h"), SessionError("x"), OSError()]
+
+    assert all(map(is_tor_away, here))
+    assert not any(map(is_tor_away, beyond))
 
 
 @pytest.mark.parametrize(

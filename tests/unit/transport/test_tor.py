@@ -231,6 +231,14 @@ async def test_a_time_limit_stays_a_time_limit() -> None:
     assert type(error) is DialTimeoutError
 
 
+async def test_a_tor_that_hangs_is_not_running_any_more() -> None:
+    async with FakeSocks() as proxy, Tor.attach(proxy.socks) as tor:
+        proxy.act = Act.MUTE
+        error = await _error_of(tor.dial(ONION, 1, isolation=ALICE, timeout=0.1))
+
+    assert type(error) is TorNotRunningError
+
+
 async def test_leaving_the_block_ends_dials_and_threads(leftovers: Leftovers) -> None:
     async with FakeSocks(act=Act.SILENT) as proxy, asyncio.TaskGroup() as tasks:
         async with Tor.attach(proxy.socks) as tor:
