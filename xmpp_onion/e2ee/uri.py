@@ -1,0 +1,101 @@
+"""``xmpp:`` URIs that carry fingerprints: what the QR code of a person holds.
+
+``xmpp:bob@….onion?omemo-sid-123=HEX;omemo-sid-456=HEX`` is what Conversations
+writes and reads. HEX is the Curve25519 form of an identity key, the one that people
+compare, whichever OMEMO version the device speaks.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import quote, unquote
+
+from xmpp_onion.address import JID
+from xmpp_onion.e2ee.trust import Device
+from xmpp_onion.errors import AddressError, InvalidJIDError
+
+__all__ = ["TrustUri"]
+
+# 32 devices take 2.6 KB, and no QR code holds more than 3 KB.
+_LENGTH_LIMIT = 8 * 1024
+# As many as are looked at in a device list.
+_DEVICE_LIMIT = 32
+_PARAMETER = re.compile(r"omemo-sid-(0|[1-9][0-9]{0,9})")
+_HEX = re.compile(r"[0-9a-f]{64}")
+# XEP-0384, section 5.3.1.
+_MAX_DEVICE_ID = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class TrustUri:
+    """Somebody's devices with their fingerprints, as scanned or to be shown.
+
+    Attributes:
+        jid: Whose, bare.
+        fingerprints: 64 hex digits for each device id, by id.
+    """
+
+    jid: JID
+    fingerprints: tuple[tuple[int, str], ...]
+
+    @classmethod
+    def of(cls, jid: JID, devices: Iterable[Device]) -> "TrustUri":
+        """Return the URI of devices of one account; those not in use are left out."""
+        found = {d.device_id: d.fingerprint for d in devices if d.active}
+        return cls(jid.bare, tuple(sorted(found.items())))
+
+    @classmethod
+    def parse(cls, text: str) -> "TrustUri":
+        """Read a URI. Parameters of other kinds do not matter.
+
+        Raises:
+            AddressError: It is none, carries no fingerprint, is too long, or says
+                two things about one device.
+        """
+        scheme, _, rest = text.strip().partition(":")
+        if len(text) > _LENGTH_LIMIT or scheme.lower() != "xmpp":
+            raise _no_uri("it does not read xmpp:name@….onion?omemo-sid-…")
+        place, _, query = rest.partition("?")
+        return cls(_read_jid(place), _read_query(query))
+
+    def __str__(self) -> str:
+        """The text that other clients read."""
+        pairs = ";".join(f"omemo-sid-{i}={digits}" for i, digits in self.fingerprints)
+        return f"xmpp:{quote(self.jid, safe='@')}?{pairs}"
+
+
+def _read_jid(place: str) -> JID:
+    try:
+        jid = JID(unquote(place))
+    except InvalidJIDError as error:
+        raise _no_uri(f"its JID: {error.why}") from error
+    if not jid.local or jid.resource:
+        raise _no_uri("its JID does not name a person")
+    return jid
+
+
+def _read_query(query: str) -> tuple[tuple[int, str], ...]:
+    found: dict[int, str] = {}
+    for part in query.split(";"):
+        name, _, value = part.partition("=")
+        match = _PARAMETER.fullmatch(unquote(name).lower())
+        if match is None:
+            continue
+        device_id, digits = int(match[1]), value.lower()
+        if not 0 < device_id <= _MAX_DEVICE_ID or not _HEX.fullmatch(digits):
+            raise _no_uri("a fingerprint in it is malformed")
+        if found.setdefault(device_id, digits) != digits:
+            raise _no_uri("it has two fingerprints for one device")
+    if not found:
+        raise _no_uri("it carries no fingerprint")
+    if len(found) > _DEVICE_LIMIT:
+        raise _no_uri("it has too many devices")
+    return tuple(sorted(found.items()))
+
+
+def _no_uri(why: str) -> AddressError:
+    return AddressError(
+        "this is not a URI with fingerprints",
+        why=why,
+        fix="Its owner shows it with: xmpp-onion trust qr",
+    )
