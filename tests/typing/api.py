@@ -16,11 +16,15 @@ from xmpp_onion import (
     Event,
     Gap,
     Invite,
+    KeyChanged,
+    KeyReuse,
     Message,
+    NewDevice,
     OnionAddress,
     OnionService,
     Tor,
     Trust,
+    TrustChanged,
     TrustLevel,
     Undecryptable,
     XmppOnionError,
@@ -62,6 +66,8 @@ def describe(event: Event) -> str:
             return sender
         case Gap(since=since):
             return since.isoformat()
+        case NewDevice() | KeyChanged() | KeyReuse() | TrustChanged():
+            return event.fingerprint
         case _:
             assert_never(event)
 

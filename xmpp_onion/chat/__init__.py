@@ -1,5 +1,6 @@
 """What people exchange, as frozen values: no I/O, no library types."""
 
+from xmpp_onion.chat.alarm import KeyChanged, KeyReuse, NewDevice, TrustChanged
 from xmpp_onion.chat.lines import Line, line
 from xmpp_onion.chat.message import (
     Answer,
@@ -21,8 +22,12 @@ __all__ = [
     "DeliveryState",
     "Event",
     "Gap",
+    "KeyChanged",
+    "KeyReuse",
     "Line",
     "Message",
+    "NewDevice",
+    "TrustChanged",
     "Undecryptable",
     "line",
     "read_event",

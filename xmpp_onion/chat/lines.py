@@ -6,6 +6,7 @@ Every line has ``"v": 1`` and ``"event"``. Fields are only ever added.
 from datetime import UTC, datetime
 from typing import TypeAlias, assert_never
 
+from xmpp_onion.chat.alarm import KeyChanged, KeyReuse, NewDevice, TrustChanged
 from xmpp_onion.chat.message import (
     ContactRequest,
     Delivery,
@@ -18,6 +19,13 @@ from xmpp_onion.chat.message import (
 __all__ = ["Line", "line"]
 
 Line: TypeAlias = dict[str, object]
+
+_ALARMS: dict[type, str] = {
+    NewDevice: "new-device",
+    KeyChanged: "key-changed",
+    KeyReuse: "key-reuse",
+    TrustChanged: "trust-changed",
+}
 
 
 def line(what: Event | Delivery) -> Line:
@@ -63,6 +71,8 @@ def line(what: Event | Delivery) -> Line:
                 "since": _time(what.since),
                 "until": _time(what.until),
             }
+        case NewDevice() | KeyChanged() | KeyReuse() | TrustChanged():
+            return _alarm(what)
         case Delivery():
             return {
                 "v": 1,
@@ -76,6 +86,27 @@ def line(what: Event | Delivery) -> Line:
             }
         case _:
             assert_never(what)
+
+
+def _alarm(what: NewDevice | KeyChanged | KeyReuse | TrustChanged) -> Line:
+    line: Line = {
+        "v": 1,
+        "event": _ALARMS[type(what)],
+        "jid": what.sender,
+        "device": what.device,
+        "fingerprint": what.fingerprint,
+        "trust": what.trust,
+        "at": _time(what.at),
+    }
+    match what:
+        case NewDevice():
+            return {**line, "own": what.own}
+        case KeyChanged():
+            return {**line, "before": what.before}
+        case KeyReuse():
+            return {**line, "owner": what.owner}
+        case TrustChanged():
+            return {**line, "by": what.by}
 
 
 def _time(at: datetime) -> str:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from xmpp_onion.address import JID
+from xmpp_onion.chat.alarm import KeyChanged, KeyReuse, NewDevice, TrustChanged
 
 __all__ = [
     "Answer",
@@ -149,13 +150,26 @@ class Gap:
     at: datetime
 
 
-Event: TypeAlias = Message | Undecryptable | ContactRequest | Gap
+Event: TypeAlias = (
+    Message
+    | Undecryptable
+    | ContactRequest
+    | Gap
+    | NewDevice
+    | KeyChanged
+    | KeyReuse
+    | TrustChanged
+)
 
 _KINDS: dict[str, type[Event]] = {
     "message": Message,
     "undecryptable": Undecryptable,
     "request": ContactRequest,
     "gap": Gap,
+    "new-device": NewDevice,
+    "key-changed": KeyChanged,
+    "key-reuse": KeyReuse,
+    "trust-changed": TrustChanged,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 
@@ -183,7 +197,7 @@ def read_event(text: str, answer: Answer | None = None) -> Event:
     for name in ("at", "since", "until"):
         if name in values:
             parts[name] = datetime.fromisoformat(values[name])
-    for name in ("sender", "to", "room"):
+    for name in ("sender", "to", "room", "owner", "by"):
         if values.get(name):
             parts[name] = JID(values[name])
     if kind is Message:

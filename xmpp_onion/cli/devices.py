@@ -1,14 +1,16 @@
 """``xmpp-onion devices``: whose devices there are, with their fingerprints."""
 
+import shlex
+
 import click
 
 from xmpp_onion.account import parse_recipient
-from xmpp_onion.chat import Line
+from xmpp_onion.chat import KeyChanged, KeyReuse, Line, NewDevice, TrustChanged
 from xmpp_onion.cli.output import visible
 from xmpp_onion.cli.reach import run
 from xmpp_onion.cli.settings import Settings
 
-__all__ = ["command", "told"]
+__all__ = ["command", "grouped", "told", "told_alarm"]
 
 
 @click.group("devices")
@@ -27,8 +29,43 @@ def _list(settings: Settings, *, jid: str | None) -> int:
 
 def told(line: Line) -> str:
     """Return a device for a person: the fingerprint in groups, as others show it."""
-    digits = str(line["fingerprint"])
-    groups = " ".join(digits[at : at + 8] for at in range(0, len(digits), 8))
     label = f" {visible(str(line['label']))}" if line["label"] else ""
     state = "" if line["active"] else ", not in use"
-    return f"{line['jid']} {line['device']} ({line['trust']}{state}){label}\n  {groups}"
+    return (
+        f"{line['jid']} {line['device']} ({line['trust']}{state}){label}\n"
+        f"  {grouped(str(line['fingerprint']))}"
+    )
+
+
+def grouped(fingerprint: str) -> str:
+    """Return a fingerprint in eight groups of eight, as other clients show it."""
+    return " ".join(fingerprint[at : at + 8] for at in range(0, len(fingerprint), 8))
+
+
+def told_alarm(event: NewDevice | KeyChanged | KeyReuse | TrustChanged) -> str:
+    """Return what happened to a device for a person, with what to do about it."""
+    who, digits = visible(event.sender), grouped(event.fingerprint)
+    match event:
+        case NewDevice():
+            whose = "your account" if event.own else who
+            return (
+                f"[{whose} has a new device {event.device}, {event.trust}]\n"
+                f"  | {digits}\n"
+                "  | Compare it with its owner, then: xmpp-onion trust verify "
+                f"{shlex.quote(who)} {event.fingerprint}"
+            )
+        case KeyChanged():
+            return (
+                f"[ALARM: device {event.device} of {who} shows another key; it is "
+                f"refused, and the one before is kept]\n  | {digits}"
+            )
+        case KeyReuse():
+            return (
+                f"[ALARM: {who} shows a key of {visible(event.owner)} as his own; it "
+                f"is refused]\n  | {digits}"
+            )
+        case TrustChanged():
+            return (
+                f"[device {event.device} of {who} is {event.trust} now: a verified "
+                f"device of {visible(event.by)} said so]\n  | {digits}"
+            )

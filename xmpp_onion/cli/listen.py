@@ -11,7 +11,19 @@ import click
 from xmpp_onion.account import Account, parse_recipient
 from xmpp_onion.address import JID
 from xmpp_onion.agent.signals import until_terminated
-from xmpp_onion.chat import ContactRequest, Event, Gap, Message, Undecryptable, line
+from xmpp_onion.chat import (
+    ContactRequest,
+    Event,
+    Gap,
+    KeyChanged,
+    KeyReuse,
+    Message,
+    NewDevice,
+    TrustChanged,
+    Undecryptable,
+    line,
+)
+from xmpp_onion.cli.devices import told_alarm
 from xmpp_onion.cli.output import visible
 from xmpp_onion.cli.reach import hold, load_account
 from xmpp_onion.cli.settings import Settings
@@ -59,7 +71,7 @@ async def _listen(
             f"Ready as {client.jid}. Messages are shown as they come; Ctrl-C ends.",
         )
         async for event in client.events():
-            if only and event.sender not in only and not isinstance(event, Gap):
+            if only and event.sender not in {*only, client.jid}:
                 continue
             output.result(line(event), _told(event))
             if program and isinstance(event, Message) and client.accepts(event):
@@ -85,6 +97,8 @@ def _told(event: Event) -> str:
                 f"{since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} may be lost: the "
                 "server no longer has them]"
             )
+        case NewDevice() | KeyChanged() | KeyReuse() | TrustChanged():
+            return f"{event.at.astimezone():%H:%M} {told_alarm(event)}"
 
 
 async def _execute(program: list[str], message: Message, settings: Settings) -> None:
