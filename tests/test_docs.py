@@ -83,7 +83,12 @@ def test_the_picture_of_the_demo_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["docs/reference/guarantees.md", "docs/explanation/threat-model.md"]
+    "page",
+    [
+        "docs/reference/guarantees.md",
+        "docs/reference/traps.md",
+        "docs/explanation/threat-model.md",
+    ],
 )
 def test_every_test_that_keeps_a_promise_exists(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")

@@ -101,12 +101,14 @@ class Peer:
         self.writer.write(text if isinstance(text, bytes) else text.encode())
         await self.writer.drain()
 
-    async def greet(self, features: str) -> None:
+    async def greet(
+        self, features: str, *, prolog: str = "<?xml version='1.0'?>"
+    ) -> None:
         """Wait for a stream header and answer it, offering ``features``."""
         await self.read("<stream:stream")
         await self.read(">")
         await self.send(
-            "<?xml version='1.0'?><stream:stream xmlns='jabber:client' "
+            f"{prolog}<stream:stream xmlns='jabber:client' "
             "xmlns:stream='http://etherx.jabber.org/streams' id='x' version='1.0' "
             f"from='{self.account.domain}'><stream:features>{features}"
             "</stream:features>"
