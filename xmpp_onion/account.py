@@ -3,6 +3,9 @@
 ``<data>/<profile>/account.toml`` (who we are, mode 0600), ``store.sqlite3`` (keys,
 messages on their way), ``tor/`` (a Tor of our own, if none runs).
 
+Outside of it is only what tells an old copy of it from the newest:
+``<state>/<profile>/``.
+
 Of an account that is encrypted at rest, ``account.toml`` says how the key is derived
 from the passphrase or key file; all the rest of it is encrypted, the JID too.
 """
@@ -17,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-from platformdirs import user_data_path
+from platformdirs import user_data_path, user_state_path
 
 from xmpp_onion import private
 from xmpp_onion.address import JID
@@ -31,7 +34,7 @@ from xmpp_onion.errors import (
 )
 from xmpp_onion.seal import Kind, Seal, Secret
 
-__all__ = ["Account", "data_folder"]
+__all__ = ["Account", "data_folder", "state_folder"]
 
 # Letters that are safe in a file name on every system; no dot at the start.
 _PROFILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
@@ -44,7 +47,25 @@ def data_folder(data_dir: Path | None = None) -> Path:
     folder (XDG).
     """
     chosen = data_dir or os.environ.get("XMPP_ONION_DATA_DIR")
-    return Path(chosen) if chosen else user_data_path("xmpp-onion", appauthor=False)
+    return Path(chosen) if chosen else _default_folder()
+
+
+def state_folder(folder: Path) -> Path:
+    """Return where to note how far the store in an account's folder has come.
+
+    In the user's state folder (XDG), or in ``.state`` beside the profiles if they
+    live elsewhere: never inside the account, whose older copy it tells from the
+    newest. No profile can have that name.
+    """
+    if folder.parent == _default_folder():
+        state = user_state_path("xmpp-onion", appauthor=False)
+    else:
+        state = folder.parent / ".state"
+    return state / folder.name
+
+
+def _default_folder() -> Path:
+    return user_data_path("xmpp-onion", appauthor=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +225,11 @@ class Account:
     def store_path(self) -> Path:
         """The one SQLite file."""
         return self.folder / "store.sqlite3"
+
+    @property
+    def state_folder(self) -> Path:
+        """Where it is noted how far the store has come; see ``state_folder()``."""
+        return state_folder(self.folder)
 
     @property
     def store_key(self) -> bytes | None:

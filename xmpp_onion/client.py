@@ -127,7 +127,10 @@ class Client:
         deadline = _deadline(self._login_timeout)
         self._ready.clear()
         opening = Database.open(
-            account.store_path, key=account.store_key, create=not account.device
+            account.store_path,
+            key=account.store_key,
+            create=not account.device,
+            witness=account.state_folder,
         )
         self._database = await enter(opening)
         self._inbox, self._outbox = Inbox(self._database), Outbox(self._database)

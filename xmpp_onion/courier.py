@@ -20,6 +20,9 @@ __all__ = ["Courier"]
 
 log = logging.getLogger(__name__)
 
+# Rows that wait for the server's ack at once: what a message to ten devices takes,
+# ten times over, is on its way while memory stays flat, however many rows wait.
+_AT_ONCE = 256
 # Seconds before a job that failed is tried again on the same connection.
 _JOB_PAUSE = 30.0
 
@@ -43,6 +46,7 @@ class Courier:
         self._omemo = omemo
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._under_way: set[int] = set()
+        self._offered = 0  # rows up to this one were offered to this session
         self._open = asyncio.Event()
         self._work = asyncio.Event()
         self._chores = asyncio.Event()
@@ -104,11 +108,21 @@ class Courier:
                 # that the session refuses would be offered again at once.
                 await self._session.wait_online()
                 self._work.clear()
-                for row in await self._outbox.pending():
-                    if row.id not in self._under_way:
-                        self._under_way.add(row.id)
-                        # Tasks start in this order, so the wire keeps it.
-                        tasks.create_task(self._carry(row))
+                await self._offer(tasks)
+
+    async def _offer(self, tasks: asyncio.TaskGroup) -> None:
+        """Begin to carry what comes next, as far as there is room."""
+        while room := max(0, _AT_ONCE - len(self._under_way)):
+            offered = self._offered
+            rows = await self._outbox.pending(after=offered, limit=room)
+            if not rows or offered != self._offered:
+                return  # the session ended meanwhile: older rows come first
+            for row in rows:
+                self._offered = row.id
+                if row.id not in self._under_way:
+                    self._under_way.add(row.id)
+                    # Tasks start in this order, so the wire keeps it.
+                    tasks.create_task(self._carry(row))
 
     async def _carry(self, row: OutboxRow) -> None:
         try:
@@ -116,11 +130,14 @@ class Courier:
         except NotAcknowledgedError:
             # The session ended and is not coming back; the next one gets the row.
             self._under_way.discard(row.id)
+            self._offered = min(self._offered, row.id - 1)
             self._work.set()
             return
         async with self._database.transaction():
             await self._outbox.remove(row.id)
         self._under_way.discard(row.id)
+        if len(self._under_way) == _AT_ONCE // 2:
+            self._work.set()  # there is room again
         waiting = self._waiting.pop(row.id, None)
         if waiting is not None and not waiting.done():
             waiting.set_result(None)

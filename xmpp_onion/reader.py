@@ -12,6 +12,9 @@ from xmpp_onion.store.connection import to_the_end
 
 __all__ = ["InboxReader"]
 
+# Events that are read from the disk at once: memory stays flat, however many wait.
+_AT_ONCE = 100
+
 
 class InboxReader:
     """Yields events in the order they came; who asks for the next has handled one.
@@ -50,7 +53,8 @@ class InboxReader:
         try:
             while True:
                 self._news.clear()
-                for row in await self._inbox.pending():
+                rows = await self._inbox.pending(limit=_AT_ONCE)
+                for row in rows:
                     event = read_event(row.event_json, answer)
                     event = await self._as_known_now(event)
                     self._is_awaited = False
@@ -59,7 +63,8 @@ class InboxReader:
                         raise RuntimeError("this client's events are read elsewhere")
                     self._is_awaited = True
                     await self._mark_handled(row.id)
-                await self._news.wait()
+                if not rows:
+                    await self._news.wait()
         finally:
             if self._reader is reader:
                 self._is_awaited = False

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from xmpp_onion.account import Account, data_folder, parse_recipient
+from xmpp_onion.account import Account, data_folder, parse_recipient, state_folder
 from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.e2ee import Trust
 from xmpp_onion.errors import (
@@ -225,3 +225,14 @@ def test_no_secret_of_an_encrypted_account_is_in_a_repr(account: Account) -> Non
 
     assert "seal" not in repr(encrypted)
     assert "ass" not in repr(encrypted).replace("password", "")
+
+
+def test_the_note_about_a_store_lies_outside_of_the_account(
+    tmp_path: Path,
+) -> None:
+    elsewhere, usual = Account.locate("bob", tmp_path), Account.locate("bob")
+
+    assert state_folder(elsewhere) == tmp_path / ".state" / "bob"
+    assert (
+        state_folder(usual) == Path.home() / ".local" / "state" / "xmpp-onion" / "bob"
+    )

@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
 class OutboxThatCounts(Outbox):
     looks = 0
+    most = 0
 
-    async def pending(self) -> list[OutboxRow]:
+    async def pending(self, *, after: int = 0, limit: int = -1) -> list[OutboxRow]:
         self.looks += 1
-        return await super().pending()
+        rows = await super().pending(after=after, limit=limit)
+        self.most = max(self.most, len(rows))
+        return rows
 
 
 class Line:
@@ -60,11 +63,14 @@ class Desk:
     """A courier at work, and what it works with."""
 
     def __init__(
-        self, database: Database, do: Callable[[str], Awaitable[None]]
+        self,
+        database: Database,
+        do: Callable[[str], Awaitable[None]],
+        line: Line | None = None,
     ) -> None:
         self.database = database
         self.outbox = OutboxThatCounts(database)
-        self.line = Line()
+        self.line = line or Line()
         self.stop: Callable[[], bool]
         self.courier = Courier(
             database,
@@ -89,10 +95,12 @@ class Desk:
 
 @asynccontextmanager
 async def at_work(
-    folder: Path, do: Callable[[str], Awaitable[None]]
+    folder: Path,
+    do: Callable[[str], Awaitable[None]],
+    line: Line | None = None,
 ) -> AsyncIterator[Desk]:
     async with Database.open(folder / "account" / "store.db") as database:
-        desk = Desk(database, do)
+        desk = Desk(database, do, line)
         desk.courier.open()
         async with asyncio.TaskGroup() as tasks, asyncio.timeout(20):
             running = tasks.create_task(desk.courier.run())
@@ -112,6 +120,68 @@ async def test_what_is_acknowledged_leaves_the_outbox(tmp_path: Path) -> None:
 
         assert desk.line.sent == ["a", "b"]
         assert await desk.outbox.pending() == []
+
+
+class SlowLine(Line):
+    """A session whose server takes its time to acknowledge."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: list[asyncio.Future[None]] = []
+
+    def send(self, xml: str, message_id: str) -> Awaitable[None]:
+        sent = super().send(xml, message_id)
+        if not self.up.is_set():
+            return sent
+        self.waiting.append(asyncio.get_running_loop().create_future())
+        return self.waiting[-1]
+
+    def acknowledge(self, count: int) -> None:
+        acknowledged, self.waiting = self.waiting[:count], self.waiting[count:]
+        for one in acknowledged:
+            one.set_result(None)
+
+    def end(self) -> None:
+        """End the session, and what waits with it."""
+        for one in self.waiting:
+            one.set_exception(NotAcknowledgedError("the session is over"))
+        self.waiting.clear()
+
+
+async def fill(outbox: Outbox, database: Database, count: int) -> None:
+    async with database.transaction():
+        for number in range(count):
+            await outbox.add(str(number), to="x", message_id=str(number))
+
+
+async def test_what_waits_is_read_in_parts_and_keeps_its_order(
+    tmp_path: Path,
+) -> None:
+    async with at_work(tmp_path, nothing) as desk:
+        await fill(desk.outbox, desk.database, 2000)
+        await (await desk.put("2000"))
+
+        assert desk.line.sent == [str(number) for number in range(2001)]
+        assert desk.outbox.most <= 256
+
+
+async def test_a_session_that_ends_gives_the_next_all_in_order(
+    tmp_path: Path,
+) -> None:
+    line = SlowLine()
+    async with at_work(tmp_path, nothing, line) as desk:
+        await fill(desk.outbox, desk.database, 600)
+        last = await desk.put("600")
+        while len(line.waiting) < 256:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+        assert line.sent == [str(number) for number in range(256)]  # and no more
+        line.sent.clear()
+        line.end()
+        while not last.done():
+            line.acknowledge(50)
+            await asyncio.sleep(0)
+
+        assert line.sent == [str(number) for number in range(601)]
 
 
 async def test_a_message_does_not_wait_for_a_job(tmp_path: Path) -> None:

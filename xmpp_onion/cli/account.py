@@ -14,7 +14,12 @@ from pathlib import Path
 import click
 
 from xmpp_onion import private
-from xmpp_onion.account import Account, data_folder, parse_recipient
+from xmpp_onion.account import (
+    Account,
+    data_folder,
+    parse_recipient,
+    state_folder,
+)
 from xmpp_onion.address import JID, Invite
 from xmpp_onion.agent.profile import (
     change_secret,
@@ -255,8 +260,12 @@ def _clear(folder: Path) -> None:
         for path in folder.glob(pattern):
             path.unlink()
     shutil.rmtree(folder / "tor", ignore_errors=True)
-    with suppress(OSError):  # somebody keeps something else there
-        folder.rmdir()
+    state = state_folder(folder)
+    for path in state.glob("*.generation"):
+        path.unlink()
+    for each in (folder, state):
+        with suppress(OSError):  # somebody keeps something else there
+            each.rmdir()
 
 
 def _line(account: Account) -> dict[str, object]:

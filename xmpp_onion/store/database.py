@@ -33,14 +33,21 @@ from xmpp_onion.store.connection import (
     to_the_end,
 )
 from xmpp_onion.store.conversion import finish
+from xmpp_onion.store.witness import Witness
 
 log = logging.getLogger(__name__)
 
 
 class _Transaction:
-    """The identity of one transaction, and whether it changed anything."""
+    """The identity of one transaction, and whether it changed anything.
+
+    Attributes:
+        wrote: Whether it changed anything.
+        generation: Of the file when it is committed; 0 if it changed nothing.
+    """
 
     wrote = False
+    generation = 0
 
 
 # Tasks started inside a transaction inherit it with their context, as a TaskGroup
@@ -67,6 +74,8 @@ class Database:
         self._turn = asyncio.Lock()  # fair: waiters are woken in order
         self._current: _Transaction | None = None
         self._closed = False
+        self._generation = 0
+        self._witness: Witness | None = None
         self._before_commit: list[Callable[[], Awaitable[None]]] = []
         self._after_commit: list[Callable[[], None]] = []
         self._on_rollback: list[Callable[[], None]] = []
@@ -80,6 +89,7 @@ class Database:
         key: bytes | None = None,
         create: bool = True,
         migrations: Sequence[str] = schema.MIGRATIONS,
+        witness: Path | None = None,
     ) -> AsyncIterator[Self]:
         """Open an account's file, made private and locked for as long as it is open.
 
@@ -95,6 +105,8 @@ class Database:
             create: Whether a missing file is made. False where an account is
                 known to exist, so that a lost file is noticed.
             migrations: Tests append to them; see :mod:`xmpp_onion.store.schema`.
+            witness: A folder outside of the account's, where it is noted how far
+                the file has come; see :attr:`is_rolled_back`. None notes nothing.
 
         Raises:
             StoreLockedError: Another process, or this one, has it open.
@@ -116,10 +128,10 @@ class Database:
                 await configure(path, connection, key)
                 log.info("store open")
                 database = cls(path, connection)
-                try:
+                async with contextlib.AsyncExitStack() as stack:
+                    await database._call_witness(witness, stack)
+                    stack.push_async_callback(database._close)
                     yield database
-                finally:
-                    await database._close()
 
     @staticmethod
     def check_free(path: Path) -> None:
@@ -175,6 +187,7 @@ class Database:
             finally:
                 self._current = None
                 _inside.reset(token)
+            self._note(transaction.generation)
             for settle in self._after_commit:
                 settle()
             if cancelled:
@@ -238,6 +251,8 @@ class Database:
             row = await self._connection.execute_insert(sql, parameters)
         return int(row[0]) if row else 0
 
+    # --- an old copy that was put back ------------------------------------------
+
     async def generation(self) -> int:
         """Return how many transactions have changed this file.
 
@@ -245,6 +260,51 @@ class Database:
         """
         rows = await self.fetch("SELECT value FROM generation")
         return int(rows[0]["value"])
+
+    @property
+    def is_rolled_back(self) -> bool:
+        """Whether this file was further once: an old copy took its place.
+
+        It stays so, after a restart too, until :meth:`accept_rollback`.
+        """
+        return self._witness is not None and self._generation < self._witness.value
+
+    def heed_witness(self, generation: int) -> None:
+        """Take notice of how far the file was when somebody else was told.
+
+        Args:
+            generation: What :meth:`generation` was; authentic.
+        """
+        if self._witness is not None:
+            self._witness.heed(generation)
+
+    async def accept_rollback(self) -> None:
+        """Count on from where the file was once, with this transaction.
+
+        Raises:
+            RuntimeError: Not inside a transaction.
+        """
+        if self._witness is not None:
+            await self.execute(
+                "UPDATE generation SET value = max(value, ?)", (self._witness.value,)
+            )
+
+    async def _call_witness(
+        self, folder: Path | None, stack: contextlib.AsyncExitStack
+    ) -> None:
+        if folder is None:
+            return
+        [row] = await self._execute("SELECT value, store_id FROM generation")
+        self._generation = int(row["value"])
+        self._witness = stack.enter_context(Witness.open(folder, row["store_id"]))
+        if self.is_rolled_back:
+            log.warning("%s is an older copy of what was here", self.path)
+
+    def _note(self, generation: int) -> None:
+        """Note what is on the disk now; nothing of it is on the wire yet."""
+        self._generation = max(self._generation, generation)
+        if self._witness is not None:
+            self._witness.note(generation)
 
     # --- inside -----------------------------------------------------------------
 
@@ -265,7 +325,10 @@ class Database:
         for write in self._before_commit:
             await write()
         if transaction.wrote:
-            await self._execute("UPDATE generation SET value = value + 1")
+            rows = await self._execute(
+                "UPDATE generation SET value = value + 1 RETURNING value"
+            )
+            transaction.generation = int(rows[0]["value"])
         # SQLite undoes a transaction by itself on some errors; a caller that
         # swallowed one must not be told that its work is on the disk.
         if not self._connection.in_transaction:

@@ -70,9 +70,15 @@ class Inbox:
             (event_json, datetime.now(UTC).isoformat()),
         )
 
-    async def pending(self) -> list[InboxRow]:
-        """Return the events that no handler has finished, oldest first."""
-        rows = await self._database.fetch("SELECT * FROM inbox ORDER BY id")
+    async def pending(self, *, limit: int = -1) -> list[InboxRow]:
+        """Return the events that no handler has finished, oldest first.
+
+        Args:
+            limit: How many at most; all by default, which may be a lot of memory.
+        """
+        rows = await self._database.fetch(
+            "SELECT * FROM inbox ORDER BY id LIMIT ?", (limit,)
+        )
         return [
             InboxRow(
                 id=row["id"],

@@ -63,9 +63,16 @@ class Outbox:
             (stanza_xml, to, message_id, datetime.now(UTC).isoformat()),
         )
 
-    async def pending(self) -> list[OutboxRow]:
-        """Return what is not yet acknowledged, oldest first."""
-        rows = await self._database.fetch("SELECT * FROM outbox ORDER BY id")
+    async def pending(self, *, after: int = 0, limit: int = -1) -> list[OutboxRow]:
+        """Return what is not yet acknowledged, oldest first.
+
+        Args:
+            after: Only what was accepted after this row; 0 for all.
+            limit: How many at most; all by default, which may be a lot of memory.
+        """
+        rows = await self._database.fetch(
+            "SELECT * FROM outbox WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
+        )
         return [
             OutboxRow(
                 id=row["id"],

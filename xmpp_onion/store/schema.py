@@ -63,7 +63,15 @@ CREATE TABLE cursors (
 PRAGMA user_version = 2;
 """
 
-MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2)
+# A note outside of the file says how far the store of this name has come.
+_VERSION_3 = """
+ALTER TABLE generation ADD COLUMN store_id TEXT NOT NULL DEFAULT '';
+UPDATE generation SET store_id = lower(hex(randomblob(16)));
+
+PRAGMA user_version = 3;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
 
 
 def pending(found: int, migrations: Sequence[str], *, name: str) -> str:

@@ -57,3 +57,11 @@ async def test_a_handled_event_leaves_no_byte_in_any_file(
     files = {file.name: file.read_bytes() for file in path.parent.iterdir()}
     assert set(files) == {"account.db", "account.db.lock"}
     assert all(secret.encode() not in content for content in files.values())
+
+
+async def test_a_part_of_what_waits_can_be_had(database: Database) -> None:
+    inbox = Inbox(database)
+    async with database.transaction():
+        ids = [await inbox.add(str(number)) for number in range(5)]
+
+    assert [row.id for row in await inbox.pending(limit=2)] == ids[:2]

@@ -65,3 +65,13 @@ async def test_a_job_asked_for_while_it_runs_is_not_forgotten_with_it(
         await outbox.remove_job(running)
 
     assert [job.id for job in await outbox.jobs()] == [again]
+
+
+async def test_a_part_of_what_waits_can_be_had(database: Database) -> None:
+    outbox = Outbox(database)
+    async with database.transaction():
+        ids = [await outbox.add("", to="bob", message_id=str(n)) for n in range(5)]
+
+    part = await outbox.pending(after=ids[1], limit=2)
+
+    assert [row.id for row in part] == ids[2:4]
