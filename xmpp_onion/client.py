@@ -168,6 +168,7 @@ class Client:
         self._inbox_reader = InboxReader(
             self._database, self._omemo, self._courier, self._clerk.news
         )
+        self._omemo.notices.watch(self._clerk.news.set)
         self._backlog = Backlog(self._session, self._cursors, account.jid)
         await enter(self._session)
         tasks = self._tasks = await enter(asyncio.TaskGroup())
@@ -439,7 +440,7 @@ class Client:
 
     def accepts(self, message: Message) -> bool:
         """Tell whether the policy lets the device behind ``message`` give orders."""
-        return accepts(self.trust, TrustLevel.from_word(message.trust))
+        return accepts(TrustLevel.from_word(message.trust))
 
     # --- people -----------------------------------------------------------------
 

@@ -97,6 +97,7 @@ class Outgoing:
             except EncryptionError:
                 # What a broken connection left out may be all that was missing.
                 if losses == self._session.losses:
+                    await self._omemo.notices.flush()
                     raise
             finally:
                 # Whoever waits for this may have given up while it was committed.

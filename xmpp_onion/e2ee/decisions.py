@@ -6,6 +6,9 @@ import omemo
 from omemo.session_manager import SessionManager
 
 from xmpp_onion.address import JID
+from xmpp_onion.chat import NewDevice
+from xmpp_onion.e2ee.notices import Notices
+from xmpp_onion.e2ee.policies import Policies
 from xmpp_onion.e2ee.session_manager import NAMESPACE, NEW, fingerprint_of
 from xmpp_onion.e2ee.storage import KeyStorage
 from xmpp_onion.e2ee.trust import (
@@ -29,7 +32,8 @@ class Decisions:
     Args:
         own: Our account, bare.
         storage: Where the first device list of each contact is kept.
-        policy: What to do about devices that nobody has decided about.
+        policies: What to do about devices that nobody has decided about.
+        notices: Where a new device is told.
         pins: Fingerprints given beforehand, by bare JID. They are looked up each
             time and never stored: a pin that is taken away is gone.
     """
@@ -38,13 +42,16 @@ class Decisions:
         self,
         own: JID,
         storage: KeyStorage,
-        policy: Trust,
+        policies: Policies,
+        *,
         pins: Mapping[JID, frozenset[str]],
+        notices: Notices,
     ) -> None:
         self._own = own
         self._storage = storage
-        self._policy = policy
+        self._policies = policies
         self._pins = pins
+        self._notices = notices
 
     async def devices(
         self, manager: SessionManager, jid: JID, listed: Collection[int]
@@ -57,24 +64,40 @@ class Decisions:
             listed: The device list as known now; it counts as the first contact
                 if there was none before.
         """
+        policy = await self._policies.of(jid)
         first = await self._first_list(jid, listed)
         infos = await manager.get_device_information(jid)
-        known = [self._device(info) for info in infos if self._is_known(info)]
+        known = [self._device(policy, info) for info in infos if self._is_known(info)]
         devices = list(known)
         for info in infos:
             if self._is_known(info):
                 continue
-            is_first = self._policy is Trust.TOFU and info.device_id in first
+            is_first = policy is Trust.TOFU and info.device_id in first
             level = decide(
-                self._policy,
+                policy,
                 [] if is_first else known,
-                self._device(info),
+                self._device(policy, info),
                 self._pinned(jid),
             )
-            if self._policy is not Trust.PINNED:
+            if policy is not Trust.PINNED:
                 await manager.set_trust(jid, info.identity_key, level.name)
-            devices.append(self._device(info._replace(trust_level_name=level.name)))
+            device = self._device(policy, info._replace(trust_level_name=level.name))
+            devices.append(device)
+            if device.own or (first and info.device_id not in first):
+                self._tell(device)
         return tuple(sorted(devices, key=lambda device: device.device_id))
+
+    def _tell(self, device: Device) -> None:
+        self._notices.add(
+            NewDevice(
+                sender=device.jid,
+                device=device.device_id,
+                fingerprint=device.fingerprint,
+                trust=device.trust.word,
+                own=device.own,
+                at=self._notices.now(),
+            )
+        )
 
     async def set(
         self, manager: SessionManager, jid: JID, fingerprint: str, level: TrustLevel
@@ -85,10 +108,11 @@ class Decisions:
             EncryptionError: Not a fingerprint, or the JID has no such device.
         """
         wanted = parse_fingerprint(fingerprint)
+        policy = await self._policies.of(jid)
         for info in await manager.get_device_information(jid):
             if fingerprint_of(info.identity_key) == wanted:
                 await manager.set_trust(jid, info.identity_key, level.name)
-                return self._device(info._replace(trust_level_name=level.name))
+                return self._device(policy, info._replace(trust_level_name=level.name))
         raise EncryptionError(
             "the decision was not kept",
             why="this JID has no device with that fingerprint",
@@ -116,7 +140,7 @@ class Decisions:
     def _pinned(self, jid: JID) -> frozenset[str]:
         return self._pins.get(jid, frozenset())
 
-    def _device(self, info: omemo.DeviceInformation) -> Device:
+    def _device(self, policy: Trust, info: omemo.DeviceInformation) -> Device:
         jid = JID(info.bare_jid)
         fingerprint = fingerprint_of(info.identity_key)
         is_new = info.trust_level_name == NEW
@@ -125,9 +149,7 @@ class Decisions:
             jid=jid,
             device_id=info.device_id,
             fingerprint=fingerprint,
-            trust=in_force(
-                self._policy, stored, is_pinned=fingerprint in self._pinned(jid)
-            ),
+            trust=in_force(policy, stored, is_pinned=fingerprint in self._pinned(jid)),
             active=dict(info.active).get(NAMESPACE, False),
             own=jid == self._own,
             label=info.label,

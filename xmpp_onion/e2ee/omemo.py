@@ -28,7 +28,9 @@ from xmpp_onion.e2ee.devices import Bundle, Pep
 from xmpp_onion.e2ee.directory import MAX_DEVICES, Directory, together
 from xmpp_onion.e2ee.effect import Effect, SendEmpty, UploadBundle, UploadDeviceList
 from xmpp_onion.e2ee.envelope import Plain
+from xmpp_onion.e2ee.notices import Notices
 from xmpp_onion.e2ee.own_device import OwnDevice
+from xmpp_onion.e2ee.policies import Policies
 from xmpp_onion.e2ee.session_manager import (
     NAMESPACE,
     UNPUBLISHED,
@@ -117,6 +119,10 @@ class Omemo:
         policy: What to do about devices that nobody has decided about.
         pins: Fingerprints that were given beforehand, by JID.
         clock: Seconds that only go forward; tests pass their own.
+
+    Attributes:
+        policies: What holds for each contact.
+        notices: What is to be told about devices.
     """
 
     def __init__(
@@ -132,19 +138,27 @@ class Omemo:
         quiet_libraries()
         bare_pins = {jid.bare: prints for jid, prints in (pins or {}).items()}
         self._own = own.bare
-        self._policy = policy
         self._pep = pep
         self._storage = KeyStorage(keys)
+        self.policies = Policies(self._own, self._storage, policy)
+        self.notices = Notices()
         self._directory = Directory(pep, clock=clock)
         self._door = Door(
             storage=self._storage,
             bundles=self._directory.bundles,
             lists=self._directory.lists,
             pins=bare_pins,
+            notices=self.notices,
             clock=clock,
         )
         self._device = OwnDevice(self._own, self._door, clock=clock)
-        self._decisions = Decisions(self._own, self._storage, policy, bare_pins)
+        self._decisions = Decisions(
+            self._own,
+            self._storage,
+            self.policies,
+            pins=bare_pins,
+            notices=self.notices,
+        )
         self._answers = Answers()
         self._database: Database | None = None
         self._applied: dict[str, tuple[int, ...]] = {}
@@ -177,6 +191,7 @@ class Omemo:
         if self._database is None:
             self._database = database
             database.on_rollback(self.drop_caches)
+            self.notices.attach(database)
         self._directory.expire()
         self._applied.clear()
         failures = await self._directory.fetch_lists([self._own])
@@ -228,7 +243,7 @@ class Omemo:
             int(key.get("rid", "")) for key in element.iter(f"{{{NAMESPACE}}}key")
         }
         devices = await self._known(manager, effect.to)
-        return all(self._accepts(d) for d in devices if d.device_id in readers)
+        return all(accepts(d.trust) for d in devices if d.device_id in readers)
 
     async def perform(self, kind: str, payload: str) -> None:
         """Do what an effect asked for. NETWORK; may be done twice.
@@ -382,11 +397,11 @@ class Omemo:
             manager = await self._device.open()
             theirs = await self._others(manager, jid)
             own = await self._others(manager, self._own) if jid != self._own else ()
-            chosen = recipients(self._policy, jid, theirs)
+            chosen = recipients(await self.policies.of(jid), jid, theirs)
             if not chosen:
                 raise self._no_devices(jid)
             # Our own other devices never stop a message: they are left out.
-            chosen += tuple(d for d in own if d.active and self._accepts(d))
+            chosen += tuple(d for d in own if d.active and accepts(d.trust))
             message = await self._run(manager, jid, chosen, plain)
         readers = {(key.bare_jid, key.device_id) for key, _ in message.keys}
         skipped = self._skipped(jid, (*theirs, *own), readers)
@@ -478,7 +493,7 @@ class Omemo:
             await self._apply_list(manager, jid)
             try:
                 message = await self._parse(manager, element, jid)
-                plaintext, info, _ = await manager.decrypt(message)
+                plaintext, info, _ = await self._open(manager, message)
             except omemo.SenderNotFound as cause:
                 raise self._not_found(element, jid) from cause
             devices = await self._known(manager, jid)
@@ -488,7 +503,7 @@ class Omemo:
             message,
             device,
             own_device_id=self.device_id,
-            is_accepted=self._accepts(device),
+            is_accepted=accepts(device.trust),
         )
         text = _text(plaintext)
         return Decrypted(None if text is None else Plain(text), NAMESPACE, device)
@@ -505,6 +520,29 @@ class Omemo:
         if len(content.initialization_vector) not in _IV_LENGTHS:
             raise ValueError("the initialization vector has a wrong length")
         return message
+
+    async def _open(
+        self, manager: SessionManager, message: omemo.Message
+    ) -> tuple[bytes | None, omemo.DeviceInformation, object]:
+        """Decrypt; a key exchange with another key than its device's is told."""
+        try:
+            return await manager.decrypt(message)
+        except omemo.PublicDataInconsistency:
+            await self._tell_change(message)
+            raise
+
+    async def _tell_change(self, message: omemo.Message) -> None:
+        known = await self._storage.load_bytes(
+            f"/devices/{message.bare_jid}/{message.device_id}/identity_key"
+        )
+        for _, exchange in message.keys:
+            if exchange is not None and known.is_just:
+                self._door.tell_change(
+                    JID(message.bare_jid),
+                    message.device_id,
+                    exchange.identity_key,
+                    known.from_just(),
+                )
 
     def _not_found(self, element: ET.Element, jid: JID) -> DecryptionError:
         refused = self._door.refused.get((jid, _sender_id(element)), "")
@@ -560,9 +598,6 @@ class Omemo:
             manager = await self._device.open()
             await self._known(manager, jid.bare)
             return await self._decisions.set(manager, jid.bare, fingerprint, level)
-
-    def _accepts(self, device: Device) -> bool:
-        return accepts(self._policy, device.trust)
 
     async def _others(self, manager: SessionManager, jid: JID) -> tuple[Device, ...]:
         """Return the devices of a JID except this one."""

@@ -17,6 +17,7 @@ from xmpp_onion.e2ee.session_manager import (
     fingerprint_of,
     session_manager_class,
 )
+from xmpp_onion.e2ee.trust import TrustLevel
 from xmpp_onion.errors import EncryptionError
 
 __all__ = ["OwnDevice"]
@@ -129,6 +130,10 @@ class OwnDevice:
                 why="its own identity key is pinned for another JID",
                 fix="Remove that pin from the account's configuration.",
             )
+        if info.trust_level_name != TrustLevel.TRUSTED.name:
+            # Nobody has to decide about this very device, or be told of it.
+            level = TrustLevel.TRUSTED.name
+            await manager.set_trust(self._own, info.identity_key, level)
         self._identity = info.device_id, fingerprint_of(info.identity_key)
         return manager
 

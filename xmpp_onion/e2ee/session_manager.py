@@ -24,9 +24,11 @@ from oldmemo.oldmemo import NAMESPACE
 from omemo.session_manager import SessionManager
 
 from xmpp_onion.address import JID
+from xmpp_onion.chat import KeyChanged, KeyReuse
 from xmpp_onion.e2ee.backend import LIBRARY_ERRORS
 from xmpp_onion.e2ee.directory import MAX_DEVICES
 from xmpp_onion.e2ee.effect import Effect, SendEmpty, UploadBundle, UploadDeviceList
+from xmpp_onion.e2ee.notices import Notices
 from xmpp_onion.e2ee.storage import KeyStorage
 from xmpp_onion.errors import EncryptionError
 
@@ -95,6 +97,14 @@ def fingerprint_of(identity_key: bytes) -> str:
     return xeddsa.ed25519_pub_to_curve25519_pub(identity_key).hex()
 
 
+def _shown(key: bytes) -> str:
+    """Return the fingerprint of a key that may be malformed; its digits then."""
+    try:
+        return fingerprint_of(key)
+    except (ValueError, xeddsa.XEdDSAException):
+        return key.hex()[:64]
+
+
 @dataclass(slots=True)
 class Door:
     """All that the library sees of the network while a transaction is open.
@@ -104,6 +114,7 @@ class Door:
         bundles: What was fetched before, by JID and device id.
         lists: The device lists fetched before.
         pins: Fingerprints given beforehand: they name a key's owner for good.
+        notices: Where a key that is refused is told.
         effects: What the library wants done on the network, in order.
         refused: Why a device's bundle was not let in.
         chosen: The devices to encrypt for; None while decrypting.
@@ -113,6 +124,7 @@ class Door:
     bundles: Mapping[tuple[str, int], omemo.Bundle]
     lists: Mapping[str, tuple[int, ...]]
     pins: Mapping[JID, frozenset[str]]
+    notices: Notices
     clock: Callable[[], float] = time.monotonic
     effects: list[Effect] = field(default_factory=list)
     refused: dict[tuple[str, int], str] = field(default_factory=dict)
@@ -177,15 +189,43 @@ class Door:
             f"/devices/{bundle.bare_jid}/{bundle.device_id}/identity_key"
         )
         # The library would build the session with the new key and the old trust.
-        if known.maybe(bundle.identity_key) != bundle.identity_key:
+        before = known.maybe(bundle.identity_key)
+        if before != bundle.identity_key:
+            self.tell_change(
+                JID(bundle.bare_jid), bundle.device_id, bundle.identity_key, before
+            )
             return "its bundle shows another identity key than before"
         try:
             owner = await self.claim(bundle.identity_key, bundle.bare_jid)
         except (ValueError, xeddsa.XEdDSAException):
             return "its identity key is malformed"
         if owner != bundle.bare_jid:
+            self._tell_reuse(bundle, JID(owner))
             return "its identity key belongs to another account"
         return ""
+
+    def tell_change(self, jid: JID, device_id: int, key: bytes, before: bytes) -> None:
+        """Have it told that a device shows another key than before."""
+        self.notices.add(
+            KeyChanged(
+                sender=jid,
+                device=device_id,
+                fingerprint=_shown(key),
+                before=_shown(before),
+                at=self.notices.now(),
+            )
+        )
+
+    def _tell_reuse(self, bundle: omemo.Bundle, owner: JID) -> None:
+        self.notices.add(
+            KeyReuse(
+                sender=JID(bundle.bare_jid),
+                device=bundle.device_id,
+                fingerprint=fingerprint_of(bundle.identity_key),
+                owner=owner,
+                at=self.notices.now(),
+            )
+        )
 
     async def claim(self, identity_key: bytes, bare_jid: str) -> str:
         """Return whose key it is: this JID's, unless another had it before.

@@ -155,7 +155,7 @@ def decide(
     """Return the level of a device that is seen for the first time.
 
     Args:
-        policy: The account's.
+        policy: What holds for its owner.
         known: The devices of the same JID that were known before. Devices that
             appear together are all new to each other.
         new: The device; its ``trust`` is not looked at.
@@ -193,11 +193,14 @@ def in_force(policy: Trust, level: TrustLevel, *, is_pinned: bool) -> TrustLevel
     return level
 
 
-def accepts(policy: Trust, level: TrustLevel) -> bool:
-    """Tell whether to act on a message of a device at this level, or send to it."""
-    if level is TrustLevel.BLINDLY_TRUSTED:
-        return policy in {Trust.TOFU, Trust.BTBV}
-    return level is TrustLevel.TRUSTED
+def accepts(level: TrustLevel) -> bool:
+    """Tell whether to act on a message of a device at this level, or send to it.
+
+    Args:
+        level: What is :func:`in_force` under the policy that holds for its owner: no
+            device is blindly trusted under one that does not allow it.
+    """
+    return level in {TrustLevel.TRUSTED, TrustLevel.BLINDLY_TRUSTED}
 
 
 def recipients(
@@ -206,7 +209,7 @@ def recipients(
     """Return the devices to encrypt for, or refuse.
 
     Args:
-        policy: The account's.
+        policy: What holds for the recipient.
         jid: The recipient.
         devices: All known devices of the recipient.
 
@@ -216,7 +219,7 @@ def recipients(
     """
     active = [device for device in devices if device.active]
     undecided = [d for d in active if d.trust is TrustLevel.UNDECIDED]
-    usable = tuple(device for device in active if accepts(policy, device.trust))
+    usable = tuple(device for device in active if accepts(device.trust))
     if policy is Trust.PINNED and active and not usable:
         undecided = active
     if undecided:

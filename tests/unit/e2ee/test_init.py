@@ -10,7 +10,7 @@ from xmpp_onion import e2ee
 _SCRIPT = """
 import sys
 from xmpp_onion.e2ee import Trust, TrustLevel, accepts
-assert accepts(Trust.TOFU, TrustLevel.TRUSTED)
+assert accepts(TrustLevel.TRUSTED)
 print([name for name in ("omemo", "slixmpp_omemo", "xmlschema") if name in sys.modules])
 """
 

@@ -153,11 +153,14 @@ def test_blind_trust_does_not_survive_a_stricter_policy(
 
 @pytest.mark.parametrize("policy", Trust)
 def test_every_policy_accepts_verified_devices_only_or_more(policy: Trust) -> None:
-    assert accepts(policy, TrustLevel.TRUSTED)
-    assert not accepts(policy, TrustLevel.UNDECIDED)
-    assert not accepts(policy, TrustLevel.DISTRUSTED)
+    def is_accepted(level: TrustLevel) -> bool:
+        return accepts(in_force(policy, level, is_pinned=False))
+
+    assert is_accepted(TrustLevel.TRUSTED)
+    assert not is_accepted(TrustLevel.UNDECIDED)
+    assert not is_accepted(TrustLevel.DISTRUSTED)
     is_blind = policy in {Trust.TOFU, Trust.BTBV}
-    assert accepts(policy, TrustLevel.BLINDLY_TRUSTED) == is_blind
+    assert is_accepted(TrustLevel.BLINDLY_TRUSTED) == is_blind
 
 
 # --- recipients ---------------------------------------------------------------------

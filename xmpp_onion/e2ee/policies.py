@@ -1,0 +1,58 @@
+"""Which policy holds for whom: the account's, unless a contact has one of its own."""
+
+from collections.abc import Mapping
+from typing import cast
+
+from xmpp_onion.address import JID
+from xmpp_onion.e2ee.storage import KeyStorage
+from xmpp_onion.e2ee.trust import Trust
+from xmpp_onion.errors import EncryptionError
+
+__all__ = ["Policies"]
+
+_POLICIES = "/xmpp-onion/policies"
+
+
+class Policies:
+    """The policy of each contact, kept with the keys.
+
+    Args:
+        own: Our account: its new devices have to be confirmed under every policy.
+        storage: Where they are kept.
+        default: The account's policy.
+    """
+
+    def __init__(self, own: JID, storage: KeyStorage, default: Trust) -> None:
+        self.default = default
+        self._own = own
+        self._storage = storage
+
+    async def of(self, jid: JID) -> Trust:
+        """Return what holds for a bare JID."""
+        return (await self.all()).get(jid, self.default)
+
+    async def all(self) -> Mapping[JID, Trust]:
+        """Return the contacts that have a policy of their own."""
+        kept = (await self._storage.load(_POLICIES)).maybe({})
+        known = cast("dict[str, str]", kept)
+        return {JID(jid): Trust(word) for jid, word in known.items()}
+
+    async def set(self, jid: JID, policy: Trust | None) -> None:
+        """Give a contact a policy of its own; None takes it away. In a transaction.
+
+        Raises:
+            EncryptionError: It is our own account.
+        """
+        if jid.bare == self._own:
+            raise EncryptionError(
+                "our own account has no policy of its own",
+                why="each new device of it has to be confirmed, whatever the policy",
+                fix="Leave the JID out to see the account's: xmpp-onion trust policy",
+            )
+        kept = dict(await self.all())
+        kept.pop(jid.bare, None)
+        if policy is not None:
+            kept[jid.bare] = policy
+        await self._storage.store(
+            _POLICIES, {str(jid): str(word) for jid, word in sorted(kept.items())}
+        )
