@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from xmpp_onion.address import JID, Invite, OnionAddress
     from xmpp_onion.bot import Bot
     from xmpp_onion.chat import (
+        ContactAccepted,
+        ContactRemoved,
         ContactRequest,
         Delivery,
         DeliveryState,
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
         KeyChanged,
         KeyReuse,
         Message,
+        MoreRequests,
         NewDevice,
         TrustChanged,
         Undecryptable,
@@ -43,6 +46,8 @@ _HOMES = {
     # talking
     "Bot": "bot",
     "Client": "client",
+    "ContactAccepted": "chat",
+    "ContactRemoved": "chat",
     "ContactRequest": "chat",
     "Delivery": "chat",
     "DeliveryState": "chat",
@@ -53,6 +58,7 @@ _HOMES = {
     "Message": "chat",
     "NewDevice": "chat",
     "TrustChanged": "chat",
+    "MoreRequests": "chat",
     "Undecryptable": "chat",
     # trust
     "Device": "e2ee",
@@ -70,6 +76,8 @@ __all__ = [
     "Account",
     "Bot",
     "Client",
+    "ContactAccepted",
+    "ContactRemoved",
     "ContactRequest",
     "Delivery",
     "DeliveryState",
@@ -80,6 +88,7 @@ __all__ = [
     "KeyChanged",
     "KeyReuse",
     "Message",
+    "MoreRequests",
     "NewDevice",
     "OnionAddress",
     "OnionService",

@@ -14,7 +14,6 @@ import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, assert_never
 
@@ -22,12 +21,12 @@ from xmpp_onion.account import Account, parse_recipient
 from xmpp_onion.address import JID
 from xmpp_onion.backlog import Backlog
 from xmpp_onion.chat import (
-    ContactRequest,
     Delivery,
     Event,
     Message,
 )
 from xmpp_onion.clerk import NETWORK_PAUSE, Clerk
+from xmpp_onion.contacts import ANSWER_TIMEOUT, Contacts, RequestBox
 from xmpp_onion.courier import Courier
 from xmpp_onion.e2ee import (
     Device,
@@ -50,6 +49,7 @@ from xmpp_onion.session import (
     Disconnected,
     Incoming,
     Received,
+    RosterChange,
     Session,
     SessionEvent,
     SubscriptionRequest,
@@ -170,10 +170,13 @@ class Client:
         )
         self._omemo.notices.watch(self._clerk.news.set)
         self._backlog = Backlog(self._session, self._cursors, account.jid)
+        self._contacts = Contacts(
+            self._database, self._session, own=account.jid, news=self._clerk.news
+        )
         await enter(self._session)
         tasks = self._tasks = await enter(asyncio.TaskGroup())
         stack.callback(self._stop_settling)
-        for work in (self._receive(), self._courier.run()):
+        for work in (self._receive(), self._courier.run(), self._contacts.run()):
             stack.callback(tasks.create_task(work).cancel)
         await self._session.wait_online(self._login_timeout)
         try:
@@ -211,6 +214,7 @@ class Client:
         self._omemo.begin_history()
         with suppress(SessionError):  # asked again when its turn comes
             await self._backlog.ask()
+        self._contacts.ask()
         await self._prepare_keys()
         async with self._database.transaction():
             await self._courier.keep_effects()
@@ -222,6 +226,7 @@ class Client:
         if known != self.account:
             self.account = known
             known.save()
+        await self._contacts.take_roster()
         await self._catch_up()
         is_readable = self._backlog.pause()
         await self._session.announce()
@@ -309,9 +314,9 @@ class Client:
             case Disconnected():
                 self._courier.hold()
             case SubscriptionRequest(sender):
-                await self._clerk.keep(
-                    ContactRequest(sender=sender, at=datetime.now(UTC))
-                )
+                await self._contacts.take_request(sender)
+            case RosterChange(contact):
+                await self._contacts.take_push(contact)
             case Received(stanza):
                 incoming = read_message(stanza, own=self.account.jid)
                 if incoming is not None:
@@ -444,17 +449,54 @@ class Client:
 
     # --- people -----------------------------------------------------------------
 
-    async def contacts(self) -> tuple[Contact, ...]:
-        """Return the people on our contact list."""
-        return await self._session.roster()
+    async def contacts(self, timeout: float = ANSWER_TIMEOUT) -> tuple[Contact, ...]:
+        """Return the people on our contact list, as the server has it.
 
-    async def add_contact(self, jid: str) -> None:
+        Args:
+            timeout: Seconds to wait for a connection, and for the answer; in all
+                that follow, too.
+
+        Raises:
+            SessionError: No connection, or no answer, in time.
+        """
+        return await self._contacts.list(timeout)
+
+    async def requests(self) -> RequestBox:
+        """Return who asked to be a contact and waits; needs no connection."""
+        return await self._contacts.requests()
+
+    async def add_contact(self, jid: str, timeout: float = ANSWER_TIMEOUT) -> None:
         """Ask somebody to be a contact, and let them see us."""
-        await self._session.subscribe(parse_recipient(jid))
+        await self._contacts.add(parse_recipient(jid), timeout)
 
-    async def accept_contact(self, jid: str) -> None:
+    async def accept_contact(self, jid: str, timeout: float = ANSWER_TIMEOUT) -> None:
         """Accept a contact request, and ask back."""
-        await self._session.accept(parse_recipient(jid))
+        await self._contacts.add(parse_recipient(jid), timeout)
+
+    async def refuse_contact(self, jid: str, timeout: float = ANSWER_TIMEOUT) -> None:
+        """Refuse a contact request, or do not let a contact see us any more."""
+        await self._contacts.refuse(parse_recipient(jid), timeout)
+
+    async def remove_contact(self, jid: str, timeout: float = ANSWER_TIMEOUT) -> None:
+        """Take somebody off our contact list: neither sees the other any more."""
+        await self._contacts.remove(parse_recipient(jid), timeout)
+
+    async def block(self, jid: str, timeout: float = ANSWER_TIMEOUT) -> None:
+        """Have our server drop all that comes from an account, or a whole server.
+
+        Args:
+            jid: ``name@….onion``, or ``….onion`` for everybody there.
+            timeout: As in :meth:`contacts`.
+        """
+        await self._contacts.block(JID(jid).bare, timeout)
+
+    async def unblock(self, jid: str, timeout: float = ANSWER_TIMEOUT) -> None:
+        """Let an account, or a server, reach us again."""
+        await self._contacts.unblock(JID(jid).bare, timeout)
+
+    async def blocked(self, timeout: float = ANSWER_TIMEOUT) -> tuple[JID, ...]:
+        """Return who is blocked; a JID without a name is a whole server."""
+        return await self._contacts.blocked(timeout)
 
 
 def _deadline(timeout: float | None) -> float | None:

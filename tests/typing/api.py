@@ -9,6 +9,8 @@ from xmpp_onion import (
     Account,
     Bot,
     Client,
+    ContactAccepted,
+    ContactRemoved,
     ContactRequest,
     Delivery,
     DeliveryState,
@@ -19,6 +21,7 @@ from xmpp_onion import (
     KeyChanged,
     KeyReuse,
     Message,
+    MoreRequests,
     NewDevice,
     OnionAddress,
     OnionService,
@@ -64,6 +67,8 @@ def describe(event: Event) -> str:
             return reason
         case ContactRequest(sender=sender):
             return sender
+        case ContactAccepted() | ContactRemoved() | MoreRequests():
+            return event.sender
         case Gap(since=since):
             return since.isoformat()
         case NewDevice() | KeyChanged() | KeyReuse() | TrustChanged():

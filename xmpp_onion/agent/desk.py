@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from xmpp_onion import private
 from xmpp_onion.account import Account
+from xmpp_onion.agent import people
 from xmpp_onion.agent.caller import END, LINE_LIMIT_BYTES, socket_path
 from xmpp_onion.agent.tor import find_tor
 from xmpp_onion.chat import Line, line
@@ -15,7 +16,6 @@ from xmpp_onion.client import LOGIN_TIMEOUT, Client
 from xmpp_onion.e2ee import Device, Trust
 from xmpp_onion.errors import XmppOnionError
 from xmpp_onion.outgoing import ACK_TIMEOUT
-from xmpp_onion.session import Contact
 from xmpp_onion.store import Database
 from xmpp_onion.transport import Tor, listen_local
 
@@ -165,28 +165,12 @@ async def _distrust(client: Client, request: Line) -> list[Line]:
     return [device_line(device)]
 
 
-async def _list_contacts(client: Client, request: Line) -> list[Line]:  # noqa: ARG001 - one signature for all
-    return [contact_line(contact) for contact in await client.contacts()]
-
-
-async def _add_contact(client: Client, request: Line) -> list[Line]:
-    await client.add_contact(str(request["jid"]))
-    return [{"v": 1, "event": "contact", "jid": request["jid"], "state": "asked"}]
-
-
-async def _accept_contact(client: Client, request: Line) -> list[Line]:
-    await client.accept_contact(str(request["jid"]))
-    return [{"v": 1, "event": "contact", "jid": request["jid"], "state": "accepted"}]
-
-
 _REQUESTS: Mapping[str, Callable[[Client, Line], Awaitable[list[Line]]]] = {
     "send": _send,
     "devices": _list_devices,
     "verify": _verify,
     "distrust": _distrust,
-    "contacts": _list_contacts,
-    "add-contact": _add_contact,
-    "accept-contact": _accept_contact,
+    **people.REQUESTS,
 }
 # What each of them cannot do without.
 _FIELDS: Mapping[object, frozenset[str]] = {
@@ -194,9 +178,7 @@ _FIELDS: Mapping[object, frozenset[str]] = {
     _list_devices: frozenset(),
     _verify: frozenset({"jid", "fingerprint"}),
     _distrust: frozenset({"jid", "fingerprint"}),
-    _list_contacts: frozenset(),
-    _add_contact: frozenset({"jid"}),
-    _accept_contact: frozenset({"jid"}),
+    **people.FIELDS,
 }
 
 
@@ -212,15 +194,4 @@ def device_line(device: Device) -> Line:
         "trust": device.trust.word,
         "active": device.active,
         "label": device.label,
-    }
-
-
-def contact_line(contact: Contact) -> Line:
-    """Return the line that describes a contact."""
-    return {
-        "v": 1,
-        "event": "contact",
-        "jid": contact.jid,
-        "state": contact.subscription,
-        "asked": contact.ask,
     }

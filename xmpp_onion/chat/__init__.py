@@ -4,12 +4,15 @@ from xmpp_onion.chat.alarm import KeyChanged, KeyReuse, NewDevice, TrustChanged
 from xmpp_onion.chat.lines import Line, line
 from xmpp_onion.chat.message import (
     Answer,
+    ContactAccepted,
+    ContactRemoved,
     ContactRequest,
     Delivery,
     DeliveryState,
     Event,
     Gap,
     Message,
+    MoreRequests,
     Undecryptable,
     read_event,
     write_event,
@@ -17,6 +20,8 @@ from xmpp_onion.chat.message import (
 
 __all__ = [
     "Answer",
+    "ContactAccepted",
+    "ContactRemoved",
     "ContactRequest",
     "Delivery",
     "DeliveryState",
@@ -26,6 +31,7 @@ __all__ = [
     "KeyReuse",
     "Line",
     "Message",
+    "MoreRequests",
     "NewDevice",
     "TrustChanged",
     "Undecryptable",

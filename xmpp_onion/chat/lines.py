@@ -8,11 +8,14 @@ from typing import TypeAlias, assert_never
 
 from xmpp_onion.chat.alarm import KeyChanged, KeyReuse, NewDevice, TrustChanged
 from xmpp_onion.chat.message import (
+    ContactAccepted,
+    ContactRemoved,
     ContactRequest,
     Delivery,
     Event,
     Gap,
     Message,
+    MoreRequests,
     Undecryptable,
 )
 
@@ -25,6 +28,12 @@ _ALARMS: dict[type, str] = {
     KeyChanged: "key-changed",
     KeyReuse: "key-reuse",
     TrustChanged: "trust-changed",
+}
+_PEOPLE = {
+    ContactRequest: "request",
+    MoreRequests: "requests",
+    ContactAccepted: "contact-accepted",
+    ContactRemoved: "contact-removed",
 }
 
 
@@ -54,15 +63,11 @@ def line(what: Event | Delivery) -> Line:
                 "id": what.id,
                 "from": what.sender,
                 "reason": what.reason,
+                "count": what.count,
                 "at": _time(what.at),
             }
-        case ContactRequest():
-            return {
-                "v": 1,
-                "event": "request",
-                "from": what.sender,
-                "at": _time(what.at),
-            }
+        case ContactRequest() | MoreRequests() | ContactAccepted() | ContactRemoved():
+            return _about_people(what)
         case Gap():
             return {
                 "v": 1,
@@ -107,6 +112,18 @@ def _alarm(what: NewDevice | KeyChanged | KeyReuse | TrustChanged) -> Line:
             return {**line, "owner": what.owner}
         case TrustChanged():
             return {**line, "by": what.by}
+
+
+def _about_people(
+    what: ContactRequest | MoreRequests | ContactAccepted | ContactRemoved,
+) -> Line:
+    line: Line = {
+        "v": 1,
+        "event": _PEOPLE[type(what)],
+        "from": what.sender,
+        "at": _time(what.at),
+    }
+    return {**line, "count": what.count} if isinstance(what, MoreRequests) else line
 
 
 def _time(at: datetime) -> str:

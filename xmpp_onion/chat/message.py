@@ -17,12 +17,15 @@ from xmpp_onion.chat.alarm import KeyChanged, KeyReuse, NewDevice, TrustChanged
 
 __all__ = [
     "Answer",
+    "ContactAccepted",
+    "ContactRemoved",
     "ContactRequest",
     "Delivery",
     "DeliveryState",
     "Event",
     "Gap",
     "Message",
+    "MoreRequests",
     "Undecryptable",
     "read_event",
     "write_event",
@@ -117,17 +120,51 @@ class Undecryptable:
         sender: The account that the server says it is from.
         reason: Why, in words that carry nothing of the content.
         at: When the server got it, in UTC.
+        count: How many messages this is about. More than one, and no ``id``, when
+            there were so many that each was not worth an event.
     """
 
     id: str
     sender: JID
     reason: str
     at: datetime
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactRequest:
     """Somebody asks to be a contact. Nothing is accepted by itself."""
+
+    sender: JID
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoreRequests:
+    """Others asked to be contacts, too many to name: ``Client.requests()`` has them.
+
+    Attributes:
+        sender: Our own account, whose box they are in.
+        count: How many, since the last event about requests.
+        at: When that was told, in UTC.
+    """
+
+    sender: JID
+    count: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactAccepted:
+    """Somebody whom we asked lets us see them now."""
+
+    sender: JID
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactRemoved:
+    """Somebody refused us, took it back, or is off our list."""
 
     sender: JID
     at: datetime
@@ -154,6 +191,9 @@ Event: TypeAlias = (
     Message
     | Undecryptable
     | ContactRequest
+    | MoreRequests
+    | ContactAccepted
+    | ContactRemoved
     | Gap
     | NewDevice
     | KeyChanged
@@ -165,6 +205,9 @@ _KINDS: dict[str, type[Event]] = {
     "message": Message,
     "undecryptable": Undecryptable,
     "request": ContactRequest,
+    "requests": MoreRequests,
+    "contact-accepted": ContactAccepted,
+    "contact-removed": ContactRemoved,
     "gap": Gap,
     "new-device": NewDevice,
     "key-changed": KeyChanged,

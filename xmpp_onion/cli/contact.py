@@ -3,6 +3,7 @@
 import click
 
 from xmpp_onion.account import parse_recipient
+from xmpp_onion.address import JID
 from xmpp_onion.chat import Line
 from xmpp_onion.cli.output import visible
 from xmpp_onion.cli.reach import run
@@ -10,34 +11,116 @@ from xmpp_onion.cli.settings import Settings
 
 __all__ = ["command"]
 
+_MEANINGS = {
+    "both": "you see each other",
+    "to": "you see them",
+    "from": "they see you",
+    "none": "neither sees the other",
+}
+
 
 @click.group("contact")
 def command() -> None:
-    """People: ask, accept, list."""
+    """People: ask, accept, refuse, list, remove, block."""
+
+
+_timeout = click.option(
+    "--timeout", metavar="S", type=click.FloatRange(min=0, min_open=True),
+    help="Seconds for the connection and the answer; 30, and 180 for a login.",
+)  # fmt: skip
 
 
 @command.command("list")
+@_timeout
 @click.pass_obj
-def _list(settings: Settings) -> int:
+def _list(settings: Settings, timeout: float | None) -> int:
     """List your contacts."""
-    return run(settings, {"do": "contacts"}, _told)
+    return _do(settings, {"do": "contacts"}, timeout)
 
 
 @command.command("add")
 @click.argument("jid")
+@_timeout
 @click.pass_obj
-def _add(settings: Settings, jid: str) -> int:
+def _add(settings: Settings, jid: str, timeout: float | None) -> int:
     """Ask JID to be a contact, and let JID see you."""
-    return run(settings, {"do": "add-contact", "jid": parse_recipient(jid)}, _told)
+    return _do(settings, {"do": "add-contact", "jid": parse_recipient(jid)}, timeout)
+
+
+@command.command("requests")
+@click.pass_obj
+def _requests(settings: Settings) -> int:
+    """List who asks to be a contact; the oldest 200, and how many more."""
+    return _do(settings, {"do": "contact-requests"})
 
 
 @command.command("accept")
 @click.argument("jid")
+@_timeout
 @click.pass_obj
-def _accept(settings: Settings, jid: str) -> int:
+def _accept(settings: Settings, jid: str, timeout: float | None) -> int:
     """Accept the request of JID, and ask back."""
-    return run(settings, {"do": "accept-contact", "jid": parse_recipient(jid)}, _told)
+    return _do(settings, {"do": "accept-contact", "jid": parse_recipient(jid)}, timeout)
+
+
+@command.command("refuse")
+@click.argument("jid", required=False)
+@click.option("--all", "everybody", is_flag=True, help="All who wait.")
+@_timeout
+@click.pass_obj
+def _refuse(
+    settings: Settings, jid: str | None, timeout: float | None, *, everybody: bool
+) -> int:
+    """Refuse the request of JID, or do not let JID see you any more."""
+    if everybody == (jid is not None):
+        raise click.UsageError("Name one JID, or say --all.")
+    if jid is None:
+        return _do(settings, {"do": "refuse-contacts"}, timeout)
+    return _do(settings, {"do": "refuse-contact", "jid": parse_recipient(jid)}, timeout)
+
+
+@command.command("remove")
+@click.argument("jid")
+@_timeout
+@click.pass_obj
+def _remove(settings: Settings, jid: str, timeout: float | None) -> int:
+    """Take JID off your contacts: neither sees the other any more."""
+    return _do(settings, {"do": "remove-contact", "jid": parse_recipient(jid)}, timeout)
+
+
+@command.command("block")
+@click.argument("jid", required=False)
+@click.option("--undo", is_flag=True, help="Let JID reach you again.")
+@_timeout
+@click.pass_obj
+def _block(
+    settings: Settings, jid: str | None, timeout: float | None, *, undo: bool
+) -> int:
+    """Drop all that comes from JID, or from a whole server; without one, list them.
+
+    JID is not told. The server drops it, so it costs you nothing.
+    """
+    if jid is None and undo:
+        raise click.UsageError("Name the JID to let through again.")
+    if jid is None:
+        return _do(settings, {"do": "blocked"}, timeout)
+    do = "unblock" if undo else "block"
+    return _do(settings, {"do": do, "jid": JID(jid).bare}, timeout)
+
+
+def _do(settings: Settings, request: Line, timeout: float | None = None) -> int:
+    if timeout is not None:
+        request = {**request, "timeout": timeout}
+    return run(settings, request, _told)
 
 
 def _told(line: Line) -> str:
-    return visible(f"{line['jid']}: {line['state']}")
+    match line["event"]:
+        case "request":
+            return visible(f"{line['from']}: since {line['at']}")
+        case "requests":
+            return f"and {line['count']} more, for whom there is no room yet"
+        case _:
+            state = str(line["state"])
+            asked = ", asked" if line.get("asked") else ""
+            return visible(f"{line['jid']}: {_MEANINGS.get(state, state)}{asked}")

@@ -12,12 +12,15 @@ from xmpp_onion.account import Account, parse_recipient
 from xmpp_onion.address import JID
 from xmpp_onion.agent.signals import until_terminated
 from xmpp_onion.chat import (
+    ContactAccepted,
+    ContactRemoved,
     ContactRequest,
     Event,
     Gap,
     KeyChanged,
     KeyReuse,
     Message,
+    MoreRequests,
     NewDevice,
     TrustChanged,
     Undecryptable,
@@ -84,12 +87,10 @@ def _told(event: Event) -> str:
         case Message():
             return f"{who} ({event.trust}): {visible(event.text)}"
         case Undecryptable():
-            return f"{who}: [not readable: {visible(event.reason)}]"
-        case ContactRequest():
-            return (
-                f"{who} wants to be a contact; accept with: "
-                f"xmpp-onion contact accept {shlex.quote(visible(event.sender))}"
-            )
+            many = f"{event.count} messages " if event.count > 1 else ""
+            return f"{who}: [{many}not readable: {visible(event.reason)}]"
+        case ContactRequest() | MoreRequests() | ContactAccepted() | ContactRemoved():
+            return _told_of_people(event)
         case Gap():
             since, until = event.since.astimezone(), event.until.astimezone()
             return (
@@ -99,6 +100,27 @@ def _told(event: Event) -> str:
             )
         case NewDevice() | KeyChanged() | KeyReuse() | TrustChanged():
             return f"{event.at.astimezone():%H:%M} {told_alarm(event)}"
+
+
+def _told_of_people(
+    event: ContactRequest | MoreRequests | ContactAccepted | ContactRemoved,
+) -> str:
+    time, sender = f"{event.at.astimezone():%H:%M}", visible(event.sender)
+    match event:
+        case ContactRequest():
+            return (
+                f"{time} {sender} wants to be a contact; accept with: "
+                f"xmpp-onion contact accept {shlex.quote(sender)}"
+            )
+        case MoreRequests():
+            return (
+                f"{time} {event.count} more want to be contacts; see them with: "
+                "xmpp-onion contact requests"
+            )
+        case ContactAccepted():
+            return f"{time} {sender} lets you see them now"
+        case ContactRemoved():
+            return f"{time} {sender} does not let you see them any more"
 
 
 async def _execute(program: list[str], message: Message, settings: Settings) -> None:

@@ -24,7 +24,7 @@ _COMMANDS = {
     "account": ("account", "Make, list and remove the account of a profile."),
     "send": ("send", "Send an encrypted message; exit 0 once the server has it."),
     "listen": ("listen", "Print decrypted messages as they come."),
-    "contact": ("contact", "People: ask, accept, list."),
+    "contact": ("contact", "People: ask, accept, refuse, list, remove, block."),
     "trust": ("trust", "Whose devices you believe."),
     "devices": ("devices", "Devices and fingerprints, yours and others'."),
     "bot": ("bot", "Run a bot."),

@@ -9,14 +9,16 @@ from xmpp_onion.session.events import (
     Connected,
     Disconnected,
     Received,
+    RosterChange,
     SessionEvent,
     SubscriptionRequest,
 )
 from xmpp_onion.session.liveness import Timing
 from xmpp_onion.session.login import Dialer
+from xmpp_onion.session.people import Asked, People
 from xmpp_onion.session.registration import register
+from xmpp_onion.session.roster import REMOVED, Contact
 from xmpp_onion.session.stanzas import (
-    Contact,
     Incoming,
     message_stanza,
     presence_stanza,
@@ -26,8 +28,10 @@ from xmpp_onion.session.stanzas import (
 from xmpp_onion.session.stream import Session
 
 __all__ = [
+    "REMOVED",
     "Archive",
     "Archived",
+    "Asked",
     "CatchUp",
     "Connected",
     "Contact",
@@ -35,7 +39,9 @@ __all__ = [
     "Disconnected",
     "Incoming",
     "Page",
+    "People",
     "Received",
+    "RosterChange",
     "Session",
     "SessionEvent",
     "SubscriptionRequest",

@@ -18,11 +18,13 @@ from typing import Final, NoReturn
 
 import slixmpp.jid
 from slixmpp import ClientXMPP
+from slixmpp.xmlstream.tostring import tostring
 from slixmpp.xmlstream.xmlstream import NotConnectedError
 
 from xmpp_onion.address import JID
 from xmpp_onion.errors import NotAcknowledgedError, StreamViolationError
 from xmpp_onion.session.acks import IncomingAcks, OutgoingAcks
+from xmpp_onion.session.gate import Gate, Verdict
 from xmpp_onion.session.wire import Wire
 
 __all__ = ["OnionClient", "quieten_library_logs"]
@@ -32,6 +34,7 @@ log = logging.getLogger(__name__)
 SM: Final = "urn:xmpp:sm:3"
 _STANZA: Final = re.compile(r"<(message|presence|iq)[\s/>]")
 _PRESENCE: Final = "{jabber:client}presence"
+_STANZAS: Final = "urn:ietf:params:xml:ns:xmpp-stanzas"
 _STANZA_TAGS: Final = frozenset(
     {"{jabber:client}message", "{jabber:client}iq", _PRESENCE}
 )
@@ -48,7 +51,6 @@ _PLUGINS: Final[Mapping[str, Mapping[str, object]]] = MappingProxyType(
         # One node for all users of slixmpp, without the version.
         "xep_0115": {"caps_node": "https://slixmpp.com"},
         "xep_0184": {"auto_ack": False, "auto_request": False},  # receipts
-        "xep_0191": {},  # blocking
         "xep_0199": {"keepalive": False},  # answers pings; ours is an <r/>
         "xep_0334": {},  # hints
         "xep_0359": {},  # stanza ids
@@ -86,6 +88,7 @@ class OnionClient(ClientXMPP):
             ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),  # unused, and cheap,
         )
         self.account = jid.bare
+        self.gate = Gate(jid)
         self.outgoing: OutgoingAcks[asyncio.Future[None]] = OutgoingAcks()
         self.incoming = IncomingAcks()
         self.resume_id = ""
@@ -223,11 +226,29 @@ class OnionClient(ClientXMPP):
             self._dispatch(element)
 
     def _dispatch(self, element: ET.Element) -> None:
-        """Let slixmpp's handlers and plugins see a stanza."""
+        """Let slixmpp's handlers and plugins see a stanza, if they may."""
+        verdict = self.gate.judge(element)
+        if verdict is not Verdict.PASS:
+            self._answer(element, verdict)
+            return
         try:
             self._spawn_event(element)
         except Exception as error:  # noqa: BLE001 - what slixmpp cannot digest must not take the stream along
             log.warning("a stanza could not be handled (%s)", type(error).__name__)
+
+    def _answer(self, element: ET.Element, verdict: Verdict) -> None:
+        """Say to whoever asked what the gate wants said."""
+        if verdict is Verdict.DROP:
+            return
+        kind = "result" if verdict is Verdict.CONFIRM else "error"
+        attributes = {"type": kind, "id": element.get("id", "")}
+        if "from" in element.attrib:
+            attributes["to"] = element.attrib["from"]
+        answer = ET.Element("{jabber:client}iq", attributes)
+        if verdict is Verdict.REFUSE:
+            error = ET.SubElement(answer, "{jabber:client}error", {"type": "cancel"})
+            ET.SubElement(error, f"{{{_STANZAS}}}service-unavailable")
+        self.send_counted(tostring(answer, xmlns="jabber:client", top_level=True))
 
     # --- out ------------------------------------------------------------------
 

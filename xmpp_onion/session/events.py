@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from slixmpp.stanza import Message
 
 from xmpp_onion.address import JID
+from xmpp_onion.session.roster import Contact
 
 __all__ = [
     "Connected",
     "Disconnected",
     "Received",
+    "RosterChange",
     "SessionEvent",
     "SubscriptionRequest",
 ]
@@ -57,4 +59,15 @@ class SubscriptionRequest:
     sender: JID
 
 
-SessionEvent = Connected | Disconnected | Received | SubscriptionRequest
+@dataclass(frozen=True, slots=True)
+class RosterChange:
+    """Our contact list changed at the server, which vouches for it.
+
+    Args:
+        contact: As it is now; its subscription may be ``REMOVED``.
+    """
+
+    contact: Contact
+
+
+SessionEvent = Connected | Disconnected | Received | SubscriptionRequest | RosterChange

@@ -1,4 +1,4 @@
-"""Message stanzas and contact lists to and from plain values.
+"""Message stanzas to and from plain values.
 
 Nothing here does I/O, and nothing that is read here is authenticated, except
 where a docstring says so.
@@ -6,7 +6,7 @@ where a docstring says so.
 
 import hashlib
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -18,20 +18,17 @@ from xmpp_onion.address import JID
 from xmpp_onion.errors import InvalidJIDError
 
 __all__ = [
-    "Contact",
     "Incoming",
     "message_stanza",
     "presence_stanza",
     "read_archived",
     "read_message",
-    "read_roster",
     "read_stamp",
     "serialise",
 ]
 
 CLIENT: Final = "jabber:client"
 OMEMO: Final = "eu.siacs.conversations.axolotl"
-ROSTER: Final = "jabber:iq:roster"
 _FALLBACK: Final = (
     "I sent you an OMEMO encrypted message but your client doesn\u2019t seem to "
     "support that."
@@ -40,23 +37,6 @@ _FALLBACK: Final = (
 _KINDS: Final = frozenset({"chat", "normal"})
 # Ids are chosen by the sender; ours have 32 characters.
 _ID_LIMIT: Final = 1024
-_SUBSCRIPTIONS: Final = frozenset({"none", "to", "from", "both"})
-
-
-@dataclass(frozen=True, slots=True)
-class Contact:
-    """Somebody on the contact list.
-
-    Args:
-        jid: A bare JID.
-        subscription: Who sees whose presence: none, to (we see them), from (they
-            see us) or both.
-        ask: We have asked to see them, and they have not answered.
-    """
-
-    jid: JID
-    subscription: str
-    ask: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,15 +165,6 @@ def _read(
         stanza_id=stanza_id,
         delayed=delayed,
     )
-
-
-def read_roster(query: ET.Element | None) -> Iterator[Contact]:
-    """Yield the contacts in a roster result; what is malformed is left out."""
-    for item in () if query is None else query.iter(f"{{{ROSTER}}}item"):
-        jid = _read_jid(item.get("jid", ""))
-        subscription = item.get("subscription", "none")
-        if jid is not None and subscription in _SUBSCRIPTIONS:
-            yield Contact(jid.bare, subscription, item.get("ask") == "subscribe")
 
 
 def _client(name: str) -> str:

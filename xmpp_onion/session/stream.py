@@ -13,8 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Iterator
 from types import TracebackType
 from typing import Final, Self
 
-from slixmpp.exceptions import IqError, IqTimeout
-from slixmpp.stanza import Iq, Message
+from slixmpp.stanza import Message
 from slixmpp.xmlstream.xmlstream import NotConnectedError
 
 from xmpp_onion.address import JID
@@ -39,18 +38,16 @@ from xmpp_onion.session.events import (
     Connected,
     Disconnected,
     Received,
+    RosterChange,
     SessionEvent,
     SubscriptionRequest,
 )
 from xmpp_onion.session.liveness import Liveness, Timing
 from xmpp_onion.session.login import Credentials, Dialer, Login, log_in
+from xmpp_onion.session.people import People
 from xmpp_onion.session.queue import EventQueue, Ticket, size_of
-from xmpp_onion.session.stanzas import (
-    Contact,
-    presence_stanza,
-    read_roster,
-    serialise,
-)
+from xmpp_onion.session.roster import is_push, read_push
+from xmpp_onion.session.stanzas import serialise
 from xmpp_onion.session.wire import Connection, Wire
 from xmpp_onion.transport import Isolation, Purpose
 
@@ -107,6 +104,7 @@ class Session:
         self.timing = timing or Timing()
         self.xmpp = OnionClient(jid, self._deliver, self._regulate, resource=resource)
         self.archive = Archive(self.xmpp, jid)
+        self.people = People(self.xmpp, self.send)
         self._account = jid.bare
         self._password = password
         self._tor = tor
@@ -333,12 +331,10 @@ class Session:
             if self.archive.take(element):
                 return None  # whoever asked the archive gets it
             return Received(Message(self.xmpp, xml=element, recv=True))
-        if element.tag == _PRESENCE and element.get("type") == "subscribe":
-            try:
-                return SubscriptionRequest(JID(element.get("from", "")).bare)
-            except InvalidJIDError:
-                return None
-        return None
+        if is_push(element):
+            contact = read_push(element, self._account)
+            return None if contact is None else RosterChange(contact)
+        return _read_request(element)
 
     def _settle(self, ticket: Ticket) -> None:
         self.xmpp.incoming.settle(ticket)
@@ -408,53 +404,14 @@ class Session:
         """Tell our server and contacts that we are there; offline messages follow."""
         self.xmpp.send_presence()
 
-    # --- people ---------------------------------------------------------------
 
-    async def roster(self) -> tuple[Contact, ...]:
-        """Return the contact list as the server has it.
-
-        Raises:
-            SessionError: The server did not answer.
-        """
-        request = self.xmpp.make_iq_get("jabber:iq:roster")
-        answer = await self._request(request)
-        return tuple(read_roster(answer.xml.find("{jabber:iq:roster}query")))
-
-    async def subscribe(self, jid: JID) -> None:
-        """Ask somebody to be a contact, and let them see us when they agree."""
-        # RFC 6121, section 3.4: their own request is then approved already.
-        await self._about(jid, "subscribed")
-        await self._about(jid, "subscribe")
-
-    async def accept(self, jid: JID) -> None:
-        """Let somebody who asked see us, and ask to see them."""
-        await self._about(jid, "subscribed")
-        await self._about(jid, "subscribe")
-
-    async def refuse(self, jid: JID) -> None:
-        """Do not let somebody see us; they are told."""
-        await self._about(jid, "unsubscribed")
-
-    async def remove(self, jid: JID) -> None:
-        """Take somebody off the contact list, both ways."""
-        request = self.xmpp.make_iq_set()
-        request["roster"]["items"] = {jid.bare: {"subscription": "remove"}}
-        await self._request(request)
-
-    async def _about(self, jid: JID, kind: str) -> None:
-        stanza_id = secrets.token_hex(16)
-        await self.send(presence_stanza(jid, kind, stanza_id), stanza_id)
-
-    async def _request(self, request: Iq) -> Iq:
-        try:
-            answer: Iq = await request.send()
-        except IqTimeout:
-            why = "no answer came"
-        except IqError as error:
-            why = str(error.condition)
-        else:
-            return answer
-        raise SessionError("the server did not do what it was asked", why=why)
+def _read_request(element: ET.Element) -> SubscriptionRequest | None:
+    if element.tag != _PRESENCE or element.get("type") != "subscribe":
+        return None
+    try:
+        return SubscriptionRequest(JID(element.get("from", "")).bare)
+    except InvalidJIDError:
+        return None
 
 
 def _as_ours(error: Exception) -> XmppOnionError:

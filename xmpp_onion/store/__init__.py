@@ -1,13 +1,17 @@
 """What an account keeps on the disk: one SQLite file, private and locked."""
 
+from xmpp_onion.store.contacts import ContactRow, Contacts
 from xmpp_onion.store.conversion import encrypt
 from xmpp_onion.store.cursors import Cursor, Cursors
 from xmpp_onion.store.database import Database
 from xmpp_onion.store.inbox import Inbox, InboxRow
 from xmpp_onion.store.keys import Keys
 from xmpp_onion.store.outbox import JobRow, Outbox, OutboxRow
+from xmpp_onion.store.requests import RequestRow, Requests
 
 __all__ = [
+    "ContactRow",
+    "Contacts",
     "Cursor",
     "Cursors",
     "Database",
@@ -17,5 +21,7 @@ __all__ = [
     "Keys",
     "Outbox",
     "OutboxRow",
+    "RequestRow",
+    "Requests",
     "encrypt",
 ]

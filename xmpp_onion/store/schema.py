@@ -71,7 +71,36 @@ UPDATE generation SET store_id = lower(hex(randomblob(16)));
 PRAGMA user_version = 3;
 """
 
-MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
+_VERSION_4 = """
+CREATE TABLE contacts (
+    jid TEXT PRIMARY KEY NOT NULL,
+    subscription TEXT NOT NULL,
+    ask INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE requests (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    jid TEXT NOT NULL UNIQUE,
+    at TEXT NOT NULL,
+    told INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE tallies (
+    kind TEXT NOT NULL,
+    jid TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (kind, jid)
+) STRICT;
+
+PRAGMA user_version = 4;
+"""
+
+MIGRATIONS: tuple[str, ...] = (
+    _VERSION_1,
+    _VERSION_2,
+    _VERSION_3,
+    _VERSION_4,
+)
 
 
 def pending(found: int, migrations: Sequence[str], *, name: str) -> str:

@@ -174,13 +174,15 @@ async def test_strangers_get_no_answer_that_a_person_did_not_give() -> None:
         "hash='sha-1' node='n' ver='QgayPKawpkPSDYmwT/WM94uAlu0='/></presence>"
         + message("hi", inside="<request xmlns='urn:xmpp:receipts'/>")
         + f"<iq from='{STRANGER}/x' type='get' id='v'>"
-        "<query xmlns='jabber:iq:version'/></iq>"
+        "<query xmlns='jabber:iq:version'/></iq><iq type='get' id='last'/>"
     )
     async with HostileServer(serving(asking)) as server, visit(server) as session:
         events = await read_until(session, Received)
         await server.wait_heard("feature-not-implemented")
+    assert server.heard.count("feature-not-implemented") == 1  # the server's own
     assert SubscriptionRequest(JID(STRANGER)) in events
-    for word in ("subscribed", "urn:xmpp:receipts", "disco#info", "slixmpp"):
+    words = ("subscribed", "urn:xmpp:receipts", "disco#info", "slixmpp", "mallory")
+    for word in words:
         assert word not in server.heard
 
 
@@ -415,7 +417,7 @@ async def test_a_request_that_the_server_refuses_is_an_error_of_ours() -> None:
     async with HostileServer(script) as server, visit(server) as session:
         await take(session, 1)
         with pytest.raises(SessionError, match="forbidden"):
-            await session.roster()
+            await session.people.roster()
 
 
 async def test_a_request_ends_with_its_session() -> None:
@@ -428,7 +430,7 @@ async def test_a_request_ends_with_its_session() -> None:
     async with HostileServer(script) as server, visit(server) as session:
         await take(session, 1)
         with pytest.raises(SessionError, match="no answer came"):
-            await session.roster()
+            await session.people.roster()
 
 
 async def test_only_messages_and_presences_are_sent_by_hand() -> None:
@@ -495,7 +497,7 @@ async def test_an_answer_gets_through_though_the_reader_is_slow() -> None:
         async with asyncio.timeout(20):
             while not session._paused:  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.01)
-            (contact,) = await session.roster()
+            (contact,) = await session.people.roster()
         assert contact.jid == STRANGER
 
 

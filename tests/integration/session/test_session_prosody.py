@@ -115,7 +115,8 @@ async def test_a_request_that_is_in_the_filters_when_the_connection_breaks_is_se
 ) -> None:
     alice = await connect("alice")
     for turns in range(6):  # each lets the library come one step further
-        requests = [asyncio.ensure_future(alice.session.roster()) for _ in range(5)]  # noqa: TID251 - awaited below
+        people = alice.session.people
+        requests = [asyncio.ensure_future(people.roster()) for _ in range(5)]  # noqa: TID251 - awaited below
         for _ in range(turns):
             await asyncio.sleep(0)
         assert alice.session._wire is not None
@@ -239,24 +240,24 @@ async def test_offline_messages_come_when_we_announce_ourselves(
 async def test_contacts_are_asked_for_accepted_and_removed(connect: Connect) -> None:
     alice, bob = await connect("alice"), await connect("bob")
     a, b = alice.session.jid.bare, bob.session.jid.bare
-    await alice.session.subscribe(b)
-    assert await alice.session.roster() == (Contact(b, "none", ask=True),)
+    await alice.session.people.subscribe(b)
+    assert await alice.session.people.roster() == (Contact(b, "none", ask=True),)
     assert await bob.next(SubscriptionRequest) == SubscriptionRequest(a)
-    await bob.session.accept(a)
+    await bob.session.people.subscribe(a)
     async with asyncio.timeout(30):
-        while (await alice.session.roster())[0].subscription != "both":  # noqa: ASYNC110 - asking is the point
+        while (await alice.session.people.roster())[0].subscription != "both":  # noqa: ASYNC110 - asking is the point
             await asyncio.sleep(0.05)
-    assert await bob.session.roster() == (Contact(a, "both"),)
-    await bob.session.remove(a)
-    assert await bob.session.roster() == ()
+    assert await bob.session.people.roster() == (Contact(a, "both"),)
+    await bob.session.people.remove(a)
+    assert await bob.session.people.roster() == ()
 
 
 async def test_a_refused_request_leaves_nothing(connect: Connect) -> None:
     alice, bob = await connect("alice"), await connect("bob")
-    await alice.session.subscribe(bob.session.jid.bare)
+    await alice.session.people.subscribe(bob.session.jid.bare)
     request = await bob.next(SubscriptionRequest)
-    await bob.session.refuse(request.sender)
-    assert await bob.session.roster() == ()
+    await bob.session.people.refuse(request.sender)
+    assert await bob.session.people.roster() == ()
 
 
 # --- the end -----------------------------------------------------------------------

@@ -1,13 +1,19 @@
 import json
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.chat import (
+    ContactAccepted,
+    ContactRemoved,
     ContactRequest,
     Delivery,
     DeliveryState,
+    Event,
     Gap,
     Message,
+    MoreRequests,
     Undecryptable,
     line,
 )
@@ -85,6 +91,7 @@ def test_an_undecryptable_line_has_what_the_contract_names() -> None:
         "id": "u1",
         "from": ALICE,
         "reason": "no session",
+        "count": 1,
         "at": "2026-11-23T12:00:05Z",
     }
 
@@ -96,3 +103,18 @@ def test_a_request_line_has_what_the_contract_names() -> None:
         "from": ALICE,
         "at": "2026-11-23T12:00:05Z",
     }
+
+
+@pytest.mark.parametrize(
+    ("event", "name"),
+    [
+        (ContactAccepted(sender=ALICE, at=AT), "contact-accepted"),
+        (ContactRemoved(sender=ALICE, at=AT), "contact-removed"),
+        (MoreRequests(sender=ALICE, count=7, at=AT), "requests"),
+    ],
+)
+def test_what_people_do_has_a_line_of_its_own(event: Event, name: str) -> None:
+    told = line(event)
+
+    assert (told["event"], told["from"]) == (name, ALICE)
+    assert told.get("count", 7) == 7

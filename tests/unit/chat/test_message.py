@@ -6,12 +6,15 @@ from hypothesis import strategies as st
 
 from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.chat import (
+    ContactAccepted,
+    ContactRemoved,
     ContactRequest,
     Delivery,
     DeliveryState,
     Event,
     Gap,
     Message,
+    MoreRequests,
     Undecryptable,
     read_event,
     write_event,
@@ -43,7 +46,11 @@ def message(text: str = "hi", room: JID | None = None) -> Message:
         message(),
         message(room=JID(f"friends@muc.{ONION}")),
         Undecryptable(id="u1", sender=ALICE, reason="no session", at=AT),
+        Undecryptable(id="", sender=ALICE, reason="no session", at=AT, count=7),
         ContactRequest(sender=ALICE, at=AT),
+        ContactAccepted(sender=ALICE, at=AT),
+        ContactRemoved(sender=ALICE, at=AT),
+        MoreRequests(sender=BOB, count=7, at=AT),
         Gap(sender=BOB, since=AT, until=AT + timedelta(days=7), at=AT),
     ],
     ids=lambda event: type(event).__name__,

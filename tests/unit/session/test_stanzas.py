@@ -9,12 +9,10 @@ from slixmpp.stanza import Message
 from xmpp_onion.address import JID
 from xmpp_onion.session.guards import StanzaReader
 from xmpp_onion.session.stanzas import (
-    Contact,
     Incoming,
     message_stanza,
     presence_stanza,
     read_message,
-    read_roster,
 )
 
 ONION = "25njqamcweflpvkl73j4szahhihoc4xt3ktcgjnpaingr5yhkenl5sid.onion"
@@ -210,21 +208,3 @@ def test_no_stanza_makes_reading_raise(data: bytes) -> None:
     message = ET.Element("{jabber:client}message", {"from": text, "id": text})
     ET.SubElement(message, f"{{{OMEMO}}}encrypted", {"x": text}).text = text
     read_message(Message(xml=message, recv=True), own=BOB)
-
-
-# --- contacts ---------------------------------------------------------------------
-
-
-def test_contacts_are_read_and_what_is_malformed_is_left_out() -> None:
-    query = ET.fromstring(  # noqa: S314 - it is our own text
-        "<query xmlns='jabber:iq:roster'>"
-        f"<item jid='{ALICE.bare}' subscription='both'/>"
-        f"<item jid='carol@{ONION}' ask='subscribe'/>"
-        f"<item jid='dave@{ONION}' subscription='remove'/>"
-        "<item jid='eve@example.org' subscription='to'/><item/></query>"
-    )
-    assert list(read_roster(query)) == [
-        Contact(ALICE.bare, "both"),
-        Contact(JID(f"carol@{ONION}"), "none", ask=True),
-    ]
-    assert list(read_roster(None)) == []
