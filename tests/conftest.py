@@ -1,5 +1,6 @@
 """What every test has: a home of its own, and Hypothesis without a stop-watch."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,10 @@ from hypothesis import settings
 
 # A slow machine is no bug: nothing here is asserted about time.
 settings.register_profile("house", deadline=None, print_blob=True)
-settings.load_profile("house")
+# For a night: XMPP_ONION_HYPOTHESIS=long
+settings.register_profile("long", settings.get_profile("house"), max_examples=5000)
+PROFILE = os.environ.get("XMPP_ONION_HYPOTHESIS", "house")
+settings.load_profile(PROFILE)
 
 
 @pytest.fixture(scope="session")
