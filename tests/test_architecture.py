@@ -148,6 +148,7 @@ TESTED_IN = {
     "agent/people.py": "integration/client/test_contacts.py",
     "backlog.py": "integration/client/test_catch_up.py",
     "bot/app.py": "integration/client/test_bot.py",
+    "chat/event.py": "unit/chat/test_message.py",
     "clerk.py": "integration/client/test_client_hostile.py",
     "client.py": "integration/client/test_client.py",
     "e2ee/answers.py": "unit/e2ee/test_omemo.py",

@@ -11,11 +11,19 @@ from datetime import UTC, datetime
 
 from xmpp_onion.address import JID
 from xmpp_onion.backlog import Step
-from xmpp_onion.chat import Event, Gap, Message, Undecryptable, write_event
+from xmpp_onion.chat import (
+    DeliveryState,
+    Event,
+    Gap,
+    Message,
+    Undecryptable,
+    write_event,
+)
 from xmpp_onion.courier import Courier
+from xmpp_onion.deliveries import Deliveries
 from xmpp_onion.e2ee import Decrypted, Omemo
 from xmpp_onion.errors import DecryptionError, DeviceListError, XmppOnionError
-from xmpp_onion.session import Incoming, Session
+from xmpp_onion.session import Incoming, Notice, Session
 from xmpp_onion.store import Cursor, Cursors, Database, Inbox
 
 __all__ = ["NETWORK_PAUSE", "Clerk"]
@@ -36,6 +44,7 @@ class Clerk:
         session: Where it came from; keys of senders are asked for there.
         omemo: Decrypts it.
         courier: Keeps what the ratchet wants from the network.
+        deliveries: What is said about messages of ours goes there.
         own: Our bare JID.
 
     Attributes:
@@ -49,9 +58,11 @@ class Clerk:
         omemo: Omemo,
         *,
         courier: Courier,
+        deliveries: Deliveries,
         own: JID,
     ) -> None:
-        self.news = asyncio.Event()
+        self.news = deliveries.news
+        self._deliveries = deliveries
         self._database = database
         self._inbox, self._cursors = Inbox(database), Cursors(database)
         self._session = session
@@ -86,6 +97,9 @@ class Clerk:
             place: Where the archive is taken in up to after it, if that is known.
         """
         async with self._turn:
+            if incoming.notice is not None:
+                await self._keep_notice(incoming, incoming.notice, place)
+                return
             try:
                 await self._fetch_sender(incoming)
                 await self._keep_read(incoming, place)
@@ -111,6 +125,26 @@ class Clerk:
                 message = self._message(incoming, decrypted, decrypted.plain.text)
                 await self._inbox.add(write_event(message))
             await self._courier.keep_effects()
+
+    async def _keep_notice(
+        self, incoming: Incoming, notice: Notice, place: Cursor | None
+    ) -> None:
+        """Move the state of a delivery, if who says so may."""
+        async with self._database.transaction():
+            await self._move(place)
+            if await self._inbox.is_seen(incoming.key):
+                return
+            await self._inbox.mark_seen(incoming.key)
+            if notice.state is DeliveryState.FAILED:
+                await self._deliveries.fail(notice.target, notice.by, notice.reason)
+            elif notice.by is not None:
+                await self._deliveries.confirm(
+                    notice.target,
+                    notice.by,
+                    notice.state,
+                    authenticated=False,
+                    at=incoming.at,
+                )
 
     async def fetch_senders(self, steps: list[Step]) -> None:
         """Fetch what a page needs of unknown devices, all at once."""

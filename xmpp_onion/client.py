@@ -22,12 +22,14 @@ from xmpp_onion.address import JID
 from xmpp_onion.backlog import Backlog
 from xmpp_onion.chat import (
     Delivery,
+    DeliveryState,
     Event,
     Message,
 )
 from xmpp_onion.clerk import NETWORK_PAUSE, Clerk
 from xmpp_onion.contacts import ANSWER_TIMEOUT, Contacts, RequestBox
 from xmpp_onion.courier import Courier
+from xmpp_onion.deliveries import Deliveries
 from xmpp_onion.e2ee import (
     Device,
     Omemo,
@@ -152,21 +154,31 @@ class Client:
             policy=self.trust,
             pins=account.pins,
         )
+        self._deliveries = Deliveries(self._database)
         self._courier = Courier(
-            self._database, self._outbox, self._session, self._omemo
+            self._database,
+            self._outbox,
+            self._session,
+            self._omemo,
+            deliveries=self._deliveries,
         )
         self._clerk = Clerk(
             self._database,
             self._session,
             self._omemo,
             courier=self._courier,
+            deliveries=self._deliveries,
             own=account.jid,
         )
         self._outgoing = Outgoing(
-            self._database, self._session, self._omemo, self._courier
+            self._database,
+            self._session,
+            self._omemo,
+            courier=self._courier,
+            deliveries=self._deliveries,
         )
         self._inbox_reader = InboxReader(
-            self._database, self._omemo, self._courier, self._clerk.news
+            self._database, self._omemo, self._courier, self._deliveries.news
         )
         self._omemo.notices.watch(self._clerk.news.set)
         self._backlog = Backlog(self._session, self._cursors, account.jid)
@@ -297,6 +309,37 @@ class Client:
             SessionError: No connection in time; nothing was kept.
         """
         return await self._outgoing.queue(parse_recipient(to), text, timeout)
+
+    async def delivery(self, message_id: str) -> Delivery | None:
+        """Return how far a message of ours has come; None if nothing is known.
+
+        The newest 10,000 are known, also those of earlier logins.
+        """
+        return await self._deliveries.load(message_id)
+
+    async def wait(
+        self,
+        message_id: str,
+        state: DeliveryState,
+        *,
+        timeout: float | None = ACK_TIMEOUT,
+    ) -> Delivery:
+        """Return when a message of ours has come as far as ``state``.
+
+        RECEIVED and DISPLAYED are said by the recipient's client, if it says so at
+        all; unless ``Receipt.authenticated``, a server may have made it up.
+
+        Args:
+            message_id: From ``Delivery.id``.
+            state: How far it has to come.
+            timeout: Seconds; None waits for ever.
+
+        Raises:
+            KeyError: Nothing is known of it.
+            DeliveryFailedError: It did not and will not arrive.
+            NotAcknowledgedError: Nobody confirmed it in time.
+        """
+        return await self._deliveries.wait(message_id, state, timeout)
 
     # --- in ---------------------------------------------------------------------
 

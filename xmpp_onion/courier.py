@@ -11,6 +11,7 @@ import secrets
 import xml.etree.ElementTree as ET
 from contextlib import suppress
 
+from xmpp_onion.deliveries import Deliveries
 from xmpp_onion.e2ee import Omemo, SendEmpty
 from xmpp_onion.errors import NotAcknowledgedError
 from xmpp_onion.session import Session, message_stanza
@@ -35,15 +36,23 @@ class Courier:
         outbox: What is on its way.
         session: Where it goes.
         omemo: Knows how to do the jobs: publishing a bundle, a device list.
+        deliveries: Where it is noted that the server has a message.
     """
 
     def __init__(
-        self, database: Database, outbox: Outbox, session: Session, omemo: Omemo
+        self,
+        database: Database,
+        outbox: Outbox,
+        session: Session,
+        omemo: Omemo,
+        *,
+        deliveries: Deliveries,
     ) -> None:
         self._database = database
         self._outbox = outbox
         self._session = session
         self._omemo = omemo
+        self._deliveries = deliveries
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._under_way: set[int] = set()
         self._offered = 0  # rows up to this one were offered to this session
@@ -135,6 +144,7 @@ class Courier:
             return
         async with self._database.transaction():
             await self._outbox.remove(row.id)
+            await self._deliveries.acknowledge(row.message_id, row.to)
         self._under_way.discard(row.id)
         if len(self._under_way) == _AT_ONCE // 2:
             self._work.set()  # there is room again

@@ -24,6 +24,7 @@ or a message. Catch a branch, not a leaf, unless you do something special::
     │   ├── RegistrationError          the invite is used, expired or unknown
     │   ├── CertificateError           the server shows another certificate
     │   ├── FeatureMissingError        the server lacks a XEP that we need
+    │   ├── DeliveryFailedError        a message was accepted and cannot arrive
     │   ├── NotAcknowledgedError       the server did not confirm a message in time
     │   ├── StreamViolationError       the server breaks the rules of the stream
     │   └── SessionLostError           given up; the cause is chained
@@ -53,6 +54,7 @@ __all__ = [
     "ClientAuthorizationError",
     "ControlPortError",
     "DecryptionError",
+    "DeliveryFailedError",
     "DeviceListError",
     "DialError",
     "DialTimeoutError",
@@ -268,6 +270,12 @@ class FeatureMissingError(SessionError):
     ) -> None:
         self.feature = feature
         super().__init__(what, why=why, fix=fix)
+
+
+class DeliveryFailedError(SessionError):
+    """A message that was accepted did not and will not arrive."""
+
+    exit_code = 5
 
 
 class NotAcknowledgedError(SessionError):

@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 from xmpp_onion.address import JID
 from xmpp_onion.chat import Delivery, DeliveryState
 from xmpp_onion.courier import Courier
+from xmpp_onion.deliveries import Deliveries
 from xmpp_onion.e2ee import Omemo, Plain
 from xmpp_onion.errors import EncryptionError, NotAcknowledgedError, SessionError
 from xmpp_onion.session import Session, message_stanza
@@ -32,16 +33,24 @@ class Outgoing:
         session: Where keys are asked for.
         omemo: Encrypts.
         courier: Carries what is kept.
+        deliveries: Knows how far it has come.
     """
 
     def __init__(
-        self, database: Database, session: Session, omemo: Omemo, courier: Courier
+        self,
+        database: Database,
+        session: Session,
+        omemo: Omemo,
+        *,
+        courier: Courier,
+        deliveries: Deliveries,
     ) -> None:
         self._database = database
         self._outbox = Outbox(database)
         self._session = session
         self._omemo = omemo
         self._courier = courier
+        self._deliveries = deliveries
         self._lines: WeakValueDictionary[JID, asyncio.Lock] = WeakValueDictionary()
 
     async def send(self, to: JID, text: str, timeout: float | None) -> Delivery:
@@ -120,16 +129,17 @@ class Outgoing:
         message_id = secrets.token_hex(16)
         async with self._database.transaction():
             encrypted = await self._omemo.encrypt(to, Plain(text))
-            xml = message_stanza(to, message_id, encrypted.elements)
+            delivery = Delivery(
+                id=message_id,
+                to=to,
+                devices=encrypted.devices,
+                skipped=encrypted.skipped,
+                state=DeliveryState.QUEUED,
+            )
+            xml = message_stanza(to, message_id, encrypted.elements, receipt=True)
             row_id = await self._outbox.add(xml, to=to, message_id=message_id)
+            await self._deliveries.begin(delivery)
             await self._courier.keep_effects()
-        delivery = Delivery(
-            id=message_id,
-            to=to,
-            devices=encrypted.devices,
-            skipped=encrypted.skipped,
-            state=DeliveryState.QUEUED,
-        )
         return delivery, self._courier.expect(row_id)
 
 

@@ -12,7 +12,9 @@ from xmpp_onion import (
     ContactAccepted,
     ContactRemoved,
     ContactRequest,
+    Correction,
     Delivery,
+    DeliveryFailed,
     DeliveryState,
     Device,
     Event,
@@ -25,10 +27,15 @@ from xmpp_onion import (
     NewDevice,
     OnionAddress,
     OnionService,
+    OwnMessage,
+    Reaction,
+    Receipt,
+    Retraction,
     Tor,
     Trust,
     TrustChanged,
     TrustLevel,
+    Typing,
     Undecryptable,
     XmppOnionError,
 )
@@ -59,7 +66,7 @@ async def watch(client: Client) -> None:
         assert_type(describe(event), str)
 
 
-def describe(event: Event) -> str:
+def describe(event: Event) -> str:  # noqa: C901, PLR0911 - one for each kind
     match event:
         case Message(text=text):
             return text
@@ -71,6 +78,16 @@ def describe(event: Event) -> str:
             return event.sender
         case Gap(since=since):
             return since.isoformat()
+        case OwnMessage(text=text) | Correction(text=text):
+            return text
+        case Reaction(emojis=emojis):
+            return " ".join(emojis)
+        case Retraction(target=target):
+            return target
+        case Receipt(state=state) | Typing(state=state):
+            return state
+        case DeliveryFailed(reason=reason):
+            return reason
         case NewDevice() | KeyChanged() | KeyReuse() | TrustChanged():
             return event.fingerprint
         case _:

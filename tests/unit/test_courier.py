@@ -6,13 +6,18 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.courier import Courier
+from xmpp_onion.deliveries import Deliveries
 from xmpp_onion.errors import DeviceListError, NotAcknowledgedError
 from xmpp_onion.store import Database, Outbox, OutboxRow
 
 if TYPE_CHECKING:
     from xmpp_onion.e2ee import Omemo
     from xmpp_onion.session import Session
+
+
+BOB = JID(f"bob@{OnionAddress.from_public_key(bytes(32))}")
 
 
 class OutboxThatCounts(Outbox):
@@ -77,11 +82,12 @@ class Desk:
             self.outbox,
             cast("Session", self.line),
             cast("Omemo", Chores(do)),
+            deliveries=Deliveries(database),
         )
 
     async def put(self, xml: str) -> asyncio.Future[None]:
         async with self.database.transaction():
-            row_id = await self.outbox.add(xml, to="x", message_id=xml)
+            row_id = await self.outbox.add(xml, to=BOB, message_id=xml)
         confirmed = self.courier.expect(row_id)
         self.courier.wake()
         return confirmed
@@ -151,7 +157,7 @@ class SlowLine(Line):
 async def fill(outbox: Outbox, database: Database, count: int) -> None:
     async with database.transaction():
         for number in range(count):
-            await outbox.add(str(number), to="x", message_id=str(number))
+            await outbox.add(str(number), to=BOB, message_id=str(number))
 
 
 async def test_what_waits_is_read_in_parts_and_keeps_its_order(

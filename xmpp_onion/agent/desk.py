@@ -11,7 +11,7 @@ from xmpp_onion.account import Account
 from xmpp_onion.agent import people
 from xmpp_onion.agent.caller import END, LINE_LIMIT_BYTES, socket_path
 from xmpp_onion.agent.tor import find_tor
-from xmpp_onion.chat import Line, line
+from xmpp_onion.chat import DeliveryState, Line, line
 from xmpp_onion.client import LOGIN_TIMEOUT, Client
 from xmpp_onion.e2ee import Device, Trust
 from xmpp_onion.errors import XmppOnionError
@@ -134,15 +134,19 @@ async def perform(client: Client, request: Line) -> list[Line]:
 
 async def _send(client: Client, request: Line) -> list[Line]:
     """Send to all at once; one line each, in the order asked for."""
-    to, text = request["to"], str(request["text"])
+    to, text, wait = request["to"], str(request["text"]), request.get("wait")
     timeout = request.get("timeout")
     seconds = float(timeout) if isinstance(timeout, int | float) else ACK_TIMEOUT
 
     async def one(recipient: str) -> Line:
         try:
-            if request.get("wait") == "none":
+            if wait == "none":
                 return line(await client.queue(recipient, text))
-            return line(await client.send(recipient, text, timeout=seconds))
+            delivery = await client.send(recipient, text, timeout=seconds)
+            if wait == "receipt":
+                received = DeliveryState.RECEIVED
+                delivery = await client.wait(delivery.id, received, timeout=seconds)
+            return line(delivery)
         except XmppOnionError as error:
             return {**error.as_line(), "to": recipient}
 

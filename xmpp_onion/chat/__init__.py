@@ -1,29 +1,41 @@
 """What people exchange, as frozen values: no I/O, no library types."""
 
 from xmpp_onion.chat.alarm import KeyChanged, KeyReuse, NewDevice, TrustChanged
-from xmpp_onion.chat.lines import Line, line
-from xmpp_onion.chat.message import (
-    Answer,
+from xmpp_onion.chat.contents import (
+    Correction,
+    Reaction,
+    Retraction,
+    Typing,
+    TypingState,
+)
+from xmpp_onion.chat.delivery import (
+    Delivery,
+    DeliveryFailed,
+    DeliveryState,
+    Receipt,
+)
+from xmpp_onion.chat.event import (
     ContactAccepted,
     ContactRemoved,
     ContactRequest,
-    Delivery,
-    DeliveryState,
     Event,
     Gap,
-    Message,
     MoreRequests,
     Undecryptable,
     read_event,
     write_event,
 )
+from xmpp_onion.chat.lines import Line, line
+from xmpp_onion.chat.message import Answer, Message, OwnMessage, Said
 
 __all__ = [
     "Answer",
     "ContactAccepted",
     "ContactRemoved",
     "ContactRequest",
+    "Correction",
     "Delivery",
+    "DeliveryFailed",
     "DeliveryState",
     "Event",
     "Gap",
@@ -33,7 +45,14 @@ __all__ = [
     "Message",
     "MoreRequests",
     "NewDevice",
+    "OwnMessage",
+    "Reaction",
+    "Receipt",
+    "Retraction",
+    "Said",
     "TrustChanged",
+    "Typing",
+    "TypingState",
     "Undecryptable",
     "line",
     "read_event",

@@ -7,17 +7,18 @@ from datetime import UTC, datetime
 from typing import TypeAlias, assert_never
 
 from xmpp_onion.chat.alarm import KeyChanged, KeyReuse, NewDevice, TrustChanged
-from xmpp_onion.chat.message import (
+from xmpp_onion.chat.contents import Correction, Reaction, Retraction, Typing
+from xmpp_onion.chat.delivery import Delivery, DeliveryFailed, Receipt
+from xmpp_onion.chat.event import (
     ContactAccepted,
     ContactRemoved,
     ContactRequest,
-    Delivery,
     Event,
     Gap,
-    Message,
     MoreRequests,
     Undecryptable,
 )
+from xmpp_onion.chat.message import Message, OwnMessage, Said
 
 __all__ = ["Line", "line"]
 
@@ -40,22 +41,10 @@ _PEOPLE = {
 def line(what: Event | Delivery) -> Line:
     """Return the line that describes ``what``."""
     match what:
-        case Message():
-            return {
-                "v": 1,
-                "event": "message",
-                "id": what.id,
-                "from": what.sender,
-                "to": what.to,
-                "room": what.room,
-                "body": what.text,
-                "encrypted": what.encrypted,
-                "namespace": what.namespace,
-                "device": what.device,
-                "fingerprint": what.fingerprint,
-                "trust": what.trust,
-                "at": _time(what.at),
-            }
+        case Said():
+            return _said(what)
+        case Delivery() | DeliveryFailed() | Receipt():
+            return _delivered(what)
         case Undecryptable():
             return {
                 "v": 1,
@@ -78,6 +67,50 @@ def line(what: Event | Delivery) -> Line:
             }
         case NewDevice() | KeyChanged() | KeyReuse() | TrustChanged():
             return _alarm(what)
+        case _:
+            assert_never(what)
+
+
+def _said(what: Said) -> Line:
+    """Return the line of what was decrypted."""
+    kind, content = _content(what)
+    return {
+        "v": 1,
+        "event": kind,
+        "id": what.id,
+        "from": what.sender,
+        "to": what.to,
+        "room": what.room,
+        **content,
+        "encrypted": what.encrypted,
+        "namespace": what.namespace,
+        "device": what.device,
+        "fingerprint": what.fingerprint,
+        "trust": what.trust,
+        "at": _time(what.at),
+    }
+
+
+def _content(what: Said) -> tuple[str, Line]:
+    match what:
+        case Message():
+            return "message", {"body": what.text, "reply_to": what.reply_to or None}
+        case OwnMessage():
+            return "own-message", {"body": what.text, "reply_to": what.reply_to or None}
+        case Correction():
+            return "correction", {"target": what.target, "body": what.text}
+        case Reaction():
+            return "reaction", {"target": what.target, "emojis": list(what.emojis)}
+        case Retraction():
+            return "retraction", {"target": what.target}
+        case Typing():
+            return "typing", {"state": str(what.state)}
+        case _:
+            raise TypeError(f"{type(what).__name__} has no line")
+
+
+def _delivered(what: Delivery | DeliveryFailed | Receipt) -> Line:
+    match what:
         case Delivery():
             return {
                 "v": 1,
@@ -87,7 +120,28 @@ def line(what: Event | Delivery) -> Line:
                 "encrypted": True,
                 "devices": what.devices,
                 "skipped": list(what.skipped),
+                "text_only": what.text_only,
                 "state": str(what.state),
+                "reason": what.reason or None,
+            }
+        case Receipt():
+            return {
+                "v": 1,
+                "event": "receipt",
+                "id": what.id,
+                "from": what.sender,
+                "state": str(what.state),
+                "authenticated": what.authenticated,
+                "at": _time(what.at),
+            }
+        case DeliveryFailed():
+            return {
+                "v": 1,
+                "event": "failed",
+                "id": what.id,
+                "to": what.sender,
+                "reason": what.reason,
+                "at": _time(what.at),
             }
         case _:
             assert_never(what)

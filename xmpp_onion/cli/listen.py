@@ -11,25 +11,10 @@ import click
 from xmpp_onion.account import Account, parse_recipient
 from xmpp_onion.address import JID
 from xmpp_onion.agent.signals import until_terminated
-from xmpp_onion.chat import (
-    ContactAccepted,
-    ContactRemoved,
-    ContactRequest,
-    Event,
-    Gap,
-    KeyChanged,
-    KeyReuse,
-    Message,
-    MoreRequests,
-    NewDevice,
-    TrustChanged,
-    Undecryptable,
-    line,
-)
-from xmpp_onion.cli.devices import told_alarm
-from xmpp_onion.cli.output import visible
+from xmpp_onion.chat import Message, line
 from xmpp_onion.cli.reach import hold, load_account
 from xmpp_onion.cli.settings import Settings
+from xmpp_onion.cli.told import told
 
 __all__ = ["command"]
 
@@ -76,51 +61,9 @@ async def _listen(
         async for event in client.events():
             if only and event.sender not in {*only, client.jid}:
                 continue
-            output.result(line(event), _told(event))
+            output.result(line(event), told(event))
             if program and isinstance(event, Message) and client.accepts(event):
                 await _execute(program, event, settings)
-
-
-def _told(event: Event) -> str:
-    who = f"{event.at.astimezone():%H:%M} {visible(event.sender)}"
-    match event:
-        case Message():
-            return f"{who} ({event.trust}): {visible(event.text)}"
-        case Undecryptable():
-            many = f"{event.count} messages " if event.count > 1 else ""
-            return f"{who}: [{many}not readable: {visible(event.reason)}]"
-        case ContactRequest() | MoreRequests() | ContactAccepted() | ContactRemoved():
-            return _told_of_people(event)
-        case Gap():
-            since, until = event.since.astimezone(), event.until.astimezone()
-            return (
-                f"{event.at.astimezone():%H:%M} [messages that came from "
-                f"{since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} may be lost: the "
-                "server no longer has them]"
-            )
-        case NewDevice() | KeyChanged() | KeyReuse() | TrustChanged():
-            return f"{event.at.astimezone():%H:%M} {told_alarm(event)}"
-
-
-def _told_of_people(
-    event: ContactRequest | MoreRequests | ContactAccepted | ContactRemoved,
-) -> str:
-    time, sender = f"{event.at.astimezone():%H:%M}", visible(event.sender)
-    match event:
-        case ContactRequest():
-            return (
-                f"{time} {sender} wants to be a contact; accept with: "
-                f"xmpp-onion contact accept {shlex.quote(sender)}"
-            )
-        case MoreRequests():
-            return (
-                f"{time} {event.count} more want to be contacts; see them with: "
-                "xmpp-onion contact requests"
-            )
-        case ContactAccepted():
-            return f"{time} {sender} lets you see them now"
-        case ContactRemoved():
-            return f"{time} {sender} does not let you see them any more"
 
 
 async def _execute(program: list[str], message: Message, settings: Settings) -> None:

@@ -29,13 +29,14 @@ xmpp-onion send ops@….onion -m "disk full"
 @click.argument("to", nargs=-1, required=True)
 @click.option("-m", "--message", metavar="TEXT", help="What to say; else from stdin.")
 @click.option(
-    "--wait", type=click.Choice(["ack", "none"]), default="ack", show_default=True,
-    help="Until the server has it, or not at all.",
+    "--wait", type=click.Choice(["ack", "receipt", "none"]), default="ack",
+    show_default=True,
+    help="Until the server has it, until a device of TO confirms it, or not at all.",
 )  # fmt: skip
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S",
-    help="Seconds for a login, then for the ack; a message without one stays "
-    "queued (exit 8).",
+    help="Seconds for a login, then for the ack or receipt; a message without an ack "
+    "stays queued (exit 8).",
 )  # fmt: skip
 @click.pass_obj
 def command(

@@ -15,6 +15,7 @@ from xmpp_onion.session.events import (
 )
 from xmpp_onion.session.liveness import Timing
 from xmpp_onion.session.login import Dialer
+from xmpp_onion.session.notices import Notice
 from xmpp_onion.session.people import Asked, People
 from xmpp_onion.session.registration import register
 from xmpp_onion.session.roster import REMOVED, Contact
@@ -38,6 +39,7 @@ __all__ = [
     "Dialer",
     "Disconnected",
     "Incoming",
+    "Notice",
     "Page",
     "People",
     "Received",

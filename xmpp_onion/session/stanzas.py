@@ -16,6 +16,7 @@ from slixmpp.xmlstream.tostring import tostring
 
 from xmpp_onion.address import JID
 from xmpp_onion.errors import InvalidJIDError
+from xmpp_onion.session.notices import Notice, read_confirmation, read_error
 
 __all__ = [
     "Incoming",
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 CLIENT: Final = "jabber:client"
+CARBONS: Final = "urn:xmpp:carbons:2"
 OMEMO: Final = "eu.siacs.conversations.axolotl"
 _FALLBACK: Final = (
     "I sent you an OMEMO encrypted message but your client doesn\u2019t seem to "
@@ -41,7 +43,7 @@ _ID_LIMIT: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A message from a person, before decryption.
+    """A message from a person, before decryption; or a notice about one of ours.
 
     Args:
         id: The sender's own name for it (XEP-0359 origin-id, else the id).
@@ -52,6 +54,9 @@ class Incoming:
             same key; two messages never share one, whatever ids the sender chose.
         stanza_id: Our own archive's name for it, or empty. Others cannot set it.
         delayed: It was kept for us meanwhile; what is in the archive is, too.
+        to: The bare JID it was for; ours, unless we sent it on another device.
+        notice: What it says in the clear about a message of ours. Then it says
+            nothing else.
     """
 
     id: str
@@ -61,6 +66,8 @@ class Incoming:
     key: str
     stanza_id: str = ""
     delayed: bool = False
+    to: JID | None = None
+    notice: Notice | None = None
 
 
 def message_stanza(
@@ -109,17 +116,22 @@ def read_message(
     """Return what a message stanza is, or None if a person did not send it.
 
     None is also the answer to anything malformed: a bad sender, two OMEMO
-    elements, a room's message, an error, a receipt, a typing notice.
+    elements, a room's message, a typing notice, a copy (XEP-0280) that our own
+    server did not make.
 
     Args:
         stanza: As it came.
         own: Our own account: only it and its server are believed about times.
         now: The time it came; an argument so that tests can be exact.
     """
-    element = stanza.xml
-    stamp = _find_stamp(element, own)
+    found = _open_carbon(stanza.xml, own)
+    if found is None:
+        return None
+    element, stamped = found
+    stamp = _find_stamp(stamped, own)
     return _read(
         element,
+        own,
         at=read_stamp(stamp, now or datetime.now(UTC)),
         stanza_id=_read_stanza_id(element, own),
         delayed=stamp is not None,
@@ -131,7 +143,7 @@ def read_archived(
 ) -> Incoming | None:
     """Return what a message from our own archive is, as if it came now.
 
-    None also for what we sent ourselves, which the archive keeps as well.
+    What we sent ourselves is there as well: from other devices, and from this one.
 
     Args:
         element: What the archive forwards.
@@ -139,20 +151,42 @@ def read_archived(
         at: When the archive got it.
         stanza_id: The archive's name for it.
     """
-    incoming = _read(element, at=at, stanza_id=stanza_id, delayed=True)
-    if incoming is None or incoming.sender.bare == own.bare:
-        return None
-    return incoming
+    return _read(element, own, at=at, stanza_id=stanza_id, delayed=True)
+
+
+def _open_carbon(element: ET.Element, own: JID) -> tuple[ET.Element, ET.Element] | None:
+    """Return the message in a copy that our server made, and what has its stamp.
+
+    XEP-0280, section 11: whoever else sends such an envelope wants to put words
+    into somebody's mouth. What is no copy is returned as it is.
+    """
+    for name in ("sent", "received"):
+        copy = element.find(f"{{{CARBONS}}}{name}")
+        if copy is None:
+            continue
+        forwarded = copy.find("{urn:xmpp:forward:0}forwarded")
+        message = None if forwarded is None else forwarded.find(_client("message"))
+        if element.get("from") != own.bare or forwarded is None or message is None:
+            return None
+        is_sent = _bare(message.get("from", "")) == own.bare
+        return (message, forwarded) if is_sent == (name == "sent") else None
+    return element, element
 
 
 def _read(
-    element: ET.Element, *, at: datetime, stanza_id: str, delayed: bool
+    element: ET.Element, own: JID, *, at: datetime, stanza_id: str, delayed: bool
 ) -> Incoming | None:
-    sender = _read_jid(element.get("from", ""))
-    if sender is None or element.get("type", "normal") not in _KINDS:
+    kind = element.get("type", "normal")
+    # RFC 6120, section 8.1.2.1: an error without a sender is of our own server.
+    sender = _read_jid(element.get("from", own.bare if kind == "error" else ""))
+    if sender is None or kind not in {*_KINDS, "error"}:
         return None
-    found = element.findall(f"{{{OMEMO}}}encrypted")
-    if len(found) > 1 or (not found and element.find(_client("body")) is None):
+    is_own = sender.bare == own.bare and kind != "error"
+    found = [] if kind == "error" else element.findall(f"{{{OMEMO}}}encrypted")
+    notice = _read_notice(element, sender, own, kind)
+    if len(found) > 1 or (
+        not found and (is_own or (notice is None and not _says_something(element)))
+    ):
         return None
     encrypted = tuple(found)
     message_id = _read_id(element)
@@ -161,10 +195,30 @@ def _read(
         sender=sender,
         at=at,
         encrypted=encrypted,
-        key=_key(sender, message_id, encrypted, element),
+        key=_key(sender, message_id, _content(element, encrypted, notice)),
         stanza_id=stanza_id,
         delayed=delayed,
+        to=_bare(element.get("to", "")) if is_own else own.bare,
+        notice=None if encrypted else notice,
     )
+
+
+def _read_notice(
+    element: ET.Element, sender: JID, own: JID, kind: str
+) -> Notice | None:
+    if kind == "error":
+        return read_error(element, sender, own)
+    return None if _says_something(element) else read_confirmation(element, sender)
+
+
+def _says_something(element: ET.Element) -> bool:
+    is_error = element.get("type") == "error"
+    return not is_error and element.find(_client("body")) is not None
+
+
+def _bare(text: str) -> JID | None:
+    jid = _read_jid(text)
+    return None if jid is None else jid.bare
 
 
 def _client(name: str) -> str:
@@ -208,14 +262,16 @@ def read_stamp(stamp: str | None, now: datetime) -> datetime:
         return now
 
 
-def _key(
-    sender: JID,
-    message_id: str,
-    encrypted: Sequence[ET.Element],
-    element: ET.Element,
-) -> str:
-    content = [ET.canonicalize(ET.tostring(one, "unicode")) for one in encrypted] or [
-        element.findtext(_client("body"), "")
-    ]
+def _key(sender: JID, message_id: str, content: Sequence[str]) -> str:
     parts = (sender.bare, message_id, *content)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _content(
+    element: ET.Element, encrypted: Sequence[ET.Element], notice: Notice | None
+) -> list[str]:
+    if encrypted:
+        return [ET.canonicalize(ET.tostring(one, "unicode")) for one in encrypted]
+    if notice is not None:
+        return [notice.state, notice.target]
+    return [element.findtext(_client("body"), "")]

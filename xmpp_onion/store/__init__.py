@@ -4,6 +4,7 @@ from xmpp_onion.store.contacts import ContactRow, Contacts
 from xmpp_onion.store.conversion import encrypt
 from xmpp_onion.store.cursors import Cursor, Cursors
 from xmpp_onion.store.database import Database
+from xmpp_onion.store.deliveries import DeliveryRow, DeliveryRows
 from xmpp_onion.store.inbox import Inbox, InboxRow
 from xmpp_onion.store.keys import Keys
 from xmpp_onion.store.outbox import JobRow, Outbox, OutboxRow
@@ -15,6 +16,8 @@ __all__ = [
     "Cursor",
     "Cursors",
     "Database",
+    "DeliveryRow",
+    "DeliveryRows",
     "Inbox",
     "InboxRow",
     "JobRow",

@@ -95,11 +95,38 @@ CREATE TABLE tallies (
 PRAGMA user_version = 4;
 """
 
+_VERSION_5 = """
+CREATE TABLE deliveries (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    message_id TEXT NOT NULL,
+    recipient TEXT NOT NULL,
+    devices INTEGER NOT NULL,
+    text_only INTEGER NOT NULL,
+    skipped TEXT NOT NULL,
+    state TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    UNIQUE (message_id, recipient)
+) STRICT;
+
+CREATE TABLE set_aside (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL UNIQUE,
+    sender TEXT NOT NULL,
+    stanza_xml TEXT NOT NULL,
+    stanza_id TEXT NOT NULL,
+    at TEXT NOT NULL
+) STRICT;
+CREATE INDEX set_aside_sender ON set_aside (sender);
+
+PRAGMA user_version = 5;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _VERSION_1,
     _VERSION_2,
     _VERSION_3,
     _VERSION_4,
+    _VERSION_5,
 )
 
 

@@ -50,6 +50,7 @@ def test_a_message_line_has_what_the_contract_names() -> None:
         "fingerprint": "ab" * 32,
         "trust": "tofu",
         "at": "2026-11-23T12:00:05Z",
+        "reply_to": None,
     }
 
 
@@ -79,6 +80,8 @@ def test_a_sent_line_has_what_the_contract_names() -> None:
         "devices": 2,
         "skipped": ["device 9"],
         "state": "acked",
+        "reason": None,
+        "text_only": 0,
     }
 
 

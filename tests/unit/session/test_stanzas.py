@@ -119,7 +119,6 @@ def test_a_message_in_the_clear_is_read_as_such() -> None:
         (ENCRYPTED + ENCRYPTED, ""),
         ("", ""),
         ("<composing xmlns='http://jabber.org/protocol/chatstates'/>", ""),
-        ("<received xmlns='urn:xmpp:receipts' id='1'/>", ""),
         ("<encrypted xmlns='eu.siacs.conversations.axolotl.evil'/>", ""),
         (f"<x>{ENCRYPTED}</x>", ""),
     ],
@@ -130,7 +129,7 @@ def test_what_is_not_a_message_of_a_person_is_none(
     assert incoming(inside, attributes) is None
 
 
-@pytest.mark.parametrize("kind", ["groupchat", "error", "headline", "CHAT", "x"])
+@pytest.mark.parametrize("kind", ["groupchat", "headline", "CHAT", "x"])
 def test_other_kinds_of_messages_take_other_ways(kind: str) -> None:
     text = f"<message from='{ALICE}' type='{kind}'>{ENCRYPTED}</message>"
     assert read_message(arrived(text), own=BOB) is None

@@ -1,0 +1,89 @@
+"""What a person reads: harmless, and plain about what is not certain."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from xmpp_onion.address import JID, OnionAddress
+from xmpp_onion.chat import (
+    Correction,
+    DeliveryFailed,
+    DeliveryState,
+    Event,
+    OwnMessage,
+    Reaction,
+    Receipt,
+    Retraction,
+    Typing,
+    TypingState,
+)
+from xmpp_onion.cli.told import told
+
+ONION = OnionAddress.from_public_key(b"\x05" * 32)
+ALICE, BOB = JID(f"alice@{ONION}"), JID(f"bob@{ONION}")
+AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+
+def said(kind: type, **content: object) -> Event:
+    event: Event = kind(
+        id="m2",
+        sender=ALICE,
+        to=BOB,
+        namespace="urn:xmpp:omemo:2",
+        device=7,
+        fingerprint="ab" * 32,
+        trust="tofu",
+        at=AT,
+        **content,
+    )
+    return event
+
+
+@pytest.mark.parametrize(
+    ("event", "text"),
+    [
+        (said(OwnMessage, text="hi"), f"{ALICE} (tofu) to {BOB}: hi"),
+        (said(Correction, target="m1", text="ho"), "corrects m1: ho"),
+        (said(Reaction, target="m1", emojis=("+", "!")), "reacts to m1: + !"),
+        (said(Reaction, target="m1", emojis=()), "reacts to m1: nothing any more"),
+        (said(Retraction, target="m1"), "takes back m1"),
+        (said(Typing, state=TypingState.COMPOSING), "is composing"),
+    ],
+)
+def test_each_content_is_one_line(event: Event, text: str) -> None:
+    assert text in told(event)
+    assert "\n" not in told(event)
+
+
+@pytest.mark.parametrize("bad", ["\x1b[2J", "a\nb"])
+def test_no_id_and_no_emoji_can_act_on_the_terminal(bad: str) -> None:
+    for event in (
+        said(Reaction, target=bad, emojis=(bad,)),
+        said(Retraction, target=bad),
+        Receipt(
+            id=bad,
+            sender=ALICE,
+            state=DeliveryState.RECEIVED,
+            authenticated=True,
+            at=AT,
+        ),
+        DeliveryFailed(id=bad, sender=ALICE, reason=bad, at=AT),
+    ):
+        assert "\x1b" not in told(event)
+        assert all(part.startswith("  | ") for part in told(event).split("\n")[1:])
+
+
+@pytest.mark.parametrize(("authenticated", "doubt"), [(True, False), (False, True)])
+def test_a_receipt_in_the_clear_is_said_to_be_one(
+    authenticated: bool,  # noqa: FBT001 - a parameter of the test
+    doubt: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    receipt = Receipt(
+        id="m1",
+        sender=ALICE,
+        state=DeliveryState.DISPLAYED,
+        authenticated=authenticated,
+        at=AT,
+    )
+
+    assert ("not authenticated" in told(receipt)) is doubt

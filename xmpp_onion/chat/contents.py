@@ -1,0 +1,72 @@
+"""What is said about an earlier message. Nothing of it is applied by itself.
+
+Each names its target by the id that its author gave it, and counts only for a
+message of the same author: compare ``sender`` with that of the target, and act on
+it only if ``Client.accepts`` the device. An id may name a message that you do not
+have, or one of somebody else: then it means nothing.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from xmpp_onion.chat.message import Said
+
+__all__ = ["Correction", "Reaction", "Retraction", "Typing", "TypingState"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correction(Said):
+    """The author wants an earlier message of theirs to say this (XEP-0308).
+
+    Attributes:
+        target: The id of the message that is corrected.
+        text: What it should say.
+    """
+
+    target: str
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reaction(Said):
+    """The sender's reactions to a message are these from now on (XEP-0444).
+
+    Attributes:
+        target: The id of the message.
+        emojis: All of them; empty takes back what was there.
+    """
+
+    target: str
+    emojis: tuple[str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retraction(Said):
+    """The author wants an earlier message of theirs to be forgotten (XEP-0424).
+
+    Attributes:
+        target: The id of the message.
+    """
+
+    target: str
+
+
+class TypingState(StrEnum):
+    """What somebody is doing in a conversation (XEP-0085)."""
+
+    ACTIVE = "active"
+    COMPOSING = "composing"
+    PAUSED = "paused"
+    INACTIVE = "inactive"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Typing(Said):
+    """Somebody writes, or has stopped to.
+
+    Attributes:
+        state: What they do.
+    """
+
+    state: TypingState

@@ -1,0 +1,214 @@
+"""The events of a conversation, and the form in which the inbox keeps them.
+
+Values are made from what was decrypted and from what our own server vouches for;
+nothing else of a stanza gets in here.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TypeAlias
+
+from xmpp_onion.address import JID
+from xmpp_onion.chat.alarm import KeyChanged, KeyReuse, NewDevice, TrustChanged
+from xmpp_onion.chat.contents import (
+    Correction,
+    Reaction,
+    Retraction,
+    Typing,
+    TypingState,
+)
+from xmpp_onion.chat.delivery import DeliveryFailed, DeliveryState, Receipt
+from xmpp_onion.chat.message import Answer, Message, OwnMessage
+
+__all__ = [
+    "ContactAccepted",
+    "ContactRemoved",
+    "ContactRequest",
+    "Event",
+    "Gap",
+    "MoreRequests",
+    "Undecryptable",
+    "read_event",
+    "write_event",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undecryptable:
+    """Something came that could not be read; its author should know.
+
+    Attributes:
+        id: The sender's id for it.
+        sender: The account that the server says it is from.
+        reason: Why, in words that carry nothing of the content.
+        at: When the server got it, in UTC.
+        count: How many messages this is about. More than one, and no ``id``, when
+            there were so many that each was not worth an event.
+    """
+
+    id: str
+    sender: JID
+    reason: str
+    at: datetime
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactRequest:
+    """Somebody asks to be a contact. Nothing is accepted by itself."""
+
+    sender: JID
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoreRequests:
+    """Others asked to be contacts, too many to name: ``Client.requests()`` has them.
+
+    Attributes:
+        sender: Our own account, whose box they are in.
+        count: How many, since the last event about requests.
+        at: When that was told, in UTC.
+    """
+
+    sender: JID
+    count: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactAccepted:
+    """Somebody whom we asked lets us see them now."""
+
+    sender: JID
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactRemoved:
+    """Somebody refused us, took it back, or is off our list."""
+
+    sender: JID
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """Messages of this time may be lost: the server's archive has forgotten them.
+
+    Attributes:
+        sender: Whose archive: our own account.
+        since: Until then we have everything, in UTC.
+        until: From then on the archive has everything, in UTC.
+        at: When that was noticed, in UTC.
+    """
+
+    sender: JID
+    since: datetime
+    until: datetime
+    at: datetime
+
+
+Event: TypeAlias = (
+    Message
+    | OwnMessage
+    | Correction
+    | Reaction
+    | Retraction
+    | Typing
+    | Receipt
+    | DeliveryFailed
+    | Undecryptable
+    | ContactRequest
+    | MoreRequests
+    | ContactAccepted
+    | ContactRemoved
+    | Gap
+    | NewDevice
+    | KeyChanged
+    | KeyReuse
+    | TrustChanged
+)
+
+_KINDS: Mapping[str, type[Event]] = MappingProxyType(
+    {
+        "message": Message,
+        "own-message": OwnMessage,
+        "correction": Correction,
+        "reaction": Reaction,
+        "retraction": Retraction,
+        "typing": Typing,
+        "receipt": Receipt,
+        "failed": DeliveryFailed,
+        "undecryptable": Undecryptable,
+        "request": ContactRequest,
+        "requests": MoreRequests,
+        "contact-accepted": ContactAccepted,
+        "contact-removed": ContactRemoved,
+        "gap": Gap,
+        "new-device": NewDevice,
+        "key-changed": KeyChanged,
+        "key-reuse": KeyReuse,
+        "trust-changed": TrustChanged,
+    }
+)
+_NAMES: Mapping[type[Event], str] = MappingProxyType(
+    {kind: name for name, kind in _KINDS.items()}
+)
+# What JSON has no form for, by the name of the field.
+_READ: Mapping[str, Callable[[str], object]] = MappingProxyType(
+    {
+        "at": datetime.fromisoformat,
+        "since": datetime.fromisoformat,
+        "until": datetime.fromisoformat,
+        "sender": JID,
+        "to": JID,
+        "room": JID,
+        "owner": JID,
+        "by": JID,
+        "emojis": tuple,
+    }
+)
+_STATES: Mapping[type[Event], type[StrEnum]] = MappingProxyType(
+    {Receipt: DeliveryState, Typing: TypingState}
+)
+
+
+def write_event(event: Event) -> str:
+    """Return ``event`` as JSON text for the inbox."""
+    values = {
+        part.name: _plain(getattr(event, part.name))
+        for part in fields(event)
+        if not part.name.startswith("_")
+    }
+    return json.dumps({"kind": _NAMES[type(event)], **values}, ensure_ascii=False)
+
+
+def read_event(text: str, answer: Answer | None = None) -> Event:
+    """Return the event that ``write_event`` wrote.
+
+    Args:
+        text: What the inbox kept.
+        answer: What ``Message.reply`` calls, with the place to answer to.
+    """
+    values: dict[str, str | None] = json.loads(text)
+    kind = _KINDS[str(values.pop("kind"))]
+    parts: dict[str, object] = {
+        name: _READ[name](value)
+        if name in _READ and value is not None and value != ""
+        else value
+        for name, value in values.items()
+    }
+    if kind in _STATES:
+        parts["state"] = _STATES[kind](str(values["state"]))
+    if kind is Message:
+        parts["_answer"] = answer
+    return kind(**parts)  # type: ignore[arg-type]  # written by write_event, from the same fields
+
+
+def _plain(value: object) -> object:
+    return value.isoformat() if isinstance(value, datetime) else value

@@ -1,0 +1,111 @@
+"""What a person reads about an event; text of other people is made harmless."""
+
+import shlex
+from typing import assert_never
+
+from xmpp_onion.chat import (
+    ContactAccepted,
+    ContactRemoved,
+    ContactRequest,
+    Correction,
+    DeliveryFailed,
+    Event,
+    Gap,
+    KeyChanged,
+    KeyReuse,
+    Message,
+    MoreRequests,
+    NewDevice,
+    OwnMessage,
+    Reaction,
+    Receipt,
+    Retraction,
+    Said,
+    TrustChanged,
+    Typing,
+    Undecryptable,
+)
+from xmpp_onion.cli.devices import told_alarm
+from xmpp_onion.cli.output import visible
+
+__all__ = ["told"]
+
+# Of an id, so that a line stays readable; enough to tell messages apart.
+_ID_SHOWN = 8
+
+
+def told(event: Event) -> str:
+    """Return the line, or lines, that tell a person about ``event``."""
+    at = f"{event.at.astimezone():%H:%M}"
+    who = f"{at} {visible(event.sender)}"
+    match event:
+        case Said():
+            text = f"{who} ({event.trust}){_said(event)}"
+        case Receipt():
+            doubt = "" if event.authenticated else ", not authenticated"
+            text = f"{who}: [{event.state}{doubt}: {_short(event.id)}]"
+        case DeliveryFailed():
+            text = (
+                f"{who}: [not delivered: {_short(event.id)}, {visible(event.reason)}]"
+            )
+        case Undecryptable():
+            many = f"{event.count} messages " if event.count > 1 else ""
+            text = f"{who}: [{many}not readable: {visible(event.reason)}]"
+        case ContactRequest() | MoreRequests() | ContactAccepted() | ContactRemoved():
+            text = _told_of_people(event)
+        case Gap():
+            since, until = event.since.astimezone(), event.until.astimezone()
+            text = (
+                f"{at} [messages that came from {since:%Y-%m-%d %H:%M} to "
+                f"{until:%Y-%m-%d %H:%M} may be lost: the server no longer has them]"
+            )
+        case NewDevice() | KeyChanged() | KeyReuse() | TrustChanged():
+            text = f"{at} {told_alarm(event)}"
+        case _:
+            assert_never(event)
+    return text
+
+
+def _told_of_people(
+    event: ContactRequest | MoreRequests | ContactAccepted | ContactRemoved,
+) -> str:
+    time, sender = f"{event.at.astimezone():%H:%M}", visible(event.sender)
+    match event:
+        case ContactRequest():
+            return (
+                f"{time} {sender} wants to be a contact; accept with: "
+                f"xmpp-onion contact accept {shlex.quote(sender)}"
+            )
+        case MoreRequests():
+            return (
+                f"{time} {event.count} more want to be contacts; see them with: "
+                "xmpp-onion contact requests"
+            )
+        case ContactAccepted():
+            return f"{time} {sender} lets you see them now"
+        case ContactRemoved():
+            return f"{time} {sender} does not let you see them any more"
+
+
+def _said(event: Said) -> str:
+    match event:
+        case Message(text=text):
+            what = f": {visible(text)}"
+        case OwnMessage(text=text, to=to):
+            what = f" to {visible(to)}: {visible(text)}"
+        case Correction(target=target, text=text):
+            what = f" corrects {_short(target)}: {visible(text)}"
+        case Reaction(target=target, emojis=emojis):
+            shown = visible(" ".join(emojis)) or "nothing any more"
+            what = f" reacts to {_short(target)}: {shown}"
+        case Retraction(target=target):
+            what = f" takes back {_short(target)}"
+        case Typing(state=state):
+            what = f" is {state}"
+        case _:
+            what = ""
+    return what
+
+
+def _short(identifier: str) -> str:
+    return visible(identifier[:_ID_SHOWN])

@@ -1,0 +1,118 @@
+"""What became of the messages that were sent: one row for each and recipient."""
+
+import json
+from dataclasses import dataclass
+
+from xmpp_onion.store.database import Database
+
+# At a hundred messages a day this reaches back three months, in about 3 MB.
+DELIVERY_LIMIT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRow:
+    """How far one message has come.
+
+    Attributes:
+        message_id: Its id.
+        to: The recipient's bare address.
+        devices: How many devices it was encrypted for.
+        text_only: How many of them got nothing but the text.
+        skipped: The devices that were left out.
+        state: The word for how far it has come.
+        reason: Why it failed; empty otherwise.
+    """
+
+    message_id: str
+    to: str
+    devices: int
+    text_only: int
+    skipped: tuple[str, ...]
+    state: str
+    reason: str = ""
+
+
+class DeliveryRows:
+    """The newest rows; the oldest are forgotten.
+
+    Args:
+        database: Where they are kept.
+        limit: How many are kept.
+    """
+
+    def __init__(self, database: Database, *, limit: int = DELIVERY_LIMIT) -> None:
+        self._database = database
+        self._limit = limit
+
+    async def add(self, row: DeliveryRow) -> None:
+        """Keep a row.
+
+        Raises:
+            RuntimeError: Not inside a transaction.
+        """
+        newest = await self._database.insert(
+            "INSERT INTO deliveries (message_id, recipient, devices, text_only, "
+            "skipped, state, reason) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                row.message_id,
+                row.to,
+                row.devices,
+                row.text_only,
+                json.dumps(row.skipped),
+                row.state,
+                row.reason,
+            ),
+        )
+        await self._database.execute(
+            "DELETE FROM deliveries WHERE id <= ?", (newest - self._limit,)
+        )
+
+    async def load(self, message_id: str, to: str = "") -> DeliveryRow | None:
+        """Return the row of a message; None if it is unknown or forgotten.
+
+        Args:
+            message_id: Its id.
+            to: The recipient it has to be for; empty takes any.
+        """
+        rows = await self._database.fetch(
+            "SELECT * FROM deliveries WHERE message_id = ? AND ? IN ('', recipient)",
+            (message_id, to),
+        )
+        if not rows:
+            return None
+        row = rows[0]
+        return DeliveryRow(
+            message_id=row["message_id"],
+            to=row["recipient"],
+            devices=row["devices"],
+            text_only=row["text_only"],
+            skipped=tuple(json.loads(row["skipped"])),
+            state=row["state"],
+            reason=row["reason"],
+        )
+
+    async def set(
+        self, row: DeliveryRow, state: str, *, reason: str = "", devices: int = -1
+    ) -> None:
+        """Note how far a message has come.
+
+        Args:
+            row: Of which.
+            state: The word for it.
+            reason: Why it failed.
+            devices: How many devices it is for now; -1 for as many as before.
+
+        Raises:
+            RuntimeError: Not inside a transaction.
+        """
+        await self._database.execute(
+            "UPDATE deliveries SET state = ?, reason = ?, devices = ? "
+            "WHERE message_id = ? AND recipient = ?",
+            (
+                state,
+                reason,
+                row.devices if devices < 0 else devices,
+                row.message_id,
+                row.to,
+            ),
+        )
