@@ -16,12 +16,13 @@ from xmpp_onion.chat import (
     Event,
     Gap,
     Message,
+    OwnMessage,
     Undecryptable,
     write_event,
 )
 from xmpp_onion.courier import Courier
 from xmpp_onion.deliveries import Deliveries
-from xmpp_onion.e2ee import Decrypted, Omemo
+from xmpp_onion.e2ee import Decrypted, Omemo, reader_ids, sender_ids
 from xmpp_onion.errors import DecryptionError, DeviceListError, XmppOnionError
 from xmpp_onion.session import Incoming, Notice, Session
 from xmpp_onion.store import Cursor, Cursors, Database, Inbox
@@ -96,6 +97,9 @@ class Clerk:
             incoming: The message, live or from the archive.
             place: Where the archive is taken in up to after it, if that is known.
         """
+        if self._is_echo(incoming):
+            await self._note_place(place)
+            return
         async with self._turn:
             if incoming.notice is not None:
                 await self._keep_notice(incoming, incoming.notice, place)
@@ -114,6 +118,24 @@ class Clerk:
                 await self._keep_unreadable(incoming, place, malformed)
         self.news.set()
 
+    def _is_echo(self, incoming: Incoming) -> bool:
+        """Tell whether this is our own, from this device or from before its time.
+
+        The archive and a message to ourselves bring back what we sent; another
+        device of ours did not know this one when it sent what has no key for it.
+        """
+        if incoming.sender.bare != self._own.bare or not incoming.encrypted:
+            return False
+        this = self._omemo.device_id
+        return this in sender_ids(incoming.encrypted) or this not in reader_ids(
+            incoming.encrypted
+        )
+
+    async def _note_place(self, place: Cursor | None) -> None:
+        if place is not None:
+            async with self._database.transaction():
+                await self._move(place)
+
     async def _keep_read(self, incoming: Incoming, place: Cursor | None) -> None:
         async with self._database.transaction():
             await self._move(place)
@@ -122,8 +144,8 @@ class Clerk:
             decrypted = await self._decrypt(incoming)
             await self._inbox.mark_seen(incoming.key)
             if decrypted.plain is not None and decrypted.plain.text is not None:
-                message = self._message(incoming, decrypted, decrypted.plain.text)
-                await self._inbox.add(write_event(message))
+                said = self._said(incoming, decrypted, decrypted.plain.text)
+                await self._inbox.add(write_event(said))
             await self._courier.keep_effects()
 
     async def _keep_notice(
@@ -208,12 +230,14 @@ class Clerk:
             await self._inbox.add(write_event(event))
         self.news.set()
 
-    def _message(self, incoming: Incoming, decrypted: Decrypted, text: str) -> Message:
+    def _said(self, incoming: Incoming, decrypted: Decrypted, text: str) -> Event:
         device = decrypted.device
-        return Message(
+        is_own = incoming.sender.bare == self._own.bare
+        kind = OwnMessage if is_own else Message
+        return kind(
             id=incoming.id,
             sender=incoming.sender.bare,
-            to=self._own,
+            to=incoming.to or self._own.bare,
             text=text,
             namespace=decrypted.namespace,
             device=device.device_id,

@@ -226,6 +226,7 @@ class Client:
         self._omemo.begin_history()
         with suppress(SessionError):  # asked again when its turn comes
             await self._backlog.ask()
+        self._session.ask_for_copies()
         self._contacts.ask()
         await self._prepare_keys()
         async with self._database.transaction():

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 
-from xmpp_onion.chat import Answer, Event, Message, read_event
+from xmpp_onion.chat import Answer, Event, Said, read_event
 from xmpp_onion.courier import Courier
 from xmpp_onion.e2ee import Omemo
 from xmpp_onion.store import Database, Inbox
@@ -84,11 +84,11 @@ class InboxReader:
             raise cancelled
 
     async def _as_known_now(self, event: Event) -> Event:
-        """Return a message with what is decided about its device by now.
+        """Return what was said with what is decided about its device by now.
 
         It may have waited while somebody took a decision back, or a pin away.
         """
-        if not isinstance(event, Message):
+        if not isinstance(event, Said):
             return event
         async with self._database.transaction():
             level = await self._omemo.level(event.sender, event.fingerprint)

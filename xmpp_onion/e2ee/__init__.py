@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         UploadDeviceList,
     )
     from xmpp_onion.e2ee.envelope import Plain
+    from xmpp_onion.e2ee.header import reader_ids, sender_ids, withdraw
     from xmpp_onion.e2ee.omemo import Decrypted, Encrypted, Omemo, quiet_libraries
     from xmpp_onion.e2ee.session_manager import NAMESPACE
     from xmpp_onion.e2ee.trust import (
@@ -44,6 +45,9 @@ __all__ = [
     "accepts",
     "parse_fingerprint",
     "quiet_libraries",
+    "reader_ids",
+    "sender_ids",
+    "withdraw",
 ]
 
 _HOME = {
@@ -64,6 +68,9 @@ _HOME = {
     "accepts": "trust",
     "parse_fingerprint": "trust",
     "quiet_libraries": "omemo",
+    "reader_ids": "header",
+    "sender_ids": "header",
+    "withdraw": "header",
 }
 
 

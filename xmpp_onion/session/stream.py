@@ -400,6 +400,19 @@ class Session:
             )
         return done
 
+    def ask_for_copies(self) -> None:
+        """Ask our server for copies of what our other devices send and get.
+
+        Nobody waits for the answer: without copies the archive has them, later.
+
+        Source: XEP-0280, section 4.
+        """
+        if self.xmpp.online:
+            request = self.xmpp.make_iq_set(ET.Element("{urn:xmpp:carbons:2}enable"))
+            request.send().add_done_callback(
+                lambda done: done.cancelled() or done.exception()
+            )
+
     async def announce(self) -> None:
         """Tell our server and contacts that we are there; offline messages follow."""
         self.xmpp.send_presence()

@@ -207,3 +207,113 @@ def test_no_stanza_makes_reading_raise(data: bytes) -> None:
     message = ET.Element("{jabber:client}message", {"from": text, "id": text})
     ET.SubElement(message, f"{{{OMEMO}}}encrypted", {"x": text}).text = text
     read_message(Message(xml=message, recv=True), own=BOB)
+
+
+# --- copies and notices -----------------------------------------------------------
+
+
+def carbon(by: str, name: str, sender: str, to: str, inside: str = ENCRYPTED) -> str:
+    return (
+        f"<message from='{by}' to='{BOB}/here'><{name} xmlns='urn:xmpp:carbons:2'>"
+        f"<forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:client' "
+        f"type='chat' id='m1' from='{sender}' to='{to}'>{inside}</message>"
+        f"</forwarded></{name}></message>"
+    )
+
+
+def test_a_copy_of_what_we_sent_elsewhere_is_ours_and_names_the_recipient() -> None:
+    text = carbon(BOB, "sent", f"{BOB}/laptop", ALICE)
+
+    copy = read_message(arrived(text), own=BOB, now=NOW)
+
+    assert copy is not None
+    assert (copy.sender, copy.to) == (f"{BOB}/laptop", ALICE.bare)
+    assert len(copy.encrypted) == 1
+
+
+def test_a_copy_of_what_came_elsewhere_is_the_message_itself() -> None:
+    copy = read_message(
+        arrived(carbon(BOB, "received", ALICE, f"{BOB}/laptop")), own=BOB, now=NOW
+    )
+    direct = incoming(ENCRYPTED)
+
+    assert copy is not None
+    assert direct is not None
+    assert (copy.sender, copy.to, copy.key) == (ALICE, BOB, direct.key)
+
+
+@pytest.mark.parametrize("name", ["sent", "received"])
+@pytest.mark.parametrize(
+    "by",
+    [
+        f"mallory@{OTHER}",
+        ALICE,
+        ALICE.bare,
+        f"{BOB}/laptop",
+        f"b0b@{ONION}",
+        ONION,
+        f"friends@muc.{ONION}",
+    ],
+)
+def test_an_envelope_that_our_own_server_did_not_make_is_dropped(
+    by: str, name: str
+) -> None:
+    sender = f"{BOB}/laptop" if name == "sent" else ALICE
+    text = carbon(by, name, sender, f"{BOB}/laptop")
+
+    assert read_message(arrived(text), own=BOB) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "sender"), [("sent", ALICE), ("received", f"{BOB}/laptop")]
+)
+def test_a_copy_that_contradicts_itself_is_dropped(name: str, sender: str) -> None:
+    assert read_message(arrived(carbon(BOB, name, sender, ALICE)), own=BOB) is None
+
+
+def test_a_forwarded_message_outside_of_a_copy_says_nothing() -> None:
+    forwarded = (
+        "<forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:client' "
+        f"from='{BOB}'>{ENCRYPTED}</message></forwarded>"
+    )
+
+    assert incoming(forwarded) is None
+
+
+def test_what_we_said_unencrypted_elsewhere_is_nothing() -> None:
+    text = carbon(BOB, "sent", f"{BOB}/laptop", ALICE, "<body>hi</body>")
+
+    assert read_message(arrived(text), own=BOB) is None
+
+
+def test_a_receipt_and_an_error_are_notices_and_have_keys_of_their_own() -> None:
+    first = incoming("<received xmlns='urn:xmpp:receipts' id='1'/>")
+    second = incoming("<received xmlns='urn:xmpp:receipts' id='2'/>")
+    failed = read_message(
+        arrived(f"<message from='{ALICE}' type='error' id='1'>{ENCRYPTED}</message>"),
+        own=BOB,
+    )
+
+    assert first is not None
+    assert second is not None
+    assert failed is not None
+    assert first.notice is not None
+    assert failed.notice is not None
+    assert (failed.notice.target, failed.encrypted) == ("1", ())
+    assert len({first.key, second.key, failed.key}) == 3
+
+
+def test_an_error_without_a_sender_is_our_own_servers() -> None:
+    failed = read_message(arrived("<message type='error' id='1'/>"), own=BOB)
+
+    assert failed is not None
+    assert failed.notice is not None
+    assert failed.notice.by is None
+
+
+@pytest.mark.parametrize("said", [ENCRYPTED, "<body>hi</body>"])
+def test_a_receipt_beside_a_message_is_not_looked_at(said: str) -> None:
+    message = incoming(f"{said}<received xmlns='urn:xmpp:receipts' id='1'/>")
+
+    assert message is not None
+    assert message.notice is None

@@ -1,0 +1,70 @@
+"""Whom an encrypted element is from and for, as it stands in its header.
+
+Nothing of it is authenticated. Both versions of OMEMO have the same names here;
+the newer one groups the keys by account.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+from xml.etree import ElementTree as ET
+
+from xmpp_onion.address import JID
+
+__all__ = ["reader_ids", "sender_ids", "withdraw"]
+
+# Ten digits hold every id; Python refuses to read thousands of them.
+_NUMBER = re.compile("[0-9]{1,10}")
+
+
+def sender_ids(elements: Iterable[ET.Element]) -> frozenset[int]:
+    """Return the devices that the elements say they are from."""
+    return frozenset(
+        _number(header.get("sid", ""))
+        for element in elements
+        for header in element.iterfind("{*}header")
+    )
+
+
+def reader_ids(elements: Iterable[ET.Element]) -> frozenset[int]:
+    """Return the devices that the elements have a key for, of whatever account."""
+    return frozenset(
+        _number(key.get("rid", ""))
+        for element in elements
+        for _, key in _keys(element, None)
+    )
+
+
+def withdraw(
+    elements: Iterable[ET.Element], owner: JID, devices: Collection[int]
+) -> int:
+    """Take the keys for some devices out of the elements; return how many.
+
+    Args:
+        elements: They are changed.
+        owner: Whose devices they are. The older version does not say whose a key
+            is: there one of another account with the same number goes as well.
+        devices: Their numbers.
+    """
+    found = [
+        (parent, key)
+        for element in elements
+        for parent, key in _keys(element, owner.bare)
+        if _number(key.get("rid", "")) in devices
+    ]
+    for parent, key in found:
+        parent.remove(key)
+    return len(found)
+
+
+def _keys(
+    element: ET.Element, owner: JID | None
+) -> Iterator[tuple[ET.Element, ET.Element]]:
+    for header in element.iterfind("{*}header"):
+        for group in (header, *header.iterfind("{*}keys")):
+            if owner is None or group.get("jid", owner) == owner:
+                for key in group.iterfind("{*}key"):
+                    yield group, key
+
+
+def _number(text: str) -> int:
+    return int(text) if _NUMBER.fullmatch(text) else 0
