@@ -83,6 +83,8 @@ class Account:
         tls: Whether TLS is spoken inside the onion circuit.
         port: The virtual port of the onion service.
         pins: For ``Trust.PINNED``: the fingerprints that are believed, by JID.
+        automatic_trust: Whether verified devices, ours and others', tell each other
+            which keys to believe (XEP-0450).
         device: The fingerprint of this device, once it was made: from then on a
             store that is missing is an error, not a reason to make new keys.
         seal: What it is encrypted with at rest, opened; None if it is not.
@@ -97,6 +99,7 @@ class Account:
     tls: bool = True
     port: int = 5222
     pins: Mapping[JID, frozenset[str]] = field(default_factory=dict)
+    automatic_trust: bool = True
     device: str = ""
     seal: Seal | None = field(default=None, repr=False)
 
@@ -177,6 +180,7 @@ class Account:
                 JID(jid): frozenset(parse_fingerprint(text) for text in fingerprints)
                 for jid, fingerprints in values.get("pins", {}).items()
             },
+            automatic_trust=bool(values.get("automatic_trust", True)),
             device=str(values["device"]),
         )
 
@@ -196,6 +200,7 @@ class Account:
             "certificate": self.certificate,
             "tls": self.tls,
             "port": self.port,
+            "automatic_trust": self.automatic_trust,
             "device": self.device,
         }
         lines = [*_assignments(values), "", "[pins]"]

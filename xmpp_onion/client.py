@@ -36,12 +36,14 @@ from xmpp_onion.e2ee import (
     SlixmppPep,
     Trust,
     TrustLevel,
+    TrustUri,
     accepts,
 )
 from xmpp_onion.errors import (
     DeviceListError,
     SessionError,
 )
+from xmpp_onion.notary import Notary
 from xmpp_onion.outgoing import ACK_TIMEOUT, Outgoing
 from xmpp_onion.reader import InboxReader
 from xmpp_onion.session import (
@@ -153,6 +155,7 @@ class Client:
             SlixmppPep(self._session.xmpp),
             policy=self.trust,
             pins=account.pins,
+            automatic_trust=account.automatic_trust,
         )
         self._deliveries = Deliveries(self._database)
         self._courier = Courier(
@@ -180,6 +183,7 @@ class Client:
         self._inbox_reader = InboxReader(
             self._database, self._omemo, self._courier, self._deliveries.news
         )
+        self.notary = Notary(self._database, self._omemo, self._courier, account.jid)
         self._omemo.notices.watch(self._clerk.news.set)
         self._backlog = Backlog(self._session, self._cursors, account.jid)
         self._contacts = Contacts(
@@ -451,22 +455,7 @@ class Client:
         Raises:
             DeviceListError: The list could not be had.
         """
-        owner = parse_recipient(jid or self.jid)
-        await self._omemo.fetch([owner])
-        async with self._database.transaction():
-            devices = await self._omemo.devices(owner)
-        return (self._this_device(), *devices) if owner == self.jid else devices
-
-    def _this_device(self) -> Device:
-        return Device(
-            jid=self.jid,
-            device_id=self._omemo.device_id,
-            fingerprint=self._omemo.fingerprint,
-            trust=TrustLevel.TRUSTED,
-            active=True,
-            own=True,
-            label=None,
-        )
+        return await self.notary.devices(parse_recipient(jid or self.jid))
 
     async def verify(self, jid: str, fingerprint: str) -> Device:
         """Trust a device whose fingerprint was compared with its owner.
@@ -474,18 +463,34 @@ class Client:
         Raises:
             EncryptionError: The account has no such device.
         """
-        return await self._decide(parse_recipient(jid), fingerprint, TrustLevel.TRUSTED)
+        owner = parse_recipient(jid)
+        return await self.notary.decide(owner, fingerprint, TrustLevel.TRUSTED)
+
+    async def verify_uri(self, uri: str) -> tuple[Device, ...]:
+        """Trust exactly the devices that a scanned ``xmpp:…?omemo-sid-…`` URI names.
+
+        Raises:
+            AddressError: It is no such URI.
+            FingerprintMismatchError: It contradicts what is known; nothing changed.
+        """
+        return await self.notary.scan(TrustUri.parse(uri))
 
     async def distrust(self, jid: str, fingerprint: str) -> Device:
         """Never encrypt for a device again, and believe nothing it says."""
-        return await self._decide(
-            parse_recipient(jid), fingerprint, TrustLevel.DISTRUSTED
-        )
+        owner = parse_recipient(jid)
+        return await self.notary.decide(owner, fingerprint, TrustLevel.DISTRUSTED)
 
-    async def _decide(self, owner: JID, fingerprint: str, level: TrustLevel) -> Device:
-        await self._omemo.fetch([owner])
-        async with self._database.transaction():
-            return await self._omemo.set_trust(owner, fingerprint, level)
+    async def set_policy(self, jid: str, policy: Trust | None) -> Trust:
+        """Give a contact a trust policy of its own; None for the account's again.
+
+        Returns:
+            What holds for the contact then.
+
+        Raises:
+            EncryptionError: It is our own account: new devices of it have to be
+                confirmed, whatever the policy.
+        """
+        return await self.notary.set_policy(parse_recipient(jid), policy)
 
     def accepts(self, message: Message) -> bool:
         """Tell whether the policy lets the device behind ``message`` give orders."""

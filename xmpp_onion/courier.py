@@ -12,7 +12,7 @@ import xml.etree.ElementTree as ET
 from contextlib import suppress
 
 from xmpp_onion.deliveries import Deliveries
-from xmpp_onion.e2ee import Omemo, SendEmpty
+from xmpp_onion.e2ee import Omemo, SendEmpty, TellTrust
 from xmpp_onion.errors import NotAcknowledgedError
 from xmpp_onion.session import Session, message_stanza
 from xmpp_onion.store import Database, JobRow, Outbox, OutboxRow
@@ -171,6 +171,9 @@ class Courier:
     async def _do_job(self, job: JobRow) -> bool:
         """Do a job and forget it; False if it stays for a later round."""
         try:
+            if job.kind == TellTrust.kind:
+                await self._tell_trust(job)
+                return True
             await self._omemo.perform(job.kind, job.payload)
         except Exception as error:  # noqa: BLE001 - a job that cannot be done, one of a newer version perhaps, must not end the program with each login
             log.info("a job has to wait: %s (%s)", job.kind, type(error).__name__)
@@ -178,6 +181,20 @@ class Courier:
         async with self._database.transaction():
             await self._outbox.remove_job(job.id)
         return True
+
+    async def _tell_trust(self, job: JobRow) -> None:
+        """Put what verified devices should know into the outbox, once."""
+        await self._omemo.fetch([self._omemo.addressee(job.payload)])
+        async with self._database.transaction():
+            written = await self._omemo.encrypt_letter(job.payload)
+            if written is not None:
+                to, encrypted = written
+                message_id = secrets.token_hex(16)
+                xml = message_stanza(to, message_id, encrypted.elements)
+                await self._outbox.add(xml, to=to, message_id=message_id)
+            await self.keep_effects()
+            await self._outbox.remove_job(job.id)
+        self._work.set()
 
 
 def _give_up(waiting: asyncio.Future[None]) -> None:

@@ -31,6 +31,7 @@ or a message. Catch a branch, not a leaf, unless you do something special::
     ├── EncryptionError
     │   ├── NoDevicesError             the recipient has no device to encrypt for
     │   ├── UndecidedDevicesError      somebody has to decide about devices first
+    │   ├── FingerprintMismatchError   a scanned code contradicts what is known
     │   ├── DeviceListError            a device list or bundle could not be had
     │   └── DecryptionError
     ├── StoreError
@@ -60,6 +61,7 @@ __all__ = [
     "DialTimeoutError",
     "EncryptionError",
     "FeatureMissingError",
+    "FingerprintMismatchError",
     "InvalidInviteError",
     "InvalidJIDError",
     "InvalidOnionAddressError",
@@ -347,6 +349,10 @@ class UndecidedDevicesError(EncryptionError):
         self.jid = jid
         self.fingerprints = fingerprints
         super().__init__(what, why=why, fix=fix)
+
+
+class FingerprintMismatchError(EncryptionError):
+    """A scanned code contradicts what is known: somebody may be in between."""
 
 
 class DeviceListError(EncryptionError):

@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 
 from xmpp_onion import private
 from xmpp_onion.account import Account
-from xmpp_onion.agent import people
+from xmpp_onion.agent import keys, people
 from xmpp_onion.agent.caller import END, LINE_LIMIT_BYTES, socket_path
 from xmpp_onion.agent.tor import find_tor
 from xmpp_onion.chat import DeliveryState, Line, line
 from xmpp_onion.client import LOGIN_TIMEOUT, Client
-from xmpp_onion.e2ee import Device, Trust
+from xmpp_onion.e2ee import Trust
 from xmpp_onion.errors import XmppOnionError
 from xmpp_onion.outgoing import ACK_TIMEOUT
 from xmpp_onion.store import Database
@@ -154,48 +154,14 @@ async def _send(client: Client, request: Line) -> list[Line]:
     return list(await asyncio.gather(*(one(each) for each in recipients)))
 
 
-async def _list_devices(client: Client, request: Line) -> list[Line]:
-    devices = await client.devices(str(request.get("jid", "")))
-    return [device_line(device) for device in devices]
-
-
-async def _verify(client: Client, request: Line) -> list[Line]:
-    device = await client.verify(str(request["jid"]), str(request["fingerprint"]))
-    return [device_line(device)]
-
-
-async def _distrust(client: Client, request: Line) -> list[Line]:
-    device = await client.distrust(str(request["jid"]), str(request["fingerprint"]))
-    return [device_line(device)]
-
-
 _REQUESTS: Mapping[str, Callable[[Client, Line], Awaitable[list[Line]]]] = {
     "send": _send,
-    "devices": _list_devices,
-    "verify": _verify,
-    "distrust": _distrust,
+    **keys.REQUESTS,
     **people.REQUESTS,
 }
 # What each of them cannot do without.
 _FIELDS: Mapping[object, frozenset[str]] = {
     _send: frozenset({"to", "text"}),
-    _list_devices: frozenset(),
-    _verify: frozenset({"jid", "fingerprint"}),
-    _distrust: frozenset({"jid", "fingerprint"}),
+    **keys.FIELDS,
     **people.FIELDS,
 }
-
-
-def device_line(device: Device) -> Line:
-    """Return the line that describes a device."""
-    return {
-        "v": 1,
-        "event": "device",
-        "jid": device.jid,
-        "own": device.own,
-        "device": device.device_id,
-        "fingerprint": device.fingerprint,
-        "trust": device.trust.word,
-        "active": device.active,
-        "label": device.label,
-    }

@@ -1,24 +1,22 @@
 """``xmpp-onion server``: an onion-only server out of one folder."""
 
 import asyncio
-import io
 import re
 import sys
 from datetime import timedelta
 from pathlib import Path
 
 import click
-import segno
 
-from xmpp_onion.address import Invite
 from xmpp_onion.agent.signals import until_terminated
 from xmpp_onion.agent.tor import find_tor
+from xmpp_onion.cli.qr import qr_code
 from xmpp_onion.cli.reach import watch_bootstrap
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.errors import ProsodyError
 from xmpp_onion.server import Server, create_invite, initialise, stop
 
-__all__ = ["command", "qr_code"]
+__all__ = ["command"]
 
 _FOLDER = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -123,13 +121,6 @@ def _invite(
         f"{invite}{picture}",
     )
     settings.output.note(f"It makes one account, until {expires}. Quote it in a shell.")
-
-
-def qr_code(invite: Invite) -> str:
-    """Return a QR code in half blocks, for a terminal."""
-    picture = io.StringIO()
-    segno.make(str(invite), error="l").terminal(picture, compact=True)
-    return picture.getvalue()
 
 
 @command.command("down")

@@ -1,14 +1,25 @@
 """``xmpp-onion trust``: whose devices are believed."""
 
+import sys
+from dataclasses import replace
+from typing import BinaryIO
+
 import click
 
 from xmpp_onion.account import parse_recipient
-from xmpp_onion.cli.devices import told
+from xmpp_onion.chat import Line
+from xmpp_onion.cli.devices import grouped, told
+from xmpp_onion.cli.qr import qr_code
 from xmpp_onion.cli.reach import load_account, run
 from xmpp_onion.cli.settings import Settings
-from xmpp_onion.e2ee.trust import parse_fingerprint
+from xmpp_onion.e2ee.trust import Trust, parse_fingerprint
+from xmpp_onion.e2ee.trust_text import read_entries
+from xmpp_onion.e2ee.uri import TrustUri
 
 __all__ = ["command"]
+
+# Some 3,000 decisions; in the JSON of a request it may grow to twice as much.
+_IMPORT_LIMIT_BYTES = 400 * 1024
 
 
 @click.group("trust")
@@ -26,15 +37,20 @@ def _list(settings: Settings, *, jid: str | None) -> int:
 
 
 @command.command("verify")
-@click.argument("jid")
-@click.argument("fingerprint", nargs=-1, required=True)
+@click.argument("jid", metavar="JID|URI")
+@click.argument("fingerprint", nargs=-1)
 @click.pass_obj
 def _verify(settings: Settings, jid: str, fingerprint: tuple[str, ...]) -> int:
-    """Believe a device of JID.
+    """Believe a device of JID, or all that a scanned URI names.
 
     Compare its FINGERPRINT with the owner first, over another channel. It has 64
-    hex digits; groups of them are fine.
+    hex digits; groups of them are fine. The URI is that of `trust qr`, or of the
+    QR code that Conversations shows; one that contradicts what is known changes
+    nothing.
     """
+    if not fingerprint:
+        uri = TrustUri.parse(jid)
+        return run(settings, {"do": "verify-uri", "uri": str(uri)}, told)
     return _decide(settings, "verify", jid, fingerprint)
 
 
@@ -65,6 +81,104 @@ def _pin(settings: Settings, jid: str, fingerprint: tuple[str, ...]) -> None:
     settings.output.result(
         {"v": 1, "event": "pinned", "jid": owner, "fingerprint": digits},
         f"Pinned {owner}: {digits}",
+    )
+
+
+@command.command("qr")
+@click.pass_obj
+def _qr(settings: Settings) -> int:
+    """Show your devices as a code to scan, and as its URI.
+
+    It names this device, and your others that you have verified.
+    """
+    return run(settings, {"do": "own-uri"}, _told_uri)
+
+
+def _told_uri(line: Line) -> str:
+    uri = str(line["uri"])
+    # A program that reads us wants the URI, a person may want to scan it.
+    return f"{uri}\n\n{qr_code(uri)}" if sys.stdout.isatty() else uri
+
+
+@command.command("policy")
+@click.argument("jid", required=False)
+@click.argument(
+    "policy", required=False, type=click.Choice([*map(str, Trust), "default"])
+)
+@click.pass_obj
+def _policy(settings: Settings, jid: str | None, policy: str | None) -> int:
+    """Say what to do about new devices of JID alone: a policy, or default.
+
+    Without arguments, show the account's policy and the contacts with their own.
+    New devices of your own account have to be confirmed under every policy.
+    """
+    if jid is None:
+        return run(settings, {"do": "policies"}, _told_policy)
+    if policy is None:
+        raise click.UsageError("say which policy, or default")
+    owner = parse_recipient(jid)
+    request: Line = {"do": "policy", "jid": owner, "policy": policy}
+    return run(settings, request, _told_policy)
+
+
+def _told_policy(line: Line) -> str:
+    note = " (the account's)" if line["default"] else ""
+    return f"{line['jid']}: {line['policy']}{note}"
+
+
+@command.command("automatic")
+@click.argument("switch", type=click.Choice(["on", "off"]))
+@click.pass_obj
+def _automatic(settings: Settings, switch: str) -> None:
+    """Say whether verified devices tell each other which keys to believe.
+
+    It is on unless you switch it off. Works without a connection; a program that
+    runs takes it up when it starts again.
+    """
+    account = replace(load_account(settings), automatic_trust=switch == "on")
+    account.save()
+    settings.output.result(
+        {"v": 1, "event": "automatic-trust", "jid": account.jid, "on": switch == "on"},
+        f"Automatic trust is {switch}.",
+    )
+
+
+@command.command("export")
+@click.pass_obj
+def _export(settings: Settings) -> int:
+    """Print what you decided about devices, one a line, always in one order."""
+    return run(settings, {"do": "export-trust"}, _told_decision)
+
+
+def _told_decision(line: Line) -> str:
+    return f"{line['jid']} {line['fingerprint']} {line['trust']}"
+
+
+@command.command("import")
+@click.argument("file", type=click.File("rb"))
+@click.option("--yes", is_flag=True, help="Change it; else it is only shown.")
+@click.pass_obj
+def _import(settings: Settings, file: BinaryIO, *, yes: bool) -> int:
+    """Take over the decisions in FILE, as `export` prints them; - for stdin.
+
+    What follows a # in a line does not count. A device that is not known yet is
+    decided about when it appears.
+    """
+    raw = file.read(_IMPORT_LIMIT_BYTES + 1)
+    if len(raw) > _IMPORT_LIMIT_BYTES:
+        raise click.UsageError("the file is too long")
+    text = raw.decode("utf-8", "replace")
+    read_entries(text)  # before anybody logs in for it
+    code = run(settings, {"do": "import-trust", "text": text, "yes": yes}, _told_change)
+    if not yes and code == 0:
+        settings.output.note("Nothing was changed. With --yes it is.")
+    return code
+
+
+def _told_change(line: Line) -> str:
+    return (
+        f"{line['jid']} {line['before']} -> {line['after']}\n"
+        f"  {grouped(str(line['fingerprint']))}"
     )
 
 

@@ -24,6 +24,8 @@ from xmpp_onion.errors import EncryptionError
 __all__ = ["Decisions"]
 
 _FIRST_LIST = "/xmpp-onion/first-list/"
+# The JIDs that have a device which somebody decided about.
+_DECIDED = "/xmpp-onion/decided"
 
 
 class Decisions:
@@ -52,6 +54,7 @@ class Decisions:
         self._policies = policies
         self._pins = pins
         self._notices = notices
+        self._has_newcomers = False
 
     async def devices(
         self, manager: SessionManager, jid: JID, listed: Collection[int]
@@ -83,9 +86,25 @@ class Decisions:
                 await manager.set_trust(jid, info.identity_key, level.name)
             device = self._device(policy, info._replace(trust_level_name=level.name))
             devices.append(device)
+            self._has_newcomers = True
             if device.own or (first and info.device_id not in first):
                 self._tell(device)
         return tuple(sorted(devices, key=lambda device: device.device_id))
+
+    def take_newcomers(self) -> bool:
+        """Tell whether devices became known since the last call."""
+        has_newcomers, self._has_newcomers = self._has_newcomers, False
+        return has_newcomers
+
+    async def keys(self, manager: SessionManager, jid: JID) -> dict[str, bytes]:
+        """Return the Ed25519 form of a JID's identity keys, by fingerprint."""
+        infos = await manager.get_device_information(jid)
+        return {fingerprint_of(info.identity_key): info.identity_key for info in infos}
+
+    async def decided_jids(self) -> tuple[JID, ...]:
+        """Return the JIDs that have a device which somebody decided about."""
+        kept = (await self._storage.load_list(_DECIDED, str)).maybe([])
+        return tuple(JID(jid) for jid in kept)
 
     def _tell(self, device: Device) -> None:
         self._notices.add(
@@ -112,12 +131,18 @@ class Decisions:
         for info in await manager.get_device_information(jid):
             if fingerprint_of(info.identity_key) == wanted:
                 await manager.set_trust(jid, info.identity_key, level.name)
+                await self._note_decided(jid)
                 return self._device(policy, info._replace(trust_level_name=level.name))
         raise EncryptionError(
             "the decision was not kept",
             why="this JID has no device with that fingerprint",
             fix=f"Compare it with `xmpp-onion trust list {jid}`.",
         )
+
+    async def _note_decided(self, jid: JID) -> None:
+        known = await self.decided_jids()
+        if jid not in known:
+            await self._storage.store(_DECIDED, [str(one) for one in (*known, jid)])
 
     async def _first_list(self, jid: JID, listed: Collection[int]) -> Collection[int]:
         """Return the device list of the first contact.

@@ -1,10 +1,11 @@
 """What an OMEMO operation wants from the network, as values to keep and do later."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from xmpp_onion.address import JID
 
-__all__ = ["Effect", "SendEmpty", "UploadBundle", "UploadDeviceList"]
+__all__ = ["Effect", "SendEmpty", "TellTrust", "UploadBundle", "UploadDeviceList"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,4 +37,16 @@ class SendEmpty:
     element: str = field(repr=False)
 
 
-Effect = UploadBundle | UploadDeviceList | SendEmpty
+@dataclass(frozen=True, slots=True)
+class TellTrust:
+    """Something that verified devices should know about keys (XEP-0450).
+
+    Attributes:
+        payload: Whom and what; :func:`~xmpp_onion.e2ee.vouching.read_letter` reads it.
+    """
+
+    payload: str = field(repr=False)
+    kind: ClassVar[str] = "tell-trust"
+
+
+Effect = UploadBundle | UploadDeviceList | SendEmpty | TellTrust

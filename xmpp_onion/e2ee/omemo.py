@@ -38,7 +38,16 @@ from xmpp_onion.e2ee.session_manager import (
     omemo_errors,
 )
 from xmpp_onion.e2ee.storage import KeyStorage
-from xmpp_onion.e2ee.trust import Device, Trust, TrustLevel, accepts, recipients
+from xmpp_onion.e2ee.trust import (
+    Device,
+    Trust,
+    TrustLevel,
+    accepts,
+    recipients,
+    verified,
+)
+from xmpp_onion.e2ee.trust_messages import Word
+from xmpp_onion.e2ee.vouching import Vouching, read_letter
 from xmpp_onion.errors import (
     DecryptionError,
     DeviceListError,
@@ -118,6 +127,7 @@ class Omemo:
         pep: The way to device lists and bundles.
         policy: What to do about devices that nobody has decided about.
         pins: Fingerprints that were given beforehand, by JID.
+        automatic_trust: Whether verified devices tell each other whom to believe.
         clock: Seconds that only go forward; tests pass their own.
 
     Attributes:
@@ -133,6 +143,7 @@ class Omemo:
         *,
         policy: Trust,
         pins: Mapping[JID, frozenset[str]] | None = None,
+        automatic_trust: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         quiet_libraries()
@@ -158,6 +169,14 @@ class Omemo:
             self.policies,
             pins=bare_pins,
             notices=self.notices,
+        )
+        self._vouching = Vouching(
+            self._own,
+            self._decisions,
+            self._storage,
+            notices=self.notices,
+            effects=self._door.effects,
+            is_on=automatic_trust,
         )
         self._answers = Answers()
         self._database: Database | None = None
@@ -377,13 +396,42 @@ class Omemo:
 
     # --- inside the transaction: no network ---------------------------------------
 
-    async def encrypt(self, to: JID, plain: Plain) -> Encrypted:
+    @staticmethod
+    def addressee(payload: str) -> JID:
+        """Return for whom to :meth:`fetch` before :meth:`encrypt_letter`."""
+        return read_letter(payload).to
+
+    async def encrypt_letter(self, payload: str) -> tuple[JID, Encrypted] | None:
+        """Encrypt what a ``TellTrust`` holds, for verified devices alone.
+
+        In a transaction. None if nothing of it, or nobody to tell, is left.
+
+        Raises:
+            DeviceListError: The recipient's server did not answer. Try again.
+        """
+        letter = read_letter(payload)
+        with omemo_errors(EncryptionError, _UNSENT):
+            manager = await self._device.open()
+            element = await self._vouching.element(manager, letter.words)
+        if element is None:
+            return None
+        try:
+            plain = Plain(None, (element,))
+            return letter.to, await self.encrypt(letter.to, plain, verified_only=True)
+        except NoDevicesError:
+            return None
+
+    async def encrypt(
+        self, to: JID, plain: Plain, *, verified_only: bool = False
+    ) -> Encrypted:
         """Encrypt for the devices of a contact and our own others. In a transaction.
 
         Args:
             to: The recipient.
             plain: What to say. A device that only speaks the old namespace gets
                 the text alone; without one it gets nothing.
+            verified_only: For the recipient's verified devices alone, and none of
+                ours: what others must not learn.
 
         Raises:
             UndecidedDevicesError: Somebody has to decide about devices first.
@@ -396,8 +444,12 @@ class Omemo:
         with omemo_errors(EncryptionError, _UNSENT):
             manager = await self._device.open()
             theirs = await self._others(manager, jid)
-            own = await self._others(manager, self._own) if jid != self._own else ()
-            chosen = recipients(await self.policies.of(jid), jid, theirs)
+            is_alone = verified_only or jid == self._own
+            own = () if is_alone else await self._others(manager, self._own)
+            if verified_only:
+                chosen = verified(theirs)
+            else:
+                chosen = recipients(await self.policies.of(jid), jid, theirs)
             if not chosen:
                 raise self._no_devices(jid)
             # Our own other devices never stop a message: they are left out.
@@ -506,7 +558,10 @@ class Omemo:
             is_accepted=accepts(device.trust),
         )
         text = _text(plaintext)
-        return Decrypted(None if text is None else Plain(text), NAMESPACE, device)
+        plain = None if text is None else Plain(text)
+        if plain is not None:
+            await self._vouching.hear(manager, device, plain.payload, self.fingerprint)
+        return Decrypted(plain, NAMESPACE, device)
 
     async def _parse(
         self, manager: SessionManager, element: ET.Element, jid: JID
@@ -597,7 +652,37 @@ class Omemo:
         with omemo_errors(EncryptionError, "the decision was not kept"):
             manager = await self._device.open()
             await self._known(manager, jid.bare)
-            return await self._decisions.set(manager, jid.bare, fingerprint, level)
+            device = await self._decisions.set(manager, jid.bare, fingerprint, level)
+            await self._vouching.decided(manager, device, self.fingerprint)
+        return device
+
+    async def promise(self, words: Iterable[tuple[JID, str, TrustLevel]]) -> None:
+        """Keep decisions about keys that are not known yet. In a transaction.
+
+        Args:
+            words: Whose key, its fingerprint, TRUSTED or DISTRUSTED.
+        """
+        said = [Word(j.bare, f, level is TrustLevel.TRUSTED) for j, f, level in words]
+        await self._vouching.promise(said, self.fingerprint)
+
+    async def owners(self, fingerprints: Iterable[str]) -> dict[str, JID]:
+        """Return whose key each fingerprint is, where that is known."""
+        found = {digits: await self._door.owner(digits) for digits in fingerprints}
+        return {digits: owner for digits, owner in found.items() if owner is not None}
+
+    async def known_devices(self, jid: JID) -> tuple[Device, ...]:
+        """Return what is known of a JID's devices, without this one. In a transaction.
+
+        Unlike :meth:`devices`, whether or not its server ever answered.
+        """
+        with omemo_errors(EncryptionError, "the devices cannot be read"):
+            return await self._others(await self._device.open(), jid.bare)
+
+    async def decided_devices(self) -> tuple[Device, ...]:
+        """Return the devices that somebody decided about, and their owners' others."""
+        jids = await self._decisions.decided_jids()
+        found = [await self.known_devices(jid) for jid in jids]
+        return tuple(device for devices in found for device in devices)
 
     async def _others(self, manager: SessionManager, jid: JID) -> tuple[Device, ...]:
         """Return the devices of a JID except this one."""
@@ -608,7 +693,13 @@ class Omemo:
 
     async def _known(self, manager: SessionManager, jid: JID) -> tuple[Device, ...]:
         await self._apply_list(manager, jid)
-        return await self._decisions.devices(manager, jid, await self._listed(jid))
+        listed = await self._listed(jid)
+        devices = await self._decisions.devices(manager, jid, listed)
+        if not self._decisions.take_newcomers():
+            return devices
+        if not await self._vouching.look_again(manager, jid, self.fingerprint):
+            return devices
+        return await self._decisions.devices(manager, jid, listed)
 
     async def _apply_list(self, manager: SessionManager, jid: JID) -> None:
         """Tell the library about a device list that was fetched or pushed."""

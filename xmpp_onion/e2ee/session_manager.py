@@ -235,14 +235,19 @@ class Door:
         as their own.
         """
         fingerprint = fingerprint_of(identity_key)
+        owner = await self.owner(fingerprint)
+        if owner is not None and owner != bare_jid:
+            return owner
+        await self.storage.store(_OWNER + fingerprint, bare_jid)
+        return bare_jid
+
+    async def owner(self, fingerprint: str) -> JID | None:
+        """Return whose key it is, if that is known."""
         for jid, pinned in self.pins.items():
             if fingerprint in pinned:
                 return jid.bare
-        key = _OWNER + fingerprint
-        owner = (await self.storage.load_primitive(key, str)).maybe(bare_jid)
-        if owner == bare_jid:
-            await self.storage.store(key, bare_jid)
-        return owner
+        owner = (await self.storage.load_primitive(_OWNER + fingerprint, str)).maybe("")
+        return JID(owner) if owner else None
 
     def level(self, device: omemo.DeviceInformation) -> omemo.TrustLevel:
         """Answer the library's question about trust.

@@ -24,6 +24,7 @@ __all__ = [
     "in_force",
     "parse_fingerprint",
     "recipients",
+    "verified",
 ]
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
@@ -232,6 +233,14 @@ def recipients(
             fix=f"Trust one: `xmpp-onion trust verify {jid} {active[0].fingerprint}`.",
         )
     return usable
+
+
+def verified(devices: Sequence[Device]) -> tuple[Device, ...]:
+    """Return the devices in use that a person, or a word of one that he did, verified.
+
+    What is only believed blindly is none of them.
+    """
+    return tuple(d for d in devices if d.active and d.trust is TrustLevel.TRUSTED)
 
 
 def _undecided(

@@ -6,15 +6,19 @@ compare, whichever OMEMO version the device speaks.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
 from xmpp_onion.address import JID
-from xmpp_onion.e2ee.trust import Device
-from xmpp_onion.errors import AddressError, InvalidJIDError
+from xmpp_onion.e2ee.trust import Device, TrustLevel
+from xmpp_onion.errors import (
+    AddressError,
+    FingerprintMismatchError,
+    InvalidJIDError,
+)
 
-__all__ = ["TrustUri"]
+__all__ = ["TrustUri", "check_scan"]
 
 # 32 devices take 2.6 KB, and no QR code holds more than 3 KB.
 _LENGTH_LIMIT = 8 * 1024
@@ -62,6 +66,43 @@ class TrustUri:
         """The text that other clients read."""
         pairs = ";".join(f"omemo-sid-{i}={digits}" for i, digits in self.fingerprints)
         return f"xmpp:{quote(self.jid, safe='@')}?{pairs}"
+
+
+def check_scan(
+    uri: TrustUri, devices: Iterable[Device], owners: Mapping[str, JID]
+) -> None:
+    """Refuse a URI that contradicts what is known.
+
+    Args:
+        uri: What was scanned.
+        devices: All known devices of its JID.
+        owners: Whose key each fingerprint is, as far as that is known.
+
+    Raises:
+        FingerprintMismatchError: A device shows us another key than its owner has, a
+            key belongs to somebody else, or a person distrusted it.
+    """
+    known = tuple(devices)
+    for device_id, digits in uri.fingerprints:
+        if owners.get(digits, uri.jid) != uri.jid:
+            raise _mismatch(uri, "one of the keys belongs to another account")
+        for device in known:
+            same_key = device.fingerprint == digits
+            if same_key != (device.device_id == device_id):
+                raise _mismatch(
+                    uri, f"device {device.device_id} shows us another key than the code"
+                )
+            if same_key and device.trust is TrustLevel.DISTRUSTED:
+                raise _mismatch(uri, f"device {device_id} was distrusted before")
+
+
+def _mismatch(uri: TrustUri, why: str) -> FingerprintMismatchError:
+    return FingerprintMismatchError(
+        "ALARM: the scanned code contradicts what is known; nothing was changed",
+        why=why,
+        fix="Somebody may read along. Compare each fingerprint with the owner: "
+        f"xmpp-onion trust list {uri.jid}",
+    )
 
 
 def _read_jid(place: str) -> JID:

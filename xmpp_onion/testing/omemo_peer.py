@@ -46,6 +46,7 @@ class OmemoPeer:
         policy: Its trust policy.
         device: Tells devices of one account apart.
         pins: Its pinned fingerprints.
+        automatic_trust: Whether it hears and tells whom to believe.
 
     Attributes:
         effects: What its operations wanted from the network and was not done yet.
@@ -61,6 +62,7 @@ class OmemoPeer:
         *,
         device: str = "phone",
         pins: Mapping[JID, frozenset[str]] | None = None,
+        automatic_trust: bool = True,
     ) -> None:
         self.jid = JID(f"{name}@{ONION}")
         self.pep = FakePep(self.jid, server)
@@ -71,6 +73,7 @@ class OmemoPeer:
         self._path = folder / f"{name}-{device}" / "store.db"
         self._policy = policy
         self._pins = pins
+        self._automatic_trust = automatic_trust
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -96,6 +99,7 @@ class OmemoPeer:
             self.pep,
             policy=self._policy,
             pins=self._pins,
+            automatic_trust=self._automatic_trust,
             clock=lambda: self.now,
         )
 
@@ -184,10 +188,17 @@ class OmemoPeers:
         *,
         device: str = "phone",
         pins: Mapping[JID, frozenset[str]] | None = None,
+        automatic_trust: bool = True,
     ) -> OmemoPeer:
         """Return a device that is not open yet."""
         return OmemoPeer(
-            name, self.server, self._folder, policy, device=device, pins=pins
+            name,
+            self.server,
+            self._folder,
+            policy,
+            device=device,
+            pins=pins,
+            automatic_trust=automatic_trust,
         )
 
     async def add(

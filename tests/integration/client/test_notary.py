@@ -1,0 +1,185 @@
+"""Verify by URI, policies, decisions as text: as clients do it."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import pytest
+
+from xmpp_onion import Account, Client, NewDevice, Trust, TrustLevel
+from xmpp_onion.agent.desk import perform
+from xmpp_onion.chat import Line
+from xmpp_onion.errors import (
+    AddressError,
+    FingerprintMismatchError,
+    UndecidedDevicesError,
+)
+from xmpp_onion.testing.loopback import LoopbackDialer
+
+Enrol: TypeAlias = Callable[..., Awaitable[Account]]
+
+pytestmark = pytest.mark.prosody
+
+VERIFIED = TrustLevel.TRUSTED
+
+
+async def ask(client: Client, **request: object) -> list[Line]:
+    return await perform(client, request)
+
+
+async def test_a_scanned_uri_verifies_exactly_what_it_names(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with (
+        Client(await enrol("alice", Trust.MANUAL), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        (shown,) = await ask(bob, do="own-uri")
+        (line,) = await ask(alice, do="verify-uri", uri=str(shown["uri"]))
+
+        assert shown["uri"] == (
+            f"xmpp:{bob.jid}?omemo-sid-{line['device']}={bob.fingerprint}"
+        )
+        assert (line["jid"], line["trust"]) == (bob.jid, "verified")
+        await alice.send(bob.jid, "hi")
+
+
+async def test_a_uri_that_contradicts_what_is_known_changes_nothing(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+        Client(await enrol("carol"), tor=wire) as carol,
+    ):
+        (device,) = await alice.devices(bob.jid)
+        await alice.devices(carol.jid)
+        number = device.device_id
+        start = f"xmpp:{bob.jid}?omemo-sid-"
+        forged = [
+            f"{start}{number}={carol.fingerprint}",
+            f"{start}{number}={'ab' * 32}",
+            f"{start}{number + 1}={bob.fingerprint}",
+            f"{start}7={carol.fingerprint};omemo-sid-{number}={bob.fingerprint}",
+        ]
+
+        for uri in forged:
+            with pytest.raises(FingerprintMismatchError, match="ALARM"):
+                await alice.verify_uri(uri)
+        (after,) = await alice.devices(bob.jid)
+        assert after.trust is TrustLevel.BLINDLY_TRUSTED
+
+        await alice.distrust(bob.jid, bob.fingerprint)
+        with pytest.raises(FingerprintMismatchError, match="distrusted before"):
+            await alice.verify_uri(f"{start}{number}={bob.fingerprint}")
+        with pytest.raises(AddressError):
+            await alice.verify_uri(f"xmpp:{bob.jid}")
+
+
+async def test_a_device_that_is_not_published_yet_is_verified_when_it_appears(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    alice_account, bob_account = (
+        await enrol("alice", Trust.MANUAL),
+        await enrol("bob", Trust.MANUAL),
+    )
+    async with Client(alice_account, tor=wire) as alice:
+        uri, fingerprint = str(await alice.notary.own_uri()), alice.fingerprint
+    async with Client(bob_account, tor=wire) as bob:
+        other = f"xmpp:{alice_account.jid}?omemo-sid-7={'ab' * 32}"
+        (unknown,) = await bob.verify_uri(other)
+        assert (unknown.trust, unknown.active) == (VERIFIED, False)
+        text = f"{alice_account.jid} {fingerprint} verified"
+        (change,) = await bob.notary.import_text(text)
+        assert change.before is TrustLevel.UNDECIDED
+        (known,) = await bob.devices(alice_account.jid)
+        assert (known.fingerprint, known.trust) == (fingerprint, VERIFIED)
+        assert str(known.device_id) in uri
+
+
+async def test_a_contact_may_have_a_policy_of_its_own(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        (line,) = await ask(alice, do="policy", jid=bob.jid, policy="manual")
+        assert (line["policy"], line["default"]) == ("manual", False)
+        with pytest.raises(UndecidedDevicesError):
+            await alice.send(bob.jid, "hi")
+        listed = await ask(alice, do="policies")
+        assert [(one["jid"], one["policy"], one["default"]) for one in listed] == [
+            (alice.jid, "btbv", True),
+            (bob.jid, "manual", False),
+        ]
+
+        (line,) = await ask(alice, do="policy", jid=bob.jid, policy="default")
+        assert (line["policy"], line["default"]) == ("btbv", True)
+        await alice.send(bob.jid, "hi")
+        (error,) = await ask(alice, do="policy", jid=alice.jid, policy="tofu")
+        assert error["event"] == "error"
+
+
+async def test_decisions_go_to_another_store_as_text(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+        Client(await enrol("carol"), tor=wire) as carol,
+    ):
+        await alice.verify(bob.jid, bob.fingerprint)
+        await alice.distrust(carol.jid, carol.fingerprint)
+        lines = await ask(alice, do="export-trust")
+        text = "\n".join(
+            f"{line['jid']} {line['fingerprint']} {line['trust']}" for line in lines
+        )
+        assert text == (
+            f"{bob.jid} {bob.fingerprint} verified\n"
+            f"{carol.jid} {carol.fingerprint} distrusted"
+        )
+
+        shown = await ask(carol, do="import-trust", text=text, yes=False)
+        untouched = await carol.devices(bob.jid)
+        done = await ask(carol, do="import-trust", text=text, yes=True)
+        again = await ask(carol, do="import-trust", text=text, yes=True)
+
+        # Carol's own device in it does not count: it is this one.
+        assert [line["jid"] for line in shown] == [bob.jid]
+        assert untouched[0].trust is TrustLevel.BLINDLY_TRUSTED
+        assert [(line["after"], line["done"]) for line in done] == [("verified", True)]
+        assert again == []
+        (device,) = await carol.devices(bob.jid)
+        assert device.trust is VERIFIED
+
+
+async def test_a_second_device_of_our_own_is_told_and_left_out(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    account = await enrol("alice")
+    laptop = Account(
+        profile="laptop",
+        folder=account.folder.with_name("laptop"),
+        jid=account.jid,
+        password=account.password,
+        certificate=account.certificate,
+    )
+    laptop.save()
+    async with (
+        Client(account, tor=wire) as phone,
+        Client(laptop, tor=wire) as other,
+    ):
+        devices = await phone.devices()
+        event = await anext(phone.events())
+
+        assert isinstance(event, NewDevice)
+        assert (event.own, event.trust) == (True, "undecided")
+        assert event.fingerprint == other.fingerprint
+        assert {device.trust for device in devices} == {
+            VERIFIED,
+            TrustLevel.UNDECIDED,
+        }
+        uri = str(await phone.notary.own_uri())
+        assert other.fingerprint not in uri
+        await phone.verify(phone.jid, other.fingerprint)
+        assert other.fingerprint in str(await phone.notary.own_uri())

@@ -1,0 +1,267 @@
+"""Automatic trust between real devices: one scan per pair of users is enough."""
+
+import contextlib
+from xml.etree import ElementTree as ET
+
+from xmpp_onion.chat import TrustChanged, read_event
+from xmpp_onion.e2ee import Device, TellTrust, Trust, TrustLevel
+from xmpp_onion.e2ee.trust_messages import Word
+from xmpp_onion.e2ee.vouching import read_letter
+from xmpp_onion.store import Inbox
+from xmpp_onion.testing.omemo_peer import OmemoPeer, OmemoPeers
+
+VERIFIED, DISTRUSTED = TrustLevel.TRUSTED, TrustLevel.DISTRUSTED
+
+
+class UndoneError(Exception):
+    """What a test raises to roll a transaction back."""
+
+
+async def level(peer: OmemoPeer, whom: OmemoPeer) -> TrustLevel:
+    devices: tuple[Device, ...] = await peer.devices(whom)
+    return {d.fingerprint: d.trust for d in devices}[whom.omemo.fingerprint]
+
+
+async def changes(peer: OmemoPeer) -> list[TrustChanged]:
+    rows = await Inbox(peer.database).pending()
+    events = [read_event(row.event_json) for row in rows]
+    return [event for event in events if isinstance(event, TrustChanged)]
+
+
+async def decide(
+    peer: OmemoPeer, whom: OmemoPeer, verdict: TrustLevel = VERIFIED
+) -> None:
+    """Decide as a person does, and keep what is to be told."""
+    await peer.omemo.fetch([whom.jid])
+    async with peer.database.transaction():
+        await peer.omemo.set_trust(whom.jid, whom.omemo.fingerprint, verdict)
+        peer.effects += peer.omemo.take_effects()
+
+
+async def deliver(
+    sender: OmemoPeer, job: TellTrust, peers: tuple[OmemoPeer, ...]
+) -> None:
+    """Let the devices that the sender verified hear what a letter says."""
+    letter = read_letter(job.payload)
+    async with sender.database.transaction():
+        manager = await sender.omemo._device.open()
+        element = await sender.omemo._vouching.element(manager, letter.words)
+    assert element is not None
+    for peer in peers:
+        if peer is sender or peer.jid != letter.to:
+            continue
+        if await level(sender, peer) is VERIFIED:
+            await hear(peer, sender, element)
+
+
+async def hear(peer: OmemoPeer, speaker: OmemoPeer, element: ET.Element) -> None:
+    known = {d.fingerprint: d for d in await peer.devices(speaker)}
+    device = known[speaker.omemo.fingerprint]
+    async with peer.database.transaction():
+        manager = await peer.omemo._device.open()
+        vouching, digits = peer.omemo._vouching, peer.omemo.fingerprint
+        await vouching.hear(manager, device, [element], digits)
+        peer.effects += peer.omemo.take_effects()
+
+
+async def post(*peers: OmemoPeer) -> int:
+    """Carry the letters that wait to all devices of their addressees."""
+    carried = 0
+    for sender in peers:
+        jobs = [e for e in sender.effects if isinstance(e, TellTrust)]
+        sender.effects = [e for e in sender.effects if not isinstance(e, TellTrust)]
+        for job in jobs:
+            carried += 1
+            await deliver(sender, job, peers)
+    return carried
+
+
+async def circulate(*peers: OmemoPeer) -> int:
+    """Carry letters until there are none; return how many there were."""
+    total = 0
+    while carried := await post(*peers):
+        total += carried
+        assert total < 100
+    return total
+
+
+async def test_one_scan_makes_two_and_two_devices_verify_each_other(
+    peers: OmemoPeers,
+) -> None:
+    a1, a2 = await peers.add("alice"), await peers.add("alice", device="laptop")
+    b1, b2 = await peers.add("bob"), await peers.add("bob", device="laptop")
+    everybody = (a1, a2, b1, b2)
+    for one, other in ((a1, a2), (a2, a1), (b1, b2), (b2, b1)):
+        await decide(one, other)
+    await circulate(*everybody)
+
+    await decide(a1, b1)
+    await decide(b1, a1)
+    letters = await circulate(*everybody)
+
+    for one in everybody:
+        for other in everybody:
+            if one is not other:
+                assert await level(one, other) is VERIFIED
+    assert letters <= 8
+    (told,) = await changes(a1)
+    assert (told.sender, told.by, told.trust) == (b2.jid, b1.jid, "verified")
+
+
+async def test_a_new_device_learns_everybody_from_the_one_that_verified_it(
+    peers: OmemoPeers,
+) -> None:
+    a1, b1 = await peers.add("alice"), await peers.add("bob")
+    await decide(a1, b1)
+    await decide(b1, a1)
+    await circulate(a1, b1)
+    a2 = await peers.add("alice", Trust.MANUAL, device="laptop")
+
+    await decide(a1, a2)
+    await decide(a2, a1)
+    await a2.devices(b1)
+    await circulate(a1, a2, b1)
+
+    assert await level(b1, a2) is VERIFIED
+    assert await level(a2, b1) is VERIFIED
+
+
+async def test_a_word_waits_until_its_speaker_is_verified(peers: OmemoPeers) -> None:
+    a1 = await peers.add("alice", Trust.BTBV)
+    b1, b2 = await peers.add("bob"), await peers.add("bob", device="laptop")
+    await decide(b1, b2)
+    await decide(b1, a1)
+    await circulate(a1, b1, b2)
+    assert await level(a1, b2) is TrustLevel.BLINDLY_TRUSTED
+
+    await decide(a1, b1)
+
+    assert await level(a1, b2) is VERIFIED
+
+
+async def test_a_word_waits_over_a_restart_until_its_key_is_known(
+    peers: OmemoPeers,
+) -> None:
+    b1 = await peers.add("bob")
+    async with peers.new("alice", Trust.MANUAL) as a1:
+        await decide(a1, b1)
+        await decide(b1, a1)
+        b2 = await peers.add("bob", device="laptop")
+        peers.server.lists[b1.jid] = (b1.omemo.device_id,)
+        await decide(b1, b2)
+        await circulate(a1, b1)
+    b3 = b2.omemo.device_id
+    peers.server.lists[b1.jid] = (b1.omemo.device_id, b3)
+
+    async with peers.new("alice", Trust.MANUAL) as a1:
+        assert await level(a1, b2) is VERIFIED
+
+
+async def test_a_contact_says_nothing_about_others_or_about_us(
+    peers: OmemoPeers,
+) -> None:
+    a1 = await peers.add("alice", Trust.MANUAL)
+    a2 = await peers.add("alice", device="laptop")
+    bob, mallory = await peers.add("bob"), await peers.add("mallory")
+    await decide(a1, mallory)
+    await a1.devices(bob)
+    for whom in (a1, a2, bob):
+        await decide(mallory, whom)
+    async with mallory.database.transaction():
+        manager = await mallory.omemo._device.open()
+        words = [
+            word
+            for whom in (a1, a2, bob)
+            for word in [Word(whom.jid, whom.omemo.fingerprint, is_trusted=True)]
+        ]
+        element = await mallory.omemo._vouching.element(manager, words)
+    assert element is not None
+
+    await hear(a1, mallory, element)
+
+    assert await level(a1, bob) is TrustLevel.UNDECIDED
+    assert await level(a1, a2) is TrustLevel.UNDECIDED
+
+
+async def test_a_distrust_reaches_our_other_devices_and_stays(
+    peers: OmemoPeers,
+) -> None:
+    a1, a2 = await peers.add("alice"), await peers.add("alice", device="laptop")
+    bob = await peers.add("bob")
+    await decide(a1, a2)
+    await decide(a2, a1)
+    await decide(a2, bob)
+    await circulate(a1, a2, bob)
+    assert await level(a1, bob) is VERIFIED
+
+    await decide(a1, bob, DISTRUSTED)
+    await circulate(a1, a2, bob)
+    assert await level(a2, bob) is DISTRUSTED
+
+    await decide(a1, bob, VERIFIED)
+    await circulate(a1, a2, bob)
+    assert await level(a2, bob) is DISTRUSTED  # a person has to say so there
+
+
+async def test_nobody_else_decides_about_this_very_device(peers: OmemoPeers) -> None:
+    a1, a2 = await peers.add("alice"), await peers.add("alice", device="laptop")
+    bob = await peers.add("bob")
+    await decide(a1, a2)
+    await decide(a2, a1)
+    await decide(a2, a1, DISTRUSTED)
+    await decide(a2, bob)
+    await circulate(a1, a2, bob)
+
+    sent = await a1.encrypt(bob, "still here")
+
+    assert await bob.read(sent, a1) == "still here"
+
+
+async def test_it_can_be_switched_off(peers: OmemoPeers) -> None:
+    b1, b2 = await peers.add("bob"), await peers.add("bob", device="laptop")
+    a1 = peers.new("alice", Trust.BTBV, automatic_trust=False)
+    async with a1:
+        await decide(b1, b2)
+        await decide(b1, a1)
+        await decide(a1, b1)
+        assert await circulate(a1) == 0
+        await circulate(a1, b1, b2)
+
+        assert await level(a1, b2) is TrustLevel.BLINDLY_TRUSTED
+
+
+async def test_pinned_hears_nobody(peers: OmemoPeers) -> None:
+    b1, b2 = await peers.add("bob"), await peers.add("bob", device="laptop")
+    pins = {b1.jid: frozenset({b1.omemo.fingerprint})}
+    a1 = await peers.add("alice", Trust.PINNED, pins=pins)
+    await decide(b1, b2)
+    await decide(b1, a1)
+    await circulate(a1, b1, b2)
+
+    assert await level(a1, b2) is DISTRUSTED
+
+
+async def test_what_is_heard_in_a_transaction_that_is_undone_was_not_heard(
+    peers: OmemoPeers,
+) -> None:
+    a1 = await peers.add("alice", Trust.MANUAL)
+    b1, b2 = await peers.add("bob"), await peers.add("bob", device="laptop")
+    await decide(a1, b1)
+    await decide(b1, b2)
+    await a1.devices(b1)
+    async with b1.database.transaction():
+        manager = await b1.omemo._device.open()
+        word = Word(b2.jid, b2.omemo.fingerprint, is_trusted=True)
+        element = await b1.omemo._vouching.element(manager, [word])
+    assert element is not None
+    known = {d.fingerprint: d for d in await a1.devices(b1)}
+
+    with contextlib.suppress(UndoneError):
+        async with a1.database.transaction():
+            manager = await a1.omemo._device.open()
+            speaker = known[b1.omemo.fingerprint]
+            digits = a1.omemo.fingerprint
+            await a1.omemo._vouching.hear(manager, speaker, [element], digits)
+            raise UndoneError
+
+    assert await level(a1, b2) is TrustLevel.UNDECIDED

@@ -1,0 +1,207 @@
+"""Decides about devices for a person, and keeps and tells what was decided.
+
+Each decision is one transaction. What it needs from the network is fetched before;
+what other devices shall know of it is a job of the courier's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from xmpp_onion.address import JID
+from xmpp_onion.courier import Courier
+from xmpp_onion.e2ee import (
+    Device,
+    Entry,
+    Omemo,
+    Trust,
+    TrustLevel,
+    TrustUri,
+    check_scan,
+    entries_of,
+    read_entries,
+)
+from xmpp_onion.store import Database
+
+__all__ = ["Change", "Notary"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an import makes of a device.
+
+    Attributes:
+        jid: Whose it is.
+        fingerprint: 64 hex digits.
+        before: What held until now; undecided where the key is not known yet.
+        after: What the text says.
+    """
+
+    jid: JID
+    fingerprint: str
+    before: TrustLevel
+    after: TrustLevel
+
+
+class Notary:
+    """Trust of one account, as people use it.
+
+    Args:
+        database: Of the account.
+        omemo: Keeps what is decided.
+        courier: Tells it to other devices.
+        own: Our bare JID.
+    """
+
+    def __init__(
+        self, database: Database, omemo: Omemo, courier: Courier, own: JID
+    ) -> None:
+        self._database = database
+        self._omemo = omemo
+        self._courier = courier
+        self._own = own
+
+    async def devices(self, owner: JID) -> tuple[Device, ...]:
+        """Return the devices of somebody, or of ourselves, as now published."""
+        await self._omemo.fetch([owner])
+        async with self._database.transaction():
+            devices = await self._omemo.devices(owner)
+            await self._courier.keep_effects()
+        return (self._this_device(), *devices) if owner == self._own else devices
+
+    def _this_device(self) -> Device:
+        return Device(
+            jid=self._own,
+            device_id=self._omemo.device_id,
+            fingerprint=self._omemo.fingerprint,
+            trust=TrustLevel.TRUSTED,
+            active=True,
+            own=True,
+            label=None,
+        )
+
+    async def decide(self, owner: JID, fingerprint: str, level: TrustLevel) -> Device:
+        """Keep a decision about one device."""
+        await self._omemo.fetch([owner])
+        async with self._database.transaction():
+            device = await self._omemo.set_trust(owner, fingerprint, level)
+            await self._courier.keep_effects()
+        self._courier.wake()
+        return device
+
+    # --- scanned codes ----------------------------------------------------------
+
+    async def own_uri(self) -> TrustUri:
+        """Return what our QR code says: this device, and our others if verified."""
+        devices = await self.devices(self._own)
+        mine = [d for d in devices if d.trust is TrustLevel.TRUSTED]
+        return TrustUri.of(self._own, mine)
+
+    async def scan(self, uri: TrustUri) -> tuple[Device, ...]:
+        """Verify exactly the devices that a URI names.
+
+        One that is not published yet is verified when it appears.
+
+        Raises:
+            FingerprintMismatchError: The URI contradicts what is known. Nothing was
+                changed.
+        """
+        await self._omemo.fetch([uri.jid])
+        async with self._database.transaction():
+            devices = await self._known(uri.jid)
+            owners = await self._omemo.owners(digits for _, digits in uri.fingerprints)
+            check_scan(uri, devices, owners)
+            done = [await self._verify(uri.jid, *pair) for pair in uri.fingerprints]
+            await self._courier.keep_effects()
+        self._courier.wake()
+        return tuple(done)
+
+    async def _known(self, jid: JID) -> tuple[Device, ...]:
+        devices = await self._omemo.known_devices(jid)
+        return (self._this_device(), *devices) if jid == self._own else devices
+
+    async def _verify(self, jid: JID, device_id: int, fingerprint: str) -> Device:
+        """Verify a device; keep the word for one whose key is not known yet."""
+        known = {device.fingerprint: device for device in await self._known(jid)}
+        if (jid, fingerprint) == (self._own, self._omemo.fingerprint):
+            return self._this_device()
+        level = TrustLevel.TRUSTED
+        if fingerprint in known:
+            return await self._omemo.set_trust(jid, fingerprint, level)
+        await self._omemo.promise([(jid, fingerprint, level)])
+        own = jid == self._own
+        return Device(jid, device_id, fingerprint, level, active=False, own=own)
+
+    # --- as text ----------------------------------------------------------------
+
+    async def export(self) -> tuple[Entry, ...]:
+        """Return all that people decided; each is a line of text. No connection."""
+        async with self._database.transaction():
+            return entries_of(await self._omemo.decided_devices())
+
+    async def changes(self, text: str) -> tuple[Change, ...]:
+        """Return what :meth:`import_text` would change. Needs no connection.
+
+        Raises:
+            AddressError: The text cannot be read.
+        """
+        entries = read_entries(text)
+        async with self._database.transaction():
+            return await self._compare(entries)
+
+    async def import_text(self, text: str) -> tuple[Change, ...]:
+        """Take over what a text says, and return what that changed.
+
+        Raises:
+            AddressError: The text cannot be read; nothing was changed.
+        """
+        entries = read_entries(text)
+        async with self._database.transaction():
+            changes = await self._compare(entries)
+            for change in changes:
+                await self._take_over(change)
+            await self._courier.keep_effects()
+        self._courier.wake()
+        return changes
+
+    async def _compare(self, entries: tuple[Entry, ...]) -> tuple[Change, ...]:
+        changes: list[Change] = []
+        levels: dict[tuple[JID, str], TrustLevel] = {}
+        for jid in {entry.jid for entry in entries}:
+            levels |= {
+                (device.jid, device.fingerprint): device.trust
+                for device in await self._known(jid)
+            }
+        for entry in entries:
+            before = levels.get((entry.jid, entry.fingerprint), TrustLevel.UNDECIDED)
+            is_this = (entry.jid, entry.fingerprint) == (
+                self._own,
+                self._omemo.fingerprint,
+            )
+            if before is not entry.level and not is_this:
+                changes.append(
+                    Change(entry.jid, entry.fingerprint, before, entry.level)
+                )
+        return tuple(changes)
+
+    async def _take_over(self, change: Change) -> None:
+        known = {device.fingerprint for device in await self._known(change.jid)}
+        if change.fingerprint in known:
+            await self._omemo.set_trust(change.jid, change.fingerprint, change.after)
+        else:
+            await self._omemo.promise([(change.jid, change.fingerprint, change.after)])
+
+    # --- policies ---------------------------------------------------------------
+
+    async def policies(self) -> Mapping[JID, Trust]:
+        """Return the contacts that have a policy of their own."""
+        return await self._omemo.policies.all()
+
+    async def set_policy(self, jid: JID, policy: Trust | None) -> Trust:
+        """Give a contact a policy of its own, or none; return what holds then.
+
+        Raises:
+            EncryptionError: It is our own account.
+        """
+        async with self._database.transaction():
+            await self._omemo.policies.set(jid, policy)
+            return await self._omemo.policies.of(jid)
