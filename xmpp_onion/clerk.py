@@ -201,6 +201,8 @@ class Clerk:
                 return
 
     async def _decrypt(self, incoming: Incoming) -> Decrypted:
+        if incoming.excess:
+            raise DecryptionError(incoming.excess)
         if not incoming.encrypted:
             raise DecryptionError("it was sent without encryption")
         return await self._omemo.decrypt(incoming.encrypted, incoming.sender)

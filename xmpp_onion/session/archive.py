@@ -41,6 +41,10 @@ _PAGE_MESSAGES: Final = 100
 # Seconds without a further result until a page is given up.
 _PATIENCE: Final = 60.0
 _ID_LIMIT: Final = 1024
+# A stanza that ended the stream so often is passed; once could be an accident.
+_MOST_BREAKS: Final = 2
+# How many such stanzas are remembered; one comes at a time.
+_REMEMBERED: Final = 16
 _NO_ARCHIVE: Final = frozenset({"feature-not-implemented", "service-unavailable"})
 
 
@@ -73,6 +77,7 @@ class Query:
     entries: dict[str, Archived] = field(default_factory=dict)
     size_bytes: int = 0
     is_full: bool = False
+    breach: Archived | None = None
     timeout: asyncio.Timeout | None = None
 
     def add(self, result: ET.Element, own: JID, patience: float) -> None:
@@ -116,6 +121,7 @@ class Archive:
         self._page_size = page_size
         self._patience = patience
         self._live: dict[str, Query] = {}
+        self._breaks: dict[str, int] = {}
 
     def take(self, element: ET.Element) -> bool:
         """Tell whether a message stanza is a result, and keep it if it is ours.
@@ -136,6 +142,29 @@ class Archive:
         else:
             query.add(result, self._own, self._patience)
         return True
+
+    def break_off(self, outline: ET.Element) -> None:
+        """Note that the stream had to be ended within a result.
+
+        What came of its page before counts. The second time that it happens to the
+        same result, the result counts too, as a message that cannot be read: it
+        must not come back with every login.
+        """
+        result = outline.find(f"{{{MAM}}}result")
+        query = None if result is None else self._live.get(result.get("queryid", ""))
+        if (
+            result is None
+            or query is None
+            or outline.get("from", self._own) != self._own
+        ):
+            return
+        name = result.get("id", "")
+        self._breaks[name] = breaks = self._breaks.pop(name, 0) + 1
+        if len(self._breaks) > _REMEMBERED:
+            self._breaks.pop(next(iter(self._breaks)))
+        query.breach = _read_entry(name, result, self._own)
+        if breaks >= _MOST_BREAKS and name and len(name) <= _ID_LIMIT:
+            query.entries.setdefault(name, query.breach)
 
     def ask(
         self, *, after: str = "", start: datetime | None = None, newest: bool = False
@@ -179,6 +208,8 @@ class Archive:
             async with asyncio.timeout(self._patience) as query.timeout:
                 answer = await query.answer
         except (TimeoutError, IqTimeout):
+            if query.breach is not None and query.entries:
+                return tuple(query.entries.values()), False
             raise SessionError(
                 "the archive could not be read", why="no answer came"
             ) from None

@@ -100,17 +100,24 @@ class CatchUp:
                 places.add(page.last_id)
                 if moved:
                     self._place, self._since = page.last_id, page.at
-                if not page.is_last:
-                    self._query = self._archive.ask(
-                        after=self._place, start=self._start
-                    )
+                failure = None if page.is_last else self._ask_next()
                 if moved or page.is_last:
                     yield page
+                if failure is not None:
+                    raise failure
                 if page.is_last:
                     return
         finally:
             self._archive.drop(self._query)
             self._drop_newest()
+
+    def _ask_next(self) -> SessionError | None:
+        """Ask for the next page; an error has to wait until this one was handled."""
+        try:
+            self._query = self._archive.ask(after=self._place, start=self._start)
+        except SessionError as error:
+            return error
+        return None
 
     async def _next(self) -> Page:
         try:

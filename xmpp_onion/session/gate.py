@@ -18,6 +18,7 @@ from typing import Final
 
 from xmpp_onion.address import JID
 from xmpp_onion.errors import InvalidJIDError
+from xmpp_onion.session.guards import Outline
 from xmpp_onion.session.roster import is_push, read_push
 
 __all__ = ["Bucket", "Gate", "Verdict"]
@@ -113,6 +114,8 @@ class Gate:
 
     def judge(self, element: ET.Element) -> Verdict:
         """Return what is to become of a stanza that came."""
+        if isinstance(element, Outline):
+            return Verdict.DROP
         if element.tag == _IQ and element.get("type") in {"get", "set"}:
             return self._judge_question(element)
         if element.tag == _MESSAGE and not self._may_tell(element):

@@ -3,6 +3,10 @@
 Bytes in, elements out, no I/O. It stands in for slixmpp's parser, which has no
 limits, accepts document types and, on newer expat, delivers a stanza late.
 
+Anybody can have our server send us a stanza that is too deep; to end the stream for
+it would bring it back with every login. Of such a stanza only an outline is kept,
+so that it can be told and passed. What no server may send at all ends the stream.
+
 Source: RFC 6120, section 11.1 (restricted XML) and section 4.9.3.14
 (policy-violation).
 """
@@ -15,7 +19,7 @@ from xml.parsers import expat
 
 from xmpp_onion.errors import StreamViolationError
 
-__all__ = ["Limits", "StanzaReader", "StreamClosed", "StreamOpened"]
+__all__ = ["Limits", "Outline", "StanzaReader", "StreamClosed", "StreamOpened"]
 
 STREAM_TAG: Final = "{http://etherx.jabber.org/streams}stream"
 
@@ -26,17 +30,39 @@ class Limits:
 
     Args:
         stanza_bytes: Prosody sends at most 512 KiB; twice that leaves room.
-        tag_bytes: One start tag with its attributes. A tag that does not end is
-            read again with each piece that comes (CVE-2023-52425), so this also
-            bounds the time.
+        tag_bytes: One start tag that does not end; a little more than the longest
+            stanza between servers. It is read again with each piece that comes
+            (CVE-2023-52425), so this also bounds the time: a quarter of a second.
+        attribute_letters: All the attributes of one element.
         depth: Nesting. Python's own recursion ends near 1,000; no XEP needs 20.
         elements: Elements in one stanza, empty ones too.
     """
 
     stanza_bytes: int = 1024 * 1024
-    tag_bytes: int = 64 * 1024
+    tag_bytes: int = 576 * 1024
+    attribute_letters: int = 64 * 1024
     depth: int = 64
     elements: int = 20_000
+
+
+# What is kept of a stanza beyond a limit: enough to tell who sent it, and what the
+# archive calls it (message, result, forwarded, delay, message).
+_OUTLINE_TAGS: Final = 16
+_OUTLINE_DEPTH: Final = 5
+_OUTLINE_ATTRIBUTES: Final = 16
+_OUTLINE_LETTERS: Final = 4096
+
+
+class Outline(ET.Element):
+    """The outermost tags of a stanza that is beyond a limit; no text.
+
+    A type of its own, because no sender can claim it.
+
+    Attributes:
+        why: Which limit, as a clause.
+    """
+
+    why = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +90,8 @@ class StanzaReader:
         self._elements = 0
         self._start = 0
         self._builder = ET.TreeBuilder()
+        self._excess = ""
+        self._tags: list[tuple[int, str, dict[str, str]]] = []
         self._items: list[StreamOpened | ET.Element | StreamClosed] = []
         self._names: dict[str, str] = {}
         self._parser = self._make_parser()
@@ -120,16 +148,28 @@ class StanzaReader:
             return
         if self._depth == 2:
             self._builder = ET.TreeBuilder()
-            self._elements = 0
+            self._excess, self._elements = "", 0
+            self._tags.clear()
             self._start = self._parser.CurrentByteIndex
         self._elements += 1
-        if self._depth > self._limits.depth:
-            raise _violation("policy-violation", "a stanza is nested too deeply")
-        if self._elements > self._limits.elements:
-            raise _violation("policy-violation", "a stanza has too many elements")
-        self._builder.start(
-            self._clark(name), {self._clark(k): v for k, v in attributes.items()}
-        )
+        if self._depth <= _OUTLINE_DEPTH and len(self._tags) < _OUTLINE_TAGS:
+            self._tags.append((self._depth, name, attributes))
+        self._excess = self._excess or self._find_excess(attributes)
+        if not self._excess:
+            self._builder.start(
+                self._clark(name), {self._clark(k): v for k, v in attributes.items()}
+            )
+
+    def _find_excess(self, attributes: dict[str, str]) -> str:
+        """Return which limit an element takes its stanza beyond."""
+        limits = self._limits
+        if self._depth > limits.depth:
+            return "it is nested too deeply"
+        if self._elements > limits.elements:
+            return "it has too many elements"
+        if sum(map(len, attributes.values())) > limits.attribute_letters:
+            return "its attributes are too long"
+        return ""
 
     def _open_stream(self, name: str, attributes: dict[str, str]) -> None:
         if self._clark(name) != STREAM_TAG:
@@ -141,16 +181,49 @@ class StanzaReader:
         if self._depth == 0:
             self._items.append(StreamClosed())
             return
-        self._builder.end(self._clark(name))
+        if not self._excess:
+            self._builder.end(self._clark(name))
         if self._depth == 1:
             size = self._parser.CurrentByteIndex - self._start
             if size > self._limits.stanza_bytes:
                 raise _violation("policy-violation", "a stanza is too long")
-            self._items.append(self._builder.close())
+            self._items.append(
+                self._outline() if self._excess else self._builder.close()
+            )
+
+    def remains(self, why: str) -> Outline | None:
+        """Return the outline of the stanza in which the stream was broken.
+
+        Args:
+            why: By what, as a clause.
+        """
+        if self._depth < 2 or not self._tags:
+            return None
+        self._excess = why
+        return self._outline()
+
+    def _outline(self) -> Outline:
+        path: list[Outline] = []
+        for depth, name, attributes in self._tags:
+            short = {
+                self._clark(key): value
+                for key, value in attributes.items()
+                if len(value) <= _OUTLINE_LETTERS
+            }
+            tag = Outline(
+                self._clark(name), dict([*short.items()][:_OUTLINE_ATTRIBUTES])
+            )
+            tag.why = self._excess
+            del path[depth - 2 :]
+            if path:
+                path[-1].append(tag)
+            path.append(tag)
+        return path[0]
 
     def _text(self, text: str) -> None:
         if self._depth > 1:
-            self._builder.data(text)
+            if not self._excess:
+                self._builder.data(text)
         elif text.strip():
             raise _violation("bad-format", "text stands between stanzas")
 

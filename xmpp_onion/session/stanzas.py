@@ -16,6 +16,7 @@ from slixmpp.xmlstream.tostring import tostring
 
 from xmpp_onion.address import JID
 from xmpp_onion.errors import InvalidJIDError
+from xmpp_onion.session.guards import Outline
 from xmpp_onion.session.notices import Notice, read_confirmation, read_error
 
 __all__ = [
@@ -57,6 +58,7 @@ class Incoming:
         to: The bare JID it was for; ours, unless we sent it on another device.
         notice: What it says in the clear about a message of ours. Then it says
             nothing else.
+        excess: Which limit it is beyond, as a clause: nothing else of it was kept.
     """
 
     id: str
@@ -68,6 +70,7 @@ class Incoming:
     delayed: bool = False
     to: JID | None = None
     notice: Notice | None = None
+    excess: str = ""
 
 
 def message_stanza(
@@ -182,6 +185,12 @@ def _read(
     if sender is None or kind not in {*_KINDS, "error"}:
         return None
     is_own = sender.bare == own.bare and kind != "error"
+    if isinstance(element, Outline):
+        if is_own or kind == "error":
+            return None
+        return _outlined(
+            element, sender, at=at, stanza_id=stanza_id, delayed=delayed, own=own
+        )
     found = [] if kind == "error" else element.findall(f"{{{OMEMO}}}encrypted")
     notice = _read_notice(element, sender, own, kind)
     if len(found) > 1 or (
@@ -200,6 +209,31 @@ def _read(
         delayed=delayed,
         to=_bare(element.get("to", "")) if is_own else own.bare,
         notice=None if encrypted else notice,
+    )
+
+
+def _outlined(
+    element: Outline,
+    sender: JID,
+    *,
+    at: datetime,
+    stanza_id: str,
+    delayed: bool,
+    own: JID,
+) -> Incoming:
+    # Its children may or may not be there: the id alone names it.
+    message_id = element.get("id", "")[:_ID_LIMIT]
+    key = hashlib.sha256(f"excess\0{sender.bare}\0{message_id}".encode())
+    return Incoming(
+        id=message_id,
+        sender=sender,
+        at=at,
+        encrypted=(),
+        key=key.hexdigest(),
+        stanza_id=stanza_id,
+        delayed=delayed,
+        to=own.bare,
+        excess=element.why,
     )
 
 

@@ -278,6 +278,10 @@ class Session:
             self._online.clear()
             self.losses += 1
             self.xmpp.go_offline("the connection ended")
+        if wire.remains is not None:
+            # A stream that is resumed would begin with the same stanza.
+            self.archive.break_off(wire.remains)
+            self.xmpp.resume_id = ""
         if not self.xmpp.resume_id:
             self.xmpp.forget_stream()
         self._queue.put(Disconnected(reason))

@@ -15,7 +15,13 @@ from typing import Final, Protocol, cast
 from xml.sax.saxutils import quoteattr
 
 from xmpp_onion.errors import SessionError, StreamViolationError
-from xmpp_onion.session.guards import Limits, StanzaReader, StreamClosed, StreamOpened
+from xmpp_onion.session.guards import (
+    Limits,
+    Outline,
+    StanzaReader,
+    StreamClosed,
+    StreamOpened,
+)
 
 __all__ = ["Connection", "Wire"]
 
@@ -47,6 +53,7 @@ class Wire(asyncio.Protocol):
     Attributes:
         last_heard: When anything came, by the clock of the loop.
         stream_error: The condition that the server ended the stream with.
+        remains: The outline of the stanza that we ended it for, if it was one.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
@@ -63,6 +70,7 @@ class Wire(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.last_heard = self._loop.time()
         self.stream_error = ""
+        self.remains: Outline | None = None
 
     # --- life -----------------------------------------------------------------
 
@@ -239,6 +247,7 @@ class Wire(asyncio.Protocol):
             for item in self._reader.feed(data):
                 self._take(item)
         except StreamViolationError as error:
+            self.remains = self._reader.remains("it breaks the rules of XMPP streams")
             self.refuse(error)
 
     def _count_login(self, size_bytes: int) -> None:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import pytest
 
 from xmpp_onion.errors import FeatureMissingError, SessionError
-from xmpp_onion.session import Archive, CatchUp, Page, Session
+from xmpp_onion.session import Archive, Archived, CatchUp, Page, Session
 from xmpp_onion.testing.hostile import HostileServer, Peer, make_onion_name
 from xmpp_onion.testing.visit import visit
 
@@ -500,3 +500,102 @@ async def test_a_request_without_a_session_is_an_error() -> None:
         session = Session(server.jid, "", tor=None)  # type: ignore[arg-type] # never entered
         with pytest.raises(SessionError, match="session is down"):
             CatchUp(session.archive, "")
+
+
+# Beyond what our reader takes; the last two no honest server would send.
+POISON = [
+    "<a>" * 3000 + "</a>" * 3000,
+    "<a/>" * 30_000,
+    f"<a b='{'x' * 100_000}'/>",
+    "<!-- x -->",
+    "<a></b>",
+]
+
+
+def poisoned(total: int, places: dict[int, str], size: int = 100) -> Answer:
+    """Return an archive with poison at some places."""
+
+    def answer(asked: Asked) -> str:
+        if "before" in asked.text:
+            return asked.result(str(total)) + asked.fin()
+        first = int(asked.after or 0) + 1
+        page = range(first, min(first + size, total + 1))
+        results = "".join(
+            asked.result(str(number)).replace("</body>", f"</body>{places[number]}")
+            if number in places
+            else asked.result(str(number))
+            for number in page
+        )
+        return results + asked.fin(complete=page.stop > total)
+
+    return answer
+
+
+async def read_through(session: Session) -> list[Archived]:
+    """Read an archive to its end, over as many connections as it takes."""
+    found: list[Archived] = []
+    async with asyncio.timeout(30):
+        while True:
+            await session.wait_online()
+            last_id = found[-1].id if found else ""
+            try:
+                async with aclosing(CatchUp(session.archive, last_id).pages()) as pages:
+                    async for page in pages:
+                        found += page.entries
+            except SessionError:
+                await asyncio.sleep(0.01)
+            else:
+                return found
+
+
+async def test_995_of_1000_come_and_5_are_told_whatever_they_break() -> None:
+    places = dict(zip((1, 150, 151, 600, 1000), POISON, strict=True))
+    async with (
+        HostileServer(archive(poisoned(1000, places))) as server,
+        visit(server) as session,
+    ):
+        reading = asyncio.ensure_future(read_through(session))  # noqa: TID251 - awaited below
+        async with aclosing(session.events()) as events:
+            drain = asyncio.ensure_future(anext(events))  # noqa: TID251 - cancelled below
+            found = await reading
+            drain.cancel()
+
+    assert [entry.id for entry in found] == [str(n) for n in range(1, 1001)]
+    told = {
+        int(entry.id): entry.incoming
+        for entry in found
+        if entry.incoming is not None and entry.incoming.excess
+    }
+    assert set(told) == set(places)
+    assert {incoming.sender.bare for incoming in told.values()} == {STRANGER}
+    # Only what cannot be read on from ends a stream, and that twice.
+    assert len(server.peers) == 1 + 2 * 2
+
+
+async def test_what_was_read_before_the_stream_was_ended_counts() -> None:
+    async with (
+        HostileServer(archive(poisoned(10, {8: "<!-- x -->"}))) as server,
+        visit(server) as session,
+    ):
+        await session.wait_online(20)
+        page = await anext(CatchUp(session.archive, "").pages())
+
+    assert [entry.id for entry in page.entries] == [str(n) for n in range(1, 8)]
+    assert not page.is_last
+
+
+async def test_nobody_else_passes_a_message_over_by_breaking_the_stream() -> None:
+    tries = 0
+
+    def answer(asked: Asked) -> str:
+        nonlocal tries
+        tries += 1
+        broken = asked.result("1").replace("</body>", "</body><!-- x -->")
+        foreign = broken.replace(f"from='{asked.peer.account}'", f"from='{STRANGER}'")
+        return foreign if tries < 4 else honest(2)(asked)
+
+    async with HostileServer(archive(answer)) as server, visit(server) as session:
+        found = await read_through(session)
+
+    assert [entry.id for entry in found] == ["1", "2"]
+    assert not any(entry.incoming and entry.incoming.excess for entry in found)

@@ -217,7 +217,7 @@ async def test_poison_in_the_archive_does_not_stop_the_rest(
 
     read = [event for event in events if isinstance(event, Message)]
     bad = [event for event in events if isinstance(event, Undecryptable)]
-    assert [event.text for event in read] == ["0", "1", "2", "3", "4", "end"]
+    assert [event.text for event in read] == [*map(str, range(len(poisons))), "end"]
     assert len(bad) == len(poisons)
 
 
@@ -348,10 +348,20 @@ def _poisons(to: JID) -> list[str]:
             f"{inside}</encrypted><store xmlns='urn:xmpp:hints'/></message>"
         )
 
+    def message(name: str, inside: str) -> str:
+        return (
+            f"<message type='chat' id='{name}' to='{to}'><body>x</body>"
+            f"<x xmlns='urn:x'>{inside}</x><store xmlns='urn:xmpp:hints'/></message>"
+        )
+
     return [
         encrypted("<header sid='1'><key rid='1'>AAAA</key><iv>AAAA</iv></header>"),
         encrypted(f"<header sid='{'1' * 5000}'/><payload>AAAA</payload>"),
         encrypted("<header sid='-1'><key rid='x'>!</key></header><payload>*</payload>"),
         encrypted(""),
         f"<message type='chat' id='p' to='{to}'><body>in the clear</body></message>",
+        # Beyond our limits, and within those of any server.
+        message("deep", "<a>" * 300 + "</a>" * 300),
+        message("many", "<a/>" * 25_000),
+        message("long", f"<a b='{'x' * 70_000}'/>"),
     ]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from xmpp_onion.errors import StreamViolationError
 from xmpp_onion.session.guards import (
     Limits,
+    Outline,
     StanzaReader,
     StreamClosed,
     StreamOpened,
@@ -155,17 +156,72 @@ def test_a_tag_that_never_ends_is_refused_before_it_costs_time() -> None:
     assert refused(reader, b"x" * 600).why == "a tag is too long"
 
 
-def test_a_deep_stanza_is_refused() -> None:
-    reader = opened(Limits(depth=10))
-    assert len(list(reader.feed(b"<a>" * 9 + b"</a>" * 9))) == 1
-    assert refused(reader, b"<a>" * 10).why == "a stanza is nested too deeply"
+FORWARDED = (
+    "<message from='own' id='env'><result xmlns='m' id='42' queryid='q'>"
+    "<forwarded xmlns='f'><delay xmlns='d' stamp='s'/>"
+    "<message xmlns='jabber:client' from='a@b' id='m' type='chat'>"
+)
+CLOSED = "</message></forwarded></result></message>"
 
 
-def test_a_stanza_of_very_many_elements_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("inside", "why"),
+    [
+        ("<a>" * 9 + "</a>" * 9, "it is nested too deeply"),
+        ("<a/>" * 100 + "text", "it has too many elements"),
+        (f"<a b='{'x' * 2000}'/>", "its attributes are too long"),
+    ],
+)
+def test_of_a_stanza_beyond_a_limit_an_outline_is_left(inside: str, why: str) -> None:
+    reader = opened(Limits(depth=10, elements=100, attribute_letters=1000))
+    first, outline, last = reader.feed(
+        f"<iq/>{FORWARDED}<body>hi</body>{inside}{CLOSED}<iq/>".encode()
+    )
+
+    assert not isinstance(first, Outline)
+    assert not isinstance(last, Outline)
+    assert isinstance(outline, Outline)
+    assert outline.why == why
+    inner = outline.find("{m}result/{f}forwarded/{jabber:client}message")
+    assert isinstance(inner, Outline)
+    assert (inner.why, dict(inner.attrib)) == (
+        why,
+        {"from": "a@b", "id": "m", "type": "chat"},
+    )
+    assert "hi" not in ET.tostring(outline, "unicode")
+
+
+def test_what_is_just_within_the_limits_is_whole() -> None:
+    reader = opened(Limits(depth=10, elements=100, attribute_letters=1000))
+    for text in ("<a>" * 9 + "</a>" * 9, "<a>" + "<b/>" * 99 + "</a>"):
+        (element,) = reader.feed(text.encode())
+        assert not isinstance(element, Outline)
+
+
+def test_an_outline_is_small_whatever_the_stanza_is() -> None:
+    attributes = " ".join(f"a{number}='{number}'" for number in range(5000))
     reader = opened(Limits(elements=100))
-    assert len(list(reader.feed(b"<a>" + b"<b/>" * 99 + b"</a>"))) == 1
-    assert not list(reader.feed(b"<a>" + b"<b/>" * 99))
-    assert refused(reader, b"<b/>").why == "a stanza has too many elements"
+    inside = "<a><b/></a>" * 5000
+    (outline,) = reader.feed(
+        f"<message {attributes} id='{'x' * 5000}'>{inside}</message>".encode()
+    )
+
+    assert isinstance(outline, Outline)
+    assert len(ET.tostring(outline)) < 1000
+    assert "id" not in outline.attrib
+
+
+@given(st.lists(st.sampled_from(["<a>", "</a>", "<b/>", "x"]), max_size=60))
+def test_any_nesting_has_an_outline_or_is_whole(parts: list[str]) -> None:
+    text, depth = "", 0
+    for part in parts:
+        if part == "</a>" and not depth:
+            continue
+        depth += (part == "<a>") - (part == "</a>")
+        text += part
+    reader = opened(Limits(depth=4, elements=10))
+    items = list(reader.feed(f"<iq>{text}{'</a>' * depth}</iq><iq/>".encode()))
+    assert len(items) == 2
 
 
 def test_an_error_does_not_repeat_what_was_sent() -> None:
