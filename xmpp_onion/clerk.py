@@ -225,6 +225,8 @@ class Clerk:
                 at=incoming.at,
             )
             await self._inbox.add(write_event(unreadable))
+            await self._omemo.heal(incoming.encrypted, incoming.sender, error)
+            await self._courier.keep_effects()
 
     async def keep(self, event: Event) -> None:
         """Keep an event that is not a message."""

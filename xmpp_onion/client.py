@@ -14,6 +14,7 @@ import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, assert_never
 
@@ -25,6 +26,8 @@ from xmpp_onion.chat import (
     DeliveryState,
     Event,
     Message,
+    RolledBack,
+    write_event,
 )
 from xmpp_onion.clerk import NETWORK_PAUSE, Clerk
 from xmpp_onion.contacts import ANSWER_TIMEOUT, Contacts, RequestBox
@@ -234,6 +237,8 @@ class Client:
         self._contacts.ask()
         await self._prepare_keys()
         async with self._database.transaction():
+            if self._database.is_rolled_back:
+                await self._start_over()
             await self._courier.keep_effects()
         known = replace(
             self.account,
@@ -249,6 +254,14 @@ class Client:
         await self._session.announce()
         self._ready.set()
         self._settling = self._tasks.create_task(self._settle(is_readable))
+
+    async def _start_over(self) -> None:
+        """Use no key again that an old copy of the store brought back; say so."""
+        await self._omemo.retire_sessions()
+        await self._database.accept_rollback()
+        noticed = RolledBack(sender=self.jid, at=datetime.now(UTC))
+        await self._inbox.add(write_event(noticed))
+        self._clerk.news.set()
 
     async def _settle(self, is_readable: bool) -> None:  # noqa: FBT001 - private
         """Read what the archive got until the world saw us; live messages wait."""

@@ -175,11 +175,14 @@ class Courier:
                 await self._tell_trust(job)
                 return True
             await self._omemo.perform(job.kind, job.payload)
+            async with self._database.transaction():
+                await self._omemo.conclude(job.kind, job.payload)
+                await self.keep_effects()
+                await self._outbox.remove_job(job.id)
         except Exception as error:  # noqa: BLE001 - a job that cannot be done, one of a newer version perhaps, must not end the program with each login
             log.info("a job has to wait: %s (%s)", job.kind, type(error).__name__)
             return False
-        async with self._database.transaction():
-            await self._outbox.remove_job(job.id)
+        self._work.set()  # it may have something to send
         return True
 
     async def _tell_trust(self, job: JobRow) -> None:

@@ -31,6 +31,7 @@ from xmpp_onion import (
     Reaction,
     Receipt,
     Retraction,
+    RolledBack,
     Tor,
     Trust,
     TrustChanged,
@@ -66,7 +67,7 @@ async def watch(client: Client) -> None:
         assert_type(describe(event), str)
 
 
-def describe(event: Event) -> str:  # noqa: C901, PLR0911 - one for each kind
+def describe(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one for each kind
     match event:
         case Message(text=text):
             return text
@@ -88,6 +89,8 @@ def describe(event: Event) -> str:  # noqa: C901, PLR0911 - one for each kind
             return state
         case DeliveryFailed(reason=reason):
             return reason
+        case RolledBack(at=at):
+            return at.isoformat()
         case NewDevice() | KeyChanged() | KeyReuse() | TrustChanged():
             return event.fingerprint
         case _:

@@ -13,7 +13,7 @@ from xmpp_onion.errors import DeviceListError, NotAcknowledgedError
 from xmpp_onion.store import Database, Outbox, OutboxRow
 
 if TYPE_CHECKING:
-    from xmpp_onion.e2ee import Omemo
+    from xmpp_onion.e2ee import Effect, Omemo
     from xmpp_onion.session import Session
 
 
@@ -62,6 +62,12 @@ class Chores:
     async def perform(self, kind: str, payload: str) -> None:
         del payload
         await self._do(kind)
+
+    async def conclude(self, kind: str, payload: str) -> None:
+        """Nothing is left to do."""
+
+    def take_effects(self) -> list["Effect"]:
+        return []
 
 
 class Desk:

@@ -31,6 +31,7 @@ __all__ = [
     "Event",
     "Gap",
     "MoreRequests",
+    "RolledBack",
     "Undecryptable",
     "read_event",
     "write_event",
@@ -113,6 +114,22 @@ class Gap:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolledBack:
+    """An old copy of this account's store was put back, and was noticed.
+
+    What came or went after the copy was made may be missing or come again. The
+    OMEMO sessions are begun anew, so that no key of a message is used twice.
+
+    Attributes:
+        sender: Our own account.
+        at: When that was noticed, in UTC.
+    """
+
+    sender: JID
+    at: datetime
+
+
 Event: TypeAlias = (
     Message
     | OwnMessage
@@ -128,6 +145,7 @@ Event: TypeAlias = (
     | ContactAccepted
     | ContactRemoved
     | Gap
+    | RolledBack
     | NewDevice
     | KeyChanged
     | KeyReuse
@@ -150,6 +168,7 @@ _KINDS: Mapping[str, type[Event]] = MappingProxyType(
         "contact-accepted": ContactAccepted,
         "contact-removed": ContactRemoved,
         "gap": Gap,
+        "rolled-back": RolledBack,
         "new-device": NewDevice,
         "key-changed": KeyChanged,
         "key-reuse": KeyReuse,

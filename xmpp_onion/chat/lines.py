@@ -16,6 +16,7 @@ from xmpp_onion.chat.event import (
     Event,
     Gap,
     MoreRequests,
+    RolledBack,
     Undecryptable,
 )
 from xmpp_onion.chat.message import Message, OwnMessage, Said
@@ -57,6 +58,16 @@ def line(what: Event | Delivery) -> Line:
             }
         case ContactRequest() | MoreRequests() | ContactAccepted() | ContactRemoved():
             return _about_people(what)
+        case Gap() | RolledBack():
+            return _about_us(what)
+        case NewDevice() | KeyChanged() | KeyReuse() | TrustChanged():
+            return _alarm(what)
+        case _:
+            assert_never(what)
+
+
+def _about_us(what: Gap | RolledBack) -> Line:
+    match what:
         case Gap():
             return {
                 "v": 1,
@@ -65,10 +76,13 @@ def line(what: Event | Delivery) -> Line:
                 "since": _time(what.since),
                 "until": _time(what.until),
             }
-        case NewDevice() | KeyChanged() | KeyReuse() | TrustChanged():
-            return _alarm(what)
-        case _:
-            assert_never(what)
+        case RolledBack():
+            return {
+                "v": 1,
+                "event": "rolled-back",
+                "jid": what.sender,
+                "at": _time(what.at),
+            }
 
 
 def _said(what: Said) -> Line:

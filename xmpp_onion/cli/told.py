@@ -20,6 +20,7 @@ from xmpp_onion.chat import (
     Reaction,
     Receipt,
     Retraction,
+    RolledBack,
     Said,
     TrustChanged,
     Typing,
@@ -58,6 +59,11 @@ def told(event: Event) -> str:
             text = (
                 f"{at} [messages that came from {since:%Y-%m-%d %H:%M} to "
                 f"{until:%Y-%m-%d %H:%M} may be lost: the server no longer has them]"
+            )
+        case RolledBack():
+            text = (
+                f"{at} [an old copy of this account was put back: messages since then "
+                "may come again or be missing; encryption is begun anew]"
             )
         case NewDevice() | KeyChanged() | KeyReuse() | TrustChanged():
             text = f"{at} {told_alarm(event)}"

@@ -5,6 +5,7 @@ from oldmemo import oldmemo
 from omemo.session import Session
 from twomemo import twomemo
 
+from xmpp_onion.e2ee.epoch import Epoch
 from xmpp_onion.e2ee.lasting import LIBRARY_ERRORS, LastingBackend
 from xmpp_onion.e2ee.storage import KeyStorage
 
@@ -25,14 +26,15 @@ class LocalOldmemo(
 ):
     """``eu.siacs.conversations.axolotl`` for one store."""
 
-    def __init__(self, storage: KeyStorage) -> None:
+    def __init__(self, storage: KeyStorage, epoch: Epoch | None = None) -> None:
         oldmemo.Oldmemo.__init__(self, storage)
-        self._start(storage)
+        self._start(storage, epoch)
 
     _load = oldmemo.Oldmemo.load_session
     _store = oldmemo.Oldmemo.store_session
     _begin = oldmemo.Oldmemo.build_session_active
     _accept = oldmemo.Oldmemo.build_session_passive
+    _encrypt = oldmemo.Oldmemo.encrypt_key_material
     _decrypt = oldmemo.Oldmemo.decrypt_key_material
     _bundle = oldmemo.Oldmemo.get_bundle
 
@@ -56,6 +58,9 @@ class LocalOldmemo(
 
     def _pre_key(self, session: Session) -> bytes | None:
         return self._own_type(session).key_exchange.header.pre_key
+
+    def _ephemeral_key(self, session: Session) -> bytes:
+        return self._own_type(session).key_exchange.header.ephemeral_key
 
     def _offered(
         self, whole: oldmemo.BundleImpl, spent: set[bytes]
@@ -96,14 +101,15 @@ class LocalTwomemo(
 ):
     """``urn:xmpp:omemo:2`` for one store."""
 
-    def __init__(self, storage: KeyStorage) -> None:
+    def __init__(self, storage: KeyStorage, epoch: Epoch | None = None) -> None:
         twomemo.Twomemo.__init__(self, storage)
-        self._start(storage)
+        self._start(storage, epoch)
 
     _load = twomemo.Twomemo.load_session
     _store = twomemo.Twomemo.store_session
     _begin = twomemo.Twomemo.build_session_active
     _accept = twomemo.Twomemo.build_session_passive
+    _encrypt = twomemo.Twomemo.encrypt_key_material
     _decrypt = twomemo.Twomemo.decrypt_key_material
     _bundle = twomemo.Twomemo.get_bundle
 
@@ -127,6 +133,9 @@ class LocalTwomemo(
 
     def _pre_key(self, session: Session) -> bytes | None:
         return self._own_type(session).key_exchange.header.pre_key
+
+    def _ephemeral_key(self, session: Session) -> bytes:
+        return self._own_type(session).key_exchange.header.ephemeral_key
 
     def _offered(
         self, whole: twomemo.BundleImpl, spent: set[bytes]

@@ -5,7 +5,14 @@ from typing import ClassVar
 
 from xmpp_onion.address import JID
 
-__all__ = ["Effect", "SendEmpty", "TellTrust", "UploadBundle", "UploadDeviceList"]
+__all__ = [
+    "Effect",
+    "RenewSession",
+    "SendEmpty",
+    "TellTrust",
+    "UploadBundle",
+    "UploadDeviceList",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,4 +56,16 @@ class TellTrust:
     kind: ClassVar[str] = "tell-trust"
 
 
-Effect = UploadBundle | UploadDeviceList | SendEmpty | TellTrust
+@dataclass(frozen=True, slots=True)
+class RenewSession:
+    """A session does not work, or must not be sent with: begin another.
+
+    Attributes:
+        payload: A ``healing.Patient``, as text.
+    """
+
+    payload: str = field(repr=False)
+    kind: ClassVar[str] = "renew-session"
+
+
+Effect = UploadBundle | UploadDeviceList | SendEmpty | TellTrust | RenewSession

@@ -8,6 +8,9 @@ When two devices write to each other for the first time at the same moment, each
 begins a session and each takes the other's in its place. The library keeps one
 session for a device, so from then on neither can read the other. libsignal keeps
 the sessions that were replaced for a while, and so does this.
+
+After a roll-back of the store its sessions are retired (:mod:`.epoch`): they decrypt,
+and another one is begun to send with.
 """
 
 import base64
@@ -23,6 +26,7 @@ from omemo.backend import Backend
 from omemo.message import EncryptedKeyMaterial, KeyExchange, PlainKeyMaterial
 from omemo.session import Initiation, Session
 
+from xmpp_onion.e2ee.epoch import Epoch
 from xmpp_onion.e2ee.storage import KeyStorage
 
 __all__ = ["LIBRARY_ERRORS", "LastingBackend"]
@@ -53,11 +57,17 @@ class LastingBackend(Backend, Generic[SessionT, EncryptedT, PlainT, BundleT]):
     """What both backends have on top of the library's, for one store.
 
     Everything that writes is inside a transaction.
+
+    Attributes:
+        is_sending: Whether sessions are asked for to encrypt a message: retired
+            ones are not there, then.
     """
 
-    def _start(self, storage: KeyStorage) -> None:
+    def _start(self, storage: KeyStorage, epoch: Epoch | None) -> None:
         """Do what a constructor does; the library's has another signature."""
+        self.is_sending = False
         self._storage = storage
+        self._epoch = epoch or Epoch(storage)
         self._in_use: dict[tuple[str, int], SessionT] = {}
         self._swapped: tuple[SessionT, SessionT] | None = None
 
@@ -92,6 +102,12 @@ class LastingBackend(Backend, Generic[SessionT, EncryptedT, PlainT, BundleT]):
         """Accept a session that the other side began."""
 
     @abstractmethod
+    async def _encrypt(
+        self, session: Session, plain_key_material: PlainKeyMaterial
+    ) -> EncryptedT:
+        """Encrypt with a session."""
+
+    @abstractmethod
     async def _decrypt(
         self, session: Session, encrypted_key_material: EncryptedKeyMaterial
     ) -> PlainT:
@@ -114,6 +130,10 @@ class LastingBackend(Backend, Generic[SessionT, EncryptedT, PlainT, BundleT]):
     @abstractmethod
     def _pre_key(self, session: Session) -> bytes | None:
         """Return the pre-key that a session was begun with."""
+
+    @abstractmethod
+    def _ephemeral_key(self, session: Session) -> bytes:
+        """Return the ephemeral key of a session's key exchange, always another one."""
 
     @abstractmethod
     def _offered(self, whole: BundleT, spent: set[bytes]) -> BundleT:
@@ -144,12 +164,22 @@ class LastingBackend(Backend, Generic[SessionT, EncryptedT, PlainT, BundleT]):
         self._in_use.pop((bare_jid, device_id), None)
         if session is not None:
             self._in_use[bare_jid, device_id] = session
+            if self.is_sending and await self.is_retired(session):
+                return None
         return session
+
+    async def name_session(self, bare_jid: str, device_id: int) -> str:
+        """Return what tells the session in use from others; empty if there is none."""
+        session = await self._load(bare_jid, device_id)
+        return "" if session is None else _base64(self._ephemeral_key(session))
 
     async def store_session(self, session: Session) -> None:
         """Keep a session as the one in use, and the one that it replaces."""
         ours = self._own_type(session)
         key = (ours.bare_jid, ours.device_id)
+        if await self._is_superseded(ours):
+            await self._rewrite_archived(ours)
+            return
         if self._swapped is not None and ours is self._swapped[0]:
             # The library still holds the session that turned out to be the old one.
             archived = await self._archive(*key)
@@ -171,9 +201,13 @@ class LastingBackend(Backend, Generic[SessionT, EncryptedT, PlainT, BundleT]):
     ) -> tuple[SessionT, EncryptedT]:
         """Begin a session; a malformed key fails this device, not the message."""
         try:
-            return await self._begin(bare_jid, device_id, bundle, plain_key_material)
+            session, material = await self._begin(
+                bare_jid, device_id, bundle, plain_key_material
+            )
         except LIBRARY_ERRORS as cause:
             raise omemo.KeyExchangeFailed("the bundle cannot be used") from cause
+        await self._note_begun(session)
+        return session, material
 
     async def build_session_passive(
         self,
@@ -189,13 +223,24 @@ class LastingBackend(Backend, Generic[SessionT, EncryptedT, PlainT, BundleT]):
                 session.key_exchange.builds_same_session(key_exchange)
             ):
                 material = await self._decrypt(session, encrypted_key_material)
+                if await self._is_superseded(session):
+                    return session, material
                 rest = [other for other in archived if other is not session]
                 before = self._in_use.pop((bare_jid, device_id), session)
                 await self._write_archive([before, *rest])
                 return session, material
-        return await self._accept(
+        session, material = await self._accept(
             bare_jid, device_id, key_exchange, encrypted_key_material
         )
+        await self._note_begun(session)
+        return session, material
+
+    async def encrypt_key_material(
+        self, session: Session, plain_key_material: PlainKeyMaterial
+    ) -> EncryptedT:
+        """Encrypt with a session; whether it may leave is for the epoch to say."""
+        self._epoch.is_mute = await self.is_retired(session)
+        return await self._encrypt(session, plain_key_material)
 
     async def decrypt_key_material(
         self, session: Session, encrypted_key_material: EncryptedKeyMaterial
@@ -217,11 +262,54 @@ class LastingBackend(Backend, Generic[SessionT, EncryptedT, PlainT, BundleT]):
                     material = await self._decrypt(old, encrypted_key_material)
                 except omemo.DecryptionFailed:
                     continue
+                if await self._is_superseded(old):
+                    await self._rewrite_archived(old)
+                    return material
                 rest = [other for other in archived if other is not old]
                 await self._write_archive([current, *rest])
                 self._swapped = (current, old)
                 return material
             raise
+
+    # --- sessions that an old copy of the store brought back ----------------------
+
+    async def _note_begun(self, session: SessionT) -> None:
+        self._epoch.is_mute = False
+        await self._epoch.note(
+            self._place_of(session.bare_jid, session.device_id),
+            self._ephemeral_key(session),
+        )
+
+    async def is_retired(self, session: Session) -> bool:
+        """Tell whether a session must not be sent with."""
+        return await self._epoch.is_retired(
+            self._place_of(session.bare_jid, session.device_id),
+            self._ephemeral_key(session),
+        )
+
+    async def _is_superseded(self, session: SessionT) -> bool:
+        """Tell whether a session is retired, and another one is in use instead."""
+        if not await self.is_retired(session):
+            return False
+        current = await self._load(session.bare_jid, session.device_id)
+        return current is not None and not await self.is_retired(current)
+
+    async def _rewrite_archived(self, session: SessionT) -> None:
+        """Keep what has become of a session that was replaced, where it is."""
+        archived = await self._archive(session.bare_jid, session.device_id)
+        await self._write_archive(
+            [session if _is_same(session, other) else other for other in archived]
+        )
+
+    def _place_of(self, bare_jid: str, device_id: int) -> str:
+        return f"{self.namespace}/{bare_jid}/{device_id}"
+
+    async def renew_pre_keys(self) -> None:
+        """Make all that we offer new; what we offered is kept for what comes late."""
+        offered = self._pre_keys(await self.get_bundle("", 0))
+        await self._write_spent([*await self._spent(), *sorted(offered)])
+        await self.generate_pre_keys(len(offered))
+        await self.rotate_signed_pre_key()
 
     # --- pre-keys while an archive is read ----------------------------------------
 

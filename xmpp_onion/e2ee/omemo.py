@@ -13,6 +13,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
@@ -26,8 +27,16 @@ from xmpp_onion.e2ee.answers import Answers
 from xmpp_onion.e2ee.decisions import Decisions
 from xmpp_onion.e2ee.devices import Bundle, Pep
 from xmpp_onion.e2ee.directory import MAX_DEVICES, Directory, together
-from xmpp_onion.e2ee.effect import Effect, SendEmpty, UploadBundle, UploadDeviceList
+from xmpp_onion.e2ee.effect import (
+    Effect,
+    RenewSession,
+    SendEmpty,
+    UploadBundle,
+    UploadDeviceList,
+)
 from xmpp_onion.e2ee.envelope import Plain
+from xmpp_onion.e2ee.healing import Healing, Patient, is_broken
+from xmpp_onion.e2ee.lasting import LIBRARY_ERRORS
 from xmpp_onion.e2ee.notices import Notices
 from xmpp_onion.e2ee.own_device import OwnDevice
 from xmpp_onion.e2ee.policies import Policies
@@ -179,6 +188,7 @@ class Omemo:
             is_on=automatic_trust,
         )
         self._answers = Answers()
+        self._healing = Healing(self._device, self._door, self._own)
         self._database: Database | None = None
         self._applied: dict[str, tuple[int, ...]] = {}
         self._sessions: set[tuple[str, int]] = set()
@@ -281,8 +291,64 @@ class Omemo:
             found = await self._pep.fetch_device_list(self._own)
             self._directory.lists[self._own] = found.ids
             await self._upload_device_list()
+        elif kind == RenewSession.kind:
+            patient = Patient.read(payload)
+            failures = await self._directory.fetch_lists([patient.jid])
+            if failures:
+                raise failures[patient.jid]
+            await self._directory.fetch_bundles([(patient.jid, patient.device_id)])
         else:
             raise ValueError(f"unknown kind of job: {kind!r} {payload[:20]!r}")
+
+    async def conclude(self, kind: str, payload: str) -> None:
+        """Do what is left of a job when :meth:`perform` has done it. In a transaction.
+
+        Args:
+            kind: The effect's.
+            payload: The effect's.
+        """
+        if kind == RenewSession.kind:
+            patient = Patient.read(payload)
+            with omemo_errors(EncryptionError, _UNSENT):
+                if await self._may_answer_device(patient.jid, patient.device_id):
+                    await self._healing.begin_anew(patient)
+
+    async def retire_sessions(self) -> None:
+        """Send with no session that there is; wish for others. In a transaction.
+
+        For a store that was rolled back: its sessions were further once.
+        """
+        with omemo_errors(EncryptionError, "the sessions were not replaced"):
+            await self._device.open()
+            await self._healing.retire_all()
+        self._sessions.clear()
+
+    async def heal(
+        self, elements: Sequence[ET.Element], sender: JID, error: BaseException
+    ) -> None:
+        """Wish for a fresh session, if that helps with what could not be read.
+
+        In a transaction. At most one an hour with each device, and none with one
+        that the policy does not accept: who sends rubbish learns nothing.
+
+        Args:
+            elements: The ``<encrypted/>`` elements of the stanza.
+            sender: Who sent it, as the server says.
+            error: What :meth:`decrypt` raised.
+        """
+        if not elements or not is_broken(error.__cause__):
+            return
+        jid, device_id = sender.bare, _sender_id(_newest(elements))
+        with suppress(*LIBRARY_ERRORS):  # what we cannot even look at stays as it is
+            if await self._may_answer_device(jid, device_id):
+                await self._healing.ask(NAMESPACE, jid, device_id)
+
+    async def _may_answer_device(self, jid: JID, device_id: int) -> bool:
+        devices = await self._known(await self._device.open(), jid)
+        return any(
+            device.device_id == device_id and device.active and accepts(device.trust)
+            for device in devices
+        )
 
     async def _upload_bundle(self) -> None:
         if self._database is None:
@@ -366,7 +432,9 @@ class Omemo:
                 not be given up for that.
         """
         jid, device_id = sender.bare, _sender_id(_newest(elements))
-        if await self._has_session(jid, device_id):
+        if (str(jid), device_id) in self._sessions or (
+            await self._device.has_session(jid, device_id)
+        ):
             return
         is_unlisted = device_id not in self._directory.lists.get(jid, ())
         failures = await self._directory.fetch_lists([jid], anew=is_unlisted)
@@ -389,7 +457,7 @@ class Omemo:
         if key in self._sessions:
             self._directory.bundles.pop(key, None)
             return True
-        if not await self._device.has_session(jid, device_id):
+        if not await self._device.may_send(jid, device_id):
             return False
         self._sessions.add(key)
         return True
@@ -472,6 +540,7 @@ class Omemo:
         if plain.text is None:
             raise self._no_devices(jid)
         self._door.chosen = keys
+        self._device.backend.is_sending = True
         try:
             messages, failed = await manager.encrypt(
                 frozenset({str(jid)}), {NAMESPACE: plain.text.encode()}
@@ -481,6 +550,7 @@ class Omemo:
             raise self._no_devices(jid) from cause
         finally:
             self._door.chosen = None
+            self._device.backend.is_sending = False
         self._note_broken((f.bare_jid, f.device_id) for f in failed)
         return next(iter(messages))
 

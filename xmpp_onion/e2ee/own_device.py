@@ -44,7 +44,7 @@ class OwnDevice:
     def __init__(
         self, own: JID, door: Door, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.backend = LocalOldmemo(door.storage)
+        self.backend = LocalOldmemo(door.storage, door.epoch)
         self._reader = Oldmemo(door.storage)  # keeps nothing in memory
         self._own = own
         self._door = door
@@ -103,6 +103,11 @@ class OwnDevice:
     async def has_session(self, jid: JID, device_id: int) -> bool:
         """Tell whether there is a session with a device; also outside transactions."""
         return await self._reader.load_session(jid, device_id) is not None
+
+    async def may_send(self, jid: JID, device_id: int) -> bool:
+        """Tell whether there is one to send with; also outside transactions."""
+        session = await self._reader.load_session(jid, device_id)
+        return session is not None and not await self.backend.is_retired(session)
 
     async def bundle(self) -> Bundle:
         """Return our bundle as others see it. In a transaction."""

@@ -28,6 +28,7 @@ from xmpp_onion.chat import KeyChanged, KeyReuse
 from xmpp_onion.e2ee.backend import LIBRARY_ERRORS
 from xmpp_onion.e2ee.directory import MAX_DEVICES
 from xmpp_onion.e2ee.effect import Effect, SendEmpty, UploadBundle, UploadDeviceList
+from xmpp_onion.e2ee.epoch import Epoch
 from xmpp_onion.e2ee.notices import Notices
 from xmpp_onion.e2ee.storage import KeyStorage
 from xmpp_onion.errors import EncryptionError
@@ -118,6 +119,7 @@ class Door:
         effects: What the library wants done on the network, in order.
         refused: Why a device's bundle was not let in.
         chosen: The devices to encrypt for; None while decrypting.
+        epoch: Which sessions may be sent with.
     """
 
     storage: KeyStorage
@@ -129,7 +131,11 @@ class Door:
     effects: list[Effect] = field(default_factory=list)
     refused: dict[tuple[str, int], str] = field(default_factory=dict)
     chosen: frozenset[tuple[str, int]] | None = None
+    epoch: Epoch = field(init=False)
     _list_uploads: deque[float] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        self.epoch = Epoch(self.storage)
 
     async def upload_bundle(self) -> None:
         """Note that the bundle has to be published; survives a crash."""
@@ -162,7 +168,9 @@ class Door:
         return dict.fromkeys(self.lists[bare_jid][:MAX_DEVICES])
 
     def send_empty(self, message: omemo.Message, to: str) -> None:
-        """Note a message that carries only keys."""
+        """Note a message that carries only keys, if they were not used before."""
+        if self.epoch.is_mute:
+            return
         element = oldmemo.etree.serialize_message(message)
         text = ET.tostring(element, encoding="unicode")
         self.effects.append(SendEmpty(JID(to), text))

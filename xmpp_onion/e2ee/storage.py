@@ -31,3 +31,7 @@ class KeyStorage(Storage):
 
     async def _delete(self, key: str) -> None:
         await self._keys.delete(key)
+
+    async def names(self, prefix: str) -> list[str]:
+        """Return the keys that begin with ``prefix``, as they are on the disk."""
+        return await self._keys.names(prefix)

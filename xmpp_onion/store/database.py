@@ -298,7 +298,10 @@ class Database:
         self._generation = int(row["value"])
         self._witness = stack.enter_context(Witness.open(folder, row["store_id"]))
         if self.is_rolled_back:
-            log.warning("%s is an older copy of what was here", self.path)
+            log.warning(
+                "%s is an old copy of what was here; encryption is begun anew",
+                self.path,
+            )
 
     def _note(self, generation: int) -> None:
         """Note what is on the disk now; nothing of it is on the wire yet."""

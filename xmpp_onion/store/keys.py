@@ -29,6 +29,10 @@ class Keys:
             return self._changed[key]
         return (await self._table()).get(key)
 
+    async def names(self, prefix: str) -> list[str]:
+        """Return the keys that begin with ``prefix``, as they are on the disk."""
+        return sorted(key for key in await self._table() if key.startswith(prefix))
+
     async def store(self, key: str, text: str) -> None:
         """Store a text under a key, in place of the one before.
 

@@ -51,6 +51,7 @@ class OmemoPeer:
     Attributes:
         effects: What its operations wanted from the network and was not done yet.
         now: What its clock shows; tests move it.
+        path: Of its store; a copy of its folder is a copy of the device.
     """
 
     def __init__(
@@ -70,7 +71,8 @@ class OmemoPeer:
         self.now = 1000.0
         self.omemo: Omemo
         self.database: Database
-        self._path = folder / f"{name}-{device}" / "store.db"
+        self.path = folder / f"{name}-{device}" / "store.db"
+        self._witness = folder / ".state" / f"{name}-{device}"
         self._policy = policy
         self._pins = pins
         self._automatic_trust = automatic_trust
@@ -79,6 +81,11 @@ class OmemoPeer:
     async def __aenter__(self) -> Self:
         await self.open()
         await self.omemo.prepare(self.database)
+        if self.database.is_rolled_back:
+            async with self.database.transaction():
+                await self.omemo.retire_sessions()
+                await self.database.accept_rollback()
+                self.effects += self.omemo.take_effects()
         return self
 
     async def __aexit__(
@@ -91,7 +98,7 @@ class OmemoPeer:
 
     async def open(self) -> None:
         """Open the store without preparing the device."""
-        opening = Database.open(self._path)
+        opening = Database.open(self.path, witness=self._witness)
         self.database = await self._stack.enter_async_context(opening)
         self.omemo = Omemo(
             self.jid,
@@ -144,11 +151,14 @@ class OmemoPeer:
         return [ET.fromstring(e.element) for e in empties]  # noqa: S314 - our own text
 
     async def do_jobs(self) -> None:
-        """Do the uploads that wait."""
+        """Do what waits, except for empty messages."""
         jobs = [e for e in self.effects if not isinstance(e, SendEmpty)]
         self.effects = [e for e in self.effects if isinstance(e, SendEmpty)]
         for job in jobs:
             await self.omemo.perform(job.kind, job.payload)
+            async with self.database.transaction():
+                await self.omemo.conclude(job.kind, job.payload)
+                self.effects += self.omemo.take_effects()
 
     async def meet(self, other: "OmemoPeer") -> None:
         """Exchange a message each way, so that both sides have a confirmed session."""
