@@ -97,7 +97,7 @@ class Clerk:
             incoming: The message, live or from the archive.
             place: Where the archive is taken in up to after it, if that is known.
         """
-        if self._is_echo(incoming):
+        if self._is_for_others(incoming):
             await self._note_place(place)
             return
         async with self._turn:
@@ -118,18 +118,19 @@ class Clerk:
                 await self._keep_unreadable(incoming, place, malformed)
         self.news.set()
 
-    def _is_echo(self, incoming: Incoming) -> bool:
-        """Tell whether this is our own, from this device or from before its time.
+    def _is_for_others(self, incoming: Incoming) -> bool:
+        """Tell whether this device has nothing to do with it, and misses nothing.
 
         The archive and a message to ourselves bring back what we sent; another
-        device of ours did not know this one when it sent what has no key for it.
+        device of ours did not know this one when it sent what has no key for it;
+        and what only carries keys, for other devices, says nothing to this one.
         """
-        if incoming.sender.bare != self._own.bare or not incoming.encrypted:
-            return False
-        this = self._omemo.device_id
-        return this in sender_ids(incoming.encrypted) or this not in reader_ids(
-            incoming.encrypted
-        )
+        encrypted, this = incoming.encrypted, self._omemo.device_id
+        is_own = incoming.sender.bare == self._own.bare
+        if not encrypted or (is_own and this in sender_ids(encrypted)):
+            return bool(encrypted)
+        is_silent = all(each.find("{*}payload") is None for each in encrypted)
+        return (is_own or is_silent) and this not in reader_ids(encrypted)
 
     async def _note_place(self, place: Cursor | None) -> None:
         if place is not None:

@@ -9,12 +9,26 @@ import asyncio
 import logging
 import secrets
 import xml.etree.ElementTree as ET
+from collections.abc import Collection
 from contextlib import suppress
 
+from xmpp_onion.address import JID
 from xmpp_onion.deliveries import Deliveries
-from xmpp_onion.e2ee import Omemo, SendEmpty, TellTrust
-from xmpp_onion.errors import NotAcknowledgedError
-from xmpp_onion.session import Session, message_stanza
+from xmpp_onion.e2ee import (
+    Device,
+    Omemo,
+    SendEmpty,
+    TellTrust,
+    Withdraw,
+    reader_ids,
+    withdraw,
+)
+from xmpp_onion.errors import (
+    DeliveryFailedError,
+    DeviceListError,
+    NotAcknowledgedError,
+)
+from xmpp_onion.session import Session, message_stanza, parse_sent, serialise
 from xmpp_onion.store import Database, JobRow, Outbox, OutboxRow
 
 __all__ = ["Courier"]
@@ -24,6 +38,7 @@ log = logging.getLogger(__name__)
 # Rows that wait for the server's ack at once: what a message to ten devices takes,
 # ten times over, is on its way while memory stays flat, however many rows wait.
 _AT_ONCE = 256
+_NO_READER = "each device that it was for was distrusted while it waited"
 # Seconds before a job that failed is tried again on the same connection.
 _JOB_PAUSE = 30.0
 
@@ -61,6 +76,9 @@ class Courier:
         self._chores = asyncio.Event()
         self._opened = asyncio.Event()
         self._has_ended = False
+        self._failed: list[int] = []
+        database.after_commit(self._tell_failed)
+        database.on_rollback(self._failed.clear)
 
     def open(self) -> None:
         """Let things go out: the session is up and encryption is ready."""
@@ -85,6 +103,8 @@ class Courier:
                 element = ET.fromstring(effect.element)  # noqa: S314 - made by e2ee a moment ago
                 xml = message_stanza(effect.to, message_id, [element])
                 await self._outbox.add(xml, to=effect.to, message_id=message_id)
+            elif isinstance(effect, Withdraw):
+                await self._withdraw(effect.device)
             else:
                 await self._outbox.add_job(effect.kind, effect.payload)
 
@@ -96,6 +116,61 @@ class Courier:
         if self._has_ended:
             _give_up(waiting)
         return waiting
+
+    async def _withdraw(self, device: Device) -> None:
+        """Send to a device nothing that waits.
+
+        Its key is taken out of each stanza. What then has no reader left at the
+        recipient fails: it must not look as if it were on its way.
+
+        Args:
+            device: One that was distrusted a moment ago.
+        """
+        own = await self._own_devices()
+        after = 0
+        while rows := await self._outbox.pending(after=after, limit=_AT_ONCE):
+            after = rows[-1].id
+            for row in rows:
+                if device.jid.bare in {JID(row.to).bare, self._session.jid.bare}:
+                    await self._withdraw_from(row, device, own)
+
+    async def _withdraw_from(
+        self, row: OutboxRow, device: Device, own: Collection[int]
+    ) -> None:
+        stanza = parse_sent(row.stanza_xml)
+        encrypted = stanza.findall("{*}encrypted")
+        if not withdraw(encrypted, device.jid, [device.device_id]):
+            return
+        to = JID(row.to)
+        left = reader_ids(encrypted)
+        if left.difference(own if to.bare != self._session.jid.bare else ()):
+            better = serialise(stanza)
+            await self._outbox.revise(row.id, better)
+            await self._deliveries.leave_out(row.message_id, to, device.fingerprint)
+        else:
+            better = ""
+            await self._outbox.remove(row.id)
+            await self._deliveries.fail(row.message_id, to, _NO_READER)
+            self._failed.append(row.id)
+        # What is under way may have to be sent again.
+        self._session.revise(row.stanza_xml, better)
+
+    async def _own_devices(self) -> frozenset[int]:
+        with suppress(DeviceListError):
+            devices = await self._omemo.devices(self._session.jid.bare)
+            return frozenset(device.device_id for device in devices)
+        return frozenset()
+
+    def _tell_failed(self) -> None:
+        """Tell who waits for the ack of what has failed, once that is on the disk."""
+        while self._failed:
+            row_id = self._failed.pop()
+            waiting = self._waiting.pop(row_id, None)
+            if waiting is not None and not waiting.done():
+                waiting.set_exception(
+                    DeliveryFailedError("the message was not sent", why=_NO_READER)
+                )
+                waiting.exception()  # not everybody waits: no warning for that
 
     async def run(self) -> None:
         """Carry until cancelled; who still waits then is told so."""

@@ -5,6 +5,7 @@ leaves the outbox, a receipt with the mark that it was seen.
 """
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from xmpp_onion.address import JID
@@ -110,6 +111,19 @@ class Deliveries:
         await self._inbox.add(write_event(failed))
         return True
 
+    async def leave_out(self, message_id: str, to: JID, device: str) -> None:
+        """Note that a message goes to a device less. In a transaction.
+
+        Args:
+            message_id: Of our message.
+            to: Its recipient.
+            device: The fingerprint of the device that is left out.
+        """
+        row = await self._rows.load(message_id, to.bare)
+        if row is not None:
+            skipped = (*row.skipped, device)
+            await self._rows.set(replace(row, devices=row.devices - 1, skipped=skipped))
+
     async def _move(
         self, message_id: str, to: str, state: DeliveryState, reason: str = ""
     ) -> DeliveryRow | None:
@@ -117,7 +131,7 @@ class Deliveries:
         row = await self._rows.load(message_id, to)
         if row is None or not DeliveryState(row.state).may_become(state):
             return None
-        await self._rows.set(row, state, reason=reason)
+        await self._rows.set(replace(row, state=state, reason=reason))
         self._has_moved = True
         return row
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         TellTrust,
         UploadBundle,
         UploadDeviceList,
+        Withdraw,
     )
     from xmpp_onion.e2ee.envelope import Plain
     from xmpp_onion.e2ee.header import reader_ids, sender_ids, withdraw
@@ -48,6 +49,7 @@ __all__ = [
     "TrustUri",
     "UploadBundle",
     "UploadDeviceList",
+    "Withdraw",
     "accepts",
     "check_scan",
     "entries_of",
@@ -77,6 +79,7 @@ _HOME = {
     "TrustUri": "uri",
     "UploadBundle": "effect",
     "UploadDeviceList": "effect",
+    "Withdraw": "effect",
     "accepts": "trust",
     "check_scan": "uri",
     "parse_fingerprint": "trust",

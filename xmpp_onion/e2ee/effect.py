@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from xmpp_onion.address import JID
+from xmpp_onion.e2ee.trust import Device
 
 __all__ = [
     "Effect",
@@ -12,6 +13,7 @@ __all__ = [
     "TellTrust",
     "UploadBundle",
     "UploadDeviceList",
+    "Withdraw",
 ]
 
 
@@ -68,4 +70,17 @@ class RenewSession:
     kind: ClassVar[str] = "renew-session"
 
 
-Effect = UploadBundle | UploadDeviceList | SendEmpty | TellTrust | RenewSession
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """A device was distrusted: what waits to be sent must not reach it.
+
+    Attributes:
+        device: Which.
+    """
+
+    device: Device
+
+
+Effect = (
+    UploadBundle | UploadDeviceList | SendEmpty | TellTrust | RenewSession | Withdraw
+)

@@ -33,6 +33,7 @@ from xmpp_onion.e2ee.effect import (
     SendEmpty,
     UploadBundle,
     UploadDeviceList,
+    Withdraw,
 )
 from xmpp_onion.e2ee.envelope import Plain
 from xmpp_onion.e2ee.healing import Healing, Patient, is_broken
@@ -724,6 +725,8 @@ class Omemo:
             await self._known(manager, jid.bare)
             device = await self._decisions.set(manager, jid.bare, fingerprint, level)
             await self._vouching.decided(manager, device, self.fingerprint)
+        if level is TrustLevel.DISTRUSTED:
+            self._door.effects.append(Withdraw(device))
         return device
 
     async def promise(self, words: Iterable[tuple[JID, str, TrustLevel]]) -> None:

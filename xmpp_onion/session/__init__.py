@@ -22,6 +22,7 @@ from xmpp_onion.session.roster import REMOVED, Contact
 from xmpp_onion.session.stanzas import (
     Incoming,
     message_stanza,
+    parse_sent,
     presence_stanza,
     read_message,
     serialise,
@@ -49,6 +50,7 @@ __all__ = [
     "SubscriptionRequest",
     "Timing",
     "message_stanza",
+    "parse_sent",
     "presence_stanza",
     "read_message",
     "register",

@@ -61,6 +61,12 @@ class OutgoingAcks(Generic[T]):
         done = [self._waiting.popleft() for _ in range(new)]
         return [sent.token for sent in done if sent.token is not None]
 
+    def revise(self, data: str, better: str) -> None:
+        """Send ``better`` instead of ``data`` if it has to be sent again."""
+        for sent in self._waiting:
+            if sent.data == data:
+                sent.data = better
+
     def unacknowledged(self) -> Iterator[str]:
         """Yield what has to be sent again after the stream was resumed."""
         return (sent.data for sent in self._waiting)

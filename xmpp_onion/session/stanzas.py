@@ -22,6 +22,7 @@ from xmpp_onion.session.notices import Notice, read_confirmation, read_error
 __all__ = [
     "Incoming",
     "message_stanza",
+    "parse_sent",
     "presence_stanza",
     "read_archived",
     "read_message",
@@ -100,6 +101,12 @@ def message_stanza(
     if receipt:
         ET.SubElement(message, "{urn:xmpp:receipts}request")
     return serialise(message)
+
+
+def parse_sent(text: str) -> ET.Element:
+    """Return the element of a stanza that :func:`serialise` wrote."""
+    wrapped = f"<stream xmlns='{CLIENT}'>{text}</stream>"
+    return ET.fromstring(wrapped)[0]  # noqa: S314 - our own text
 
 
 def presence_stanza(to: JID, kind: str, stanza_id: str) -> str:

@@ -404,6 +404,14 @@ class Session:
             )
         return done
 
+    def revise(self, xml: str, better: str) -> None:
+        """Send ``better`` in place of a stanza that has to be sent again.
+
+        What went out already is not called back. Where nothing is left to say, a
+        stanza has to take its place all the same: both sides count them.
+        """
+        self.xmpp.outgoing.revise(xml, better or f"<message to='{self._account}'/>")
+
     def ask_for_copies(self) -> None:
         """Ask our server for copies of what our other devices send and get.
 

@@ -91,27 +91,20 @@ class DeliveryRows:
             reason=row["reason"],
         )
 
-    async def set(
-        self, row: DeliveryRow, state: str, *, reason: str = "", devices: int = -1
-    ) -> None:
-        """Note how far a message has come.
-
-        Args:
-            row: Of which.
-            state: The word for it.
-            reason: Why it failed.
-            devices: How many devices it is for now; -1 for as many as before.
+    async def set(self, row: DeliveryRow) -> None:
+        """Note what has become of a message that has a row.
 
         Raises:
             RuntimeError: Not inside a transaction.
         """
         await self._database.execute(
-            "UPDATE deliveries SET state = ?, reason = ?, devices = ? "
+            "UPDATE deliveries SET devices = ?, skipped = ?, state = ?, reason = ? "
             "WHERE message_id = ? AND recipient = ?",
             (
-                state,
-                reason,
-                row.devices if devices < 0 else devices,
+                row.devices,
+                json.dumps(row.skipped),
+                row.state,
+                row.reason,
                 row.message_id,
                 row.to,
             ),

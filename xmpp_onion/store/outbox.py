@@ -84,6 +84,16 @@ class Outbox:
             for row in rows
         ]
 
+    async def revise(self, row_id: int, stanza_xml: str) -> None:
+        """Keep other bytes for a stanza, such as with a device less.
+
+        Raises:
+            RuntimeError: Not inside a transaction.
+        """
+        await self._database.execute(
+            "UPDATE outbox SET stanza_xml = ? WHERE id = ?", (stanza_xml, row_id)
+        )
+
     async def remove(self, row_id: int) -> None:
         """Forget an acknowledged stanza; one that is gone already is no error.
 

@@ -26,6 +26,7 @@ from xmpp_onion.e2ee import (
     SendEmpty,
     Trust,
     TrustLevel,
+    Withdraw,
 )
 from xmpp_onion.store import Database, Keys
 from xmpp_onion.testing.fake_pep import FakePep, FakePepServer
@@ -152,7 +153,7 @@ class OmemoPeer:
 
     async def do_jobs(self) -> None:
         """Do what waits, except for empty messages."""
-        jobs = [e for e in self.effects if not isinstance(e, SendEmpty)]
+        jobs = [e for e in self.effects if not isinstance(e, SendEmpty | Withdraw)]
         self.effects = [e for e in self.effects if isinstance(e, SendEmpty)]
         for job in jobs:
             await self.omemo.perform(job.kind, job.payload)

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import pytest
 
-from xmpp_onion import Account, Client, Event, Message, OwnMessage
+from xmpp_onion import Account, Client, Event, Message, OwnMessage, Undecryptable
 from xmpp_onion.testing.loopback import LoopbackDialer
 
 Enrol: TypeAlias = Callable[..., Awaitable[Account]]
@@ -30,11 +30,11 @@ async def know_each_other(phone: Client, laptop: Client) -> None:
 
 
 async def said(client: Client, count: int) -> list[Event]:
-    """Return what was said next, without news of devices."""
+    """Return what was said next, or could not be read, without news of devices."""
     found: list[Event] = []
     async with asyncio.timeout(30):
         async for event in client.events():
-            if isinstance(event, Message | OwnMessage):
+            if isinstance(event, Message | OwnMessage | Undecryptable):
                 found.append(event)
             if len(found) == count:
                 return found

@@ -105,3 +105,15 @@ def test_settling_in_any_order_ends_with_everything_handled(
         assert acks.handled >= highest
         highest = acks.handled
     assert acks.handled == len(flags)
+
+
+def test_what_is_revised_is_sent_again_in_its_new_form_and_still_counts() -> None:
+    acks: OutgoingAcks[str] = OutgoingAcks()
+    for data in ("a", "b", "c"):
+        acks.add(data, data)
+
+    acks.revise("b", "better")
+    acks.revise("unknown", "never")
+
+    assert list(acks.unacknowledged()) == ["a", "better", "c"]
+    assert acks.acknowledge(2) == ["a", "b"]
