@@ -16,6 +16,7 @@ from typing import Self
 
 import checker
 import peer
+from clock import ClockedProcess
 from peer import Plan
 
 from xmpp_onion import Account
@@ -47,7 +48,7 @@ class Arena:
         self.kills = 0
         self.places: Counter[str] = Counter()
         self._context: ForkServerContext = multiprocessing.get_context("forkserver")
-        self.running: dict[str, ForkServerProcess] = {}
+        self.running: dict[str, ForkServerProcess | ClockedProcess] = {}
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -88,6 +89,8 @@ class Arena:
         pause: float = 0.0,
         kill: str = "",
         cut_percent: int = 0,
+        clock: str = "",
+        zone: str = "",
         is_listening: bool = True,
         is_brief: bool = False,
     ) -> Plan:
@@ -102,6 +105,8 @@ class Arena:
             pause=pause,
             kill=kill,
             cut_percent=cut_percent,
+            clock=clock,
+            zone=zone,
             is_listening=is_listening,
             is_brief=is_brief,
         )
@@ -110,9 +115,14 @@ class Arena:
         """Return where the history of a profile is."""
         return self.folder / f"{profile}.history"
 
-    def start(self, plan: Plan) -> ForkServerProcess:
+    def start(self, plan: Plan) -> ForkServerProcess | ClockedProcess:
         """Start a process; the one before it must have ended."""
-        process = self._context.Process(target=peer.main, args=(plan,), daemon=True)
+        process: ForkServerProcess | ClockedProcess
+        if plan.clock:
+            clock = Path(plan.clock)
+            process = ClockedProcess("peer.py", plan, clock=clock, zone=plan.zone)
+        else:
+            process = self._context.Process(target=peer.main, args=(plan,), daemon=True)
         process.start()
         self.running[plan.profile] = process
         return process

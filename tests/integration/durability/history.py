@@ -7,6 +7,7 @@ Each line is a JSON object with a ``what``:
 ``accepted``  that call returned: from here on the text must arrive
 ``refused``   that call raised, and said that nothing is kept: it must not arrive
 ``handled``   a message reached the application
+``rotated``   a signed pre-key was replaced
 ``unreadable`` something came that could not be read
 ``stopped``   the process ends in order
 """

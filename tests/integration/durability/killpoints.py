@@ -13,6 +13,8 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+import x3dh
+
 from xmpp_onion.client import Client
 from xmpp_onion.e2ee import Omemo, SlixmppPep
 from xmpp_onion.session import Session
@@ -86,6 +88,11 @@ def install_cuts(percent: int, cut: Callable[[], None]) -> None:
     ):
         _wrap(SlixmppPep, name, "before", perhaps)
     _wrap(Session, "send", "before", perhaps)
+
+
+def note_rotations(note: Callable[[], None]) -> None:
+    """Call ``note`` whenever a signed pre-key is replaced."""
+    _wrap(x3dh.BaseState, "rotate_signed_pre_key", "before", note)
 
 
 def _wrap(owner: type, name: str, when: str, reach: Callable[[], None]) -> None:

@@ -5,6 +5,7 @@ it, so that whoever kills it knows what it had promised. See history.py.
 """
 
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from history import History
-from killpoints import VARIABLE, KillPoint, install_cuts
+from killpoints import VARIABLE, KillPoint, install_cuts, note_rotations
 
 from xmpp_onion import (
     Account,
@@ -44,6 +45,8 @@ class Plan:
         pause: Seconds between two texts.
         kill: Where it kills itself; see killpoints.py.
         cut_percent: How many of a hundred network calls cut the connection.
+        clock: A file with the time, if it is not that of the machine; see clock.py.
+        zone: Its time zone; empty leaves it.
         is_listening: Whether it handles what comes.
         is_brief: Whether it ends by itself when it has sent everything.
     """
@@ -57,6 +60,8 @@ class Plan:
     pause: float = 0.0
     kill: str = ""
     cut_percent: int = 0
+    clock: str = ""
+    zone: str = ""
     is_listening: bool = True
     is_brief: bool = False
 
@@ -70,6 +75,7 @@ class Peer:
         self._number = History.last_number(plan.history)
         self._history = History(plan.history)
         self._account = Account.load(plan.profile, plan.data_dir)
+        note_rotations(lambda: self._history.write("rotated"))
 
     async def run(self) -> None:
         """Be there until told to go, or until everything is sent."""
@@ -159,3 +165,9 @@ def main(plan: Plan) -> None:
     kill = KillPoint(plan.kill or os.environ.get(VARIABLE, ""))
     kill.install()
     asyncio.run(_until_told(Peer(plan, kill)))
+
+
+if __name__ == "__main__":
+    fields = json.loads(sys.argv[1])
+    paths = {name: Path(fields.pop(name)) for name in ("data_dir", "history")}
+    main(Plan(**fields, **paths))

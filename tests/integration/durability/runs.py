@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from arena import Arena
+from clock import SETTINGS, Setting
 from killpoints import KINDS
 
 ALICE, BOB = "alice", "bob"
@@ -34,6 +35,9 @@ _SENDER = ["store", "commit", "committed", "encrypted", "send", "sent", "wire", 
 _RECEIVER = ["store", "commit", "committed", "decrypted", "came", "confirmed", "wire"]
 _RECEIVER += ["handled"]
 assert set(_SENDER) | set(_RECEIVER) == set(KINDS)
+
+# So many pairs run at the same time in R13: most of it is waiting.
+_PAIRS_AT_ONCE = 4
 
 Run = Callable[[Arena, int], Awaitable[dict[str, object]]]
 
@@ -205,6 +209,52 @@ async def stop(arena: Arena, stops: int) -> dict[str, object]:
     return {**await _calm_down(arena), **stopped}
 
 
+async def change_clocks(arena: Arena, settings: int) -> dict[str, object]:
+    """R13: one of two has a clock that is wrong, and one that jumps."""
+    chosen = list(SETTINGS)[:settings]
+    pairs = [(f"right{number}", f"wrong{number}") for number in range(settings)]
+    for first in range(0, settings, _PAIRS_AT_ONCE):
+        group = range(first, min(first + _PAIRS_AT_ONCE, settings))
+        await asyncio.gather(
+            *(_change_clock(arena, *pairs[n], SETTINGS[chosen[n]]) for n in group)
+        )
+    figures = await arena.judge([name for pair in pairs for name in pair])
+    rotations = {
+        name: arena.count(wrong, "rotated")
+        for name, (_, wrong) in zip(chosen, pairs, strict=True)
+    }
+    return {**figures, "rotations": rotations}
+
+
+async def _change_clock(arena: Arena, right: str, wrong: str, setting: Setting) -> None:
+    path = arena.folder / f"{wrong}.clock"
+    path.write_text(setting.start)
+    clock, zone = str(path), setting.zone
+    for name in (right, wrong):
+        await arena.enrol(name)
+    arena.start(arena.plan(right))
+    arena.start(arena.plan(wrong, clock=clock, zone=zone))
+    for name in (right, wrong):
+        await arena.reach(name, "ready", 1)  # the keys of both are there
+        await arena.stop(name)
+    arena.start(arena.plan(right, to=wrong, until=12, pause=0.1))
+    arena.start(
+        arena.plan(wrong, to=right, until=12, pause=0.1, clock=clock, zone=zone)
+    )
+    await arena.reach(wrong, "handled", 4)
+    path.write_text(setting.later)
+    for name in (right, wrong):
+        await arena.reach(name, "handled", 12)
+        await arena.stop(name)
+    arena.start(arena.plan(right, to=wrong, until=18))  # while the other is away
+    await arena.reach(right, "accepted", 18)
+    zone = setting.zone_later or zone
+    arena.start(arena.plan(wrong, clock=clock, zone=zone))
+    await arena.reach(wrong, "handled", 18)
+    for name in (right, wrong):
+        await arena.stop(name)
+
+
 async def _both_ways(arena: Arena) -> None:
     for name in (ALICE, BOB):
         await arena.enrol(name)
@@ -262,5 +312,6 @@ RUNS = {
     "R7r": Entry(restart_server, 3, 30, "restarts of the server"),
     "R8": Entry(stay_away, 100, 700, "messages while the receiver is stopped"),
     "R8k": Entry(vanish, 100, 700, "messages after the receiver was killed"),
+    "R13": Entry(change_clocks, 4, len(SETTINGS), "wrong and jumping clocks"),
     "R28": Entry(stop, 10, 100, "stops by SIGTERM and SIGINT"),
 }

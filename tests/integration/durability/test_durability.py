@@ -75,3 +75,11 @@ async def test_a_signal_ends_a_client_in_order(tmp_path: Path) -> None:
     figures = await run("R28", tmp_path, 30)
 
     assert figures["unclean"] == 0
+
+
+async def test_a_clock_that_is_wrong_or_jumps_changes_nothing(tmp_path: Path) -> None:
+    figures = await run("R13", tmp_path, 30 * RUNS["R13"].small)
+
+    rotations = figures["rotations"]
+    assert isinstance(rotations, dict)
+    assert {name: n for name, n in rotations.items() if n > 1} == {}
