@@ -123,13 +123,15 @@ class Clerk:
 
         The archive and a message to ourselves bring back what we sent; another
         device of ours did not know this one when it sent what has no key for it;
-        and what only carries keys, for other devices, says nothing to this one.
+        and what has no text for people, for other devices, says nothing to this one.
         """
         encrypted, this = incoming.encrypted, self._omemo.device_id
         is_own = incoming.sender.bare == self._own.bare
         if not encrypted or (is_own and this in sender_ids(encrypted)):
             return bool(encrypted)
-        is_silent = all(each.find("{*}payload") is None for each in encrypted)
+        is_silent = incoming.is_silent or all(
+            each.find("{*}payload") is None for each in encrypted
+        )
         return (is_own or is_silent) and this not in reader_ids(encrypted)
 
     async def _note_place(self, place: Cursor | None) -> None:

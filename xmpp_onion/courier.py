@@ -268,7 +268,7 @@ class Courier:
             if written is not None:
                 to, encrypted = written
                 message_id = secrets.token_hex(16)
-                xml = message_stanza(to, message_id, encrypted.elements)
+                xml = message_stanza(to, message_id, encrypted.elements, silent=True)
                 await self._outbox.add(xml, to=to, message_id=message_id)
             await self.keep_effects()
             await self._outbox.remove_job(job.id)

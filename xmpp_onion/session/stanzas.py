@@ -60,6 +60,8 @@ class Incoming:
         notice: What it says in the clear about a message of ours. Then it says
             nothing else.
         excess: Which limit it is beyond, as a clause: nothing else of it was kept.
+        is_silent: It has no text for clients without OMEMO: nothing in it is for a
+            person to read.
     """
 
     id: str
@@ -72,10 +74,16 @@ class Incoming:
     to: JID | None = None
     notice: Notice | None = None
     excess: str = ""
+    is_silent: bool = False
 
 
 def message_stanza(
-    to: JID, message_id: str, encrypted: Sequence[ET.Element], *, receipt: bool = False
+    to: JID,
+    message_id: str,
+    encrypted: Sequence[ET.Element],
+    *,
+    receipt: bool = False,
+    silent: bool = False,
 ) -> str:
     """Return the stanza that carries OMEMO elements, as it goes on the wire.
 
@@ -84,11 +92,14 @@ def message_stanza(
         message_id: 128 random bits or more, so that nobody can guess it.
         encrypted: What :mod:`xmpp_onion.e2ee` made.
         receipt: Ask the recipient's device to confirm it (XEP-0184).
+        silent: Nothing in it is for a person to read: no text for clients without
+            OMEMO goes along.
     """
     attributes = {"type": "chat", "id": message_id, "to": to}
     message = ET.Element(_client("message"), attributes)
     message.extend(encrypted)
-    if any(element.find(f"{{{OMEMO}}}payload") is not None for element in encrypted):
+    has_text = any(e.find(f"{{{OMEMO}}}payload") is not None for e in encrypted)
+    if has_text and not silent:
         # XEP-0380: for clients without OMEMO. Not for an empty OMEMO message.
         ET.SubElement(message, _client("body")).text = _FALLBACK
         ET.SubElement(
@@ -216,6 +227,7 @@ def _read(
         delayed=delayed,
         to=_bare(element.get("to", "")) if is_own else own.bare,
         notice=None if encrypted else notice,
+        is_silent=bool(encrypted) and element.find(_client("body")) is None,
     )
 
 

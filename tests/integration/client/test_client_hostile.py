@@ -26,7 +26,7 @@ def poison(to: str, sid: str) -> str:
     return (
         f"<message type='chat' id='p' to='{to}'><encrypted xmlns='{OMEMO}'>"
         f"<header sid='{sid}'><key rid='1'>AAAA</key><iv>AAAA</iv></header>"
-        "<payload>AAAA</payload></encrypted></message>"
+        "<payload>AAAA</payload></encrypted><body>for people</body></message>"
     )
 
 

@@ -226,7 +226,10 @@ async def test_it_can_be_switched_off(peers: OmemoPeers) -> None:
         await decide(a1, b1)
         assert await circulate(a1) == 0
         await circulate(a1, b1, b2)
+        assert await level(a1, b2) is TrustLevel.BLINDLY_TRUSTED
 
+    async with peers.new("alice", Trust.BTBV) as a1:
+        await decide(a1, b1)  # what was said meanwhile was not kept
         assert await level(a1, b2) is TrustLevel.BLINDLY_TRUSTED
 
 

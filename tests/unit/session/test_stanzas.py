@@ -75,6 +75,22 @@ def test_a_message_carries_what_omemo_clients_expect() -> None:
     )
 
 
+def test_a_silent_message_has_no_text_for_people_and_is_read_as_such() -> None:
+    loud = message_stanza(BOB, "a" * 32, [encrypted()])
+    silent = message_stanza(BOB, "a" * 32, [encrypted()], silent=True)
+    inside = f"<message from='{ALICE}' to='{BOB}' type='chat' "
+
+    def read(stanza: str) -> Incoming | None:
+        text = stanza.replace("<message ", inside.replace("type='chat' ", ""), 1)
+        return read_message(arrived(text.replace(f'to="{BOB}"', "")), own=BOB, now=NOW)
+
+    heard, unheard = read(loud), read(silent)
+    assert heard is not None
+    assert unheard is not None
+    assert "<body" not in silent
+    assert (heard.is_silent, unheard.is_silent) == (False, True)
+
+
 def test_an_empty_omemo_message_has_no_fallback_text() -> None:
     message = arrived(message_stanza(BOB, "f" * 32, [encrypted(None)])).xml
     assert message.find("{jabber:client}body") is None
