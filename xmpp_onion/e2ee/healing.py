@@ -19,8 +19,8 @@ import doubleratchet
 import omemo
 
 from xmpp_onion.address import JID
+from xmpp_onion.e2ee.agreement import LIBRARY_ERRORS
 from xmpp_onion.e2ee.effect import RenewSession
-from xmpp_onion.e2ee.lasting import LIBRARY_ERRORS
 from xmpp_onion.e2ee.own_device import OwnDevice
 from xmpp_onion.e2ee.session_manager import Door
 

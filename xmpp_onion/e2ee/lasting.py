@@ -1,105 +1,105 @@
-"""Sessions and pre-keys that last: what the library's backends throw away too soon.
+"""Sessions and pre-keys that last, and that need not be made anew for each message.
 
-Two devices may have taken the same pre-key while we were away; the library means
-to keep a used one, but loads its keys anew for each message, and so forgets it
-after the first.
+Three things are done otherwise than in the library's backends:
+
+A session stays in memory between messages, and is one row on the disk. What is in
+memory is used only while its row holds what was written from it. So neither a
+roll-back nor a failure leaves a session that is ahead of the disk: the row differs,
+or the session was put aside before it changed.
 
 When two devices write to each other for the first time at the same moment, each
 begins a session and each takes the other's in its place. The library keeps one
 session for a device, so from then on neither can read the other. libsignal keeps
 the sessions that were replaced for a while, and so does this.
 
-After a roll-back of the store its sessions are retired (:mod:`.epoch`): they decrypt,
+Used pre-keys serve on for a while (``pre_keys.py``).
+
+After a roll-back of the store its sessions are retired (``epoch.py``): they decrypt,
 and another one is begun to send with.
 """
 
-import base64
+import time
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Generic, TypeVar, cast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Generic, TypeVar
 
 import doubleratchet
 import omemo
-import x3dh
-import xeddsa
 from omemo.backend import Backend
 from omemo.message import EncryptedKeyMaterial, KeyExchange, PlainKeyMaterial
 from omemo.session import Initiation, Session
 
 from xmpp_onion.e2ee.epoch import Epoch
+from xmpp_onion.e2ee.ratchet import Ratchet, write_bytes
+from xmpp_onion.e2ee.record import join
 from xmpp_onion.e2ee.storage import KeyStorage
 
-__all__ = ["LIBRARY_ERRORS", "LastingBackend"]
-
-LIBRARY_ERRORS: tuple[type[Exception], ...] = (
-    omemo.OMEMOException,
-    x3dh.KeyAgreementException,
-    xeddsa.XEdDSAException,
-    doubleratchet.AuthenticationFailedException,
-    doubleratchet.DecryptionFailedException,
-    doubleratchet.DuplicateMessageException,
-    ValueError,
-)
-"""The library's own errors, and what its parts raise on malformed keys."""
+__all__ = ["LastingSessions", "wall_clock"]
 
 # Sessions kept for a device besides the one in use. libsignal keeps 40; a peer
 # that begins more than this while our answer is on its way is broken.
 _ARCHIVED = 4
-
+# Devices of one JID that we keep sessions with. A list is cut at 32; the rest are
+# devices that were there before.
+_DEVICES = 64
+# Sessions in memory: a room of 200 people with five devices each.
+_LIVE = 1000
+# What the library calls the rows of one session.
+_OLD_PARTS = (
+    "initiation",
+    "key_exchange/identity_key",
+    "key_exchange/ephemeral_key",
+    "key_exchange/signed_pre_key",
+    "key_exchange/signed_pre_key_id",
+    "key_exchange/pre_key",
+    "key_exchange/pre_key_id",
+    "associated_data",
+    "double_ratchet",
+    "confirmed",
+)
 
 SessionT = TypeVar("SessionT", bound=Session)
 EncryptedT = TypeVar("EncryptedT", bound=EncryptedKeyMaterial)
 PlainT = TypeVar("PlainT", bound=PlainKeyMaterial)
-BundleT = TypeVar("BundleT", bound=omemo.Bundle)
 
 
-class LastingBackend(Backend, Generic[SessionT, EncryptedT, PlainT, BundleT]):
-    """What both backends have on top of the library's, for one store.
+def wall_clock() -> float:
+    """Return the time in seconds since 1970."""
+    return time.time()
 
-    Everything that writes is inside a transaction.
+
+class LastingSessions(Backend, Generic[SessionT, EncryptedT, PlainT]):
+    """The sessions of one store. Everything that writes is inside a transaction.
 
     Attributes:
         is_sending: Whether sessions are asked for to encrypt a message: retired
             ones are not there, then.
     """
 
-    def _start(self, storage: KeyStorage, epoch: Epoch | None) -> None:
+    def _start(
+        self, storage: KeyStorage, epoch: Epoch | None, now: Callable[[], float]
+    ) -> None:
         """Do what a constructor does; the library's has another signature."""
         self.is_sending = False
         self._storage = storage
         self._epoch = epoch or Epoch(storage)
-        self._in_use: dict[tuple[str, int], SessionT] = {}
-        self._swapped: tuple[SessionT, SessionT] | None = None
+        self._now = now
+        # What is in memory, and the text of its row.
+        self._live: dict[str, tuple[str, SessionT]] = {}
+        self._found: _Found[SessionT] | None = None
+
+    def forget(self) -> None:
+        """Give back the memory. It is never needed for the sake of a roll-back."""
+        self._live.clear()
+        self._found = None
 
     # --- what the library does, under names of its own ----------------------------
 
     @abstractmethod
-    async def _load(self, bare_jid: str, device_id: int) -> SessionT | None:
-        """Read a session from its place."""
-
-    @abstractmethod
-    async def _store(self, session: Session) -> None:
-        """Write a session to its place."""
-
-    @abstractmethod
-    async def _begin(
-        self,
-        bare_jid: str,
-        device_id: int,
-        bundle: omemo.Bundle,
-        plain_key_material: PlainKeyMaterial,
-    ) -> tuple[SessionT, EncryptedT]:
-        """Begin a session."""
-
-    @abstractmethod
-    async def _accept(
-        self,
-        bare_jid: str,
-        device_id: int,
-        key_exchange: KeyExchange,
-        encrypted_key_material: EncryptedKeyMaterial,
-    ) -> tuple[SessionT, PlainT]:
-        """Accept a session that the other side began."""
+    async def _load_old(self, bare_jid: str, device_id: int) -> SessionT | None:
+        """Read a session that the library wrote: ten rows."""
 
     @abstractmethod
     async def _encrypt(
@@ -113,10 +113,6 @@ class LastingBackend(Backend, Generic[SessionT, EncryptedT, PlainT, BundleT]):
     ) -> PlainT:
         """Decrypt with a session, which does not change if that fails."""
 
-    @abstractmethod
-    async def _bundle(self, bare_jid: str, device_id: int) -> BundleT:
-        """Return our bundle with all pre-keys."""
-
     # --- what the library keeps private, by its types -----------------------------
 
     @abstractmethod
@@ -124,122 +120,89 @@ class LastingBackend(Backend, Generic[SessionT, EncryptedT, PlainT, BundleT]):
         """Return a session, which is of this backend."""
 
     @abstractmethod
-    def _moved(self, session: SessionT, bare_jid: str) -> SessionT:
-        """Return a session under another name, for another place."""
-
-    @abstractmethod
-    def _pre_key(self, session: Session) -> bytes | None:
-        """Return the pre-key that a session was begun with."""
-
-    @abstractmethod
     def _ephemeral_key(self, session: Session) -> bytes:
         """Return the ephemeral key of a session's key exchange, always another one."""
 
     @abstractmethod
-    def _offered(self, whole: BundleT, spent: set[bytes]) -> BundleT:
-        """Return a bundle without some pre-keys."""
+    def _ratchet(self, session: SessionT) -> Ratchet:
+        """Return the ratchet of a session, which is one of ours."""
 
     @abstractmethod
-    def _pre_keys(self, bundle: BundleT) -> frozenset[bytes]:
-        """Return the pre-keys of a bundle."""
+    def _lasting(self, session: SessionT, bare_jid: str) -> SessionT:
+        """Return a session that the library read, with a ratchet of ours."""
 
     @abstractmethod
-    def _state(self, stored: x3dh.types.JSONObject) -> x3dh.BaseState:
-        """Return the key agreement's state from what the library stored."""
+    def _read_session(self, bare_jid: str, device_id: int, text: str) -> SessionT:
+        """Return the session that a row holds, still without its skipped keys."""
 
-    @property
-    @abstractmethod
-    def _spent_place(self) -> str:
-        """The key of the list of pre-keys that are used and kept."""
-
-    def forget(self) -> None:
-        """Forget what a roll-back may have undone."""
-        self._in_use.clear()
-        self._swapped = None
+    # --- the session in use -------------------------------------------------------
 
     async def load_session(self, bare_jid: str, device_id: int) -> SessionT | None:
         """Return the session in use with a device."""
-        session = await self._load(bare_jid, device_id)
-        self._swapped = None
-        self._in_use.pop((bare_jid, device_id), None)
-        if session is not None:
-            self._in_use[bare_jid, device_id] = session
-            if self.is_sending and await self.is_retired(session):
-                return None
+        self._found = None
+        session = await self._read(bare_jid, device_id, self._row(bare_jid, device_id))
+        if session is not None and self.is_sending and await self.is_retired(session):
+            return None
         return session
+
+    async def may_send(self, bare_jid: str, device_id: int) -> bool:
+        """Tell whether there is a session to send with; also outside transactions."""
+        row = self._row(bare_jid, device_id)
+        session = await self._read(bare_jid, device_id, row)
+        return session is not None and not await self.is_retired(session)
 
     async def name_session(self, bare_jid: str, device_id: int) -> str:
         """Return what tells the session in use from others; empty if there is none."""
-        session = await self._load(bare_jid, device_id)
-        return "" if session is None else _base64(self._ephemeral_key(session))
+        row = self._row(bare_jid, device_id)
+        session = await self._read(bare_jid, device_id, row)
+        return "" if session is None else write_bytes(self._ephemeral_key(session))
+
+    async def has_session(self, bare_jid: str, device_id: int) -> bool:
+        """Tell whether there is a session with a device; also outside transactions."""
+        for row in (self._row(bare_jid, device_id), self._old(bare_jid, device_id)):
+            if await self._storage.load_text(row) is not None:
+                return True
+        return False
 
     async def store_session(self, session: Session) -> None:
         """Keep a session as the one in use, and the one that it replaces."""
         ours = self._own_type(session)
-        key = (ours.bare_jid, ours.device_id)
+        jid, device_id = ours.bare_jid, ours.device_id
         if await self._is_superseded(ours):
             await self._rewrite_archived(ours)
             return
-        if self._swapped is not None and ours is self._swapped[0]:
+        found, before = self._found, await self._replaced(ours)
+        if found is None or found.held is not ours:
+            if before is not None:
+                archived = await self._archive(jid, device_id)
+                await self._write_archive([before, *archived])
+        elif not found.is_stored:
+            found.is_stored = True
+            others = [before] if before is not None else []
+            if found.real is not ours:
+                others = [ours]
+            await self._write_archive([*others, *found.rest], ours)
+            ours = found.real
+        elif found.real is not ours:
             # The library still holds the session that turned out to be the old one.
-            archived = await self._archive(*key)
+            archived = await self._archive(jid, device_id)
             await self._write_archive([ours, *archived[1:]])
-            ours = self._swapped[1]
-        else:
-            before = self._in_use.get(key)
-            if before is not None and not _is_same(before, ours):
-                await self._write_archive([before, *await self._archive(*key)])
-        self._in_use[key] = ours
-        await self._store(ours)
-
-    async def build_session_active(
-        self,
-        bare_jid: str,
-        device_id: int,
-        bundle: omemo.Bundle,
-        plain_key_material: PlainKeyMaterial,
-    ) -> tuple[SessionT, EncryptedT]:
-        """Begin a session; a malformed key fails this device, not the message."""
-        try:
-            session, material = await self._begin(
-                bare_jid, device_id, bundle, plain_key_material
-            )
-        except LIBRARY_ERRORS as cause:
-            raise omemo.KeyExchangeFailed("the bundle cannot be used") from cause
-        await self._note_begun(session)
-        return session, material
-
-    async def build_session_passive(
-        self,
-        bare_jid: str,
-        device_id: int,
-        key_exchange: KeyExchange,
-        encrypted_key_material: EncryptedKeyMaterial,
-    ) -> tuple[SessionT, PlainT]:
-        """Accept a session, or find it among those that were replaced."""
-        archived = await self._archive(bare_jid, device_id)
-        for session in archived:
-            if session.initiation is Initiation.PASSIVE and (
-                session.key_exchange.builds_same_session(key_exchange)
-            ):
-                material = await self._decrypt(session, encrypted_key_material)
-                if await self._is_superseded(session):
-                    return session, material
-                rest = [other for other in archived if other is not session]
-                before = self._in_use.pop((bare_jid, device_id), session)
-                await self._write_archive([before, *rest])
-                return session, material
-        session, material = await self._accept(
-            bare_jid, device_id, key_exchange, encrypted_key_material
-        )
-        await self._note_begun(session)
-        return session, material
+            return
+        row = self._row(jid, device_id)
+        text = await self._write(row, jid, ours)
+        self._live[row] = text, ours
+        if len(self._live) > _LIVE:
+            del self._live[next(iter(self._live))]
 
     async def encrypt_key_material(
         self, session: Session, plain_key_material: PlainKeyMaterial
     ) -> EncryptedT:
-        """Encrypt with a session; whether it may leave is for the epoch to say."""
+        """Encrypt; whether it may leave is for the epoch to say.
+
+        A session that is then not stored will be read anew.
+        """
         self._epoch.is_mute = await self.is_retired(session)
+        self._put_aside(session)
         return await self._encrypt(session, plain_key_material)
 
     async def decrypt_key_material(
@@ -250,6 +213,7 @@ class LastingBackend(Backend, Generic[SessionT, EncryptedT, PlainT, BundleT]):
         The one that fits is in use from then on, so that both sides end up with
         the same. A session that does not fit is not changed by the attempt.
         """
+        self._put_aside(session)
         try:
             return await self._decrypt(session, encrypted_key_material)
         except omemo.DecryptionFailed as failure:
@@ -266,92 +230,79 @@ class LastingBackend(Backend, Generic[SessionT, EncryptedT, PlainT, BundleT]):
                     await self._rewrite_archived(old)
                     return material
                 rest = [other for other in archived if other is not old]
-                await self._write_archive([current, *rest])
-                self._swapped = (current, old)
+                self._found = _Found(current, old, rest)
                 return material
             raise
+
+    async def _take_up(
+        self,
+        bare_jid: str,
+        device_id: int,
+        key_exchange: KeyExchange,
+        encrypted_key_material: EncryptedKeyMaterial,
+    ) -> tuple[SessionT, PlainT] | None:
+        """Decrypt with the replaced session that a key exchange began, if any."""
+        archived = await self._archive(bare_jid, device_id)
+        for session in archived:
+            if session.initiation is Initiation.PASSIVE and (
+                session.key_exchange.builds_same_session(key_exchange)
+            ):
+                material = await self._decrypt(session, encrypted_key_material)
+                if await self._is_superseded(session):
+                    return session, material
+                rest = [other for other in archived if other is not session]
+                self._found = _Found(session, session, rest)
+                return session, material
+        return None
+
+    def _put_aside(self, session: Session) -> None:
+        """Have a session read anew unless it is stored: it is about to change."""
+        self._live.pop(self._row(session.bare_jid, session.device_id), None)
+
+    async def _replaced(self, ours: SessionT) -> SessionT | None:
+        """Return the session in use, if another is about to take its place."""
+        jid, device_id = ours.bare_jid, ours.device_id
+        row, origin = self._row(jid, device_id), self._ratchet(ours).origin
+        text = await self._storage.load_text(row)
+        if text is not None and text.startswith(f"[{origin}"):
+            return None
+        before = await self._read(jid, device_id, row)
+        if before is None:
+            await self._note_device(jid, device_id)
+        elif self._ratchet(before).origin == origin:
+            return None
+        return before
 
     # --- sessions that an old copy of the store brought back ----------------------
 
     async def _note_begun(self, session: SessionT) -> None:
         self._epoch.is_mute = False
-        await self._epoch.note(
-            self._place_of(session.bare_jid, session.device_id),
-            self._ephemeral_key(session),
-        )
+        place = f"{self.namespace}/{session.bare_jid}/{session.device_id}"
+        await self._epoch.note(place, self._ephemeral_key(session))
 
     async def is_retired(self, session: Session) -> bool:
         """Tell whether a session must not be sent with."""
-        return await self._epoch.is_retired(
-            self._place_of(session.bare_jid, session.device_id),
-            self._ephemeral_key(session),
-        )
+        place = f"{self.namespace}/{session.bare_jid}/{session.device_id}"
+        return await self._epoch.is_retired(place, self._ephemeral_key(session))
 
     async def _is_superseded(self, session: SessionT) -> bool:
         """Tell whether a session is retired, and another one is in use instead."""
         if not await self.is_retired(session):
             return False
-        current = await self._load(session.bare_jid, session.device_id)
+        jid, device_id = session.bare_jid, session.device_id
+        current = await self._read(jid, device_id, self._row(jid, device_id))
         return current is not None and not await self.is_retired(current)
 
     async def _rewrite_archived(self, session: SessionT) -> None:
         """Keep what has become of a session that was replaced, where it is."""
         archived = await self._archive(session.bare_jid, session.device_id)
-        await self._write_archive(
-            [session if _is_same(session, other) else other for other in archived]
-        )
-
-    def _place_of(self, bare_jid: str, device_id: int) -> str:
-        return f"{self.namespace}/{bare_jid}/{device_id}"
-
-    async def renew_pre_keys(self) -> None:
-        """Make all that we offer new; what we offered is kept for what comes late."""
-        offered = self._pre_keys(await self.get_bundle("", 0))
-        await self._write_spent([*await self._spent(), *sorted(offered)])
-        await self.generate_pre_keys(len(offered))
-        await self.rotate_signed_pre_key()
-
-    # --- pre-keys while an archive is read ----------------------------------------
-
-    async def hide_pre_key(self, session: Session) -> bool:
-        """Keep a used pre-key, but offer it to nobody; True if it was offered."""
-        pre_key = self._pre_key(session)
-        offered = await self.get_bundle(session.bare_jid, session.device_id)
-        if pre_key is None or pre_key not in self._pre_keys(offered):
-            return False
-        await self._write_spent([*await self._spent(), pre_key])
-        return True
-
-    async def delete_hidden_pre_keys(self) -> None:
-        """Delete the used pre-keys that were kept."""
-        spent = await self._spent()
-        if not spent:
-            return
-        place = f"/{self.namespace}/x3dh"
-        stored = (await self._storage.load(place)).from_just()
-        state = self._state(cast("x3dh.types.JSONObject", stored))
-        for pre_key in spent:
-            state.delete_pre_key(pre_key)
-        await self._storage.store(place, state.json)
-        await self._storage.delete(self._spent_place)
-
-    async def get_num_visible_pre_keys(self) -> int:
-        """Return how many pre-keys are offered."""
-        offered = await self.get_bundle("", 0)
-        return len(self._pre_keys(offered))
-
-    async def get_bundle(self, bare_jid: str, device_id: int) -> BundleT:
-        """Return our bundle, without the pre-keys that are used."""
-        whole = await self._bundle(bare_jid, device_id)
-        spent = set(await self._spent())
-        return self._offered(whole, spent) if spent else whole
-
-    async def _spent(self) -> list[bytes]:
-        found = (await self._storage.load_list(self._spent_place, str)).maybe([])
-        return [base64.b64decode(text) for text in found]
-
-    async def _write_spent(self, pre_keys: Sequence[bytes]) -> None:
-        await self._storage.store(self._spent_place, [*map(_base64, pre_keys)])
+        origin = self._ratchet(session).origin
+        is_same = [self._ratchet(other).origin == origin for other in archived]
+        kept = [
+            session if same else other
+            for same, other in zip(is_same, archived, strict=True)
+        ]
+        await self._write_archive(kept, session)
 
     # --- sessions that were replaced ----------------------------------------------
 
@@ -360,27 +311,139 @@ class LastingBackend(Backend, Generic[SessionT, EncryptedT, PlainT, BundleT]):
         archived = []
         for slot in range(_ARCHIVED):
             place = _place(bare_jid, slot)
-            session = await self._load(place, device_id)
+            row = self._row(place, device_id)
+            session = await self._read(bare_jid, device_id, row, place)
             if session is not None:
-                archived.append(self._moved(session, bare_jid))
+                archived.append(session)
         return archived
 
-    async def _write_archive(self, sessions: Sequence[SessionT]) -> None:
-        """Keep sessions that were replaced; never fewer than before."""
-        for slot, session in enumerate(sessions[:_ARCHIVED]):
-            await self._store(self._moved(session, _place(session.bare_jid, slot)))
+    async def _write_archive(
+        self, sessions: Sequence[SessionT], owner: SessionT | None = None
+    ) -> None:
+        """Keep these sessions, as far as there is room, and no others.
+
+        Args:
+            sessions: The newest first.
+            owner: A session of the same device, in case there are none.
+        """
+        one = owner or sessions[0]
+        jid, device_id = one.bare_jid, one.device_id
+        for slot in range(_ARCHIVED):
+            place = _place(jid, slot)
+            row = self._row(place, device_id)
+            if slot < len(sessions):
+                await self._write(row, place, sessions[slot])
+            else:
+                await self._storage.delete(row)
+                await self._delete_old(place, device_id)
+        for session in sessions[_ARCHIVED:]:
+            skipped = self._ratchet(session).skipped
+            for number in range(skipped.first, skipped.end):
+                await self._storage.delete(self._piece(session, number))
+
+    # --- rows ---------------------------------------------------------------------
+
+    async def _read(
+        self, bare_jid: str, device_id: int, row: str, place: str | None = None
+    ) -> SessionT | None:
+        """Return the session of a row, from memory if it is there; None if none is."""
+        text = await self._storage.load_text(row)
+        if text is None:
+            found = await self._load_old(place or bare_jid, device_id)
+            return None if found is None else self._lasting(found, bare_jid)
+        live = self._live.get(row)
+        if live is not None and live[0] == text:
+            return live[1]
+        session = self._read_session(bare_jid, device_id, text)
+        skipped = self._ratchet(session).skipped
+        for number in range(skipped.first, skipped.end):
+            piece = await self._storage.load_text(self._piece(session, number))
+            if piece is not None:
+                skipped.load(number, piece)
+        if place is None:
+            self._live[row] = text, session
+        return session
+
+    async def _write(self, row: str, place: str, session: SessionT) -> str:
+        """Write what changed of a session; return the text of its row."""
+        storage, ratchet = self._storage, self._ratchet(session)
+        state = ratchet.write(self.max_num_per_session_skipped_keys)
+        text = join(ratchet.origin, state, confirmed=session.confirmed)
+        for number, piece in ratchet.skipped.take_changed():
+            name = self._piece(session, number)
+            if piece is None:
+                await storage.delete(name)
+            else:
+                await storage.store_text(name, piece)
+        if await storage.load_text(row) is None:
+            await self._delete_old(place, session.device_id)
+        await storage.store_text(row, text)
+        return text
+
+    async def _note_device(self, bare_jid: str, device_id: int) -> None:
+        """Bound the number of devices that we keep sessions with."""
+        name = f"/{self.namespace}/{bare_jid}/device_ids"
+        devices = (await self._storage.load_list(name, int)).maybe([])
+        kept = [*(one for one in devices if one != device_id), device_id]
+        for oldest in kept[:-_DEVICES]:
+            await self.delete_session(bare_jid, oldest)
+        await self._storage.store(name, [*kept[-_DEVICES:]])
+
+    async def delete_session(self, bare_jid: str, device_id: int) -> None:
+        """Forget the sessions with a device, those that were replaced too."""
+        places = [bare_jid, *(_place(bare_jid, slot) for slot in range(_ARCHIVED))]
+        for place in places:
+            await self._delete_all(f"/{self.namespace}/{place}/{device_id}/")
+
+    async def purge_bare_jid(self, bare_jid: str) -> None:
+        """Forget all sessions with a JID."""
+        await self._delete_all(f"/{self.namespace}/{bare_jid}/")
+
+    async def purge(self) -> None:
+        """Forget all sessions and keys of this namespace."""
+        await self._delete_all(f"/{self.namespace}/")
+
+    async def _delete_all(self, start: str) -> None:
+        for name in await self._storage.names(start):
+            await self._storage.delete(name)
+
+    async def _delete_old(self, place: str, device_id: int) -> None:
+        """Delete the rows that the library wrote for a session."""
+        if await self._storage.load_text(self._old(place, device_id)) is not None:
+            start = f"/{self.namespace}/{place}/{device_id}/"
+            for part in _OLD_PARTS:
+                await self._storage.delete(start + part)
+
+    def _row(self, place: str, device_id: int) -> str:
+        return f"/{self.namespace}/{place}/{device_id}/session"
+
+    def _old(self, place: str, device_id: int) -> str:
+        return f"/{self.namespace}/{place}/{device_id}/double_ratchet"
+
+    def _piece(self, session: SessionT, number: int) -> str:
+        """Return where a piece of the skipped keys is, wherever the session is."""
+        whose = sha256(self._ratchet(session).origin.encode()).hexdigest()[:16]
+        start = f"/{self.namespace}/{session.bare_jid}/{session.device_id}"
+        return f"{start}/skipped/{whose}/{number}"
 
 
-def _is_same(one: Session, other: Session) -> bool:
-    return one.initiation is other.initiation and (
-        one.key_exchange.builds_same_session(other.key_exchange)
-    )
+@dataclass(slots=True)
+class _Found(Generic[SessionT]):
+    """A replaced session that turned out to be the one that the peer uses.
+
+    Attributes:
+        held: The session that the library holds and will store.
+        real: The one that was found.
+        rest: The other replaced ones.
+        is_stored: Whether this was written.
+    """
+
+    held: SessionT
+    real: SessionT
+    rest: list[SessionT]
+    is_stored: bool = False
 
 
 def _place(bare_jid: str, slot: int) -> str:
-    """Return where the library's records of an archived session are kept."""
+    """Return where the row of a replaced session is."""
     return f"{bare_jid}/archive/{slot}"
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()

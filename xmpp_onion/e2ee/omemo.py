@@ -23,6 +23,7 @@ from oldmemo.oldmemo import ContentImpl
 from omemo.session_manager import SessionManager
 
 from xmpp_onion.address import JID
+from xmpp_onion.e2ee.agreement import LIBRARY_ERRORS
 from xmpp_onion.e2ee.answers import Answers
 from xmpp_onion.e2ee.decisions import Decisions
 from xmpp_onion.e2ee.devices import Bundle, Pep
@@ -37,7 +38,6 @@ from xmpp_onion.e2ee.effect import (
 )
 from xmpp_onion.e2ee.envelope import Plain
 from xmpp_onion.e2ee.healing import Healing, Patient, is_broken
-from xmpp_onion.e2ee.lasting import LIBRARY_ERRORS
 from xmpp_onion.e2ee.notices import Notices
 from xmpp_onion.e2ee.own_device import OwnDevice
 from xmpp_onion.e2ee.policies import Policies
@@ -363,6 +363,7 @@ class Omemo:
 
     async def _note_uploaded(self, bundle: Bundle) -> None:
         """Note that the server has our newest bundle, unless it changed meanwhile."""
+        await self._device.note_published(bundle)
         if await self._device.bundle() == bundle:
             await self._storage.delete(UNPUBLISHED)
 

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 
 import xeddsa
-from oldmemo.oldmemo import Oldmemo
 from omemo.session_manager import SessionManager
 
 from xmpp_onion.address import JID
@@ -45,7 +44,6 @@ class OwnDevice:
         self, own: JID, door: Door, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.backend = LocalOldmemo(door.storage, door.epoch)
-        self._reader = Oldmemo(door.storage)  # keeps nothing in memory
         self._own = own
         self._door = door
         self._clock = clock
@@ -102,16 +100,19 @@ class OwnDevice:
 
     async def has_session(self, jid: JID, device_id: int) -> bool:
         """Tell whether there is a session with a device; also outside transactions."""
-        return await self._reader.load_session(jid, device_id) is not None
+        return await self.backend.has_session(jid, device_id)
 
     async def may_send(self, jid: JID, device_id: int) -> bool:
         """Tell whether there is one to send with; also outside transactions."""
-        session = await self._reader.load_session(jid, device_id)
-        return session is not None and not await self.backend.is_retired(session)
+        return await self.backend.may_send(jid, device_id)
 
     async def bundle(self) -> Bundle:
         """Return our bundle as others see it. In a transaction."""
         return await self.backend.get_bundle(self._own, self.device_id)
+
+    async def note_published(self, bundle: Bundle) -> None:
+        """Note that others see this bundle from now on. In a transaction."""
+        await self.backend.note_published(bundle)
 
     async def _make(self) -> SessionManager:
         self._door.refused.clear()

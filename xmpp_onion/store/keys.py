@@ -30,8 +30,12 @@ class Keys:
         return (await self._table()).get(key)
 
     async def names(self, prefix: str) -> list[str]:
-        """Return the keys that begin with ``prefix``, as they are on the disk."""
-        return sorted(key for key in await self._table() if key.startswith(prefix))
+        """Return the keys that begin with ``prefix``. Looks at every one there is."""
+        there = set(await self._table())
+        if self._database.in_transaction:
+            for key, text in self._changed.items():
+                there.add(key) if text is not None else there.discard(key)
+        return sorted(key for key in there if key.startswith(prefix))
 
     async def store(self, key: str, text: str) -> None:
         """Store a text under a key, in place of the one before.

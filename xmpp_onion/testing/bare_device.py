@@ -70,17 +70,21 @@ class BareDevice:
 
     async def write(self, text: bytes, to: str, bundle: Bundle) -> Letter:
         """Encrypt, in a transaction; begin a session if there is none."""
-        backend = self.backend
         async with self.transaction():
-            content, plain = await backend.encrypt_plaintext(text)
-            session = await backend.load_session(to, _DEVICE_ID)
-            if session is None:
-                session, key = await backend.build_session_active(
-                    to, _DEVICE_ID, bundle, plain
-                )
-            else:
-                key = await backend.encrypt_key_material(session, plain)
-            await backend.store_session(session)
+            return await self.write_inside(text, to, bundle)
+
+    async def write_inside(self, text: bytes, to: str, bundle: Bundle) -> Letter:
+        """Encrypt in a transaction of the caller."""
+        backend = self.backend
+        content, plain = await backend.encrypt_plaintext(text)
+        session = await backend.load_session(to, _DEVICE_ID)
+        if session is None:
+            session, key = await backend.build_session_active(
+                to, _DEVICE_ID, bundle, plain
+            )
+        else:
+            key = await backend.encrypt_key_material(session, plain)
+        await backend.store_session(session)
         is_new = session.initiation is Initiation.ACTIVE and not session.confirmed
         return Letter(content, key, session.key_exchange if is_new else None)
 

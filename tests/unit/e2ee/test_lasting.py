@@ -1,9 +1,11 @@
 """Sessions that were replaced and pre-keys that were used, for both backends."""
 
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import doubleratchet
 import omemo
 import pytest
 
@@ -53,16 +55,57 @@ async def test_two_that_begin_at_once_read_each_other_from_then_on(add: Add) -> 
         assert await alice.read(back, "bob") == text
 
 
-async def test_a_used_pre_key_serves_until_it_is_deleted(add: Add) -> None:
+async def test_a_copy_of_a_first_message_begins_nothing(add: Add) -> None:
     alice, bob = await add("alice"), await add("bob")
     one = await alice.write(b"one", "bob", await bob.prepare())
-
     assert await bob.read(one, "alice") == b"one"
-    # As if a second device had taken the same pre-key.
-    assert await bob.read(one, "carol") == b"one"
     async with bob.transaction():
-        assert await bob.backend.get_num_visible_pre_keys() == 99
-        await bob.backend.delete_hidden_pre_keys()
-        assert await bob.backend.get_num_visible_pre_keys() == 99
-    with pytest.raises(omemo.KeyExchangeFailed):
-        await bob.read(one, "dave")
+        await bob.backend.purge_bare_jid("alice")
+
+    with pytest.raises(omemo.DecryptionFailed) as caught:
+        await bob.read(one, "alice")
+    assert isinstance(caught.value.__cause__, doubleratchet.DuplicateMessageException)
+
+
+async def test_who_begins_sessions_in_a_loop_is_refused_and_others_are_not(
+    add: Add,
+) -> None:
+    bob, alice = await add("bob"), await add("alice")
+    bundle = await bob.prepare()
+    read = 0
+    for _ in range(60):
+        async with alice.transaction():
+            await alice.backend.purge_bare_jid("bob")
+        letter = await alice.write(b"again", "bob", bundle)
+        with contextlib.suppress(omemo.KeyExchangeFailed):
+            await bob.read(letter, "mallory")
+            read += 1
+
+    async with bob.transaction():
+        assert await bob.backend.get_num_visible_pre_keys() >= 25
+    assert read == 40
+    letter = await alice.write(b"again", "bob", bundle)
+    assert await bob.read(letter, "alice") == b"again"
+
+
+async def test_sessions_with_many_devices_of_one_jid_are_bounded(add: Add) -> None:
+    bob, alice = await add("bob"), await add("alice")
+    bundle = await bob.prepare()
+    await alice.write(b"text", "bob", bundle)
+    async with alice.transaction():
+        session = await alice.backend.load_session("bob", 1)
+        assert session
+        for number in range(2, 80):
+            _, plain = await alice.backend.encrypt_plaintext(b"text")
+            other, _ = await alice.backend.build_session_active(
+                "bob", number, bundle, plain
+            )
+            await alice.backend.store_session(other)
+
+    async with alice.transaction():
+        kept = [
+            number
+            for number in range(1, 80)
+            if await alice.backend.load_session("bob", number)
+        ]
+    assert kept == list(range(16, 80))
