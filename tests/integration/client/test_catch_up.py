@@ -311,6 +311,7 @@ async def test_a_server_that_lies_about_its_archive_lets_us_in(
             assert await bob._cursors.load(bob.jid) != before
 
 
+@pytest.mark.alone
 async def test_300_messages_take_three_round_trips_more_than_a_login(
     enrol: Enrol, wire: LoopbackDialer, prosody: Prosody
 ) -> None:

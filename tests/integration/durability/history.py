@@ -9,7 +9,7 @@ Each line is a JSON object with a ``what``:
 ``handled``   a message reached the application
 ``rotated``   a signed pre-key was replaced
 ``unreadable`` something came that could not be read
-``stopped``   the process ends in order
+``stopped``   the process ends in order; the most memory that it had
 """
 
 import json

@@ -102,7 +102,7 @@ class Peer:
                     listening.cancel()
                 elif not plan.is_brief:
                     await asyncio.Event().wait()
-        self._history.write("stopped")
+        self._history.write("stopped", memory=_peak_bytes())
 
     async def _talk(self, client: Client) -> None:
         while self._plan.to and self._number < self._plan.until:
@@ -136,6 +136,12 @@ class Peer:
                     self._kill.reach("handled")
                 case Undecryptable(sender=sender, reason=reason):
                     self._history.write("unreadable", sender=sender, reason=reason)
+
+
+def _peak_bytes() -> int:
+    """Return the most memory that this process has had."""
+    status = Path("/proc/self/status").read_text("ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 async def _until_told(peer: Peer) -> None:

@@ -171,6 +171,34 @@ async def stay_away(arena: Arena, messages: int) -> dict[str, object]:
     return await _end(arena)
 
 
+async def catch_up(arena: Arena, messages: int) -> dict[str, object]:
+    """R15: five write to one who is away, and who is killed while he reads it."""
+    senders = [f"sender{number}" for number in range(5)]
+    for name in (BOB, *senders):
+        await arena.enrol(name)
+    arena.start(arena.plan(BOB))
+    await arena.reach(BOB, "ready", 1)
+    await arena.stop(BOB)
+    each = messages // len(senders)
+    for name in senders:
+        arena.start(arena.plan(name, to=BOB, until=each, is_listening=False))
+    for name in senders:
+        await arena.reach(name, "accepted", each)
+        await arena.stop(name)
+    # About one commit for each message; a login has a few of its own.
+    for share in (0.1, 0.3, 0.3):
+        place = f"committed:{int(messages * share) + secrets.randbelow(20)}"
+        arena.start(arena.plan(BOB, kill=place))
+        await arena.wait(BOB, 20 * arena.patience)
+    arena.start(arena.plan(BOB))
+    await arena.reach(BOB, "handled", messages)
+    await arena.settle([BOB, *senders])
+    await arena.stop(BOB)
+    peaks = [int(e["memory"]) for e in arena.entries(BOB) if e["what"] == "stopped"]
+    figures = await arena.judge([BOB, *senders])
+    return {**figures, "memory": peaks[-1] - peaks[0]}
+
+
 async def vanish(arena: Arena, messages: int) -> dict[str, object]:
     """R8, without goodbye: the receiver was killed before."""
     await arena.enrol(ALICE)
@@ -313,5 +341,6 @@ RUNS = {
     "R8": Entry(stay_away, 100, 700, "messages while the receiver is stopped"),
     "R8k": Entry(vanish, 100, 700, "messages after the receiver was killed"),
     "R13": Entry(change_clocks, 4, len(SETTINGS), "wrong and jumping clocks"),
+    "R15": Entry(catch_up, 1000, 10_000, "messages of five to one who is killed"),
     "R28": Entry(stop, 10, 100, "stops by SIGTERM and SIGINT"),
 }

@@ -55,15 +55,15 @@ async def test_a_first_message_survives_a_cut_at_each_call_that_it_needs(
 
 
 async def test_cuts_every_two_seconds_lose_and_repeat_nothing(tmp_path: Path) -> None:
-    await run("R5", tmp_path, 40)
+    await run("R5", tmp_path, 20)
 
 
 async def test_restarts_of_the_server_lose_and_repeat_nothing(tmp_path: Path) -> None:
-    await run("R7r", tmp_path, 20)
+    await run("R7r", tmp_path, 10)
 
 
 async def test_kills_of_the_server_lose_and_repeat_nothing(tmp_path: Path) -> None:
-    await run("R7", tmp_path, 20)
+    await run("R7", tmp_path, 10)
 
 
 @pytest.mark.parametrize("name", ["R8", "R8k"], ids=["stopped", "killed"])
@@ -83,3 +83,14 @@ async def test_a_clock_that_is_wrong_or_jumps_changes_nothing(tmp_path: Path) ->
     rotations = figures["rotations"]
     assert isinstance(rotations, dict)
     assert {name: n for name, n in rotations.items() if n > 1} == {}
+
+
+async def test_1000_messages_of_five_come_though_their_reader_is_killed(
+    tmp_path: Path,
+) -> None:
+    figures = await run("R15", tmp_path, 1000)
+
+    assert figures["kills"] == 3
+    memory = figures["memory"]
+    assert isinstance(memory, int)
+    assert memory <= 60_000_000
