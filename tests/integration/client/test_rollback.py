@@ -1,0 +1,158 @@
+"""An old copy put back, a store that is gone: both sides work on (T3, D17)."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from xmpp_onion import (
+    Account,
+    Client,
+    Event,
+    Message,
+    NewDevice,
+    RolledBack,
+    Undecryptable,
+)
+from xmpp_onion.e2ee import NAMESPACE
+from xmpp_onion.store import Database
+from xmpp_onion.testing.loopback import LoopbackDialer
+
+Enrol: TypeAlias = Callable[..., Awaitable[Account]]
+
+pytestmark = pytest.mark.prosody
+
+
+def put_back(copy: Path, account: Account) -> None:
+    """Restore an account's folder, as from a backup."""
+    shutil.rmtree(account.folder)
+    shutil.copytree(copy, account.folder)
+
+
+async def texts(events: AsyncIterator[Event], count: int) -> list[str]:
+    """Return the next texts; no other event may come between."""
+    async with asyncio.timeout(60):
+        found = [await anext(events) for _ in range(count)]
+    return [
+        event.text if isinstance(event, Message) else repr(event) for event in found
+    ]
+
+
+async def test_after_an_old_copy_was_put_back_both_sides_read_everything(
+    enrol: Enrol, wire: LoopbackDialer, tmp_path: Path
+) -> None:
+    account, copy = await enrol("alice"), tmp_path / "copy"
+    async with Client(await enrol("bob"), tor=wire) as bob:
+        heard = bob.events()
+        async with Client(account, tor=wire) as alice:
+            await alice.send(bob.jid, "hello")
+            message = await anext(heard)
+            assert isinstance(message, Message)
+            await message.reply("hello yourself")
+            assert await texts(alice.events(), 1) == ["hello yourself"]
+        account = Account.load("alice", account.folder.parent)
+        shutil.copytree(account.folder, copy)
+        async with Client(account, tor=wire) as alice:
+            for number in range(3):
+                await alice.send(bob.jid, f"after the copy {number}")
+            await bob.send(alice.jid, "to the newer alice")
+            heard_then = ["hello yourself", "to the newer alice"]  # the first again
+            assert await texts(alice.events(), 2) == heard_then
+        assert await texts(heard, 3) == [f"after the copy {n}" for n in range(3)]
+
+        put_back(copy, account)
+        async with Client(account, tor=wire) as alice:
+            seen = alice.events()
+            assert await texts(seen, 1) == ["hello yourself"]
+            assert isinstance(await anext(seen), RolledBack)
+            # The old copy does not know it; with its old session it can read it.
+            assert await texts(seen, 1) == ["to the newer alice"]
+            for number in range(3):
+                await alice.send(bob.jid, f"restored {number}")
+            assert await texts(heard, 3) == [f"restored {n}" for n in range(3)]
+            await bob.send(alice.jid, "and back")
+            assert await texts(seen, 1) == ["and back"]
+            assert alice.fingerprint == account.device
+
+        async with Client(account, tor=wire) as alice:  # it is told once
+            await bob.send(alice.jid, "and on")
+            assert await texts(alice.events(), 2) == ["and back", "and on"]
+
+
+async def test_a_copy_on_another_machine_is_no_alarm(
+    enrol: Enrol, wire: LoopbackDialer, tmp_path: Path
+) -> None:
+    account = await enrol("alice")
+    async with Client(await enrol("bob"), tor=wire) as bob:
+        async with Client(account, tor=wire) as alice:
+            await alice.send(bob.jid, "from here")
+        shutil.copytree(account.folder, tmp_path / "there" / "alice")
+        moved = Account.load("alice", tmp_path / "there")
+
+        async with Client(moved, tor=wire) as alice:
+            await alice.send(bob.jid, "from there")
+            await bob.send(alice.jid, "welcome")
+            assert await texts(alice.events(), 1) == ["welcome"]
+        assert await texts(bob.events(), 2) == ["from here", "from there"]
+
+
+async def test_a_device_that_lost_everything_is_back_within_one_exchange(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    account = await enrol("bob")
+    async with Client(await enrol("alice"), tor=wire) as alice:
+        async with Client(account, tor=wire) as bob:
+            await alice.send(bob.jid, "hello")
+            assert await texts(bob.events(), 1) == ["hello"]
+
+        account.store_path.unlink()
+        async with Client(replace(account, device=""), tor=wire) as bob:
+            await alice.send(bob.jid, "once more")
+            await bob.send(alice.jid, "here I am")
+            assert await texts(bob.events(), 1) == ["once more"]
+            told = alice.events()
+            assert isinstance(await anext(told), NewDevice)
+            assert await texts(told, 1) == ["here I am"]
+
+
+async def test_lost_sessions_are_healed_and_what_was_lost_is_counted(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    account = await enrol("bob")
+    async with Client(await enrol("alice"), tor=wire) as alice:
+        async with Client(account, tor=wire) as bob:
+            await alice.send(bob.jid, "hello")
+            heard = bob.events()
+            await bob.send(alice.jid, "hello yourself")
+            assert await texts(heard, 1) == ["hello"]
+            assert await texts(alice.events(), 1) == ["hello yourself"]
+        await forget_sessions(account)
+
+        async with Client(account, tor=wire) as bob:
+            heard, lost, sent = bob.events(), 0, 0
+            assert await texts(heard, 1) == ["hello"]
+            while True:
+                await alice.send(bob.jid, "can you read this?")
+                sent += 1
+                async with asyncio.timeout(60):
+                    event = await anext(heard)
+                if isinstance(event, Message):
+                    break
+                assert isinstance(event, Undecryptable)
+                lost += event.count
+            await bob.send(alice.jid, "now I can")
+
+            assert lost == sent - 1 > 0
+            assert (await texts(alice.events(), 2))[1] == "now I can"
+
+
+async def forget_sessions(account: Account) -> None:
+    """Take the sessions out of a store, and leave the keys of the device."""
+    async with Database.open(account.store_path) as database, database.transaction():
+        await database.execute(
+            "DELETE FROM keys WHERE key LIKE ?", (f"/{NAMESPACE}/%@%",)
+        )
