@@ -174,6 +174,7 @@ TESTED_IN = {
     "session/stream.py": "hostile/session/test_hostile_stream.py",
     "session/wire.py": "hostile/session/test_hostile_stream.py",
     "testing/bare_device.py": "unit/e2ee/test_lasting.py",
+    "speaker.py": "integration/client/test_contents.py",
     "testing/fake_pep.py": "unit/e2ee/test_devices.py",
     "testing/hostile.py": "hostile/session/test_hostile_login.py",
     "testing/loopback.py": "integration/session/test_session_prosody.py",

@@ -17,6 +17,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
@@ -34,7 +35,7 @@ from xmpp_onion.errors import (
 )
 from xmpp_onion.seal import Kind, Seal, Secret
 
-__all__ = ["Account", "data_folder", "state_folder"]
+__all__ = ["Account", "Receipts", "data_folder", "state_folder"]
 
 # Letters that are safe in a file name on every system; no dot at the start.
 _PROFILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
@@ -68,6 +69,13 @@ def _default_folder() -> Path:
     return user_data_path("xmpp-onion", appauthor=False)
 
 
+class Receipts(StrEnum):
+    """Who is told that a message of theirs arrived (XEP-0184)."""
+
+    NEVER = "never"
+    CONTACTS = "contacts"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """Who we are on which server, and whom we believe.
@@ -85,6 +93,8 @@ class Account:
         pins: For ``Trust.PINNED``: the fingerprints that are believed, by JID.
         automatic_trust: Whether verified devices, ours and others', tell each other
             which keys to believe (XEP-0450).
+        receipts: Who is told that a message arrived: ``never`` anybody, or
+            ``contacts`` who may see us. Never strangers.
         device: The fingerprint of this device, once it was made: from then on a
             store that is missing is an error, not a reason to make new keys.
         seal: What it is encrypted with at rest, opened; None if it is not.
@@ -100,6 +110,7 @@ class Account:
     port: int = 5222
     pins: Mapping[JID, frozenset[str]] = field(default_factory=dict)
     automatic_trust: bool = True
+    receipts: Receipts = Receipts.NEVER
     device: str = ""
     seal: Seal | None = field(default=None, repr=False)
 
@@ -181,6 +192,7 @@ class Account:
                 for jid, fingerprints in values.get("pins", {}).items()
             },
             automatic_trust=bool(values.get("automatic_trust", True)),
+            receipts=Receipts(values.get("receipts", Receipts.NEVER)),
             device=str(values["device"]),
         )
 
@@ -201,6 +213,7 @@ class Account:
             "tls": self.tls,
             "port": self.port,
             "automatic_trust": self.automatic_trust,
+            "receipts": str(self.receipts),
             "device": self.device,
         }
         lines = [*_assignments(values), "", "[pins]"]

@@ -12,19 +12,22 @@ from datetime import UTC, datetime
 from xmpp_onion.address import JID
 from xmpp_onion.backlog import Step
 from xmpp_onion.chat import (
+    Content,
     DeliveryState,
     Event,
     Gap,
     Message,
-    OwnMessage,
+    Said,
+    Typing,
     Undecryptable,
+    event_of,
     write_event,
 )
 from xmpp_onion.courier import Courier
 from xmpp_onion.deliveries import Deliveries
-from xmpp_onion.e2ee import Decrypted, Omemo, reader_ids, sender_ids
+from xmpp_onion.e2ee import Decrypted, Omemo, accepts, reader_ids, sender_ids
 from xmpp_onion.errors import DecryptionError, DeviceListError, XmppOnionError
-from xmpp_onion.session import Incoming, Notice, Session
+from xmpp_onion.session import Incoming, Notice, Session, read_content
 from xmpp_onion.store import Cursor, Cursors, Database, Inbox
 
 __all__ = ["NETWORK_PAUSE", "Clerk"]
@@ -33,6 +36,8 @@ log = logging.getLogger(__name__)
 
 # How often the keys of a sender are asked for before a message is given up.
 _FETCH_ATTEMPTS = 3
+# Confirmations that may wait to be sent. They help, and nothing depends on them.
+_UNCONFIRMED = 1000
 # Seconds until keys are asked for again after the server did not answer.
 NETWORK_PAUSE = 1.0
 
@@ -50,6 +55,8 @@ class Clerk:
 
     Attributes:
         news: Set when the inbox has got something; its reader clears it.
+        unconfirmed: Messages whose senders want to know that they arrived; whoever
+            tells them takes them out. The oldest are forgotten.
     """
 
     def __init__(
@@ -71,6 +78,7 @@ class Clerk:
         self._courier = courier
         self._own = own
         self._turn = asyncio.Lock()
+        self.unconfirmed = asyncio.Queue[Message](_UNCONFIRMED)
 
     async def take_step(self, step: Step) -> None:
         """Take in one step of a backlog: a message, or what the archive has lost."""
@@ -140,16 +148,24 @@ class Clerk:
                 await self._move(place)
 
     async def _keep_read(self, incoming: Incoming, place: Cursor | None) -> None:
+        event, content = None, Content()
         async with self._database.transaction():
             await self._move(place)
             if await self._inbox.is_seen(incoming.key):
                 return
             decrypted = await self._decrypt(incoming)
             await self._inbox.mark_seen(incoming.key)
-            if decrypted.plain is not None and decrypted.plain.text is not None:
-                said = self._said(incoming, decrypted, decrypted.plain.text)
-                await self._inbox.add(write_event(said))
+            if decrypted.plain is not None:
+                content = read_content(decrypted.plain.text, decrypted.plain.payload)
+                event = await self._keep_content(incoming, decrypted, content)
             await self._courier.keep_effects()
+        if isinstance(event, Message) and (content.asks or incoming.asks):
+            self._ask_to_confirm(event)
+
+    def _ask_to_confirm(self, message: Message) -> None:
+        if self.unconfirmed.full():
+            self.unconfirmed.get_nowait()
+        self.unconfirmed.put_nowait(message)
 
     async def _keep_notice(
         self, incoming: Incoming, notice: Notice, place: Cursor | None
@@ -237,21 +253,40 @@ class Clerk:
             await self._inbox.add(write_event(event))
         self.news.set()
 
-    def _said(self, incoming: Incoming, decrypted: Decrypted, text: str) -> Event:
-        device = decrypted.device
+    async def _keep_content(
+        self, incoming: Incoming, decrypted: Decrypted, content: Content
+    ) -> Event | None:
+        """Keep what a message says, and what it says about earlier ones of ours."""
         is_own = incoming.sender.bare == self._own.bare
-        kind = OwnMessage if is_own else Message
-        return kind(
+        is_accepted = accepts(decrypted.device.trust)
+        for target, state in (
+            (content.received, DeliveryState.RECEIVED),
+            (content.displayed, DeliveryState.DISPLAYED),
+        ):
+            if target and not is_own:
+                await self._deliveries.confirm(
+                    target,
+                    incoming.sender,
+                    state,
+                    authenticated=is_accepted,
+                    at=incoming.at,
+                )
+        source = Said(
             id=incoming.id,
             sender=incoming.sender.bare,
             to=incoming.to or self._own.bare,
-            text=text,
             namespace=decrypted.namespace,
-            device=device.device_id,
-            fingerprint=device.fingerprint,
-            trust=device.trust.word,
+            device=decrypted.device.device_id,
+            fingerprint=decrypted.device.fingerprint,
+            trust=decrypted.device.trust.word,
             at=incoming.at,
         )
+        event = event_of(source, content, is_own=is_own, is_accepted=is_accepted)
+        if isinstance(event, Typing) and incoming.delayed:
+            return None  # nobody writes any more
+        if event is not None:
+            await self._inbox.add(write_event(event))
+        return event
 
 
 def _device_of(step: Step) -> tuple[str, str]:

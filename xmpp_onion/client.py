@@ -18,15 +18,14 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, assert_never
 
-from xmpp_onion.account import Account, parse_recipient
+from xmpp_onion.account import Account, Receipts, parse_recipient
 from xmpp_onion.address import JID
 from xmpp_onion.backlog import Backlog
 from xmpp_onion.chat import (
-    Delivery,
-    DeliveryState,
     Event,
     Message,
     RolledBack,
+    Said,
     write_event,
 )
 from xmpp_onion.clerk import NETWORK_PAUSE, Clerk
@@ -47,7 +46,7 @@ from xmpp_onion.errors import (
     SessionError,
 )
 from xmpp_onion.notary import Notary
-from xmpp_onion.outgoing import ACK_TIMEOUT, Outgoing
+from xmpp_onion.outgoing import Outgoing
 from xmpp_onion.reader import InboxReader
 from xmpp_onion.session import (
     Connected,
@@ -62,6 +61,7 @@ from xmpp_onion.session import (
     SubscriptionRequest,
     read_message,
 )
+from xmpp_onion.speaker import Speaker
 from xmpp_onion.store import Cursor, Cursors, Database, Inbox, Keys, Outbox
 
 __all__ = ["Client"]
@@ -74,7 +74,7 @@ LOGIN_TIMEOUT = 180.0
 _RESOURCE = "/xmpp-onion/resource"
 
 
-class Client:
+class Client(Speaker):
     """One account, logged in through Tor; everything it sends is encrypted.
 
     Use it as an async context manager: inside, it is logged in and able to
@@ -195,7 +195,12 @@ class Client:
         await enter(self._session)
         tasks = self._tasks = await enter(asyncio.TaskGroup())
         stack.callback(self._stop_settling)
-        for work in (self._receive(), self._courier.run(), self._contacts.run()):
+        for work in (
+            self._receive(),
+            self._courier.run(),
+            self._contacts.run(),
+            self._outgoing.confirm(self._clerk.unconfirmed, self._may_know),
+        ):
             stack.callback(tasks.create_task(work).cancel)
         await self._session.wait_online(self._login_timeout)
         try:
@@ -288,76 +293,10 @@ class Client:
             else:
                 return
 
-    # --- out --------------------------------------------------------------------
-
-    async def send(
-        self, to: str, text: str, *, timeout: float | None = ACK_TIMEOUT
-    ) -> Delivery:
-        """Encrypt ``text`` for the devices of ``to`` and send it.
-
-        Returns when the server has it. There is no way to send it unencrypted. A
-        device that is distrusted or whose keys cannot be had is left out, and named
-        in ``Delivery.skipped``; one that is undecided stops it.
-
-        Args:
-            to: A JID at an onion server.
-            text: What to say.
-            timeout: Seconds to wait for the server's ack; None waits for ever.
-
-        Raises:
-            EncryptionError: It cannot be encrypted; nothing was sent.
-            NotAcknowledgedError: No ack in time; the message is queued and goes
-                out when the server is back.
-        """
-        return await self._outgoing.send(parse_recipient(to), text, timeout)
-
-    async def queue(
-        self, to: str, text: str, *, timeout: float | None = ACK_TIMEOUT
-    ) -> Delivery:
-        """Encrypt ``text`` and return once it is on disk; it goes out by itself.
-
-        Args:
-            to: A JID at an onion server.
-            text: What to say.
-            timeout: Seconds that the server may take to tell the recipient's keys;
-                None waits for ever.
-
-        Raises:
-            EncryptionError: It cannot be encrypted; nothing was kept.
-            SessionError: No connection in time; nothing was kept.
-        """
-        return await self._outgoing.queue(parse_recipient(to), text, timeout)
-
-    async def delivery(self, message_id: str) -> Delivery | None:
-        """Return how far a message of ours has come; None if nothing is known.
-
-        The newest 10,000 are known, also those of earlier logins.
-        """
-        return await self._deliveries.load(message_id)
-
-    async def wait(
-        self,
-        message_id: str,
-        state: DeliveryState,
-        *,
-        timeout: float | None = ACK_TIMEOUT,
-    ) -> Delivery:
-        """Return when a message of ours has come as far as ``state``.
-
-        RECEIVED and DISPLAYED are said by the recipient's client, if it says so at
-        all; unless ``Receipt.authenticated``, a server may have made it up.
-
-        Args:
-            message_id: From ``Delivery.id``.
-            state: How far it has to come.
-            timeout: Seconds; None waits for ever.
-
-        Raises:
-            KeyError: Nothing is known of it.
-            DeliveryFailedError: It did not and will not arrive.
-            NotAcknowledgedError: Nobody confirmed it in time.
-        """
-        return await self._deliveries.wait(message_id, state, timeout)
+    def _may_know(self, sender: JID) -> bool:
+        """Tell whether somebody may know that their message arrived."""
+        wants_to_tell = self.account.receipts is Receipts.CONTACTS
+        return wants_to_tell and sender in self._session.xmpp.gate.friends
 
     # --- in ---------------------------------------------------------------------
 
@@ -505,7 +444,7 @@ class Client:
         """
         return await self.notary.set_policy(parse_recipient(jid), policy)
 
-    def accepts(self, message: Message) -> bool:
+    def accepts(self, message: Said) -> bool:
         """Tell whether the policy lets the device behind ``message`` give orders."""
         return accepts(TrustLevel.from_word(message.trust))
 

@@ -6,16 +6,24 @@ it is the courier's (:mod:`.courier`).
 
 import asyncio
 import secrets
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
 from xmpp_onion.address import JID
-from xmpp_onion.chat import Delivery, DeliveryState
+from xmpp_onion.chat import Content, Delivery, DeliveryState, Message
 from xmpp_onion.courier import Courier
 from xmpp_onion.deliveries import Deliveries
-from xmpp_onion.e2ee import Omemo, Plain
-from xmpp_onion.errors import EncryptionError, NotAcknowledgedError, SessionError
-from xmpp_onion.session import Session, message_stanza
+from xmpp_onion.e2ee import NAMESPACE as OLDER
+from xmpp_onion.e2ee import Encrypted, Omemo, Plain, reader_ids
+from xmpp_onion.errors import (
+    EncryptionError,
+    NoDevicesError,
+    NotAcknowledgedError,
+    SessionError,
+)
+from xmpp_onion.session import Session, message_stanza, write_content
 from xmpp_onion.store import Database, Outbox
 
 __all__ = ["ACK_TIMEOUT", "Outgoing"]
@@ -53,15 +61,31 @@ class Outgoing:
         self._deliveries = deliveries
         self._lines: WeakValueDictionary[JID, asyncio.Lock] = WeakValueDictionary()
 
-    async def send(self, to: JID, text: str, timeout: float | None) -> Delivery:
+    async def send(
+        self,
+        to: JID,
+        what: Content,
+        timeout: float | None,
+        *,
+        allow_clear: bool = False,
+    ) -> Delivery:
         """Accept a message and return when the server has it.
+
+        Args:
+            to: Who shall have it.
+            what: What to say.
+            timeout: Seconds; None waits for ever.
+            allow_clear: Say what stands beside the text in the clear, for devices
+                whose version of OMEMO cannot carry it.
 
         Raises:
             EncryptionError: It cannot be encrypted; nothing was sent.
             NotAcknowledgedError: No ack within ``timeout`` seconds; it is queued.
         """
         deadline = _deadline(timeout)
-        delivery, confirmed = await self.accept(to, text, deadline)
+        delivery, confirmed = await self.accept(
+            to, what, deadline, allow_clear=allow_clear
+        )
         try:
             async with asyncio.timeout_at(deadline):
                 await asyncio.shield(confirmed)
@@ -73,13 +97,36 @@ class Outgoing:
             ) from None
         return replace(delivery, state=DeliveryState.ACKED)
 
-    async def queue(self, to: JID, text: str, timeout: float | None) -> Delivery:
+    async def queue(self, to: JID, what: Content, timeout: float | None) -> Delivery:
         """Accept a message and return when it is on the disk."""
-        delivery, _ = await self.accept(to, text, _deadline(timeout))
+        delivery, _ = await self.accept(to, what, _deadline(timeout))
         return delivery
 
+    async def confirm(
+        self, messages: asyncio.Queue[Message], may: Callable[[JID], bool]
+    ) -> None:
+        """Tell senders that their messages arrived, inside of an envelope only.
+
+        What cannot be said is left unsaid: nobody may depend on it.
+
+        Args:
+            messages: Those whose senders asked.
+            may: Whether somebody may know.
+        """
+        while True:
+            message = await messages.get()
+            if may(message.sender):
+                with suppress(EncryptionError, SessionError):
+                    what = Content(received=message.id)
+                    await self.queue(message.sender, what, ACK_TIMEOUT)
+
     async def accept(
-        self, to: JID, text: str, deadline: float | None
+        self,
+        to: JID,
+        what: Content,
+        deadline: float | None,
+        *,
+        allow_clear: bool = False,
     ) -> tuple[Delivery, asyncio.Future[None]]:
         """Encrypt and keep; the future completes when the server has it.
 
@@ -92,17 +139,24 @@ class Outgoing:
         except TimeoutError:
             raise _no_keys_in_time() from None
         try:
-            return await self._keep_outgoing(to, text, deadline)
+            return await self._keep_outgoing(
+                to, what, deadline, allow_clear=allow_clear
+            )
         finally:
             line.release()
 
     async def _keep_outgoing(
-        self, to: JID, text: str, deadline: float | None
+        self,
+        to: JID,
+        what: Content,
+        deadline: float | None,
+        *,
+        allow_clear: bool = False,
     ) -> tuple[Delivery, asyncio.Future[None]]:
         while True:
             losses = await self._fetch_recipient(to, deadline)
             try:
-                return await self._encrypt(to, text)
+                return await self._encrypt(to, what, allow_clear=allow_clear)
             except EncryptionError:
                 # What a broken connection left out may be all that was missing.
                 if losses == self._session.losses:
@@ -124,23 +178,49 @@ class Outgoing:
         return losses
 
     async def _encrypt(
-        self, to: JID, text: str
+        self, to: JID, what: Content, *, allow_clear: bool
     ) -> tuple[Delivery, asyncio.Future[None]]:
         message_id = secrets.token_hex(16)
+        asks = what.text is not None  # a confirmation is not confirmed
+        plain = Plain(what.text, write_content(replace(what, asks=asks)))
+        beside = write_content(what)
+        clear = beside if allow_clear else ()
         async with self._database.transaction():
-            encrypted = await self._omemo.encrypt(to, Plain(text))
+            encrypted = await self._encrypt_or(to, plain, has_clear=bool(clear))
             delivery = Delivery(
                 id=message_id,
                 to=to,
                 devices=encrypted.devices,
                 skipped=encrypted.skipped,
                 state=DeliveryState.QUEUED,
+                text_only=_older(encrypted) if beside and not clear else 0,
             )
-            xml = message_stanza(to, message_id, encrypted.elements, receipt=True)
+            xml = message_stanza(
+                to,
+                message_id,
+                encrypted.elements,
+                clear=clear,
+                receipt=asks,
+                silent=not asks,
+            )
             row_id = await self._outbox.add(xml, to=to, message_id=message_id)
             await self._deliveries.begin(delivery)
             await self._courier.keep_effects()
         return delivery, self._courier.expect(row_id)
+
+    async def _encrypt_or(self, to: JID, plain: Plain, *, has_clear: bool) -> Encrypted:
+        """Encrypt; what says nothing but metadata, and may do so in the clear, may."""
+        try:
+            return await self._omemo.encrypt(to, plain)
+        except NoDevicesError:
+            if plain.text is None and has_clear:
+                return Encrypted((), 0, ())
+            raise
+
+
+def _older(encrypted: Encrypted) -> int:
+    """Return how many devices get the text alone: the older version has no room."""
+    return len(reader_ids(e for e in encrypted.elements if OLDER in e.tag))
 
 
 def _no_keys_in_time() -> SessionError:

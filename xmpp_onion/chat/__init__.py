@@ -2,6 +2,7 @@
 
 from xmpp_onion.chat.alarm import KeyChanged, KeyReuse, NewDevice, TrustChanged
 from xmpp_onion.chat.contents import (
+    Content,
     Correction,
     Reaction,
     Retraction,
@@ -23,6 +24,7 @@ from xmpp_onion.chat.event import (
     MoreRequests,
     RolledBack,
     Undecryptable,
+    event_of,
     read_event,
     write_event,
 )
@@ -34,6 +36,7 @@ __all__ = [
     "ContactAccepted",
     "ContactRemoved",
     "ContactRequest",
+    "Content",
     "Correction",
     "Delivery",
     "DeliveryFailed",
@@ -56,6 +59,7 @@ __all__ = [
     "Typing",
     "TypingState",
     "Undecryptable",
+    "event_of",
     "line",
     "read_event",
     "write_event",

@@ -11,7 +11,14 @@ from enum import StrEnum
 
 from xmpp_onion.chat.message import Said
 
-__all__ = ["Correction", "Reaction", "Retraction", "Typing", "TypingState"]
+__all__ = [
+    "Content",
+    "Correction",
+    "Reaction",
+    "Retraction",
+    "Typing",
+    "TypingState",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,3 +77,34 @@ class Typing(Said):
     """
 
     state: TypingState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """All that one message can say, before it is encrypted or after.
+
+    Attributes:
+        text: For people; None if there is none.
+        reply_to: The id of the message that the text answers.
+        author: Who wrote that one, a bare JID.
+        corrects: The id of the message that the text takes the place of.
+        reacts_to: The id of the message that ``emojis`` are for.
+        emojis: All reactions to it.
+        retracts: The id of the message that should be forgotten.
+        received: The id of a message that has arrived.
+        displayed: The id of a message that was shown.
+        typing: What the sender is doing.
+        asks: The sender wants to know when it arrives.
+    """
+
+    text: str | None = field(default=None, repr=False)
+    reply_to: str = ""
+    author: str = ""
+    corrects: str = ""
+    reacts_to: str = ""
+    emojis: tuple[str, ...] = field(default=(), repr=False)
+    retracts: str = ""
+    received: str = ""
+    displayed: str = ""
+    typing: TypingState | None = None
+    asks: bool = False

@@ -15,6 +15,7 @@ from typing import TypeAlias
 from xmpp_onion.address import JID
 from xmpp_onion.chat.alarm import KeyChanged, KeyReuse, NewDevice, TrustChanged
 from xmpp_onion.chat.contents import (
+    Content,
     Correction,
     Reaction,
     Retraction,
@@ -22,7 +23,7 @@ from xmpp_onion.chat.contents import (
     TypingState,
 )
 from xmpp_onion.chat.delivery import DeliveryFailed, DeliveryState, Receipt
-from xmpp_onion.chat.message import Answer, Message, OwnMessage
+from xmpp_onion.chat.message import Answer, Message, OwnMessage, Said
 
 __all__ = [
     "ContactAccepted",
@@ -33,6 +34,7 @@ __all__ = [
     "MoreRequests",
     "RolledBack",
     "Undecryptable",
+    "event_of",
     "read_event",
     "write_event",
 ]
@@ -195,6 +197,38 @@ _READ: Mapping[str, Callable[[str], object]] = MappingProxyType(
 _STATES: Mapping[type[Event], type[StrEnum]] = MappingProxyType(
     {Receipt: DeliveryState, Typing: TypingState}
 )
+
+
+def event_of(
+    said: Said, content: Content, *, is_own: bool, is_accepted: bool
+) -> Event | None:
+    """Return what a message that was decrypted is; None if it says nothing.
+
+    A device that the policy does not accept changes no earlier message: its
+    correction is one more message, and its retraction and reaction are nothing.
+
+    Args:
+        said: Who said it.
+        content: What was inside of its envelope.
+        is_own: We wrote it, on another device.
+        is_accepted: The policy accepts the sender's device.
+    """
+    who = {each.name: getattr(said, each.name) for each in fields(Said)}
+    text = content.text
+    if content.retracts:
+        return Retraction(**who, target=content.retracts) if is_accepted else None
+    if content.reacts_to:
+        emojis = content.emojis
+        made = Reaction(**who, target=content.reacts_to, emojis=emojis)
+        return made if is_accepted else None
+    if text is not None and content.corrects and is_accepted:
+        return Correction(**who, target=content.corrects, text=text)
+    if text is not None:
+        kind = OwnMessage if is_own else Message
+        return kind(**who, text=text, reply_to=content.reply_to)
+    if content.typing is not None:
+        return Typing(**who, state=content.typing)
+    return None
 
 
 def write_event(event: Event) -> str:

@@ -5,6 +5,7 @@
 
 from xmpp_onion.session.archive import Archive, Archived
 from xmpp_onion.session.catch_up import CatchUp, Page
+from xmpp_onion.session.content import read_content, write_content
 from xmpp_onion.session.events import (
     Connected,
     Disconnected,
@@ -52,7 +53,9 @@ __all__ = [
     "message_stanza",
     "parse_sent",
     "presence_stanza",
+    "read_content",
     "read_message",
     "register",
     "serialise",
+    "write_content",
 ]

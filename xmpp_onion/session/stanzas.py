@@ -73,6 +73,7 @@ class Incoming:
     delayed: bool = False
     to: JID | None = None
     notice: Notice | None = None
+    asks: bool = False
     excess: str = ""
     is_silent: bool = False
 
@@ -82,6 +83,7 @@ def message_stanza(
     message_id: str,
     encrypted: Sequence[ET.Element],
     *,
+    clear: Sequence[ET.Element] = (),
     receipt: bool = False,
     silent: bool = False,
 ) -> str:
@@ -91,13 +93,14 @@ def message_stanza(
         to: The recipient.
         message_id: 128 random bits or more, so that nobody can guess it.
         encrypted: What :mod:`xmpp_onion.e2ee` made.
+        clear: What may be seen by every server on the way.
         receipt: Ask the recipient's device to confirm it (XEP-0184).
         silent: Nothing in it is for a person to read: no text for clients without
             OMEMO goes along.
     """
     attributes = {"type": "chat", "id": message_id, "to": to}
     message = ET.Element(_client("message"), attributes)
-    message.extend(encrypted)
+    message.extend((*encrypted, *clear))
     has_text = any(e.find(f"{{{OMEMO}}}payload") is not None for e in encrypted)
     if has_text and not silent:
         # XEP-0380: for clients without OMEMO. Not for an empty OMEMO message.
@@ -228,6 +231,7 @@ def _read(
         to=_bare(element.get("to", "")) if is_own else own.bare,
         notice=None if encrypted else notice,
         is_silent=bool(encrypted) and element.find(_client("body")) is None,
+        asks=element.find("{urn:xmpp:receipts}request") is not None,
     )
 
 

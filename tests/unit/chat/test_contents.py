@@ -6,13 +6,16 @@ import pytest
 
 from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.chat import (
+    Content,
     Correction,
+    Message,
     OwnMessage,
     Reaction,
     Retraction,
     Said,
     Typing,
     TypingState,
+    event_of,
     line,
     read_event,
     write_event,
@@ -75,3 +78,63 @@ def test_a_line_has_the_content_and_where_it_comes_from(
 
     assert (shown["event"], shown["from"], shown["trust"]) == (event, ALICE, "verified")
     assert fields.items() <= shown.items()
+
+
+SOURCE = Said(
+    id="m2",
+    sender=ALICE,
+    to=BOB,
+    namespace="urn:xmpp:omemo:2",
+    device=7,
+    fingerprint="ab" * 32,
+    trust="verified",
+    at=datetime(2026, 11, 25, 12, tzinfo=UTC),
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (Content(text="hi"), Message),
+        (Content(text=""), Message),
+        (Content(text="hi", typing=TypingState.ACTIVE, asks=True), Message),
+        (Content(text="hi", corrects="m1"), Correction),
+        (Content(text="fallback", retracts="m1"), Retraction),
+        (Content(text="fallback", reacts_to="m1", emojis=("+",)), Reaction),
+        (Content(typing=TypingState.PAUSED), Typing),
+        (Content(corrects="m1"), type(None)),
+        (Content(received="m1"), type(None)),
+        (Content(), type(None)),
+    ],
+)
+def test_a_content_is_one_event_at_most(content: Content, kind: type) -> None:
+    event = event_of(SOURCE, content, is_own=False, is_accepted=True)
+
+    assert type(event) is kind
+
+
+def test_what_we_said_elsewhere_is_no_message_to_answer() -> None:
+    event = event_of(SOURCE, Content(text="hi"), is_own=True, is_accepted=True)
+
+    assert type(event) is OwnMessage
+
+
+def test_a_device_that_is_not_accepted_changes_nothing_and_its_text_is_not_lost() -> (
+    None
+):
+    def unaccepted(content: Content) -> object:
+        return event_of(SOURCE, content, is_own=False, is_accepted=False)
+
+    assert unaccepted(Content(retracts="m1")) is None
+    assert unaccepted(Content(reacts_to="m1", emojis=("+",))) is None
+    assert type(unaccepted(Content(text="hi", corrects="m1"))) is Message
+
+
+def test_a_reply_names_what_it_answers() -> None:
+    event = event_of(
+        SOURCE, Content(text="hi", reply_to="m1"), is_own=False, is_accepted=True
+    )
+
+    assert isinstance(event, Message)
+    assert event.reply_to == "m1"
+    assert line(event)["reply_to"] == "m1"

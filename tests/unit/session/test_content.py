@@ -1,0 +1,82 @@
+"""What stands beside the text: it survives the way, and nothing bad gets in."""
+
+import xml.etree.ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xmpp_onion.chat import Content, TypingState
+from xmpp_onion.session.content import read_content, write_content
+
+XML_TEXT = st.text(
+    st.characters(codec="utf-8", categories=["L", "N", "P", "S"]), min_size=1
+)
+IDS = st.one_of(st.just(""), XML_TEXT.filter(lambda text: len(text) < 200))
+EMOJIS = st.lists(XML_TEXT.filter(lambda t: len(t) < 33), max_size=20, unique=True)
+
+
+@st.composite
+def contents(draw: st.DrawFn) -> Content:
+    reply_to, reacts_to = draw(IDS), draw(IDS)
+    return Content(
+        text=draw(st.none() | st.text()),
+        reply_to=reply_to,
+        author="bob@x.onion" if reply_to else "",
+        corrects=draw(IDS),
+        reacts_to=reacts_to,
+        emojis=tuple(draw(EMOJIS)) if reacts_to else (),
+        retracts=draw(IDS),
+        received=draw(IDS),
+        displayed=draw(IDS),
+        typing=draw(st.none() | st.sampled_from(TypingState)),
+        asks=draw(st.booleans()),
+    )
+
+
+@given(contents())
+def test_every_content_survives_the_envelope(content: Content) -> None:
+    sent = [ET.tostring(element) for element in write_content(content)]
+    payload = [ET.fromstring(text) for text in sent]  # noqa: S314 - our own text
+
+    assert read_content(content.text, payload) == content
+
+
+def element(text: str) -> ET.Element:
+    return ET.fromstring(text)  # noqa: S314 - our own text
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        ["<retract xmlns='urn:xmpp:message-retract:1'/>"],
+        ["<retract xmlns='urn:xmpp:message-retract:1' id=''/>"],
+        [f"<retract xmlns='urn:xmpp:message-retract:1' id='{'x' * 2000}'/>"],
+        ["<retract xmlns='urn:xmpp:message-retract:1' id='a'/>"] * 2,
+        ["<retract xmlns='other' id='a'/>"],
+        ["<x><retract xmlns='urn:xmpp:message-retract:1' id='a'/></x>"],
+        ["<reactions xmlns='urn:xmpp:reactions:0'><reaction>x</reaction></reactions>"],
+        ["<dancing xmlns='http://jabber.org/protocol/chatstates'/>"],
+    ],
+)
+def test_what_is_malformed_or_twice_says_nothing(payload: list[str]) -> None:
+    assert read_content("hi", [element(text) for text in payload]) == Content(text="hi")
+
+
+def test_reactions_are_few_short_and_different() -> None:
+    inside = "".join(f"<reaction>{number}</reaction>" for number in range(100))
+    bad = f"<reaction/><reaction>{'x' * 1000}</reaction><reaction>0</reaction>"
+    payload = element(
+        f"<reactions xmlns='urn:xmpp:reactions:0' id='a'>{bad}{inside}</reactions>"
+    )
+
+    content = read_content(None, [payload])
+
+    assert content.reacts_to == "a"
+    assert content.emojis == tuple(str(number) for number in range(17))
+
+
+def test_no_content_is_in_the_repr() -> None:
+    content = Content(text="canary", reacts_to="a", emojis=("canary",))
+
+    assert "canary" not in repr(content)

@@ -1,0 +1,109 @@
+"""What stands beside the text inside of an envelope, to and from a plain value.
+
+The same elements outside of an envelope are anybody's, and are not read here.
+Each is small, bounded and alone of its kind: two that contradict each other say
+nothing. File metadata (XEP-0447) will stand here as well.
+
+Source: XEP-0461 (replies), 0308 (corrections), 0444 (reactions), 0424 (retractions),
+0184 (receipts), 0333 (markers), 0085 (chat states).
+"""
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from xmpp_onion.chat import Content, TypingState
+
+__all__ = ["read_content", "write_content"]
+
+REPLY: Final = "{urn:xmpp:reply:0}reply"
+REPLACE: Final = "{urn:xmpp:message-correct:0}replace"
+REACTIONS: Final = "{urn:xmpp:reactions:0}reactions"
+REACTION: Final = "{urn:xmpp:reactions:0}reaction"
+RETRACT: Final = "{urn:xmpp:message-retract:1}retract"
+RECEIVED: Final = "{urn:xmpp:receipts}received"
+REQUEST: Final = "{urn:xmpp:receipts}request"
+DISPLAYED: Final = "{urn:xmpp:chat-markers:0}displayed"
+CHAT_STATES: Final = "http://jabber.org/protocol/chatstates"
+# As everywhere: ids are chosen by their sender, ours have 32 characters.
+_ID_LIMIT: Final = 1024
+# More than anybody looks at; and the longest emoji that is drawn as one has about
+# a dozen code points.
+_EMOJI_LIMIT: Final = 20
+_EMOJI_CHARACTERS: Final = 32
+
+
+def write_content(content: Content) -> tuple[ET.Element, ...]:
+    """Return the elements that say all of ``content`` except its text."""
+    elements = [
+        ET.Element(tag, {"id": target})
+        for tag, target in (
+            (REPLACE, content.corrects),
+            (RETRACT, content.retracts),
+            (RECEIVED, content.received),
+            (DISPLAYED, content.displayed),
+        )
+        if target
+    ]
+    if content.reply_to:
+        names = {"id": content.reply_to}
+        elements.append(ET.Element(REPLY, names | _if_any(to=content.author)))
+    if content.reacts_to:
+        reactions = ET.Element(REACTIONS, {"id": content.reacts_to})
+        for emoji in content.emojis:
+            ET.SubElement(reactions, REACTION).text = emoji
+        elements.append(reactions)
+    if content.typing is not None:
+        elements.append(ET.Element(f"{{{CHAT_STATES}}}{content.typing}"))
+    if content.asks:
+        elements.append(ET.Element(REQUEST))
+    return tuple(elements)
+
+
+def read_content(text: str | None, payload: Sequence[ET.Element]) -> Content:
+    """Return what was inside of an envelope. Whatever is malformed says nothing."""
+    reply, reactions = _only(payload, REPLY), _only(payload, REACTIONS)
+    reacts_to = _id(reactions)
+    return Content(
+        text=text,
+        reply_to=_id(reply),
+        author="" if reply is None else reply.get("to", "")[:_ID_LIMIT],
+        corrects=_id(_only(payload, REPLACE)),
+        reacts_to=reacts_to,
+        emojis=_emojis(reactions) if reacts_to else (),
+        retracts=_id(_only(payload, RETRACT)),
+        received=_id(_only(payload, RECEIVED)),
+        displayed=_id(_only(payload, DISPLAYED)),
+        typing=_typing(payload),
+        asks=_only(payload, REQUEST) is not None,
+    )
+
+
+def _only(payload: Iterable[ET.Element], tag: str) -> ET.Element | None:
+    found = [element for element in payload if element.tag == tag]
+    return found[0] if len(found) == 1 else None
+
+
+def _id(element: ET.Element | None) -> str:
+    target = "" if element is None else element.get("id", "")
+    return target if len(target) <= _ID_LIMIT else ""
+
+
+def _emojis(reactions: ET.Element | None) -> tuple[str, ...]:
+    """Return different ones, in their order (XEP-0444, section 4)."""
+    found = [] if reactions is None else reactions.findall(REACTION)
+    texts = ((each.text or "").strip() for each in found[:_EMOJI_LIMIT])
+    return tuple(
+        dict.fromkeys(text for text in texts if 0 < len(text) <= _EMOJI_CHARACTERS)
+    )
+
+
+def _typing(payload: Iterable[ET.Element]) -> TypingState | None:
+    for state in TypingState:
+        if _only(payload, f"{{{CHAT_STATES}}}{state}") is not None:
+            return state
+    return None
+
+
+def _if_any(**attributes: str) -> dict[str, str]:
+    return {name: value for name, value in attributes.items() if value}

@@ -1,0 +1,166 @@
+"""What a client can say, and how it learns what became of it."""
+
+from xmpp_onion.account import parse_recipient
+from xmpp_onion.chat import Content, Delivery, DeliveryState, Message
+from xmpp_onion.deliveries import Deliveries
+from xmpp_onion.outgoing import ACK_TIMEOUT, Outgoing
+
+__all__ = ["Speaker"]
+
+
+class Speaker:
+    """The half of a client that speaks; :class:`~xmpp_onion.client.Client` is one."""
+
+    _outgoing: Outgoing
+    _deliveries: Deliveries
+
+    async def send(
+        self,
+        to: str,
+        text: str,
+        *,
+        reply_to: Message | str = "",
+        allow_clear_metadata: bool = False,
+        timeout: float | None = ACK_TIMEOUT,
+    ) -> Delivery:
+        """Encrypt ``text`` for the devices of ``to`` and send it.
+
+        Returns when the server has it. There is no way to send it unencrypted. A
+        device that is distrusted or whose keys cannot be had is left out, and named
+        in ``Delivery.skipped``; one that is undecided stops it.
+
+        Args:
+            to: A JID at an onion server.
+            text: What to say.
+            reply_to: The message that it answers, or its id. It travels inside of
+                the envelope; a device whose OMEMO cannot carry it gets the text
+                alone, and is counted in ``Delivery.text_only``.
+            allow_clear_metadata: Say to such devices in the clear, and so to every
+                server on the way, which message it answers.
+            timeout: Seconds to wait for the server's ack; None waits for ever.
+
+        Raises:
+            EncryptionError: It cannot be encrypted; nothing was sent.
+            NotAcknowledgedError: No ack in time; the message is queued and goes
+                out when the server is back.
+            DeliveryFailedError: All its devices were distrusted while it waited.
+        """
+        what = Content(
+            text=text,
+            reply_to=reply_to.id if isinstance(reply_to, Message) else reply_to,
+            author=reply_to.sender if isinstance(reply_to, Message) else "",
+        )
+        return await self._send(to, what, timeout, allow_clear=allow_clear_metadata)
+
+    async def _send(
+        self, to: str, what: Content, timeout: float | None, *, allow_clear: bool
+    ) -> Delivery:
+        recipient = parse_recipient(to)
+        return await self._outgoing.send(
+            recipient, what, timeout, allow_clear=allow_clear
+        )
+
+    async def correct(
+        self,
+        to: str,
+        message_id: str,
+        text: str,
+        *,
+        allow_clear_metadata: bool = False,
+        timeout: float | None = ACK_TIMEOUT,
+    ) -> Delivery:
+        """Say what an earlier message of ours should have said; else as ``send()``.
+
+        A device whose OMEMO cannot carry the target shows it as one more message.
+        """
+        what = Content(text=text, corrects=message_id)
+        return await self._send(to, what, timeout, allow_clear=allow_clear_metadata)
+
+    async def react(
+        self,
+        to: str,
+        message_id: str,
+        *emojis: str,
+        allow_clear_metadata: bool = False,
+        timeout: float | None = ACK_TIMEOUT,
+    ) -> Delivery:
+        """Say what we feel about a message; without an emoji, nothing any more.
+
+        Raises:
+            NoDevicesError: No device of ``to`` can be told so inside of an envelope.
+                With ``allow_clear_metadata`` it is said in the clear, emojis and all.
+        """
+        what = Content(reacts_to=message_id, emojis=emojis)
+        return await self._send(to, what, timeout, allow_clear=allow_clear_metadata)
+
+    async def retract(
+        self,
+        to: str,
+        message_id: str,
+        *,
+        allow_clear_metadata: bool = False,
+        timeout: float | None = ACK_TIMEOUT,
+    ) -> Delivery:
+        """Ask others to forget a message of ours; they may not. As ``react()``."""
+        what = Content(retracts=message_id)
+        return await self._send(to, what, timeout, allow_clear=allow_clear_metadata)
+
+    async def mark_displayed(
+        self, message: Message, *, timeout: float | None = ACK_TIMEOUT
+    ) -> Delivery:
+        """Tell the author that a message was read. Only inside of an envelope.
+
+        Raises:
+            NoDevicesError: No device of theirs can be told so.
+        """
+        what = Content(displayed=message.id)
+        return await self._send(message.sender, what, timeout, allow_clear=False)
+
+    async def queue(
+        self, to: str, text: str, *, timeout: float | None = ACK_TIMEOUT
+    ) -> Delivery:
+        """Encrypt ``text`` and return once it is on disk; it goes out by itself.
+
+        Args:
+            to: A JID at an onion server.
+            text: What to say.
+            timeout: Seconds that the server may take to tell the recipient's keys;
+                None waits for ever.
+
+        Raises:
+            EncryptionError: It cannot be encrypted; nothing was kept.
+            SessionError: No connection in time; nothing was kept.
+        """
+        what = Content(text=text)
+        return await self._outgoing.queue(parse_recipient(to), what, timeout)
+
+    async def delivery(self, message_id: str) -> Delivery | None:
+        """Return how far a message of ours has come; None if nothing is known.
+
+        The newest 10,000 are known, also those of earlier logins.
+        """
+        return await self._deliveries.load(message_id)
+
+    async def wait(
+        self,
+        message_id: str,
+        state: DeliveryState,
+        *,
+        timeout: float | None = ACK_TIMEOUT,
+    ) -> Delivery:
+        """Return when a message of ours has come as far as ``state``.
+
+        RECEIVED and DISPLAYED are said by the recipient's client, if it says so at
+        all; unless ``Receipt.authenticated``, a server may have made it up.
+
+        Args:
+            message_id: From ``Delivery.id``.
+            state: How far it has to come.
+            timeout: Seconds; None waits for ever.
+
+        Raises:
+            KeyError: Nothing is known of it.
+            DeliveryFailedError: It did not and will not arrive.
+            NotAcknowledgedError: Nobody confirmed it in time.
+        """
+        return await self._deliveries.wait(message_id, state, timeout)
