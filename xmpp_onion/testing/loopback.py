@@ -52,6 +52,9 @@ class LoopbackDialer:
             raise OnionUnreachableError(
                 "nobody listens there", host=address, why=str(error)
             ) from error
+        except BaseException:  # cancelled meanwhile
+            sock.close()
+            raise
         self._wires.append(sock)
         return sock
 
