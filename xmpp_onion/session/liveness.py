@@ -9,11 +9,16 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from xmpp_onion.session.client_xmpp import OnionClient
 from xmpp_onion.session.wire import Wire
 
 __all__ = ["Liveness", "Timing"]
+
+# Bytes in a second that are more than people say to each other, and no more than a
+# circuit takes: two or three encrypted messages.
+_MUCH_BYTES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,7 @@ class Timing:
             A dead connection is thus noticed in 1.2 ``idle`` + ``silence``: 88 s.
         resumed_silence: The same right after a stream was resumed. Shorter,
             because Prosody 0.12 may resume a stream that it no longer reads.
-        answer: A server that talks, and does not answer, is gone after this.
+        answer: A server that sends much, and does not answer, is gone after this.
         goodbye: Given to the server to close its side.
         first_retry: The longest first pause between two attempts.
         longest_retry: No pause is longer.
@@ -52,6 +57,10 @@ class Timing:
 @dataclass(frozen=True, slots=True)
 class Liveness:
     """Watches one connection.
+
+    The answer stands behind all that the server sent before it. So a server that
+    sends what we asked for, or much, may take longer; one that merely talks may not:
+    perhaps it does not hear us any more.
 
     Args:
         client: It has asked its first question already.
@@ -96,12 +105,16 @@ class Liveness:
     async def _is_answered(self, silence: float) -> bool:
         """Wait for an ack; False if it does not come though it could."""
         clock = asyncio.get_running_loop().time
-        start = clock()
+        start, heard_bytes = clock(), self.wire.heard_bytes
         while not self.client.acknowledged.is_set():
             if self.is_paused():
-                start = clock()
+                start, heard_bytes = clock(), self.wire.heard_bytes
+            limit = self.timing.answer
+            if not self.client.is_asking:
+                much = (self.wire.heard_bytes - heard_bytes) / _MUCH_BYTES
+                limit = min(limit, silence + much)
             heard = max(self.wire.last_heard, start)
-            left = min(heard + silence, start + self.timing.answer) - clock()
+            left = min(heard + silence, start + limit) - clock()
             if left <= 0:
                 return False
             try:

@@ -52,6 +52,7 @@ class Wire(asyncio.Protocol):
 
     Attributes:
         last_heard: When anything came, by the clock of the loop.
+        heard_bytes: How much came.
         stream_error: The condition that the server ended the stream with.
         remains: The outline of the stanza that we ended it for, if it was one.
     """
@@ -69,6 +70,7 @@ class Wire(asyncio.Protocol):
         self._last_word: asyncio.TimerHandle | None = None
         self.transport: asyncio.Transport | None = None
         self.last_heard = self._loop.time()
+        self.heard_bytes = 0
         self.stream_error = ""
         self.remains: Outline | None = None
 
@@ -239,6 +241,7 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read what came; asyncio calls this."""
         self.last_heard = self._loop.time()
+        self.heard_bytes += len(data)
         if not self.is_open:
             return  # we have refused already
         try:

@@ -393,6 +393,33 @@ async def test_a_server_that_talks_and_never_answers_is_left() -> None:
         assert events[-1] == Disconnected("the server does not answer")
 
 
+async def test_a_server_that_chats_and_does_not_hear_us_is_left_as_early() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.log_in()
+        while True:
+            await peer.send(" ")
+            await asyncio.sleep(0.05)
+
+    timing = replace(QUICK, silence=0.4, answer=300)
+    async with HostileServer(script) as server, visit(server, timing=timing) as session:
+        events = await read_until(session, Disconnected)
+        assert events[-1] == Disconnected("the server does not answer")
+
+
+async def test_an_answer_may_stand_behind_much() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.log_in()
+        for _ in range(40):
+            await peer.send(" " * 2000)
+            await asyncio.sleep(0.05)
+        await peer.send(f"<a {SM} h='0'/><message from='{peer.account}'/>")
+
+    timing = replace(QUICK, silence=1.0, answer=300)
+    async with HostileServer(script) as server, visit(server, timing=timing) as session:
+        events = await take(session, 2)
+    assert [type(event) for event in events] == [Connected, Received]
+
+
 async def test_what_comes_before_counting_is_read_and_not_counted() -> None:
     async def script(peer: Peer) -> None:
         await peer.start_tls()
