@@ -99,17 +99,19 @@ class ChaosProxy:
             port, upper case too, as with Tor; other names are refused as Tor
             refuses an onion without descriptor (0xF0).
         rtt: Seconds that are added to each round trip, half on each way. Order is
-            kept and throughput not limited.
+            kept.
+        rate: Bytes that each way of a connection takes in a second; 0 for no limit.
 
     Attributes:
         rtt: As above; a change holds for what is read from then on.
+        rate: As above; a change holds for what is delivered from then on.
         requests: Each CONNECT, in order.
         bytes_up: Application bytes delivered to the server so far.
         bytes_down: Application bytes delivered to the client so far.
 
     Raises:
         ValueError: Both or neither of ``upstream`` and ``routes``, or a negative
-            ``rtt``.
+            ``rtt`` or ``rate``.
     """
 
     def __init__(
@@ -118,12 +120,16 @@ class ChaosProxy:
         *,
         routes: Mapping[str, int] | None = None,
         rtt: float = 0.0,
+        rate: float = 0.0,
     ) -> None:
         if (upstream is None) == (routes is None):
             raise ValueError("give either upstream or routes")
         if rtt < 0:
             raise ValueError("rtt is a time in seconds and cannot be negative")
+        if rate < 0:
+            raise ValueError("rate is in bytes per second and cannot be negative")
         self.rtt = rtt
+        self.rate = rate
         self.requests: list[Request] = []
         self.bytes_up = 0
         self.bytes_down = 0
@@ -328,12 +334,22 @@ class ChaosProxy:
                 await self._wait_until(chunk.due)
                 if not chunk.data:
                     return
-                if way not in link.swallowed:
-                    await self._deliver(way, chunk, writer)
+                for piece in self._pieces(chunk.data):
+                    await asyncio.sleep(len(piece) / self.rate if self.rate else 0)
+                    await self._flowing.wait()
+                    if way not in link.swallowed:
+                        await self._deliver(way, chunk._replace(data=piece), writer)
         except OSError:
             log.debug("one end closed while data was on the way to it")
         finally:
             link.ended.set()
+
+    def _pieces(self, data: bytes) -> list[bytes]:
+        """Return what arrives at once: on a slow way, what it takes in 0.1 s."""
+        if not self.rate:
+            return [data]
+        size = max(1, round(self.rate / 10))
+        return [data[start : start + size] for start in range(0, len(data), size)]
 
     async def _deliver(
         self, way: Direction, chunk: _Chunk, writer: asyncio.StreamWriter

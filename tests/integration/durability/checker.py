@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-Entry = Mapping[str, str | int]
+Entry = Mapping[str, str | float]
 
 
 class Text(NamedTuple):

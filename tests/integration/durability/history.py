@@ -9,11 +9,15 @@ Each line is a JSON object with a ``what``:
 ``handled``   a message reached the application
 ``rotated``   a signed pre-key was replaced
 ``unreadable`` something came that could not be read
+``state``     the connection went into another state
 ``stopped``   the process ends in order; the most memory that it had
+
+Each has the time, ``at``, by the clock of the machine.
 """
 
 import json
 import os
+import time
 from pathlib import Path
 
 
@@ -27,9 +31,9 @@ class History:
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
-    def write(self, what: str, **fields: str | int) -> None:
+    def write(self, what: str, **fields: str | float) -> None:
         """Append one line, and return when it is on the disk."""
-        line = json.dumps({"what": what, **fields}) + "\n"
+        line = json.dumps({"what": what, "at": time.time(), **fields}) + "\n"
         os.write(self._file, line.encode())
         os.fsync(self._file)
 

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from history import History
@@ -26,6 +26,7 @@ from xmpp_onion import (
     XmppOnionError,
 )
 from xmpp_onion.errors import NotAcknowledgedError
+from xmpp_onion.session import Timing, stream
 
 # Every so many texts, this many are sent at once.
 _BURST_EVERY, _BURST = 7, 4
@@ -49,6 +50,8 @@ class Plan:
         zone: Its time zone; empty leaves it.
         is_listening: Whether it handles what comes.
         is_brief: Whether it ends by itself when it has sent everything.
+        torrc: If not empty, a Tor of its own is launched with these lines.
+        haste: How many times less than usual it waits for a server that is silent.
     """
 
     profile: str
@@ -64,6 +67,8 @@ class Plan:
     zone: str = ""
     is_listening: bool = True
     is_brief: bool = False
+    torrc: tuple[str, ...] = ()
+    haste: float = 1.0
 
 
 class Peer:
@@ -76,6 +81,8 @@ class Peer:
         self._history = History(plan.history)
         self._account = Account.load(plan.profile, plan.data_dir)
         note_rotations(lambda: self._history.write("rotated"))
+        logging.getLogger(stream.__name__).addHandler(_States(self._history))
+        stream.Timing = lambda: hasten(Timing(), plan.haste)
 
     async def run(self) -> None:
         """Be there until told to go, or until everything is sent."""
@@ -83,7 +90,7 @@ class Peer:
         self._history.write("started", who=self._account.jid)
         with suppress(asyncio.CancelledError):
             async with (
-                Tor.attach(plan.socks) as tor,
+                self._tor() as tor,
                 Client(self._account, tor=tor, login_timeout=None) as client,
                 asyncio.TaskGroup() as tasks,
             ):
@@ -103,6 +110,12 @@ class Peer:
                 elif not plan.is_brief:
                     await asyncio.Event().wait()
         self._history.write("stopped", memory=_peak_bytes())
+
+    def _tor(self) -> Tor:
+        plan = self._plan
+        if plan.torrc:
+            return Tor.launch(self._account.folder / "tor", extra=plan.torrc)
+        return Tor.attach(plan.socks)
 
     async def _talk(self, client: Client) -> None:
         while self._plan.to and self._number < self._plan.until:
@@ -142,6 +155,28 @@ def _peak_bytes() -> int:
     """Return the most memory that this process has had."""
     status = Path("/proc/self/status").read_text("ascii")
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+class _States(logging.Handler):
+    """Writes down each state of the connection, as the session logs it."""
+
+    def __init__(self, history: History) -> None:
+        super().__init__()
+        self._history = history
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.msg.startswith("session: %s after") and record.args:
+            self._history.write("state", state=str(record.args[0]))
+
+
+def hasten(timing: Timing, haste: float) -> Timing:
+    """Return a timing with less patience for silence."""
+    return replace(
+        timing,
+        idle=timing.idle / haste,
+        silence=timing.silence / haste,
+        resumed_silence=timing.resumed_silence / haste,
+    )
 
 
 async def _until_told(peer: Peer) -> None:

@@ -200,6 +200,23 @@ async def test_much_data_arrives_whole_and_in_order() -> None:
 # --- SOCKS --------------------------------------------------------------------------
 
 
+async def test_a_slow_way_takes_its_time_and_loses_nothing() -> None:
+    loop, data = asyncio.get_running_loop(), bytes(range(250)) * 40
+    async with echoing() as proxy:
+        proxy.rate = 50_000.0
+        reader, writer = await dialed(proxy)
+        started = loop.time()
+        writer.write(data)
+        assert await reader.readexactly(len(data)) == data
+        assert loop.time() - started >= len(data) / proxy.rate
+        writer.close()
+
+
+def test_a_rate_below_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="negative"):
+        ChaosProxy(routes={}, rate=-1.0)
+
+
 async def test_the_request_shows_what_tor_would_isolate_by() -> None:
     async with echoing() as proxy:
         _, writer = await dialed(proxy)
