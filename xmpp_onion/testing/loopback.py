@@ -39,14 +39,8 @@ class LoopbackDialer:
         self.dialed.append((address, port, isolation))
         # With its protocol named asyncio sends small pieces at once (TCP_NODELAY).
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        sock.setblocking(False)  # noqa: FBT003 - it takes no keyword
         try:
-            if self.refusing:
-                raise ConnectionRefusedError
-            async with asyncio.timeout(timeout):
-                await asyncio.get_running_loop().sock_connect(
-                    sock, ("127.0.0.1", self.port)
-                )
+            await self._connect(sock, timeout)
         except OSError as error:
             sock.close()
             raise OnionUnreachableError(
@@ -57,6 +51,14 @@ class LoopbackDialer:
             raise
         self._wires.append(sock)
         return sock
+
+    async def _connect(self, sock: socket.socket, timeout: float) -> None:
+        if self.refusing:
+            raise ConnectionRefusedError
+        sock.setblocking(False)  # noqa: FBT003 - it takes no keyword
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(timeout):
+            await loop.sock_connect(sock, ("127.0.0.1", self.port))
 
     def cut(self) -> None:
         """Break every connection, as a lost circuit does: both ends see the end."""
