@@ -26,7 +26,9 @@ class Timing:
     """How long a session waits for what, in seconds.
 
     Args:
-        dial: One dial, circuit building included.
+        first_dial: The first dial, circuit building included. Each one that gets no
+            answer doubles it, and the next goes by other circuits.
+        dial: No dial is longer.
         login: From the connection to the session; eight round trips.
         idle: With nothing else to do the server is asked for a sign of life after
             this time, give or take a fifth: accounts must not beat in step.
@@ -42,6 +44,7 @@ class Timing:
             costs nothing, and the way is free as soon as it is back.
     """
 
+    first_dial: float = 20.0
     dial: float = 60.0
     login: float = 90.0
     idle: float = 40.0

@@ -18,6 +18,7 @@ from slixmpp.xmlstream.xmlstream import NotConnectedError
 
 from xmpp_onion.address import JID
 from xmpp_onion.errors import (
+    DialTimeoutError,
     InvalidJIDError,
     NotAcknowledgedError,
     SessionError,
@@ -115,6 +116,7 @@ class Session:
         self._wire: Wire | None = None
         self._paused = False
         self._proved = False
+        self._turn = self._unanswered = 0
         self._online = asyncio.Event()
         self.losses = 0
         self._last_error: Exception | None = None
@@ -238,12 +240,7 @@ class Session:
 
     async def _attempt(self) -> None:
         """Dial, log in, and stay until the connection ends."""
-        sock = await self._tor.dial(
-            self._account.domain,
-            self._port,
-            isolation=Isolation(self._account, Purpose.XMPP),
-            timeout=self.timing.dial,
-        )
+        sock = await self._dial()
         self._move(Event.DIALED)
         wire = self._wire = Wire()
         try:
@@ -253,6 +250,23 @@ class Session:
         finally:
             await wire.close()
             sock.close()
+
+    async def _dial(self) -> Connection:
+        """Connect; after a dial without an answer the next goes by other circuits."""
+        timing = self.timing
+        try:
+            sock = await self._tor.dial(
+                self._account.domain,
+                self._port,
+                isolation=Isolation(self._account, Purpose.XMPP, self._turn),
+                timeout=min(timing.first_dial * 2**self._unanswered, timing.dial),
+            )
+        except DialTimeoutError:
+            self._turn += 1
+            self._unanswered += 1
+            raise
+        self._unanswered = 0
+        return sock
 
     async def _log_in(self, wire: Wire, sock: Connection) -> Login:
         who = Credentials(

@@ -110,10 +110,14 @@ class Isolation:
         account: A stable name of the account, such as its bare JID. It is
             hashed: Tor shows user names in its list of circuits.
         purpose: What the connection is for.
+        turn: Another number means other circuits. A service that died between our
+            introduction and its answer leaves a rendezvous at which Tor lets every
+            later dial of the same isolation wait, for minutes.
     """
 
     account: str
     purpose: Purpose
+    turn: int = 0
 
     def credentials(self) -> tuple[str, str]:
         """Return user name and password: 32 hex digits each.
@@ -122,6 +126,8 @@ class Isolation:
         under 128 bytes, or PySocks would break the framing.
         """
         text = f"xmpp-onion isolation\0{self.account}\0{self.purpose}"
+        if self.turn:
+            text += f"\0{self.turn}"
         digest = hashlib.sha256(text.encode()).hexdigest()
         return digest[:32], digest[32:]
 

@@ -1,13 +1,19 @@
 import asyncio
 import logging
 import re
+import socket
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 
-from xmpp_onion.address import JID
-from xmpp_onion.errors import NotAcknowledgedError, SessionError, SessionLostError
+from xmpp_onion.address import JID, OnionAddress
+from xmpp_onion.errors import (
+    DialTimeoutError,
+    NotAcknowledgedError,
+    SessionError,
+    SessionLostError,
+)
 from xmpp_onion.session import (
     Connected,
     Disconnected,
@@ -28,6 +34,7 @@ from xmpp_onion.testing.hostile import (
 )
 from xmpp_onion.testing.loopback import LoopbackDialer
 from xmpp_onion.testing.visit import QUICK, read_until, visit
+from xmpp_onion.transport import Isolation
 
 STRANGER = f"mallory@{make_onion_name()}"
 
@@ -339,6 +346,39 @@ async def test_a_stream_that_is_resumed_and_deaf_is_given_up_for_a_new_one() -> 
 def test_a_dead_connection_is_noticed_within_90_seconds() -> None:
     timing = Timing()
     assert 1.2 * timing.idle + timing.silence <= 90
+
+
+@dataclass
+class SlowDialer(LoopbackDialer):
+    """The first dials get no answer."""
+
+    turns: list[tuple[int, float]] = field(default_factory=list)
+
+    async def dial(
+        self,
+        address: OnionAddress,
+        port: int,
+        *,
+        isolation: Isolation,
+        timeout: float = 60.0,
+    ) -> socket.socket:
+        self.turns.append((isolation.turn, timeout))
+        if len(self.turns) < 4:
+            raise DialTimeoutError("no answer", host=str(address))
+        return await super().dial(address, port, isolation=isolation, timeout=timeout)
+
+
+async def test_a_dial_without_answer_is_repeated_by_other_circuits() -> None:
+    timing = replace(QUICK, first_dial=20.0, dial=60.0)
+    async with HostileServer(serving()) as server:
+        tor = SlowDialer(server.port)
+        async with visit(server, tor=tor, timing=timing) as session:
+            await read_until(session, Connected)
+            tor.cut()
+            await read_until(session, Connected)
+
+    assert tor.turns[:4] == [(0, 20.0), (1, 40.0), (2, 60.0), (3, 60.0)]
+    assert tor.turns[4] == (3, 20.0)
 
 
 async def test_a_server_that_falls_silent_is_left_and_dialed_again() -> None:

@@ -3,6 +3,7 @@ import os
 import secrets
 import signal
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import pytest
 
@@ -165,6 +166,30 @@ async def test_a_cut_connection_is_resumed_and_nothing_is_lost(
     await waiting
     answer = await alice.next(Received)
     assert text_of(answer, alice.session.jid.bare) == "while down"
+
+
+async def test_a_stream_that_was_cut_inside_a_stanza_hears_us_again(
+    connect: Connect,
+) -> None:
+    alice, bob = await connect("alice"), await connect("bob")
+    await alice.next(Connected)
+    # Prosody 0.12 resumes it with its old parser, and swallows what follows.
+    alice.session.timing = replace(alice.session.timing, resumed_silence=1.0)
+    alice.session.xmpp.transport.write(b"<message id='half'><body>what was cut o")
+    await asyncio.sleep(0.3)  # it reads that
+    alice.tor.cut()
+    await alice.next(Connected)
+    message = stanza(bob.session.jid, "after it")
+
+    async with asyncio.timeout(20):
+        try:
+            await alice.session.send(*message)
+        except NotAcknowledgedError:  # what the outbox does
+            await alice.session.wait_online()
+            await alice.session.send(*message)
+        received = await bob.next(Received)
+
+    assert text_of(received, bob.session.jid.bare) == "after it"
 
 
 async def test_twenty_cuts_lose_and_double_nothing(connect: Connect) -> None:

@@ -30,7 +30,6 @@ async def run(name: str, folder: Path, network: TorNetwork) -> dict[str, object]
     entry = RUNS[name]
     async with TorArena(folder, network, alice=entry.alice, haste=entry.haste) as arena:
         figures = await entry.run(arena, entry.small)
-    print(name, figures)  # noqa: T201 - XXX
     assert {key: figures[key] for key in _CLEAN} == _CLEAN
     back = figures["back"]
     assert isinstance(back, list)

@@ -119,6 +119,13 @@ def test_credentials_differ_by_account_and_by_purpose_and_are_stable() -> None:
     assert Isolation("a", Purpose.XMPP).credentials() == every[0]
 
 
+def test_another_turn_has_other_credentials() -> None:
+    every = [Isolation("a", Purpose.XMPP, turn).credentials() for turn in range(3)]
+
+    assert len(set(every)) == len(every)
+    assert Isolation("a", Purpose.XMPP).credentials() == every[0]
+
+
 # --- what comes back ----------------------------------------------------------------
 
 
