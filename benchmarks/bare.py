@@ -132,6 +132,17 @@ class BareClient(slixmpp.ClientXMPP):
         assert encrypted is not None
         encrypted.send()
 
+    async def say_to_all(self, recipients: list[str], text: str) -> None:
+        """Say the same to each; the libraries do one encryption at a time."""
+        for to in recipients:
+            await self.say(to, text)
+
+    async def pile_up(self, to: str, count: int) -> None:
+        """Say ``count`` things, and wait until the server has answered after them."""
+        for number in range(count):
+            await self.say(to, f"text {number}")
+        await self.get_roster()
+
     async def hear(self) -> str:
         """Return the next decrypted text."""
         return await self._received.get()

@@ -4,7 +4,8 @@
 
 Both log in to the same Prosody on loopback, through a SOCKS5 proxy that delays each
 way by half the round-trip time and counts (``xmpp_onion.testing.ChaosProxy``). The
-writer's way is measured; the reader's has no delay. Accounts are new for each run.
+way of one person is measured; that of all others has no delay. Accounts are new for
+each run.
 Prints a table for docs/reference/performance.md.
 """
 
@@ -34,13 +35,17 @@ from xmpp_onion.server import Prosody
 from xmpp_onion.testing import ChaosProxy
 from xmpp_onion.transport import Tor
 
+STRANGERS = 10
+WAITING = 1000
 PHASES = {
     "first login": "first login of an account, until a new OMEMO device is published",
     "login": "later login, until it can encrypt",
     "first message": "first message to a stranger, until the reader has decrypted it",
     "later message": "later message, until the reader has decrypted it",
+    "ten": f"first message to {STRANGERS} strangers, until all have decrypted it",
+    "catching up": f"login with {WAITING:,} messages waiting, until all are decrypted",
 }
-_LIMIT_SECONDS = 120.0
+_LIMIT_SECONDS = 900.0
 
 
 class Peer(Protocol):
@@ -48,6 +53,12 @@ class Peer(Protocol):
 
     async def say(self, to: str, text: str) -> None:
         """Encrypt and send."""
+
+    async def say_to_all(self, recipients: list[str], text: str) -> None:
+        """Encrypt for each and send, as fast as the library lets an author."""
+
+    async def pile_up(self, to: str, count: int) -> None:
+        """Send so many texts, and return when the server has them."""
 
     async def hear(self) -> str:
         """Return the next decrypted text."""
@@ -100,6 +111,14 @@ class _Ours:
     async def say(self, to: str, text: str) -> None:
         await self._client.send(to, text)
 
+    async def say_to_all(self, recipients: list[str], text: str) -> None:
+        await asyncio.gather(*(self.say(to, text) for to in recipients))
+
+    async def pile_up(self, to: str, count: int) -> None:
+        for number in range(count - 1):
+            await self._client.queue(to, f"text {number}")
+        await self.say(to, "the last one")
+
     async def hear(self) -> str:
         return (await anext(self._messages)).text
 
@@ -147,6 +166,32 @@ async def deliver(proxy: ChaosProxy, writer: Peer, reader: Peer, login: Login) -
     return Cost(seconds, round_trips)
 
 
+async def deliver_to_all(
+    proxy: ChaosProxy, writer: Peer, readers: list[Peer], logins: list[Login]
+) -> Cost:
+    """Send the same to all ``logins`` and measure until each has read it."""
+    before, started = proxy.round_trips, time.perf_counter()
+    async with asyncio.TaskGroup() as tasks:
+        recipients = [str(login.jid) for login in logins]
+        tasks.create_task(writer.say_to_all(recipients, "hello"))
+        for reader in readers:
+            assert await reader.hear() == "hello"
+        seconds = time.perf_counter() - started
+        round_trips = proxy.flights - before
+    return Cost(seconds, round_trips)
+
+
+async def catch_up(
+    proxy: ChaosProxy, entrance: AbstractAsyncContextManager[Peer]
+) -> Cost:
+    """Log in and measure until all that waited has been read."""
+    before, started = proxy.round_trips, time.perf_counter()
+    async with entrance as peer:
+        for _ in range(WAITING):
+            await peer.hear()
+        return Cost(time.perf_counter() - started, proxy.round_trips - before)
+
+
 async def quiet(proxy: ChaosProxy) -> None:
     """Wait until nothing is on the way any more, so that phases do not mix."""
     seen, calm = -1, 0
@@ -168,6 +213,10 @@ async def run(name: str, rtt: float, server: Prosody, folder: Path) -> dict[str,
         ChaosProxy(routes=routes, rtt=rtt) as far,
     ):
         bob = await make_account("bob", near, server, folder)
+        strangers = [
+            await make_account(f"s{number}", near, server, folder)
+            for number in range(STRANGERS)
+        ]
         alice = await make_account("alice", far, server, folder)
         async with enter(bob) as reader:
             async with AsyncExitStack() as stack:
@@ -179,7 +228,17 @@ async def run(name: str, rtt: float, server: Prosody, folder: Path) -> dict[str,
                 for phase in ("first message", "later message"):
                     await quiet(far)
                     costs[phase] = await deliver(far, writer, reader, bob)
+                async with AsyncExitStack() as crowd:
+                    readers = [
+                        await crowd.enter_async_context(enter(each))
+                        for each in strangers
+                    ]
+                    await quiet(far)
+                    costs["ten"] = await deliver_to_all(far, writer, readers, strangers)
                 await quiet(far)
+            await quiet(far)
+            await reader.pile_up(alice.jid, WAITING)
+            costs["catching up"] = await catch_up(far, enter(alice))
     return costs
 
 
