@@ -109,6 +109,7 @@ def _device_line(device: Device) -> Line:
         "trust": device.trust.word,
         "active": device.active,
         "label": device.label,
+        "seen": device.seen and f"{device.seen:%Y-%m-%dT%H:%M:%SZ}",
     }
 
 

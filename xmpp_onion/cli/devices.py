@@ -31,6 +31,8 @@ def told(line: Line) -> str:
     """Return a device for a person: the fingerprint in groups, as others show it."""
     label = f" {visible(str(line['label']))}" if line["label"] else ""
     state = "" if line["active"] else ", not in use"
+    if line.get("seen"):
+        state += f", last seen {str(line['seen'])[:10]}"
     return (
         f"{line['jid']} {line['device']} ({line['trust']}{state}){label}\n"
         f"  {grouped(str(line['fingerprint']))}"

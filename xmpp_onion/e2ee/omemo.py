@@ -47,6 +47,7 @@ from xmpp_onion.e2ee.session_manager import (
     Door,
     omemo_errors,
 )
+from xmpp_onion.e2ee.sightings import Sightings
 from xmpp_onion.e2ee.storage import KeyStorage
 from xmpp_onion.e2ee.trust import (
     Device,
@@ -188,6 +189,7 @@ class Omemo:
             effects=self._door.effects,
             is_on=automatic_trust,
         )
+        self._sightings = Sightings(self._storage)
         self._answers = Answers()
         self._healing = Healing(self._device, self._door, self._own)
         self._database: Database | None = None
@@ -630,6 +632,7 @@ class Omemo:
             is_accepted=accepts(device.trust),
         )
         text = _text(plaintext)
+        await self._sightings.note(device)
         plain = None if text is None else Plain(text)
         if plain is not None:
             await self._vouching.hear(manager, device, plain.payload, self.fingerprint)
@@ -696,7 +699,7 @@ class Omemo:
                 why="the server did not answer",
                 fix="Try again in a moment.",
             )
-        return devices
+        return tuple([await self._sightings.add_to(device) for device in devices])
 
     async def level(self, jid: JID, fingerprint: str) -> TrustLevel:
         """Return what holds now about a device. In a transaction.

@@ -9,6 +9,7 @@ that join them are all here, so that "when is sending refused?" has one answer:
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
@@ -122,6 +123,8 @@ class Device:
         active: Whether the JID's device list names it at present.
         own: Whether it belongs to our account.
         label: What its owner calls it, where known.
+        seen: The hour in which we last got something from it, in UTC; only in lists
+            of devices, and None if never.
     """
 
     jid: JID
@@ -131,6 +134,7 @@ class Device:
     active: bool
     own: bool
     label: str | None = None
+    seen: datetime | None = None
 
 
 def parse_fingerprint(text: str) -> str:

@@ -50,6 +50,23 @@ def test_a_revoked_device_gets_nothing_until_it_is_verified_again(
     assert [line["trust"] for line in listed.lines] == ["verified"]
 
 
+def test_a_code_is_shown_and_its_uri_verifies(alice: "Person", bob: "Person") -> None:
+    with bob.runs("listen", "--json") as listen:  # through its socket
+        listen.line()
+        (shown,) = bob.run("trust", "qr", "--json").lines
+        done = alice.run("trust", "verify", str(shown["uri"]), "--json")
+        forged = str(shown["uri"]).replace(bob.fingerprint, "ab" * 32)
+        refused = alice.run("trust", "verify", forged, "--json")
+        exported = alice.run("trust", "export")
+
+    assert str(shown["uri"]).startswith(f"xmpp:{bob.jid}?omemo-sid-")
+    assert [line["trust"] for line in done.lines] == ["verified"]
+    (alarm,) = refused.lines
+    assert (refused.code, alarm["event"]) == (4, "error")
+    assert str(alarm["what"]).startswith("ALARM")
+    assert f"{bob.jid} {bob.fingerprint} verified" in exported.out.splitlines()
+
+
 def test_a_fingerprint_of_no_device_is_refused(alice: "Person", bob: "Person") -> None:
     done = alice.run("trust", "verify", bob.jid, "ab" * 32, "--json")
 

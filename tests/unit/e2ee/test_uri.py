@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.e2ee.trust import Device, TrustLevel
-from xmpp_onion.e2ee.uri import TrustUri
-from xmpp_onion.errors import AddressError
+from xmpp_onion.e2ee.uri import TrustUri, check_scan
+from xmpp_onion.errors import AddressError, FingerprintMismatchError
 
 ONION = OnionAddress.from_public_key(hashlib.sha256(b"x").digest())
 BOB = JID(f"bob@{ONION}")
@@ -81,3 +81,37 @@ def test_what_is_no_such_uri_is_refused(text: str) -> None:
 def test_any_text_is_read_or_refused(text: str) -> None:
     with contextlib.suppress(AddressError):
         TrustUri.parse(text)
+
+
+# --- what is known already ----------------------------------------------------------
+
+CAROL = JID(f"carol@{ONION}")
+
+
+@pytest.mark.parametrize(
+    ("scanned", "why"),
+    [
+        ({1: TWO}, "device 1 shows us another key"),
+        ({3: ONE}, "device 1 shows us another key"),
+        ({1: ONE, 2: ONE}, "device 1 shows us another key"),
+        ({2: TWO}, "device 2 was distrusted before"),
+        ({1: ONE, 9: "3c" * 32}, "belongs to another account"),
+    ],
+)
+def test_a_scan_that_contradicts_what_is_known_is_an_alarm(
+    scanned: dict[int, str], why: str
+) -> None:
+    distrusted = TrustLevel.DISTRUSTED
+    known = [device(1, ONE), Device(BOB, 2, TWO, distrusted, active=True, own=False)]
+    owners = {ONE: BOB, TWO: BOB, "3c" * 32: CAROL}
+
+    with pytest.raises(FingerprintMismatchError, match="ALARM") as caught:
+        check_scan(TrustUri(BOB, tuple(scanned.items())), known, owners)
+
+    assert why in caught.value.why
+
+
+def test_a_scan_of_what_is_known_or_new_is_none() -> None:
+    scanned = TrustUri(BOB, ((1, ONE), (5, "4d" * 32)))
+
+    check_scan(scanned, [device(1, ONE), device(2, TWO)], {ONE: BOB})
