@@ -20,6 +20,7 @@ from xmpp_onion.errors import (
     BootstrapError,
     ControlPortError,
     DialError,
+    DialTimeoutError,
     TorError,
     TorNotRunningError,
 )
@@ -225,6 +226,8 @@ class Tor:
                 except DialError as error:
                     if error.reply is None:
                         await probe(self.socks)  # no answer: has Tor ended, or hung?
+                    if isinstance(error, DialTimeoutError):
+                        await self._forget()
                     raise
 
     def onion_service(self, key_file: Path, ports: Mapping[int, int]) -> OnionService:
@@ -284,6 +287,16 @@ class Tor:
             await self._close_link()
             # If this fails, the dead link stays, and the next call tries again.
             await self._open(self._threads())
+
+    async def _forget(self) -> None:
+        """Let Tor ask for descriptors anew: what it knows may be of an earlier life.
+
+        A service that died in the middle of an introduction is otherwise waited for
+        at points that only Tor still knows, for minutes.
+        """
+        with contextlib.suppress(TorError):
+            if self.has_control:
+                await self.new_identity()
 
     async def _wait_ready(self) -> None:
         async with self._bootstrapping:

@@ -50,6 +50,7 @@ class Plan:
         zone: Its time zone; empty leaves it.
         is_listening: Whether it handles what comes.
         is_brief: Whether it ends by itself when it has sent everything.
+        control: The control port of the Tor at ``socks``, if it may be used.
         torrc: If not empty, a Tor of its own is launched with these lines.
         haste: How many times less than usual it waits for a server that is silent.
     """
@@ -67,6 +68,7 @@ class Plan:
     zone: str = ""
     is_listening: bool = True
     is_brief: bool = False
+    control: str = ""
     torrc: tuple[str, ...] = ()
     haste: float = 1.0
 
@@ -115,7 +117,7 @@ class Peer:
         plan = self._plan
         if plan.torrc:
             return Tor.launch(self._account.folder / "tor", extra=plan.torrc)
-        return Tor.attach(plan.socks)
+        return Tor.attach(plan.socks, plan.control or None)
 
     async def _talk(self, client: Client) -> None:
         while self._plan.to and self._number < self._plan.until:

@@ -86,7 +86,7 @@ class TorArena(Arena):
             return plan
         if profile == ALICE and self._alice == "child":
             return replace(plan, torrc=self.network.torrc_lines)
-        return replace(plan, socks=self.network.socks)
+        return replace(plan, socks=self.network.socks, control=self.network.control)
 
     async def talk(self, pause: float = 0.5) -> None:
         """Let both publish their keys on a short way, and talk on the long one."""

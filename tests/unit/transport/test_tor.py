@@ -239,6 +239,19 @@ async def test_a_tor_that_hangs_is_not_running_any_more() -> None:
     assert type(error) is TorNotRunningError
 
 
+async def test_after_a_dial_without_answer_tor_forgets_what_it_knew() -> None:
+    async with (
+        FakeSocks(act=Act.SILENT) as proxy,
+        FakeControl() as fake,
+        Tor.attach(proxy.socks, fake.place) as tor,
+    ):
+        fake.answers["GETINFO"] = phase(100, "Done")
+        error = await _error_of(tor.dial(ONION, 1, isolation=ALICE, timeout=0.1))
+
+    assert type(error) is DialTimeoutError
+    assert fake.asked[-1] == "SIGNAL NEWNYM"
+
+
 async def test_leaving_the_block_ends_dials_and_threads(leftovers: Leftovers) -> None:
     async with FakeSocks(act=Act.SILENT) as proxy, asyncio.TaskGroup() as tasks:
         async with Tor.attach(proxy.socks) as tor:
