@@ -14,7 +14,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -23,7 +23,7 @@ from typing import Self
 
 from platformdirs import user_data_path, user_state_path
 
-from xmpp_onion import private
+from xmpp_onion import locks, private
 from xmpp_onion.address import JID
 from xmpp_onion.e2ee.trust import Trust, parse_fingerprint
 from xmpp_onion.errors import (
@@ -203,6 +203,38 @@ class Account:
         if self.seal is not None:
             text = _sealed_text(self.seal, text)
         private.replace(self.folder / "account.toml", text.encode())
+
+    def update(self, change: Callable[[Self], Self]) -> Self:
+        """Change what is on the disk now, which may be newer, and return that.
+
+        Two processes may do so at once: a pin and a first login both stay.
+
+        Args:
+            change: Returns the account as it shall be.
+
+        Raises:
+            StoreLockedError: Another process is at it and does not end.
+            StoreError: It cannot be read or written; the old content is still there.
+        """
+        private.make_folder(self.folder)
+        with locks.hold(self.folder / "account.toml.lock"):
+            try:
+                newest = self._read_again()
+            except AccountNotFoundError:
+                newest = self
+            changed = change(newest)
+            changed.save()
+        return changed
+
+    def _read_again(self) -> Self:
+        with _reading(self.folder):
+            text = _read(self.profile, self.folder)
+            values = tomllib.loads(text)
+            if "sealed" in values:
+                if self.seal is None:
+                    raise _closed(self.profile, Kind(values["seal"]["kind"]))
+                text = self.seal.decrypt(values["sealed"])
+            return replace(self._parse(text, self.profile, self.folder), seal=self.seal)
 
     def _text(self) -> str:
         values = {

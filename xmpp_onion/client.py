@@ -252,7 +252,12 @@ class Client(Speaker):
         )
         if known != self.account:
             self.account = known
-            known.save()
+            # A pin that another process wrote meanwhile stays.
+            known.update(
+                lambda now: replace(
+                    now, certificate=known.certificate, device=known.device
+                )
+            )
         await self._contacts.take_roster()
         await self._catch_up()
         is_readable = self._backlog.pause()

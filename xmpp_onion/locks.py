@@ -4,15 +4,17 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from xmpp_onion import private
-from xmpp_onion.errors import StoreError
+from xmpp_onion.errors import StoreError, StoreLockedError
 
-__all__ = ["is_held", "open_lock", "take", "try_lock"]
+__all__ = ["hold", "is_held", "open_lock", "take", "try_lock"]
 
 _POLL_SECONDS = 0.05
+_TRIES = 100  # five seconds
 
 
 @contextlib.contextmanager
@@ -32,6 +34,27 @@ def open_lock(path: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Hold a lock file for a few milliseconds, and wait for who does the same.
+
+    Raises:
+        StoreLockedError: Somebody does not let go.
+        StoreError: As :func:`open_lock` and :func:`take`.
+    """
+    with open_lock(path) as descriptor, _lock_errors(path):
+        for _ in range(_TRIES):
+            if try_lock(descriptor):
+                yield
+                return
+            time.sleep(_POLL_SECONDS)
+        raise StoreLockedError(
+            f"{path} is held by another process",
+            why="it is locked for an instant only, as a rule",
+            fix=f"See which one: fuser {path}",
+        )
 
 
 async def take(path: Path, descriptor: int, *, patience: float = 0.0) -> bool:

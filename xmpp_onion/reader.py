@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from dataclasses import replace
 
 from xmpp_onion.chat import Answer, Event, Said, read_event
@@ -14,6 +15,9 @@ __all__ = ["InboxReader"]
 
 # Events that are read from the disk at once: memory stays flat, however many wait.
 _AT_ONCE = 100
+# Seconds without news until what was handled is wiped from the log of the store:
+# in a busy time that would cost a sync for each message.
+_WIPE_AFTER = 10.0
 
 
 class InboxReader:
@@ -36,6 +40,7 @@ class InboxReader:
         self._news = news
         self._reader: object = None
         self._is_awaited = False
+        self._has_handled = False
 
     async def events(self, answer: Answer) -> AsyncGenerator[Event, None]:
         """Yield what nobody has handled; see ``Client.events``.
@@ -64,10 +69,21 @@ class InboxReader:
                     self._is_awaited = True
                     await self._mark_handled(row.id)
                 if not rows:
-                    await self._news.wait()
+                    await self._wait_for_news()
         finally:
             if self._reader is reader:
                 self._is_awaited = False
+
+    async def _wait_for_news(self) -> None:
+        """Wait; when it is quiet, wipe what was handled from the disk."""
+        if self._has_handled:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_WIPE_AFTER):
+                    await self._news.wait()
+                    return
+            await self._database.wipe_log()
+            self._has_handled = False
+        await self._news.wait()
 
     async def _mark_handled(self, row_id: int) -> None:
         """Forget an event that was handled, whoever is cancelled meanwhile.
@@ -80,6 +96,7 @@ class InboxReader:
                 await self._inbox.mark_handled(row_id)
 
         cancelled = await to_the_end(forget())
+        self._has_handled = True
         if cancelled:
             raise cancelled
 

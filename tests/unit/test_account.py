@@ -1,6 +1,7 @@
 import os
 import re
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -236,3 +237,37 @@ def test_the_note_about_a_store_lies_outside_of_the_account(
     assert (
         state_folder(usual) == Path.home() / ".local" / "state" / "xmpp-onion" / "bob"
     )
+
+
+def test_two_who_change_an_account_at_once_both_succeed(
+    account: Account, tmp_path: Path
+) -> None:
+    account.save()
+    first, second = (Account.load("bob", tmp_path / "data") for _ in range(2))
+
+    first.update(lambda now: now.pin(account.jid, "ab" * 32))
+    changed = second.update(lambda now: replace(now, device="cd" * 32))
+
+    assert changed == Account.load("bob", tmp_path / "data")
+    assert (len(changed.pins[account.jid]), changed.device) == (1, "cd" * 32)
+
+
+def test_an_encrypted_account_is_changed_as_it_is_now(
+    account: Account, tmp_path: Path
+) -> None:
+    secret = Secret.passphrase("correct horse")
+    sealed = account.encrypted(secret)
+    sealed.save()
+    other = Account.load("bob", tmp_path / "data", secret=secret)
+    other.update(lambda now: now.pin(account.jid, "ab" * 32))
+
+    changed = sealed.update(lambda now: replace(now, device="cd" * 32))
+
+    assert len(changed.pins[account.jid]) == 1
+    assert Account.load("bob", tmp_path / "data", secret=secret) == changed
+
+
+def test_an_account_that_is_not_there_is_saved(account: Account) -> None:
+    account.update(lambda now: replace(now, device="cd" * 32))
+
+    assert (account.folder / "account.toml").exists()

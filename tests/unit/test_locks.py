@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,20 @@ async def test_what_cannot_be_locked_is_told(path: Path) -> None:
         os.close(descriptor)
 
     assert "local file system" in caught.value.fix
+
+
+def test_a_lock_that_is_held_for_an_instant_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    order: list[str] = []
+
+    def other() -> None:
+        with locks.hold(path):
+            order.append("other")
+
+    with locks.hold(path):
+        thread = threading.Thread(target=other)
+        thread.start()
+        order.append("first")
+    thread.join()
+
+    assert order == ["first", "other"]

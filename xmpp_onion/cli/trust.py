@@ -77,7 +77,7 @@ def _pin(settings: Settings, jid: str, fingerprint: tuple[str, ...]) -> None:
     runs takes it up when it starts again.
     """
     owner, digits = parse_recipient(jid), parse_fingerprint("".join(fingerprint))
-    load_account(settings).pin(owner, digits).save()
+    load_account(settings).update(lambda account: account.pin(owner, digits))
     settings.output.result(
         {"v": 1, "event": "pinned", "jid": owner, "fingerprint": digits},
         f"Pinned {owner}: {digits}",
@@ -135,8 +135,9 @@ def _automatic(settings: Settings, switch: str) -> None:
     It is on unless you switch it off. Works without a connection; a program that
     runs takes it up when it starts again.
     """
-    account = replace(load_account(settings), automatic_trust=switch == "on")
-    account.save()
+    account = load_account(settings).update(
+        lambda account: replace(account, automatic_trust=switch == "on")
+    )
     settings.output.result(
         {"v": 1, "event": "automatic-trust", "jid": account.jid, "on": switch == "on"},
         f"Automatic trust is {switch}.",

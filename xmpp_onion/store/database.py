@@ -251,6 +251,16 @@ class Database:
             row = await self._connection.execute_insert(sql, parameters)
         return int(row[0]) if row else 0
 
+    async def wipe_log(self) -> None:
+        """Take out of the write-ahead log what was deleted from the file.
+
+        SQLite leaves old pages in the log until it is full; closing does this, too.
+        Where another program reads the file just now, nothing is wiped.
+        """
+        async with self._turn:
+            if not self._closed:
+                await self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     # --- an old copy that was put back ------------------------------------------
 
     async def generation(self) -> int:

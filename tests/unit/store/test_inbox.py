@@ -65,3 +65,27 @@ async def test_a_part_of_what_waits_can_be_had(database: Database) -> None:
         ids = [await inbox.add(str(number)) for number in range(5)]
 
     assert [row.id for row in await inbox.pending(limit=2)] == ids[:2]
+
+
+async def test_a_handled_text_is_on_the_disk_no_more(path: Path) -> None:
+    canary = "plaintext-canary-" + "x" * 2000
+    async with Database.open(path) as database:
+        inbox = Inbox(database)
+        async with database.transaction():
+            ids = [await inbox.add(f"{canary} {number}") for number in range(20)]
+        assert canary.encode() in raw(path)
+        for number in ids:
+            async with database.transaction():
+                await inbox.mark_handled(number)
+
+        await database.wipe_log()
+
+        assert b"plaintext-canary" not in raw(path)
+        async with database.transaction():  # it goes on as before
+            await inbox.add("another")
+    assert b"another" in raw(path)
+
+
+def raw(path: Path) -> bytes:
+    """Return every byte of a store, of its log and of what else lies by it."""
+    return b"".join(file.read_bytes() for file in path.parent.iterdir())
