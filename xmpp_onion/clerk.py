@@ -6,6 +6,7 @@ kept as such; nothing that somebody sends may end a client or come back for ever
 
 import asyncio
 import logging
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -27,10 +28,17 @@ from xmpp_onion.courier import Courier
 from xmpp_onion.deliveries import Deliveries
 from xmpp_onion.e2ee import Decrypted, Omemo, accepts, reader_ids, sender_ids
 from xmpp_onion.errors import DecryptionError, DeviceListError, XmppOnionError
-from xmpp_onion.session import Incoming, Notice, Session, read_content
-from xmpp_onion.store import Cursor, Cursors, Database, Inbox
+from xmpp_onion.session import (
+    Incoming,
+    Notice,
+    Session,
+    read_content,
+    read_waiting,
+    write_incoming,
+)
+from xmpp_onion.store import Cursor, Cursors, Database, Inbox, SetAside, WaitingRow
 
-__all__ = ["NETWORK_PAUSE", "Clerk"]
+__all__ = ["NETWORK_PAUSE", "PATIENCE", "Clerk"]
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +46,11 @@ log = logging.getLogger(__name__)
 _FETCH_ATTEMPTS = 3
 # Confirmations that may wait to be sent. They help, and nothing depends on them.
 _UNCONFIRMED = 1000
+# Seconds that a sender's server may take for keys before the message is set aside:
+# over Tor, a first connection between two servers takes a few.
+PATIENCE = 10.0
+# Senders whose keys are asked for at once, out of those who wait.
+_SERVED_AT_ONCE = 8
 # Seconds until keys are asked for again after the server did not answer.
 NETWORK_PAUSE = 1.0
 
@@ -55,6 +68,8 @@ class Clerk:
 
     Attributes:
         news: Set when the inbox has got something; its reader clears it.
+        patience: Seconds that a sender's server may take for keys before a message
+            is set aside.
         unconfirmed: Messages whose senders want to know that they arrived; whoever
             tells them takes them out. The oldest are forgotten.
     """
@@ -77,7 +92,10 @@ class Clerk:
         self._omemo = omemo
         self._courier = courier
         self._own = own
+        self.patience = PATIENCE
         self._turn = asyncio.Lock()
+        self._room = SetAside(database)
+        self._waits = asyncio.Event()
         self.unconfirmed = asyncio.Queue[Message](_UNCONFIRMED)
 
     async def take_step(self, step: Step) -> None:
@@ -111,20 +129,108 @@ class Clerk:
         async with self._turn:
             if incoming.notice is not None:
                 await self._keep_notice(incoming, incoming.notice, place)
-                return
-            try:
-                await self._fetch_sender(incoming)
-                await self._keep_read(incoming, place)
-            except (DecryptionError, DeviceListError) as error:
-                log.info("a message could not be read: %s", error.what)
-                await self._keep_unreadable(incoming, place, error)
-            except (XmppOnionError, OSError, MemoryError):
-                raise  # ours to mend; the server still has the message
-            except Exception as error:  # noqa: BLE001 - what a library cannot digest would come back with every login
-                log.error("a message broke its reader (%s)", type(error).__name__)  # noqa: TRY400 - a traceback may quote the message
-                malformed = DecryptionError("it is malformed")
-                await self._keep_unreadable(incoming, place, malformed)
+            elif not await self._has_to_wait(incoming, place):
+                await self._take(incoming, place)
         self.news.set()
+
+    async def _take(self, incoming: Incoming, place: Cursor | None) -> None:
+        """Read a message, or keep that it cannot be read; its keys were asked for."""
+        try:
+            await self._keep_read(incoming, place)
+        except (DecryptionError, DeviceListError) as error:
+            log.info("a message could not be read: %s", error.what)
+            await self._keep_unreadable(incoming, place, error)
+        except (XmppOnionError, OSError, MemoryError):
+            raise  # ours to mend; the server still has the message
+        except Exception as error:  # noqa: BLE001 - what a library cannot digest would come back with every login
+            log.error("a message broke its reader (%s)", type(error).__name__)  # noqa: TRY400 - a traceback may quote the message
+            malformed = DecryptionError("it is malformed")
+            await self._keep_unreadable(incoming, place, malformed)
+
+    # --- the waiting room -------------------------------------------------------
+
+    async def _has_to_wait(self, incoming: Incoming, place: Cursor | None) -> bool:
+        """Set a message aside if its sender's server is silent.
+
+        All of that server wait from then on, so that each sender's order stays, and
+        nobody else waits for it. What finds no room is read as it is.
+        """
+        if not incoming.encrypted or await self._inbox.is_seen(incoming.key):
+            return False
+        is_silent = _is_among(incoming.sender, await self._room.senders(), self._own)
+        if not is_silent and await self._fetch_soon(incoming):
+            return False
+        row = WaitingRow(
+            key=incoming.key,
+            sender=incoming.sender.bare,
+            stanza_xml=write_incoming(incoming),
+            stanza_id=incoming.stanza_id,
+            at=incoming.at,
+        )
+        async with self._database.transaction():
+            is_kept = await self._room.add(row)
+            if is_kept:
+                await self._move(place)
+        self.serve_waiting()
+        return is_kept
+
+    async def _fetch_soon(self, incoming: Incoming) -> bool:
+        """Fetch what a message needs; False if its sender's server is silent."""
+        while True:
+            await self._session.wait_online()
+            losses = self._session.losses
+            try:
+                async with asyncio.timeout(self.patience):
+                    await self._omemo.fetch_sender(incoming.encrypted, incoming.sender)
+            except (DeviceListError, TimeoutError):
+                if losses == self._session.losses:
+                    return False
+                # A connection that broke is no reason to let it wait.
+                await asyncio.sleep(NETWORK_PAUSE)
+            else:
+                return True
+
+    def serve_waiting(self) -> None:
+        """Look into the waiting room: somebody is there, or the session is new."""
+        self._waits.set()
+
+    async def run(self) -> None:
+        """Read what was set aside as soon as it can be read, until cancelled."""
+        served: set[str] = set()
+        places = asyncio.Semaphore(_SERVED_AT_ONCE)
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                await self._waits.wait()
+                self._waits.clear()
+                for sender in await self._room.senders() - served:
+                    served.add(sender)
+                    tasks.create_task(self._serve(sender, places, served))
+
+    async def _serve(
+        self, sender: str, places: asyncio.Semaphore, served: set[str]
+    ) -> None:
+        """Read all that waits of one sender, in its order, or give all of it up."""
+        failure = None
+        async with places:
+            while row := await self._room.first(sender):
+                incoming = read_waiting(
+                    row.stanza_xml, own=self._own, at=row.at, stanza_id=row.stanza_id
+                )
+                if failure is None and incoming is not None:
+                    failure = await self._fetch_sender(incoming)
+                async with self._turn:
+                    if incoming is not None and failure is not None:
+                        await self._keep_unreadable(incoming, None, failure)
+                    elif incoming is not None:
+                        await self._take(incoming, None)
+                    async with self._database.transaction():
+                        await self._room.remove(row.key)
+                self.news.set()
+                self._courier.wake()
+        served.discard(sender)
+        self.serve_waiting()  # one more may have come a moment ago
+
+    # --- what a message says ----------------------------------------------------
 
     def _is_for_others(self, incoming: Incoming) -> bool:
         """Tell whether this device has nothing to do with it, and misses nothing.
@@ -188,11 +294,15 @@ class Clerk:
                 )
 
     async def fetch_senders(self, steps: list[Step]) -> None:
-        """Fetch what a page needs of unknown devices, all at once."""
-        async with asyncio.TaskGroup() as tasks:
-            for step in {_device_of(step): step for step in steps}.values():
-                if step.incoming is not None:
-                    tasks.create_task(self._fetch_ahead(step.incoming))
+        """Fetch what a page needs of unknown devices, all at once.
+
+        Who answers too late is asked again when the message is read.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.patience), asyncio.TaskGroup() as tasks:
+                for step in {_device_of(step): step for step in steps}.values():
+                    if step.incoming is not None:
+                        tasks.create_task(self._fetch_ahead(step.incoming))
 
     async def _fetch_ahead(self, incoming: Incoming) -> None:
         """Fetch once; what fails is fetched again when the message is read."""
@@ -201,23 +311,22 @@ class Clerk:
         with suppress(DeviceListError):
             await self._omemo.fetch_sender(incoming.encrypted, incoming.sender)
 
-    async def _fetch_sender(self, incoming: Incoming) -> None:
-        if not incoming.encrypted or await self._inbox.is_seen(incoming.key):
-            return
-        attempts = 0
+    async def _fetch_sender(self, incoming: Incoming) -> DeviceListError | None:
+        """Fetch what a message that waits needs; return why that did not work."""
+        attempts = 1  # once it was tried when it came
         while True:
             await self._session.wait_online()
             losses = self._session.losses
             try:
                 await self._omemo.fetch_sender(incoming.encrypted, incoming.sender)
-            except DeviceListError:
+            except DeviceListError as error:
                 # A connection that broke is no reason to give a message up.
                 attempts += losses == self._session.losses
                 if attempts == _FETCH_ATTEMPTS:
-                    raise
+                    return error
                 await asyncio.sleep(NETWORK_PAUSE)
             else:
-                return
+                return None
 
     async def _decrypt(self, incoming: Incoming) -> Decrypted:
         if incoming.excess:
@@ -287,6 +396,13 @@ class Clerk:
         if event is not None:
             await self._inbox.add(write_event(event))
         return event
+
+
+def _is_among(sender: JID, waiting: Collection[str], own: JID) -> bool:
+    """Tell whether somebody, or another at the same other server, waits already."""
+    if sender.bare in waiting or sender.domain == own.domain:
+        return sender.bare in waiting
+    return sender.domain in {JID(each).domain for each in waiting}
 
 
 def _device_of(step: Step) -> tuple[str, str]:

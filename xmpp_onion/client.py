@@ -197,6 +197,7 @@ class Client(Speaker):
         stack.callback(self._stop_settling)
         for work in (
             self._receive(),
+            self._clerk.run(),
             self._courier.run(),
             self._contacts.run(),
             self._outgoing.confirm(self._clerk.unconfirmed, self._may_know),
@@ -281,6 +282,7 @@ class Client(Speaker):
             await self._omemo.end_history()
             await self._courier.keep_effects()
         self._courier.wake()
+        self._clerk.serve_waiting()
 
     def _stop_settling(self) -> None:
         if self._settling is not None:

@@ -26,7 +26,9 @@ from xmpp_onion.session.stanzas import (
     parse_sent,
     presence_stanza,
     read_message,
+    read_waiting,
     serialise,
+    write_incoming,
 )
 from xmpp_onion.session.stream import Session
 
@@ -55,7 +57,9 @@ __all__ = [
     "presence_stanza",
     "read_content",
     "read_message",
+    "read_waiting",
     "register",
     "serialise",
     "write_content",
+    "write_incoming",
 ]

@@ -27,7 +27,9 @@ __all__ = [
     "read_archived",
     "read_message",
     "read_stamp",
+    "read_waiting",
     "serialise",
+    "write_incoming",
 ]
 
 CLIENT: Final = "jabber:client"
@@ -115,6 +117,26 @@ def message_stanza(
     if receipt:
         ET.SubElement(message, "{urn:xmpp:receipts}request")
     return serialise(message)
+
+
+def write_incoming(incoming: Incoming) -> str:
+    """Return a stanza that :func:`read_waiting` reads as the same message."""
+    to = {} if incoming.to is None else {"to": incoming.to}
+    names = {"type": "chat", "from": incoming.sender, "id": incoming.id}
+    message = ET.Element(_client("message"), names | to)
+    message.extend(incoming.encrypted)
+    if not incoming.is_silent:
+        ET.SubElement(message, _client("body"))
+    if incoming.asks:
+        ET.SubElement(message, "{urn:xmpp:receipts}request")
+    return serialise(message)
+
+
+def read_waiting(
+    text: str, *, own: JID, at: datetime, stanza_id: str
+) -> Incoming | None:
+    """Return the message that :func:`write_incoming` wrote."""
+    return read_archived(parse_sent(text), own=own, at=at, stanza_id=stanza_id)
 
 
 def parse_sent(text: str) -> ET.Element:

@@ -9,6 +9,7 @@ from xmpp_onion.store.inbox import Inbox, InboxRow
 from xmpp_onion.store.keys import Keys
 from xmpp_onion.store.outbox import JobRow, Outbox, OutboxRow
 from xmpp_onion.store.requests import RequestRow, Requests
+from xmpp_onion.store.set_aside import SetAside, WaitingRow
 
 __all__ = [
     "ContactRow",
@@ -26,5 +27,7 @@ __all__ = [
     "OutboxRow",
     "RequestRow",
     "Requests",
+    "SetAside",
+    "WaitingRow",
     "encrypt",
 ]

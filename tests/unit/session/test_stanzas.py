@@ -13,6 +13,8 @@ from xmpp_onion.session.stanzas import (
     message_stanza,
     presence_stanza,
     read_message,
+    read_waiting,
+    write_incoming,
 )
 
 ONION = "25njqamcweflpvkl73j4szahhihoc4xt3ktcgjnpaingr5yhkenl5sid.onion"
@@ -333,3 +335,29 @@ def test_a_receipt_beside_a_message_is_not_looked_at(said: str) -> None:
 
     assert message is not None
     assert message.notice is None
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        ENCRYPTED,
+        ENCRYPTED + "<body>fallback</body>",
+        ENCRYPTED + "<request xmlns='urn:xmpp:receipts'/>",
+        ENCRYPTED + "<origin-id xmlns='urn:xmpp:sid:0' id='o &lt;1'/>",
+    ],
+)
+def test_a_message_that_has_to_wait_is_the_same_afterwards(inside: str) -> None:
+    message = incoming(inside)
+    assert message is not None
+
+    again = read_waiting(
+        write_incoming(message), own=BOB, at=message.at, stanza_id="s1"
+    )
+
+    assert again is not None
+    assert (again.key, again.id, again.sender) == (
+        message.key,
+        message.id,
+        message.sender,
+    )
+    assert (again.is_silent, again.asks) == (message.is_silent, message.asks)
