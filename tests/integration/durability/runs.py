@@ -247,9 +247,10 @@ async def change_clocks(arena: Arena, settings: int) -> dict[str, object]:
             *(_change_clock(arena, *pairs[n], SETTINGS[chosen[n]]) for n in group)
         )
     figures = await arena.judge([name for pair in pairs for name in pair])
+    # More than the one who has the right time: the first key may count as one.
     rotations = {
-        name: arena.count(wrong, "rotated")
-        for name, (_, wrong) in zip(chosen, pairs, strict=True)
+        name: arena.count(wrong, "rotated") - arena.count(right, "rotated")
+        for name, (right, wrong) in zip(chosen, pairs, strict=True)
     }
     return {**figures, "rotations": rotations}
 
