@@ -219,6 +219,9 @@ class LastingBackend(
         header = self._exchange(session.key_exchange).header
         if header.pre_key is None:
             return False
+        known = (await self._keys()).used.get(header.pre_key)
+        if known is not None and header.ephemeral_key in known.begun:
+            return False  # as for each message until the sender has our answer
         keys = await self._take_keys()
         was_offered = keys.use(header.pre_key, header.ephemeral_key)
         await self._write_keys(keys)

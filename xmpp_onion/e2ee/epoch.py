@@ -39,6 +39,10 @@ class Epoch:
         self.is_mute = False
         self._storage = storage
 
+    async def is_on(self) -> bool:
+        """Tell whether there was a roll-back at all."""
+        return await self._storage.load_text(_NUMBER) is not None
+
     async def begin(self) -> None:
         """Retire every session that there is. In a transaction."""
         await self._storage.store(_NUMBER, await self._number() + 1)

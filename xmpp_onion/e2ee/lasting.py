@@ -282,6 +282,8 @@ class LastingSessions(Backend, Generic[SessionT, EncryptedT, PlainT]):
 
     async def is_retired(self, session: Session) -> bool:
         """Tell whether a session must not be sent with."""
+        if not await self._epoch.is_on():
+            return False
         place = f"{self.namespace}/{session.bare_jid}/{session.device_id}"
         return await self._epoch.is_retired(place, self._ephemeral_key(session))
 
