@@ -163,10 +163,10 @@ class Entry(NamedTuple):
 
 
 RUNS = {
-    "R4": Entry(restart_tor, 4, 24, "restarts of a tor", alice="child"),
-    "R5": Entry(close_circuits, 3, 15, "times all circuits closed", haste=20),
+    "R4": Entry(restart_tor, 3, 18, "restarts of a tor", alice="child"),
+    "R5": Entry(close_circuits, 2, 15, "times all circuits closed", haste=20),
     "R6": Entry(move_server, 1, 4, "moves of the server"),
     "R19": Entry(freeze_tor, 8, 60, "seconds without tor", haste=10),
     "R20": Entry(fall_silent, 2, 4, "connections fall silent", alice="wire", haste=20),
-    "R26": Entry(slow_down, 4, 60, "texts on a slow way", alice="wire", haste=4),
+    "R26": Entry(slow_down, 4, 30, "texts on a slow way", alice="wire", haste=10),
 }
