@@ -173,13 +173,23 @@ class Arena:
         """Return how many lines of a kind a profile has written."""
         return sum(entry["what"] == what for entry in self.entries(profile))
 
-    async def reach(self, profile: str, what: str, number: int) -> bool:
-        """Wait until a profile has that many lines of a kind; False if it is stuck."""
+    async def reach(
+        self, profile: str, what: str, number: int, *, patience: float = 0.0
+    ) -> bool:
+        """Wait until a profile has that many lines of a kind; False if it is stuck.
+
+        Args:
+            profile: Whose history to look into.
+            what: The kind of line.
+            number: How many.
+            patience: Seconds without any; those of the arena if it is 0.
+        """
+        patience = patience or self.patience
         newest, since = -1, time.monotonic()
         while (found := self.count(profile, what)) < number:
             if found != newest:
                 newest, since = found, time.monotonic()
-            if time.monotonic() - since > self.patience:
+            if time.monotonic() - since > patience:
                 return False
             await asyncio.sleep(0.05)
         return True

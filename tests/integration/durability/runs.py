@@ -191,6 +191,8 @@ async def catch_up(arena: Arena, messages: int) -> dict[str, object]:
         arena.start(arena.plan(BOB, kill=place))
         await arena.wait(BOB, 20 * arena.patience)
     arena.start(arena.plan(BOB))
+    # Nothing is handed over before all is read.
+    await arena.reach(BOB, "ready", 2, patience=20 * arena.patience)
     await arena.reach(BOB, "handled", messages)
     await arena.settle([BOB, *senders])
     await arena.stop(BOB)
@@ -263,8 +265,8 @@ async def _change_clock(arena: Arena, right: str, wrong: str, setting: Setting) 
         await arena.enrol(name)
     arena.start(arena.plan(right))
     arena.start(arena.plan(wrong, clock=clock, zone=zone))
-    for name in (right, wrong):
-        await arena.reach(name, "ready", 1)  # the keys of both are there
+    for name in (right, wrong):  # the keys of both are there
+        await arena.reach(name, "ready", 1, patience=4 * arena.patience)
         await arena.stop(name)
     arena.start(arena.plan(right, to=wrong, until=12, pause=0.1))
     arena.start(
@@ -279,7 +281,7 @@ async def _change_clock(arena: Arena, right: str, wrong: str, setting: Setting) 
     await arena.reach(right, "accepted", 18)
     zone = setting.zone_later or zone
     arena.start(arena.plan(wrong, clock=clock, zone=zone))
-    await arena.reach(wrong, "handled", 18)
+    await arena.reach(wrong, "handled", 18, patience=4 * arena.patience)
     for name in (right, wrong):
         await arena.stop(name)
 
