@@ -5,6 +5,7 @@
 What is measured, and how, is in ``crypto/measure.py``.
 """
 
+import importlib
 import runpy
 import sys
 from pathlib import Path
@@ -15,3 +16,8 @@ if __name__ == "__main__":
     # Beside this file, which has its name, the library would not be found.
     sys.path[0] = str(HERE)
     runpy.run_path(str(HERE / "measure.py"), run_name="__main__")
+else:
+    # Another program of this folder means the library: let it be found first.
+    sys.path.append(sys.path.pop(sys.path.index(str(HERE.parent))))
+    del sys.modules[__name__]
+    importlib.import_module(__name__)
