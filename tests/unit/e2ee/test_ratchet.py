@@ -12,10 +12,12 @@ import omemo
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oldmemo.oldmemo import EncryptedKeyMaterialImpl as OldKey
 from oldmemo.oldmemo import Oldmemo
 from omemo.bundle import Bundle
 from omemo.storage import Just, Maybe, Nothing, Storage
 from omemo.types import JSONType
+from twomemo.twomemo import EncryptedKeyMaterialImpl as NewKey
 from twomemo.twomemo import Twomemo
 
 from xmpp_onion.e2ee.backend import LocalOldmemo, LocalTwomemo
@@ -290,6 +292,31 @@ async def test_a_thousand_skipped_keys_are_kept_and_the_oldest_goes(kind: str) -
 
         assert written
         assert not await both.sides[1].rows("0")
+
+
+@KINDS
+@pytest.mark.parametrize("jump", [1001, 2**31, 2**32 - 1])
+async def test_a_header_that_jumps_far_is_refused_and_takes_no_key_away(
+    kind: str, jump: int
+) -> None:
+    async with pair(kind, with_plain=False) as both:
+        for _ in range(4):
+            await both.send(0)
+        await both.arrive("read", 3)
+        before = await both.sides[1].rows("session")
+        to, _, letter = both.on_the_way[0]
+        key = letter.key
+        assert isinstance(key, OldKey | NewKey)
+        message = key.encrypted_message
+        header = message.header._replace(sending_chain_length=jump)
+        forged = type(key)(key.bare_jid, 1, message._replace(header=header))
+
+        with pytest.raises(omemo.DecryptionFailed):
+            await both.read(to, Letter(letter.content, forged, letter.exchange))
+
+        assert await both.sides[1].rows("session") == before
+        while both.on_the_way:
+            await both.arrive("read", 0)
 
 
 STEPS = st.lists(
