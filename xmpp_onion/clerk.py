@@ -333,7 +333,12 @@ class Clerk:
             raise DecryptionError(incoming.excess)
         if not incoming.encrypted:
             raise DecryptionError("it was sent without encryption")
-        return await self._omemo.decrypt(incoming.encrypted, incoming.sender)
+        is_own = incoming.sender.bare == self._own.bare
+        return await self._omemo.decrypt(
+            incoming.encrypted,
+            incoming.sender,
+            to=incoming.to if is_own else None,
+        )
 
     async def _keep_unreadable(
         self,

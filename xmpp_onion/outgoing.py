@@ -15,7 +15,7 @@ from xmpp_onion.address import JID
 from xmpp_onion.chat import Content, Delivery, DeliveryState, Message
 from xmpp_onion.courier import Courier
 from xmpp_onion.deliveries import Deliveries
-from xmpp_onion.e2ee import NAMESPACE as OLDER
+from xmpp_onion.e2ee import OMEMO_OLD as OLDER
 from xmpp_onion.e2ee import Encrypted, Omemo, Plain, reader_ids
 from xmpp_onion.errors import (
     EncryptionError,

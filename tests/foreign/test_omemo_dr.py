@@ -68,13 +68,13 @@ class Judge:
             add(pre_keys, "preKeyPublic", one["key"], preKeyId=str(one["id"]))
         server = self._peers.server
         parsed = oldmemo.etree.parse_bundle(element, self.jid, self.device_id)
-        server.bundles[self.jid, self.device_id] = parsed
-        server.lists[self.jid] = (self.device_id,)
+        server.bundles[NAMESPACE, self.jid, self.device_id] = parsed
+        server.put(self.jid, [self.device_id], [NAMESPACE])
 
     def meet(self, peer: OmemoPeer) -> None:
         """Fetch a bundle of ours and begin a session."""
         device_id = peer.omemo.device_id
-        bundle = self._peers.server.bundles[peer.jid, device_id]
+        bundle = self._peers.server.bundles[NAMESPACE, peer.jid, device_id]
         element = oldmemo.etree.serialize_bundle(bundle)
         signed = element.find(tag("signedPreKeyPublic"))
         self._device.add_device(peer.jid, device_id)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from xmpp_onion.e2ee.devices import Pep, SlixmppPep
     from xmpp_onion.e2ee.effect import (
+        CheckNodes,
         Effect,
         SendEmpty,
         TellTrust,
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from xmpp_onion.e2ee.envelope import Plain
     from xmpp_onion.e2ee.header import reader_ids, sender_ids, withdraw
     from xmpp_onion.e2ee.omemo import Decrypted, Encrypted, Omemo, quiet_libraries
-    from xmpp_onion.e2ee.session_manager import NAMESPACE
     from xmpp_onion.e2ee.trust import (
         Device,
         Trust,
@@ -30,9 +30,13 @@ if TYPE_CHECKING:
     )
     from xmpp_onion.e2ee.trust_text import Entry, entries_of, read_entries
     from xmpp_onion.e2ee.uri import TrustUri, check_scan
+    from xmpp_onion.e2ee.versions import NAMESPACES, OMEMO_2, OMEMO_OLD
 
 __all__ = [
-    "NAMESPACE",
+    "NAMESPACES",
+    "OMEMO_2",
+    "OMEMO_OLD",
+    "CheckNodes",
     "Decrypted",
     "Device",
     "Effect",
@@ -62,12 +66,15 @@ __all__ = [
 ]
 
 _HOME = {
+    "CheckNodes": "effect",
     "Decrypted": "omemo",
     "Device": "trust",
     "Effect": "effect",
     "Encrypted": "omemo",
     "Entry": "trust_text",
-    "NAMESPACE": "session_manager",
+    "NAMESPACES": "versions",
+    "OMEMO_2": "versions",
+    "OMEMO_OLD": "versions",
     "Omemo": "omemo",
     "Pep": "devices",
     "Plain": "envelope",

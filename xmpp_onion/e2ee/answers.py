@@ -1,8 +1,9 @@
 """Which of the library's empty messages are worth sending."""
 
 import omemo
-from oldmemo.oldmemo import KeyExchangeImpl
+from oldmemo import oldmemo
 from omemo.session_manager import SessionManager
+from twomemo import twomemo
 
 from xmpp_onion.e2ee.effect import Effect, SendEmpty
 from xmpp_onion.e2ee.trust import Device
@@ -13,6 +14,7 @@ __all__ = ["Answers"]
 # exchange, or on as many as this. One in as many turns the ratchet as well.
 _EVERY = SessionManager.STALENESS_MAGIC_NUMBER
 _MAX_SESSIONS = 10_000
+_EXCHANGES = (oldmemo.KeyExchangeImpl, twomemo.KeyExchangeImpl)
 
 
 class Answers:
@@ -50,7 +52,7 @@ class Answers:
         begun = b"".join(
             exchange.header.ephemeral_key
             for key, exchange in message.keys
-            if key.device_id == own_device_id and isinstance(exchange, KeyExchangeImpl)
+            if key.device_id == own_device_id and isinstance(exchange, _EXCHANGES)
         )
         session = (str(sender.jid), sender.device_id, begun)
         count = self._counts.pop(session, 0)

@@ -9,7 +9,7 @@ from xmpp_onion.address import JID
 from xmpp_onion.chat import NewDevice
 from xmpp_onion.e2ee.notices import Notices
 from xmpp_onion.e2ee.policies import Policies
-from xmpp_onion.e2ee.session_manager import NAMESPACE, NEW, fingerprint_of
+from xmpp_onion.e2ee.session_manager import NEW, fingerprint_of
 from xmpp_onion.e2ee.storage import KeyStorage
 from xmpp_onion.e2ee.trust import (
     Device,
@@ -19,6 +19,7 @@ from xmpp_onion.e2ee.trust import (
     in_force,
     parse_fingerprint,
 )
+from xmpp_onion.e2ee.versions import NAMESPACES
 from xmpp_onion.errors import EncryptionError
 
 __all__ = ["Decisions"]
@@ -168,6 +169,7 @@ class Decisions:
     def _device(self, policy: Trust, info: omemo.DeviceInformation) -> Device:
         jid = JID(info.bare_jid)
         fingerprint = fingerprint_of(info.identity_key)
+        namespaces = tuple(one for one in NAMESPACES if dict(info.active).get(one))
         is_new = info.trust_level_name == NEW
         stored = TrustLevel.UNDECIDED if is_new else TrustLevel(info.trust_level_name)
         return Device(
@@ -175,7 +177,8 @@ class Decisions:
             device_id=info.device_id,
             fingerprint=fingerprint,
             trust=in_force(policy, stored, is_pinned=fingerprint in self._pinned(jid)),
-            active=dict(info.active).get(NAMESPACE, False),
+            active=bool(namespaces),
             own=jid == self._own,
             label=info.label,
+            namespaces=namespaces,
         )

@@ -10,25 +10,31 @@ import itertools
 import logging
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
+from omemo import DeviceList, SignedLabel
+
 from xmpp_onion.address import JID
 from xmpp_onion.e2ee.devices import Bundle, Pep
+from xmpp_onion.e2ee.versions import NAMESPACES
 from xmpp_onion.errors import DeviceListError
 
-__all__ = ["MAX_DEVICES", "Directory", "together"]
+__all__ = ["MAX_DEVICES", "Directory", "Place", "together"]
 
 log = logging.getLogger(__name__)
 
 MAX_DEVICES = 32
 """Of one JID: each costs a bundle to fetch and a key in every message."""
 
+# Entries of a list that are kept in memory. Nobody has as many devices.
+_MAX_LISTED = 1000
 # XEP-0384, section 5.3.1: from 1 to 2**31 - 1.
 _MAX_DEVICE_ID = 2**31 - 1
-# Requests at once: they share one stream, and a server limits its rate.
-_REQUESTS_AT_ONCE = 16
+# Requests at once: enough for ten contacts with two lists each in one flight. They
+# share one stream, and a server limits its rate.
+_REQUESTS_AT_ONCE = 64
 # Bundles of one JID in an hour, whatever its device list says.
 _BUNDLES_PER_HOUR = 40
 _HOUR = 3600.0
@@ -37,8 +43,16 @@ _MAX_PRE_KEYS = 500
 # Seconds until a bundle is asked for again: it doubles up to an hour. A server
 # that did not answer is likely to be back soon; a bundle that is missing is not.
 _WAIT_MISSING = 300.0
+# XEP-0384 0.9, section 5.3.1 recommends 53 characters at most.
+_MAX_LABEL = 100
 
-_Key = tuple[str, int]
+
+class Place(NamedTuple):
+    """Where a bundle is: a device, and the OMEMO version that the bundle is for."""
+
+    namespace: str
+    jid: str
+    device_id: int
 
 
 class _Absence(NamedTuple):
@@ -53,43 +67,68 @@ class Directory:
     again after a session that was not resumed (:meth:`expire`).
 
     Attributes:
-        lists: Device ids as published, checked for range; the order of the list.
+        lists: Devices with their labels as published, by namespace and JID;
+            checked for range; the order of the list.
+        hidden: The JIDs that show a device list to contacts only.
         bundles: Fetched and not yet used.
     """
 
     def __init__(
         self, pep: Pep, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.lists: dict[str, tuple[int, ...]] = {}
-        self.bundles: dict[_Key, Bundle] = {}
+        self.lists: dict[tuple[str, str], DeviceList] = {}
+        self.hidden: set[str] = set()
+        self.bundles: dict[tuple[str, str, int], Bundle] = {}
         self._pep = pep
         self._clock = clock
-        self._watched: set[str] = set()
-        self._absent: dict[_Key, _Absence] = {}
+        self._watched: set[tuple[str, str]] = set()
+        self._asked: dict[tuple[str, str], float] = {}
+        self._absent: dict[Place, _Absence] = {}
         self._fetched: defaultdict[str, deque[float]] = defaultdict(deque)
         self._slots = asyncio.Semaphore(_REQUESTS_AT_ONCE)
         self._locks: WeakValueDictionary[object, asyncio.Lock] = WeakValueDictionary()
         self._order = itertools.count()
-        self._started: dict[str, int] = {}
+        self._started: dict[tuple[str, str], int] = {}
         pep.watch(self._on_change)
 
     def expire(self) -> None:
         """Take every list for old: changes may have been missed."""
         self._watched.clear()
+        self._asked.clear()
 
-    def is_watched(self, jid: JID) -> bool:
-        """Tell whether the server tells us about changes of this list."""
-        return jid.bare in self._watched
+    def is_known(self, jid: str) -> bool:
+        """Tell whether all device lists of a JID could be fetched."""
+        return all((namespace, jid) in self.lists for namespace in NAMESPACES)
 
-    def _on_change(self, jid: JID, ids: tuple[int, ...]) -> None:
+    def ids(self, jid: str) -> tuple[int, ...]:
+        """Return all listed devices of a JID; those with the newest version first."""
+        lists = (self.lists.get((namespace, jid), {}) for namespace in NAMESPACES)
+        return tuple(dict.fromkeys(itertools.chain.from_iterable(lists)))
+
+    def places(self, jid: str, device_id: int) -> list[Place]:
+        """Return where a device has published a bundle; the newest version first."""
+        return [
+            Place(namespace, jid, device_id)
+            for namespace in NAMESPACES
+            if device_id in self.lists.get((namespace, jid), {})
+        ]
+
+    def keep(self, namespace: str, jid: JID, devices: DeviceList) -> None:
+        """Take a device list for what is published now."""
+        self.lists[namespace, jid] = _checked(devices)
+
+    def _on_change(self, namespace: str, jid: JID, devices: DeviceList) -> None:
         """Take a pushed list, if we asked for that JID's before."""
-        if jid.bare in self.lists:
-            self.lists[jid.bare] = _checked(ids)
+        if (namespace, jid.bare) in self.lists:
+            self.keep(namespace, jid.bare, devices)
 
     async def fetch_lists(
         self, jids: Collection[JID], *, anew: bool = False
     ) -> dict[str, DeviceListError]:
         """Fetch the lists that are not watched, in one flight.
+
+        Whoever has a list of one version only is asked about the other once an
+        hour: a node that is not there cannot be watched.
 
         Args:
             jids: Whose.
@@ -98,34 +137,52 @@ class Directory:
         Returns:
             The JIDs whose lists could not be fetched, with the reason.
         """
+        wanted = [(namespace, jid) for jid in jids for namespace in NAMESPACES]
         if anew:
-            self._watched.difference_update(jids)
+            self._watched.difference_update(wanted)
+            for one in wanted:
+                self._asked.pop(one, None)
         arrival = next(self._order)
         failures: dict[str, DeviceListError] = {}
 
-        async def fetch(jid: JID) -> None:
+        async def fetch(namespace: str, jid: JID) -> None:
             try:
-                await self._fetch_list(jid.bare, arrival)
+                await self._fetch_list(namespace, jid.bare, arrival)
             except DeviceListError as error:
                 failures[jid.bare] = error
 
-        await together(*(fetch(jid) for jid in jids if not self.is_watched(jid)))
+        await together(*(fetch(*one) for one in wanted if not self._is_fresh(*one)))
         return failures
 
-    async def _fetch_list(self, jid: JID, arrival: int) -> None:
-        async with self._lock(jid):
+    def _is_fresh(self, namespace: str, jid: str) -> bool:
+        """Tell whether a list need not be fetched now."""
+        key = (namespace, jid)
+        if key in self._watched:
+            return True
+        asked = self._asked.get(key)
+        is_absent = not self.lists.get(key) and bool(self.ids(jid))
+        return is_absent and asked is not None and self._clock() - asked < _HOUR
+
+    async def _fetch_list(self, namespace: str, jid: JID, arrival: int) -> None:
+        key = (namespace, str(jid))
+        async with self._lock(key):
             # Whoever waited here takes a list that was asked for after he came.
-            if jid in self._watched or self._started.get(jid, -1) > arrival:
+            if key in self._watched or self._started.get(key, -1) > arrival:
                 return
             started = next(self._order)
             async with self._slots:
-                found = await self._pep.fetch_device_list(jid)
-            self.lists[jid] = _checked(found.ids)
-            self._started[jid] = started
+                found = await self._pep.fetch_device_list(namespace, jid)
+            self.keep(namespace, jid, found.devices)
+            self._started[key] = started
+            self._asked[key] = self._clock()
             if found.is_watched:
-                self._watched.add(jid)
+                self._watched.add(key)
+            if found.is_hidden:
+                self.hidden.add(jid)
+            else:
+                self.hidden.discard(jid)
 
-    async def fetch_bundles(self, devices: Collection[_Key]) -> None:
+    async def fetch_bundles(self, places: Collection[Place]) -> None:
         """Fetch the bundles that are not here, in one flight.
 
         What is missing or broken is left out of :attr:`bundles` and not asked for
@@ -135,51 +192,60 @@ class Directory:
             DeviceListError: A server did not answer for at least one of them;
                 the others were fetched.
         """
-        await together(*(self._fetch_bundle(*device) for device in devices))
+        await together(*(self._fetch_bundle(place) for place in places))
 
-    async def _fetch_bundle(self, jid: str, device_id: int) -> None:
-        key = (jid, device_id)
-        async with self._lock(key):
-            if key in self.bundles or not self._may_fetch(key):
+    async def _fetch_bundle(self, place: Place) -> None:
+        async with self._lock(place):
+            if place in self.bundles or not self._may_fetch(place):
                 return
             async with self._slots:
                 # No answer is no absence: a message waits for this bundle.
-                bundle = await self._pep.fetch_bundle(JID(jid), device_id)
+                bundle = await self._pep.fetch_bundle(
+                    place.namespace, JID(place.jid), place.device_id
+                )
             if bundle is not None and _is_sane(bundle):
-                self.bundles[key] = bundle
-                self._absent.pop(key, None)
+                self.bundles[place] = bundle
+                self._absent.pop(place, None)
             else:
-                self.mark_absent(key)
+                self.mark_absent(place)
 
-    def _may_fetch(self, key: _Key) -> bool:
-        now = self._clock()
-        absence = self._absent.get(key)
-        if absence is not None and now < absence.until:
+    def is_absent(self, place: Place) -> bool:
+        """Tell whether a bundle is known to be missing, and not asked for yet."""
+        absence = self._absent.get(place)
+        return absence is not None and self._clock() < absence.until
+
+    def _may_fetch(self, place: Place) -> bool:
+        if self.is_absent(place):
             return False
-        times = self._fetched[key[0]]
+        now, times = self._clock(), self._fetched[place.jid]
         while times and now - times[0] > _HOUR:
             times.popleft()
         if len(times) >= _BUNDLES_PER_HOUR:
-            log.warning("%s changes devices too often", JID(key[0]).short)
+            log.warning("%s changes devices too often", JID(place.jid).short)
             return False
         times.append(now)
         return True
 
-    def mark_absent(self, key: _Key, wait: float = _WAIT_MISSING) -> None:
+    def mark_absent(self, place: Place, wait: float = _WAIT_MISSING) -> None:
         """Do not ask for a bundle for ``wait`` seconds, longer each time."""
-        before = self._absent.get(key)
+        before = self._absent.get(place)
         if before is not None:
             wait = min(max(wait, before.wait * 2), _HOUR)
-        self._absent[key] = _Absence(self._clock() + wait, wait)
-        self.bundles.pop(key, None)
+        self._absent[place] = _Absence(self._clock() + wait, wait)
+        self.bundles.pop(place, None)
 
     def _lock(self, key: object) -> asyncio.Lock:
         return self._locks.setdefault(key, asyncio.Lock())
 
 
-def _checked(ids: Iterable[int]) -> tuple[int, ...]:
-    """Drop what is no device id, and repetitions."""
-    return tuple(dict.fromkeys(i for i in ids if 0 < i <= _MAX_DEVICE_ID))
+def _checked(devices: DeviceList) -> DeviceList:
+    """Drop what is no device id, what nobody reads, and labels that are too long."""
+    sane = ((i, label) for i, label in devices.items() if 0 < i <= _MAX_DEVICE_ID)
+    return {i: _short(label) for i, label in itertools.islice(sane, _MAX_LISTED)}
+
+
+def _short(label: SignedLabel | None) -> SignedLabel | None:
+    return label if label and len(label.label) <= _MAX_LABEL else None
 
 
 def _is_sane(bundle: Bundle) -> bool:

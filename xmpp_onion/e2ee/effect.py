@@ -7,6 +7,7 @@ from xmpp_onion.address import JID
 from xmpp_onion.e2ee.trust import Device
 
 __all__ = [
+    "CheckNodes",
     "Effect",
     "RenewSession",
     "SendEmpty",
@@ -19,18 +20,38 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class UploadBundle:
-    """Our bundle has changed: publish the newest one."""
+    """Our bundle of an OMEMO version has changed: publish the newest one.
 
-    kind: str = field(default="upload-bundle", init=False)
-    payload: str = field(default="", init=False)
+    Attributes:
+        payload: The namespace of the version.
+    """
+
+    payload: str
+    kind: ClassVar[str] = "upload-bundle"
 
 
 @dataclass(frozen=True, slots=True)
 class UploadDeviceList:
-    """Our device is missing in the account's device list: put it back."""
+    """Our device, or its label, is missing in a device list: put it there.
 
-    kind: str = field(default="upload-device-list", init=False)
-    payload: str = field(default="", init=False)
+    Attributes:
+        payload: The namespace of the list's OMEMO version.
+    """
+
+    payload: str
+    kind: ClassVar[str] = "upload-device-list"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckNodes:
+    """Our nodes were made: see that strangers can read them.
+
+    Attributes:
+        payload: The namespace of the nodes' OMEMO version.
+    """
+
+    payload: str
+    kind: ClassVar[str] = "check-nodes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,5 +103,11 @@ class Withdraw:
 
 
 Effect = (
-    UploadBundle | UploadDeviceList | SendEmpty | TellTrust | RenewSession | Withdraw
+    UploadBundle
+    | UploadDeviceList
+    | CheckNodes
+    | SendEmpty
+    | TellTrust
+    | RenewSession
+    | Withdraw
 )

@@ -1,9 +1,45 @@
-"""What is inside an encrypted message."""
+"""The content of a message, and the envelope that ``urn:xmpp:omemo:2`` puts around it.
 
+Pure. The envelope (XEP-0420, stanza content encryption) is inside the encryption:
+it carries more than a text, hides its length, and says who wrote to whom, so that
+no server can present a message in another conversation.
+"""
+
+import re
+import secrets
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
 from xml.etree import ElementTree as ET
+from xml.parsers import expat
 
-__all__ = ["Plain"]
+from slixmpp.xmlstream.tostring import tostring
+
+from xmpp_onion.address import JID
+from xmpp_onion.errors import DecryptionError, InvalidJIDError
+
+__all__ = ["Plain", "read_envelope", "write_envelope"]
+
+SCE: Final = "urn:xmpp:sce:1"
+_BODY: Final = "{jabber:client}body"
+# The length on the wire is one of these: powers of two up to the last, then its
+# multiples. A short line and a long one, "yes" and "no", look alike.
+_SMALLEST_BUCKET: Final = 256
+_LARGEST_BUCKET: Final = 16 * 1024
+# Bytes. No server takes stanzas of more than 512 KiB, and base64 adds a third.
+_ENVELOPE_LIMIT: Final = 512 * 1024
+# Elements in an envelope, and how deep: references, reactions and markers need
+# ten and three.
+_ELEMENTS: Final = 500
+_DEPTH: Final = 16
+# Elements beside the body, and their bytes.
+_PAYLOADS: Final = 32
+_PAYLOAD_BYTES: Final = 64 * 1024
+# A clock may be wrong by years; this only refuses what is no time at all.
+_EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_AHEAD: Final = timedelta(days=366)
+# XML 1.0, section 2.2: what no document can hold, not even escaped.
+_FORBIDDEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,3 +54,160 @@ class Plain:
 
     text: str | None = field(repr=False)
     payload: tuple[ET.Element, ...] = field(default=(), repr=False)
+
+
+def write_envelope(plain: Plain, *, sender: JID, to: JID, now: datetime) -> bytes:
+    """Return the envelope, padded to one of a few lengths.
+
+    Characters that XML cannot hold become U+FFFD.
+
+    Args:
+        plain: The content.
+        sender: Who writes; the bare JID goes in.
+        to: The other side of the conversation: a contact, or a room.
+        now: When.
+    """
+    envelope = ET.Element(f"{{{SCE}}}envelope")
+    content = ET.SubElement(envelope, f"{{{SCE}}}content")
+    if plain.text is not None:
+        ET.SubElement(content, _BODY).text = plain.text
+    content.extend(plain.payload)
+    stamp = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    ET.SubElement(envelope, f"{{{SCE}}}time", {"stamp": stamp})
+    ET.SubElement(envelope, f"{{{SCE}}}from", {"jid": sender.bare})
+    ET.SubElement(envelope, f"{{{SCE}}}to", {"jid": to.bare})
+    text = _FORBIDDEN.sub("\ufffd", tostring(envelope)).replace("\r", "&#13;")
+    start, end = text.removesuffix("</envelope>"), "</envelope>"
+    bare = f"{start}<rpad></rpad>{end}".encode()
+    padding = _random_text(_bucket(len(bare)) - len(bare))
+    return f"{start}<rpad>{padding}</rpad>{end}".encode()
+
+
+def _bucket(size: int) -> int:
+    bucket = _SMALLEST_BUCKET
+    while bucket < size and bucket < _LARGEST_BUCKET:
+        bucket *= 2
+    return bucket if size <= bucket else -(-size // _LARGEST_BUCKET) * _LARGEST_BUCKET
+
+
+def _random_text(length: int) -> str:
+    return secrets.token_urlsafe(length)[:length]
+
+
+def read_envelope(
+    data: bytes, *, sender: JID, to: JID, now: datetime, is_room: bool = False
+) -> Plain:
+    """Return what is in an envelope that was meant for this conversation.
+
+    The time in it is not used: it only has to be one.
+
+    Args:
+        data: What was decrypted.
+        sender: Who sent it, as the server says.
+        to: Whom the stanza is addressed to: our account, or a room.
+        now: The time it came.
+        is_room: It came through a room, and must say so. Between two people
+            XEP-0384, section 4.5.1, does not ask for a recipient, and some clients
+            name none.
+
+    Raises:
+        DecryptionError: It is malformed, too large, or names other people. The
+            error holds nothing of the content, and neither does its cause.
+    """
+    if len(data) > _ENVELOPE_LIMIT:
+        raise _refused("its content is too long")
+    envelope = _Reader().read(data)
+    content = envelope.find(f"{{{SCE}}}content")
+    if envelope.tag != f"{{{SCE}}}envelope" or content is None:
+        raise _refused("its content is no envelope")
+    if _named(envelope, "from") != {sender.bare}:
+        raise _refused("its envelope does not name its sender")
+    named = _named(envelope, "to")
+    if named != {to.bare} and (named or is_room):
+        raise _refused("its envelope is for somebody else")
+    if not all(_is_time(one, now) for one in envelope.iterfind(f"{{{SCE}}}time")):
+        raise _refused("its envelope is of an impossible time")
+    body = content.find(_BODY)
+    payload = tuple(child for child in content if child.tag != _BODY)
+    if len(payload) > _PAYLOADS or _size(payload) > _PAYLOAD_BYTES:
+        raise _refused("too much stands beside its text")
+    return Plain(None if body is None else body.text or "", payload)
+
+
+def _named(envelope: ET.Element, name: str) -> set[JID | None]:
+    """Return the bare JIDs that an affix names; None stands for what is no JID."""
+    found = envelope.iterfind(f"{{{SCE}}}{name}")
+    return {_bare(element.get("jid", "")) for element in found}
+
+
+def _bare(text: str) -> JID | None:
+    try:
+        return JID(text).bare
+    except InvalidJIDError:
+        return None
+
+
+def _is_time(element: ET.Element, now: datetime) -> bool:
+    try:
+        time = datetime.fromisoformat(element.get("stamp", "")).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return False
+    return _EARLIEST <= time <= now + _AHEAD
+
+
+def _size(elements: tuple[ET.Element, ...]) -> int:
+    return sum(len(ET.tostring(element)) for element in elements)
+
+
+def _refused(why: str) -> DecryptionError:
+    return DecryptionError("a message cannot be decrypted", why=why)
+
+
+class _Reader:
+    """Reads one document: no document type, comment or instruction, and limits."""
+
+    def __init__(self) -> None:
+        self._builder = ET.TreeBuilder()
+        self._depth = 0
+        self._elements = 0
+        # The encoding is fixed, whatever a declaration says.
+        parser = self._parser = expat.ParserCreate("UTF-8", "}")
+        parser.buffer_text = True
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self._builder.data
+        parser.StartDoctypeDeclHandler = self._forbid
+        parser.CommentHandler = self._forbid
+        parser.ProcessingInstructionHandler = self._forbid
+
+    def read(self, data: bytes) -> ET.Element:
+        """Return the document.
+
+        Raises:
+            DecryptionError: It is not well-formed, or breaks a limit.
+        """
+        try:
+            self._parser.Parse(data, True)  # noqa: FBT003 - expat takes no keyword
+        except expat.ExpatError:
+            raise _refused("its content is malformed") from None
+        return self._builder.close()
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        self._depth += 1
+        self._elements += 1
+        if self._depth > _DEPTH or self._elements > _ELEMENTS:
+            raise _refused("its content is malformed")
+        clark = {_clark(key): value for key, value in attributes.items()}
+        self._builder.start(_clark(name), clark)
+
+    def _end(self, name: str) -> None:
+        self._depth -= 1
+        self._builder.end(_clark(name))
+
+    def _forbid(self, *_details: object) -> None:
+        raise _refused("its content is malformed")
+
+
+def _clark(name: str) -> str:
+    """Return ``{namespace}name`` for expat's ``namespace}name``."""
+    return "{" + name if "}" in name else name

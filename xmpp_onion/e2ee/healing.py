@@ -96,7 +96,7 @@ class Healing:
         self._own = own
         self._now = now
 
-    async def ask(self, namespace: str, jid: JID, device_id: int) -> None:
+    async def ask(self, namespace: str, jid: str, device_id: int) -> None:
         """Wish for a fresh start, unless there was one. In a transaction.
 
         A clock that was put back by more than an hour grants another one.
@@ -109,8 +109,8 @@ class Healing:
             return
         marked: dict[str, JSONType] = {**recent, key: now}
         await storage.store(_RENEWED, marked)
-        session = await self._device.backend.name_session(jid, device_id)
-        patient = Patient(namespace, jid, device_id, session)
+        session = await self._device.backends[namespace].name_session(jid, device_id)
+        patient = Patient(namespace, JID(jid), device_id, session)
         self._door.effects.append(RenewSession(patient.write()))
 
     async def retire_all(self) -> None:
@@ -121,13 +121,14 @@ class Healing:
         decrypted.
         """
         await self._door.epoch.begin()
-        await self._device.backend.renew_pre_keys()
-        await self._device.bundle()  # gives the new keys their numbers
-        await self._door.upload_bundle()
-        namespace = self._device.backend.namespace
-        for jid, device_id in await self._known_devices():
-            if await self._device.backend.name_session(jid, device_id):
-                await self.ask(namespace, jid, device_id)
+        known = await self._known_devices()
+        for namespace, backend in self._device.backends.items():
+            await backend.renew_pre_keys()
+            await self._device.bundle(namespace)  # gives the new keys their numbers
+            await self._door.upload_bundle(namespace)
+            for jid, device_id in known:
+                if await backend.name_session(jid, device_id):
+                    await self.ask(namespace, jid, device_id)
 
     async def _known_devices(self) -> list[tuple[JID, int]]:
         storage, found = self._door.storage, []
@@ -144,13 +145,14 @@ class Healing:
         In a transaction. Its bundle was fetched before. Nothing is done if another
         session took its place meanwhile, or the bundle cannot be used.
         """
-        backend, jid, number = self._device.backend, patient.jid, patient.device_id
+        backend = self._device.backends[patient.namespace]
+        jid, number = patient.jid, patient.device_id
         if await backend.name_session(jid, number) != patient.session:
             return
         await backend.load_session(jid, number)  # it is kept when it is replaced
         content, plain = await backend.encrypt_empty()
         try:
-            bundle = await self._door.bundle(jid, number)
+            bundle = await self._door.bundle(patient.namespace, jid, number)
             session, material = await backend.build_session_active(
                 jid, number, bundle, plain
             )

@@ -6,29 +6,29 @@ does all network *before*; :meth:`Omemo.encrypt` or :meth:`Omemo.decrypt` runs
 wants from the network is taken with :meth:`Omemo.take_effects` in the same
 transaction, kept with the message, and done later with :meth:`Omemo.perform`.
 
-Source: XEP-0384, version 0.3 (``eu.siacs.conversations.axolotl``).
+Source: XEP-0384, versions 0.9 (``urn:xmpp:omemo:2``) and 0.3
+(``eu.siacs.conversations.axolotl``).
 """
 
 import logging
-import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
 
-import oldmemo.etree
 import omemo
-from oldmemo.oldmemo import ContentImpl
 from omemo.session_manager import SessionManager
 
 from xmpp_onion.address import JID
 from xmpp_onion.e2ee.agreement import LIBRARY_ERRORS
 from xmpp_onion.e2ee.answers import Answers
 from xmpp_onion.e2ee.decisions import Decisions
-from xmpp_onion.e2ee.devices import Bundle, Pep
-from xmpp_onion.e2ee.directory import MAX_DEVICES, Directory, together
+from xmpp_onion.e2ee.devices import Pep
+from xmpp_onion.e2ee.directory import MAX_DEVICES, Directory, Place
 from xmpp_onion.e2ee.effect import (
+    CheckNodes,
     Effect,
     RenewSession,
     SendEmpty,
@@ -36,17 +36,13 @@ from xmpp_onion.e2ee.effect import (
     UploadDeviceList,
     Withdraw,
 )
-from xmpp_onion.e2ee.envelope import Plain
+from xmpp_onion.e2ee.envelope import Plain, read_envelope, write_envelope
 from xmpp_onion.e2ee.healing import Healing, Patient, is_broken
 from xmpp_onion.e2ee.notices import Notices
 from xmpp_onion.e2ee.own_device import OwnDevice
 from xmpp_onion.e2ee.policies import Policies
-from xmpp_onion.e2ee.session_manager import (
-    NAMESPACE,
-    UNPUBLISHED,
-    Door,
-    omemo_errors,
-)
+from xmpp_onion.e2ee.publisher import Publisher
+from xmpp_onion.e2ee.session_manager import Door, omemo_errors
 from xmpp_onion.e2ee.sightings import Sightings
 from xmpp_onion.e2ee.storage import KeyStorage
 from xmpp_onion.e2ee.trust import (
@@ -58,7 +54,17 @@ from xmpp_onion.e2ee.trust import (
     verified,
 )
 from xmpp_onion.e2ee.trust_messages import Word
+from xmpp_onion.e2ee.versions import (
+    NAMESPACES,
+    OMEMO_2,
+    OMEMO_OLD,
+    addressed,
+    read_message,
+    sender_id,
+    write_message,
+)
 from xmpp_onion.e2ee.vouching import Vouching, read_letter
+from xmpp_onion.e2ee.writer import Writer
 from xmpp_onion.errors import (
     DecryptionError,
     DeviceListError,
@@ -71,9 +77,6 @@ __all__ = ["Decrypted", "Encrypted", "Omemo", "quiet_libraries"]
 
 log = logging.getLogger(__name__)
 
-_PUBLISHED = "/xmpp-onion/published"
-"""Set when this device was published for the first time."""
-
 _LIBRARIES = (
     "omemo",
     "oldmemo",
@@ -82,8 +85,6 @@ _LIBRARIES = (
     "x3dh",
     "slixmpp_omemo",
 )
-# XEP-0384, section 4.3 wants 12 bytes; clients of before 2018 send 16.
-_IV_LENGTHS = {12, 16}
 _UNREADABLE = "a message cannot be decrypted"
 _UNSENT = "nothing was sent"
 
@@ -160,7 +161,6 @@ class Omemo:
         quiet_libraries()
         bare_pins = {jid.bare: prints for jid, prints in (pins or {}).items()}
         self._own = own.bare
-        self._pep = pep
         self._storage = KeyStorage(keys)
         self.policies = Policies(self._own, self._storage, policy)
         self.notices = Notices()
@@ -174,6 +174,14 @@ class Omemo:
             clock=clock,
         )
         self._device = OwnDevice(self._own, self._door, clock=clock)
+        self._publisher = Publisher(
+            self._own,
+            self._device,
+            self._door,
+            directory=self._directory,
+            pep=pep,
+        )
+        self._writer = Writer(self._device.backends, self._own, self._door)
         self._decisions = Decisions(
             self._own,
             self._storage,
@@ -193,8 +201,8 @@ class Omemo:
         self._answers = Answers()
         self._healing = Healing(self._device, self._door, self._own)
         self._database: Database | None = None
-        self._applied: dict[str, tuple[int, ...]] = {}
-        self._sessions: set[tuple[str, int]] = set()
+        self._applied: dict[tuple[str, str], omemo.DeviceList] = {}
+        self._sessions: set[tuple[str, str, int]] = set()
 
     # --- the account's own device -------------------------------------------------
 
@@ -207,6 +215,24 @@ class Omemo:
     def fingerprint(self) -> str:
         """What contacts compare: 64 hex digits. Only after :meth:`prepare`."""
         return self._device.fingerprint
+
+    async def set_label(self, label: str | None) -> None:
+        """Name this device, for everybody to read; None takes the name away.
+
+        In a transaction; what to publish is an effect.
+
+        Args:
+            label: 53 characters at most, as XEP-0384 recommends.
+        """
+        await self._device.open()
+        await self._device.set_label(label)
+
+    async def closed_nodes(self) -> tuple[str, ...]:
+        """Return the nodes that the server keeps closed, as last checked.
+
+        Strangers cannot find this device there; contacts can.
+        """
+        return await self._publisher.closed_nodes()
 
     async def prepare(self, database: Database) -> None:
         """Make or load this device and see that others can find it.
@@ -231,20 +257,11 @@ class Omemo:
             raise failures[self._own]
         async with database.transaction():
             manager = await self._device.open()
-            await self._apply_list(manager, self._own)
-            is_published = (await self._storage.load(_PUBLISHED)).is_just
-            is_outdated = (await self._storage.load(UNPUBLISHED)).is_just
-            if is_outdated or UploadDeviceList() in self._door.effects:
-                await self._door.upload_bundle()
-            bundle = await self._device.bundle()
-        if not is_published:
-            self.take_effects()
-            # Bundle, then list: who sees the list finds the bundle. In one
-            # flight, because a stream keeps the order.
-            await together(self._pep.publish_bundle(bundle), self._upload_device_list())
-            async with database.transaction():
-                await self._storage.store(_PUBLISHED, "yes")
-                await self._note_uploaded(bundle)
+            await self._apply_lists(manager, self._own)
+            missing = await self._publisher.missing()
+        if missing:
+            await self._publisher.publish(missing, database)
+            self._applied.clear()
 
     def begin_history(self) -> None:
         """Expect messages from while we were away, until :meth:`end_history`.
@@ -271,9 +288,7 @@ class Omemo:
     async def _may_answer(self, manager: SessionManager, effect: SendEmpty) -> bool:
         """Tell whether the policy accepts the devices that an empty message is for."""
         element = ET.fromstring(effect.element)  # noqa: S314 - made by this package
-        readers = {
-            int(key.get("rid", "")) for key in element.iter(f"{{{NAMESPACE}}}key")
-        }
+        readers = {int(key.get("rid", "")) for key in element.iter() if key.get("rid")}
         devices = await self._known(manager, effect.to)
         return all(accepts(d.trust) for d in devices if d.device_id in readers)
 
@@ -288,20 +303,29 @@ class Omemo:
             DeviceListError: The server did not answer. Try again later.
             ValueError: Nothing of this kind is known.
         """
-        if kind == UploadBundle().kind:
-            await self._upload_bundle()
-        elif kind == UploadDeviceList().kind:
-            found = await self._pep.fetch_device_list(self._own)
-            self._directory.lists[self._own] = found.ids
-            await self._upload_device_list()
-        elif kind == RenewSession.kind:
-            patient = Patient.read(payload)
-            failures = await self._directory.fetch_lists([patient.jid])
-            if failures:
-                raise failures[patient.jid]
-            await self._directory.fetch_bundles([(patient.jid, patient.device_id)])
-        else:
-            raise ValueError(f"unknown kind of job: {kind!r} {payload[:20]!r}")
+        database = self._database
+        if database is None:
+            raise RuntimeError("call prepare() first")
+        namespace = payload or OMEMO_OLD  # jobs of before there were two
+        match kind:
+            case UploadBundle.kind:
+                await self._publisher.upload_bundle(namespace, database)
+            case UploadDeviceList.kind:
+                await self._publisher.refresh_device_list(namespace)
+                self._applied.clear()
+            case CheckNodes.kind:
+                await self._publisher.check_nodes(namespace, database)
+            case RenewSession.kind:
+                await self._fetch_patient(Patient.read(payload))
+            case _:
+                raise ValueError(f"unknown kind of job: {kind!r} {payload[:20]!r}")
+
+    async def _fetch_patient(self, patient: Patient) -> None:
+        failures = await self._directory.fetch_lists([patient.jid])
+        if failures:
+            raise failures[patient.jid]
+        place = Place(patient.namespace, str(patient.jid), patient.device_id)
+        await self._directory.fetch_bundles([place])
 
     async def conclude(self, kind: str, payload: str) -> None:
         """Do what is left of a job when :meth:`perform` has done it. In a transaction.
@@ -339,12 +363,16 @@ class Omemo:
             sender: Who sent it, as the server says.
             error: What :meth:`decrypt` raised.
         """
-        if not elements or not is_broken(error.__cause__):
+        if not is_broken(error.__cause__):
             return
-        jid, device_id = sender.bare, _sender_id(_newest(elements))
+        found = addressed(elements, self._own, self.device_id)
+        if found is None:
+            return
+        namespace, element = found
+        jid, device_id = sender.bare, sender_id(element)
         with suppress(*LIBRARY_ERRORS):  # what we cannot even look at stays as it is
             if await self._may_answer_device(jid, device_id):
-                await self._healing.ask(NAMESPACE, jid, device_id)
+                await self._healing.ask(namespace, jid, device_id)
 
     async def _may_answer_device(self, jid: JID, device_id: int) -> bool:
         devices = await self._known(await self._device.open(), jid)
@@ -352,30 +380,6 @@ class Omemo:
             device.device_id == device_id and device.active and accepts(device.trust)
             for device in devices
         )
-
-    async def _upload_bundle(self) -> None:
-        if self._database is None:
-            raise RuntimeError("call prepare() first")
-        # Read when it goes out: an older one would offer used-up pre-keys.
-        async with self._database.transaction():
-            bundle = await self._device.bundle()
-        await self._pep.publish_bundle(bundle)
-        async with self._database.transaction():
-            await self._note_uploaded(bundle)
-
-    async def _note_uploaded(self, bundle: Bundle) -> None:
-        """Note that the server has our newest bundle, unless it changed meanwhile."""
-        await self._device.note_published(bundle)
-        if await self._device.bundle() == bundle:
-            await self._storage.delete(UNPUBLISHED)
-
-    async def _upload_device_list(self) -> None:
-        """Add this device to whatever the list holds."""
-        ids = (*self._directory.lists[self._own], self.device_id)
-        if ids[-1] not in ids[:-1]:
-            await self._pep.publish_device_list(ids)
-            self._directory.lists[self._own] = ids
-            self._applied.pop(self._own, None)
 
     def take_effects(self) -> list[Effect]:
         """Return what the operations since the last call want from the network.
@@ -410,17 +414,25 @@ class Omemo:
         """
         wanted = {jid.bare for jid in jids} | {self._own}
         await self._directory.fetch_lists(wanted)
-        missing = [
-            (jid, device_id)
-            for jid in wanted
-            for device_id in await self._listed(jid)
-            if (jid, device_id) != (self._own, self.device_id)
-            and not await self._has_session(jid, device_id)
-        ]
-        try:
-            await self._directory.fetch_bundles(missing)
-        except DeviceListError:
-            log.info("not all bundles could be fetched")
+        # A device whose newest bundle is missing may have an older one.
+        for _ in NAMESPACES:
+            devices = [(jid, i) for jid in wanted for i in await self._listed(jid)]
+            missing = [await self._missing_bundle(*device) for device in devices]
+            try:
+                await self._directory.fetch_bundles([*filter(None, missing)])
+            except DeviceListError:
+                log.info("not all bundles could be fetched")
+
+    async def _missing_bundle(self, jid: JID, device_id: int) -> Place | None:
+        """Return the bundle to fetch before a device can be written to, if any."""
+        if (jid, device_id) == (self._own, self.device_id):
+            return None
+        for place in self._directory.places(jid, device_id):
+            if await self._has_session(place) or place in self._directory.bundles:
+                return None
+            if not self._directory.is_absent(place):
+                return place
+        return None
 
     async def fetch_sender(self, elements: Sequence[ET.Element], sender: JID) -> None:
         """Fetch what :meth:`decrypt` will need. NETWORK, outside of transactions.
@@ -435,35 +447,47 @@ class Omemo:
             DeviceListError: The server did not answer. Try again: a message must
                 not be given up for that.
         """
-        jid, device_id = sender.bare, _sender_id(_newest(elements))
-        if (str(jid), device_id) in self._sessions or (
-            await self._device.has_session(jid, device_id)
-        ):
+        found = addressed(elements, self._own, self.device_id)
+        if found is None:
             return
-        is_unlisted = device_id not in self._directory.lists.get(jid, ())
+        namespace, element = found
+        jid, device_id = sender.bare, sender_id(element)
+        places = [Place(one, jid, device_id) for one in NAMESPACES]
+        if any([await self._has_session(place) for place in places]):
+            return
+        is_unlisted = device_id not in self._directory.ids(jid)
         failures = await self._directory.fetch_lists([jid], anew=is_unlisted)
         if failures:
             raise failures[jid]
         if device_id in await self._listed(jid):
-            await self._directory.fetch_bundles([(jid, device_id)])
+            # Any bundle of the device tells its identity key.
+            listed = self._directory.places(jid, device_id)
+            used = [place for place in listed if place.namespace == namespace]
+            await self._directory.fetch_bundles([(used or listed)[0]])
 
     async def _listed(self, jid: JID) -> tuple[int, ...]:
         """Return the device ids to take notice of: known ones first, then in order."""
-        ids = self._directory.lists.get(jid, ())
+        ids = self._directory.ids(jid)
         if len(ids) <= MAX_DEVICES:
             return ids
         log.warning("%s lists %d devices", jid.short, len(ids))
-        known = [i for i in ids if await self._has_session(jid, i)]
+        known = [i for i in ids if await self._is_known(jid, i)]
         return tuple(dict.fromkeys((*known, *ids)))[:MAX_DEVICES]
 
-    async def _has_session(self, jid: JID, device_id: int) -> bool:
-        key = (str(jid), device_id)
-        if key in self._sessions:
-            self._directory.bundles.pop(key, None)
+    async def _is_known(self, jid: JID, device_id: int) -> bool:
+        if (jid, device_id) == (self._own, self.device_id):
             return True
-        if not await self._device.may_send(jid, device_id):
+        places = self._directory.places(jid, device_id)
+        return any([await self._device.has_session(*place) for place in places])
+
+    async def _has_session(self, place: Place) -> bool:
+        """Tell whether there is a session to send with."""
+        if place in self._sessions:
+            self._directory.bundles.pop(place, None)
+            return True
+        if not await self._device.may_send(*place):
             return False
-        self._sessions.add(key)
+        self._sessions.add(place)
         return True
 
     # --- inside the transaction: no network ---------------------------------------
@@ -523,45 +547,34 @@ class Omemo:
             else:
                 chosen = recipients(await self.policies.of(jid), jid, theirs)
             if not chosen:
-                raise self._no_devices(jid)
+                raise self._no_devices(jid, plain)
             # Our own other devices never stop a message: they are left out.
             chosen += tuple(d for d in own if d.active and accepts(d.trust))
-            message = await self._run(manager, jid, chosen, plain)
-        readers = {(key.bare_jid, key.device_id) for key, _ in message.keys}
-        skipped = self._skipped(jid, (*theirs, *own), readers)
-        element = oldmemo.etree.serialize_message(message)
-        return Encrypted((element,), len(readers), tuple(sorted(skipped)))
-
-    async def _run(
-        self,
-        manager: SessionManager,
-        jid: JID,
-        chosen: Iterable[Device],
-        plain: Plain,
-    ) -> omemo.Message:
-        """Encrypt for the devices that were chosen, as far as they let us."""
-        keys = frozenset((str(d.jid), d.device_id) for d in chosen)
-        if plain.text is None:
-            raise self._no_devices(jid)
-        self._door.chosen = keys
-        self._device.backend.is_sending = True
-        try:
-            messages, failed = await manager.encrypt(
-                frozenset({str(jid)}), {NAMESPACE: plain.text.encode()}
+            written = await self._writer.write(
+                self._contents(plain, jid),
+                self.device_id,
+                [(d.jid, d.device_id, d.namespaces) for d in chosen],
+                needed=jid,
             )
-        except omemo.NoEligibleDevices as cause:
-            self._note_broken(key for key in keys if key[0] == jid)
-            raise self._no_devices(jid) from cause
-        finally:
-            self._door.chosen = None
-            self._device.backend.is_sending = False
-        self._note_broken((f.bare_jid, f.device_id) for f in failed)
-        return next(iter(messages))
+        self._note_broken(written.broken)
+        if not written.messages:
+            raise self._no_devices(jid, plain)
+        skipped = self._skipped(jid, (*theirs, *own), written.readers)
+        elements = tuple(write_message(message) for message in written.messages)
+        return Encrypted(elements, len(written.readers), tuple(sorted(skipped)))
 
-    def _note_broken(self, devices: Iterable[tuple[str, int]]) -> None:
-        for device in devices:
-            if device not in self._sessions:
-                self._directory.mark_absent(device)
+    def _contents(self, plain: Plain, to: JID) -> dict[str, bytes]:
+        """Return what each version encrypts; the older one has room for a text."""
+        now = datetime.now(UTC)
+        envelope = write_envelope(plain, sender=self._own, to=to, now=now)
+        if plain.text is None:
+            return {OMEMO_2: envelope}
+        return {OMEMO_2: envelope, OMEMO_OLD: plain.text.encode(errors="replace")}
+
+    def _note_broken(self, places: Iterable[tuple[str, str, int]]) -> None:
+        for place in places:
+            if place not in self._sessions:
+                self._directory.mark_absent(Place(*place))
 
     def _skipped(
         self,
@@ -571,7 +584,7 @@ class Omemo:
     ) -> list[str]:
         """Name the devices in the recipient's list, and ours, that cannot read it."""
         known = {d.device_id for d in devices if d.jid == jid}
-        listed = self._directory.lists.get(jid, ())
+        listed = self._directory.ids(jid)
         return [
             *(
                 device.fingerprint
@@ -581,14 +594,30 @@ class Omemo:
             *(f"device {number}" for number in listed if number not in known),
         ]
 
-    def _no_devices(self, jid: JID) -> EncryptionError:
-        listed = self._directory.lists.get(jid)
-        if listed is None:
+    def _no_devices(self, jid: JID, plain: Plain) -> EncryptionError:
+        listed = self._directory.ids(jid)
+        if not self._directory.is_known(jid):
             return DeviceListError(
                 _UNSENT,
                 why="the device list of the recipient could not be fetched",
                 fix="Try again in a moment.",
             )
+        if jid in self._directory.hidden and not listed:
+            return NoDevicesError(
+                _UNSENT,
+                jid=jid,
+                # Prosody says the same of an account that has no nodes at all.
+                why="they show their devices to contacts only, or have none yet",
+                fix=f"xmpp-onion contact add {jid}; or they have to log in once with "
+                "an OMEMO client.",
+            )
+        if plain.text is None and not any(
+            place.namespace == OMEMO_2
+            for device_id in listed
+            for place in self._directory.places(jid, device_id)
+        ):
+            why = "their devices speak an OMEMO version that carries only texts"
+            return NoDevicesError(_UNSENT, jid=jid, why=why)
         refused = {
             why for (whose, _), why in self._door.refused.items() if whose == jid
         }
@@ -601,25 +630,36 @@ class Omemo:
             f"their devices to contacts only: xmpp-onion contact add {jid}",
         )
 
-    async def decrypt(self, elements: Sequence[ET.Element], sender: JID) -> Decrypted:
+    async def decrypt(
+        self, elements: Sequence[ET.Element], sender: JID, *, to: JID | None = None
+    ) -> Decrypted:
         """Decrypt a message. In a transaction: roll it back if this raises.
+
+        Of several elements the newest with a key for this device is read.
 
         Args:
             elements: The ``<encrypted/>`` elements of one stanza.
             sender: Who sent it, as the server says; in a room, the real JID.
+            to: Whom it was sent to, if not to us: for what our own other devices
+                sent.
 
         Raises:
             DecryptionError: It is not for this device, is a duplicate, or its
                 keys do not fit. Do not answer it: an answer would tell the
                 sender which.
         """
-        jid, element = sender.bare, _newest(elements)
+        jid = sender.bare
+        found = addressed(elements, self._own, self.device_id)
+        if found is None:
+            why = "it is not encrypted for this device"
+            raise DecryptionError(_UNREADABLE, why=why)
+        namespace, element = found
         with omemo_errors(DecryptionError, _UNREADABLE):
             manager = await self._device.open()
-            await self._apply_list(manager, jid)
+            await self._apply_lists(manager, jid)
             try:
-                message = await self._parse(manager, element, jid)
-                plaintext, info, _ = await self._open(manager, message)
+                message = await read_message(element, jid, self._own, manager)
+                content, info, _ = await self._open(manager, message)
             except omemo.SenderNotFound as cause:
                 raise self._not_found(element, jid) from cause
             devices = await self._known(manager, jid)
@@ -631,25 +671,20 @@ class Omemo:
             own_device_id=self.device_id,
             is_accepted=accepts(device.trust),
         )
-        text = _text(plaintext)
         await self._sightings.note(device)
-        plain = None if text is None else Plain(text)
+        plain = None if content is None else self._read(namespace, content, jid, to)
         if plain is not None:
             await self._vouching.hear(manager, device, plain.payload, self.fingerprint)
-        return Decrypted(plain, NAMESPACE, device)
+        return Decrypted(plain, namespace, device)
 
-    async def _parse(
-        self, manager: SessionManager, element: ET.Element, jid: JID
-    ) -> omemo.Message:
-        if element.tag != f"{{{NAMESPACE}}}encrypted":
-            raise ValueError("not an <encrypted/> element of this OMEMO version")
-        message = await oldmemo.etree.parse_message(element, jid, self._own, manager)
-        content = message.content
-        if not isinstance(content, ContentImpl) or content.empty:
-            return message
-        if len(content.initialization_vector) not in _IV_LENGTHS:
-            raise ValueError("the initialization vector has a wrong length")
-        return message
+    def _read(
+        self, namespace: str, content: bytes, sender: JID, to: JID | None
+    ) -> Plain:
+        if namespace == OMEMO_OLD:
+            return Plain(_text(content))
+        return read_envelope(
+            content, sender=sender, to=to or self._own, now=datetime.now(UTC)
+        )
 
     async def _open(
         self, manager: SessionManager, message: omemo.Message
@@ -675,7 +710,7 @@ class Omemo:
                 )
 
     def _not_found(self, element: ET.Element, jid: JID) -> DecryptionError:
-        refused = self._door.refused.get((jid, _sender_id(element)), "")
+        refused = self._door.refused.get((jid, sender_id(element)), "")
         return DecryptionError(
             _UNREADABLE,
             why=refused or "the sender's device is not published, or for contacts only",
@@ -693,7 +728,7 @@ class Omemo:
         """
         with omemo_errors(EncryptionError, "the devices cannot be read"):
             devices = await self._others(await self._device.open(), jid.bare)
-        if not devices and jid.bare not in self._directory.lists:
+        if not devices and not self._directory.is_known(jid.bare):
             raise DeviceListError(
                 "the devices are not known",
                 why="the server did not answer",
@@ -769,7 +804,7 @@ class Omemo:
         return tuple(d for d in devices if d.device_id != self.device_id)
 
     async def _known(self, manager: SessionManager, jid: JID) -> tuple[Device, ...]:
-        await self._apply_list(manager, jid)
+        await self._apply_lists(manager, jid)
         listed = await self._listed(jid)
         devices = await self._decisions.devices(manager, jid, listed)
         if not self._decisions.take_newcomers():
@@ -778,35 +813,22 @@ class Omemo:
             return devices
         return await self._decisions.devices(manager, jid, listed)
 
-    async def _apply_list(self, manager: SessionManager, jid: JID) -> None:
-        """Tell the library about a device list that was fetched or pushed."""
-        if jid not in self._directory.lists:
-            return
-        ids = await self._listed(jid)
-        if self._applied.get(jid) != ids:
-            await manager.update_device_list(NAMESPACE, jid, dict.fromkeys(ids))
-            self._applied[jid] = ids
+    async def _apply_lists(self, manager: SessionManager, jid: JID) -> None:
+        """Tell the library about the device lists that were fetched or pushed."""
+        wanted = set(await self._listed(jid))
+        for namespace in NAMESPACES:
+            published = self._directory.lists.get((namespace, jid))
+            if published is None:
+                continue
+            devices = {i: label for i, label in published.items() if i in wanted}
+            if self._applied.get((namespace, jid)) != devices:
+                await manager.update_device_list(namespace, jid, devices)
+                self._applied[namespace, jid] = devices
 
 
-def _newest(elements: Sequence[ET.Element]) -> ET.Element:
-    """Return the element to read."""
-    if not elements:
-        raise DecryptionError(_UNREADABLE, why="it was sent without encryption")
-    return elements[0]
-
-
-def _text(plaintext: bytes | None) -> str | None:
-    if plaintext is None:
-        return None
+def _text(plaintext: bytes) -> str:
     try:
         return plaintext.decode("utf-8")
     except UnicodeDecodeError:
         # Not chained: that exception carries the plaintext.
         raise DecryptionError(_UNREADABLE, why="its text is not UTF-8") from None
-
-
-def _sender_id(element: ET.Element) -> int:
-    header = element.find(f"{{{NAMESPACE}}}header")
-    text = "" if header is None else header.get("sid", "")
-    # Ten digits hold every id; Python refuses to read thousands of them.
-    return int(text) if re.fullmatch("[0-9]{1,10}", text) else 0

@@ -5,10 +5,11 @@ import time
 from collections.abc import Callable
 
 import xeddsa
+from omemo import SignedLabel
 from omemo.session_manager import SessionManager
 
 from xmpp_onion.address import JID
-from xmpp_onion.e2ee.backend import LocalOldmemo
+from xmpp_onion.e2ee.backend import LocalOldmemo, LocalTwomemo
 from xmpp_onion.e2ee.devices import Bundle
 from xmpp_onion.e2ee.session_manager import (
     NEW,
@@ -17,6 +18,7 @@ from xmpp_onion.e2ee.session_manager import (
     session_manager_class,
 )
 from xmpp_onion.e2ee.trust import TrustLevel
+from xmpp_onion.e2ee.versions import OMEMO_2, OMEMO_OLD
 from xmpp_onion.errors import EncryptionError
 
 __all__ = ["OwnDevice"]
@@ -36,14 +38,18 @@ class OwnDevice:
         clock: Seconds that only go forward.
 
     Attributes:
-        backend: The library's keys and sessions, inside transactions.
+        backends: The library's keys and sessions by namespace, the newest first;
+            inside transactions.
         is_reading_history: Used pre-keys are kept, and answers wait.
     """
 
     def __init__(
         self, own: JID, door: Door, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.backend = LocalOldmemo(door.storage, door.epoch)
+        self.backends: dict[str, LocalTwomemo | LocalOldmemo] = {
+            OMEMO_2: LocalTwomemo(door.storage, door.epoch),
+            OMEMO_OLD: LocalOldmemo(door.storage, door.epoch),
+        }
         self._own = own
         self._door = door
         self._clock = clock
@@ -82,7 +88,8 @@ class OwnDevice:
     def drop(self) -> None:
         """Forget the session manager; it may know what a roll-back has undone."""
         self._manager = None
-        self.backend.forget()
+        for backend in self.backends.values():
+            backend.forget()
         self._next_check = 0.0
 
     def begin_history(self) -> None:
@@ -98,27 +105,49 @@ class OwnDevice:
         await manager.after_history_sync()
         return manager
 
-    async def has_session(self, jid: JID, device_id: int) -> bool:
+    async def has_session(self, namespace: str, jid: str, device_id: int) -> bool:
         """Tell whether there is a session with a device; also outside transactions."""
-        return await self.backend.has_session(jid, device_id)
+        return await self.backends[namespace].has_session(jid, device_id)
 
-    async def may_send(self, jid: JID, device_id: int) -> bool:
+    async def may_send(self, namespace: str, jid: str, device_id: int) -> bool:
         """Tell whether there is one to send with; also outside transactions."""
-        return await self.backend.may_send(jid, device_id)
+        return await self.backends[namespace].may_send(jid, device_id)
 
-    async def bundle(self) -> Bundle:
+    async def bundle(self, namespace: str) -> Bundle:
         """Return our bundle as others see it. In a transaction."""
-        return await self.backend.get_bundle(self._own, self.device_id)
+        return await self.backends[namespace].get_bundle(self._own, self.device_id)
+
+    async def label(self) -> str | None:
+        """Return what the user calls this device, if anything."""
+        return (await self._door.storage.load_optional(self._label_place, str)).maybe(
+            None
+        )
+
+    async def set_label(self, label: str | None) -> None:
+        """Call this device something; everybody can read it. In a transaction."""
+        await self._door.storage.store(self._label_place, label)
+        self._door.upload_device_list(OMEMO_2)
+
+    async def signed_label(self, namespace: str) -> SignedLabel | None:
+        """Return our label as a device list of a version carries it, if it does."""
+        label, backend = await self.label(), self.backends[namespace]
+        if label is None or not backend.supports_labels:
+            return None
+        return SignedLabel(label, await backend.sign_own_label(label))
+
+    @property
+    def _label_place(self) -> str:
+        return f"/devices/{self._own}/{self.device_id}/label"
 
     async def note_published(self, bundle: Bundle) -> None:
         """Note that others see this bundle from now on. In a transaction."""
-        await self.backend.note_published(bundle)
+        await self.backends[bundle.namespace].note_published(bundle)
 
     async def _make(self) -> SessionManager:
         self._door.refused.clear()
         await self._draw_identity()
         manager = await session_manager_class(self._door).create(
-            [self.backend],
+            [*self.backends.values()],
             self._door.storage,
             self._own,
             initial_own_label=None,
@@ -163,7 +192,9 @@ class OwnDevice:
         if now < self._next_check:
             return
         self._next_check = now + _ROTATION_CHECK
-        if await self.backend.signed_pre_key_age() > _SIGNED_PRE_KEY_LIFETIME:
-            await self.backend.rotate_signed_pre_key()
-            await self.bundle()  # gives the new key its number, in this transaction
-            await self._door.upload_bundle()
+        for namespace, backend in self.backends.items():
+            if await backend.signed_pre_key_age() > _SIGNED_PRE_KEY_LIFETIME:
+                await backend.rotate_signed_pre_key()
+                # Gives the new key its number, in this transaction.
+                await self.bundle(namespace)
+                await self._door.upload_bundle(namespace)

@@ -7,9 +7,10 @@ are given a :class:`Door`: it answers questions only from what was fetched
 before, and turns wishes into :data:`Effect` values that the caller keeps.
 """
 
+import itertools
 import logging
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,10 +18,8 @@ from typing import TypeVar
 from xml.etree import ElementTree as ET
 
 import doubleratchet
-import oldmemo.etree
 import omemo
 import xeddsa
-from oldmemo.oldmemo import NAMESPACE
 from omemo.session_manager import SessionManager
 
 from xmpp_onion.address import JID
@@ -31,25 +30,22 @@ from xmpp_onion.e2ee.effect import Effect, SendEmpty, UploadBundle, UploadDevice
 from xmpp_onion.e2ee.epoch import Epoch
 from xmpp_onion.e2ee.notices import Notices
 from xmpp_onion.e2ee.storage import KeyStorage
+from xmpp_onion.e2ee.versions import OMEMO_OLD, write_message
 from xmpp_onion.errors import EncryptionError
 
 __all__ = [
-    "NAMESPACE",
     "NEW",
-    "UNPUBLISHED",
     "Door",
     "fingerprint_of",
     "omemo_errors",
     "session_manager_class",
+    "unpublished",
 ]
 
 log = logging.getLogger(__name__)
 
 NEW = "NEW"
 """What the library stores as trust of a device that no policy has looked at."""
-
-UNPUBLISHED = "/xmpp-onion/unpublished"
-"""Set while the server may hold an older bundle than we do."""
 
 _OWNER = "/xmpp-onion/owner/"
 # XEP-0384, section 5 asks clients to put themselves back into the device list;
@@ -70,6 +66,13 @@ _WHY: tuple[tuple[type[Exception], str], ...] = (
 
 
 _E = TypeVar("_E", bound=EncryptionError)
+
+
+def unpublished(namespace: str) -> str:
+    """Return what is set while the server may hold an older bundle than we do."""
+    # The older version's was there first, without a name.
+    suffix = "" if namespace == OMEMO_OLD else f"/{namespace}"
+    return f"/xmpp-onion/unpublished{suffix}"
 
 
 @contextmanager
@@ -112,76 +115,79 @@ class Door:
 
     Attributes:
         storage: Where the library keeps its keys.
-        bundles: What was fetched before, by JID and device id.
-        lists: The device lists fetched before.
+        bundles: What was fetched before, by namespace, JID and device id.
+        lists: The device lists fetched before, by namespace and JID; those of
+            the library are no longer than these.
         pins: Fingerprints given beforehand: they name a key's owner for good.
         notices: Where a key that is refused is told.
         effects: What the library wants done on the network, in order.
         refused: Why a device's bundle was not let in.
-        chosen: The devices to encrypt for; None while decrypting.
         epoch: Which sessions may be sent with.
     """
 
     storage: KeyStorage
-    bundles: Mapping[tuple[str, int], omemo.Bundle]
-    lists: Mapping[str, tuple[int, ...]]
+    bundles: Mapping[tuple[str, str, int], omemo.Bundle]
+    lists: Mapping[tuple[str, str], omemo.DeviceList]
     pins: Mapping[JID, frozenset[str]]
     notices: Notices
     clock: Callable[[], float] = time.monotonic
     effects: list[Effect] = field(default_factory=list)
     refused: dict[tuple[str, int], str] = field(default_factory=dict)
-    chosen: frozenset[tuple[str, int]] | None = None
     epoch: Epoch = field(init=False)
-    _list_uploads: deque[float] = field(default_factory=deque)
+    _list_uploads: defaultdict[str, deque[float]] = field(
+        default_factory=lambda: defaultdict(deque)
+    )
 
     def __post_init__(self) -> None:
         self.epoch = Epoch(self.storage)
 
-    async def upload_bundle(self) -> None:
-        """Note that the bundle has to be published; survives a crash."""
-        await self.storage.store(UNPUBLISHED, "yes")
-        if UploadBundle() not in self.effects:
-            self.effects.append(UploadBundle())
+    async def upload_bundle(self, namespace: str) -> None:
+        """Note that a bundle has to be published; survives a crash."""
+        await self.storage.store(unpublished(namespace), "yes")
+        if UploadBundle(namespace) not in self.effects:
+            self.effects.append(UploadBundle(namespace))
 
-    def upload_device_list(self) -> None:
-        """Note that the device list has to be published, a few times an hour."""
-        if UploadDeviceList() in self.effects:
+    def upload_device_list(self, namespace: str) -> None:
+        """Note that a device list has to be published, a few times an hour."""
+        if UploadDeviceList(namespace) in self.effects:
             return
-        now = self.clock()
-        while self._list_uploads and now - self._list_uploads[0] > _HOUR:
-            self._list_uploads.popleft()
-        if len(self._list_uploads) >= _LIST_UPLOADS_PER_HOUR:
+        now, times = self.clock(), self._list_uploads[namespace]
+        while times and now - times[0] > _HOUR:
+            times.popleft()
+        if len(times) >= _LIST_UPLOADS_PER_HOUR:
             log.warning("another client keeps removing our device; giving way")
             return
-        self._list_uploads.append(now)
-        self.effects.append(UploadDeviceList())
+        times.append(now)
+        self.effects.append(UploadDeviceList(namespace))
 
-    def device_list(self, bare_jid: str) -> omemo.DeviceList:
+    def device_list(self, namespace: str, bare_jid: str) -> omemo.DeviceList:
         """Return a device list fetched before.
 
         Raises:
             omemo.DeviceListDownloadFailed: It was not fetched. An empty one would
                 put all devices out of use.
         """
-        if bare_jid not in self.lists:
+        found = self.lists.get((namespace, bare_jid))
+        if found is None:
             raise omemo.DeviceListDownloadFailed("not fetched before this operation")
-        return dict.fromkeys(self.lists[bare_jid][:MAX_DEVICES])
+        return dict(itertools.islice(found.items(), MAX_DEVICES))
 
     def send_empty(self, message: omemo.Message, to: str) -> None:
         """Note a message that carries only keys, if they were not used before."""
         if self.epoch.is_mute:
             return
-        element = oldmemo.etree.serialize_message(message)
-        text = ET.tostring(element, encoding="unicode")
+        text = ET.tostring(write_message(message), encoding="unicode")
         self.effects.append(SendEmpty(JID(to), text))
 
-    async def bundle(self, bare_jid: str, device_id: int) -> omemo.Bundle:
+    async def bundle(
+        self, namespace: str, bare_jid: str, device_id: int
+    ) -> omemo.Bundle:
         """Return a bundle fetched before, if its identity key belongs there.
 
         Raises:
             omemo.BundleNotFound: It was not fetched, or it is refused.
         """
-        bundle = self.bundles.get((bare_jid, device_id))
+        bundle = self.bundles.get((namespace, bare_jid, device_id))
         if bundle is None:
             raise omemo.BundleNotFound("not fetched before this operation")
         refusal = await self._refusal(bundle)
@@ -260,13 +266,9 @@ class Door:
     def level(self, device: omemo.DeviceInformation) -> omemo.TrustLevel:
         """Answer the library's question about trust.
 
-        Who is sent to was decided before the library was called; whether to act
-        on what was received is decided after. Only a person's distrust stops it.
+        The library only decrypts. Whether to act on what was received is decided
+        after; only a person's distrust stops it.
         """
-        if self.chosen is not None:
-            is_chosen = (device.bare_jid, device.device_id) in self.chosen
-            trust = omemo.TrustLevel
-            return trust.TRUSTED if is_chosen else trust.DISTRUSTED
         if device.trust_level_name == omemo.TrustLevel.DISTRUSTED.name:
             return omemo.TrustLevel.DISTRUSTED
         return omemo.TrustLevel.UNDECIDED
@@ -281,34 +283,32 @@ def session_manager_class(door: Door) -> type[SessionManager]:
 
     class LocalSessionManager(SessionManager):
         @staticmethod
-        async def _upload_bundle(bundle: omemo.Bundle) -> None:  # noqa: ARG004 - read again when it is published, so that the newest goes out
-            await door.upload_bundle()
+        async def _upload_bundle(bundle: omemo.Bundle) -> None:
+            # Read again when it is published, so that the newest goes out.
+            await door.upload_bundle(bundle.namespace)
 
         @staticmethod
         async def _download_bundle(
-            namespace: str,  # noqa: ARG004 - one backend only
-            bare_jid: str,
-            device_id: int,
+            namespace: str, bare_jid: str, device_id: int
         ) -> omemo.Bundle:
-            return await door.bundle(bare_jid, device_id)
+            return await door.bundle(namespace, bare_jid, device_id)
 
         @staticmethod
         async def _delete_bundle(namespace: str, device_id: int) -> None:
-            """Nothing: the one backend is never purged."""
+            """Nothing: no backend is ever purged."""
 
         @staticmethod
         async def _upload_device_list(
-            namespace: str,  # noqa: ARG004 - one backend only
+            namespace: str,
             device_list: omemo.DeviceList,  # noqa: ARG004 - fetched again when it is published, so that no other device is lost
         ) -> None:
-            door.upload_device_list()
+            door.upload_device_list(namespace)
 
         @staticmethod
         async def _download_device_list(
-            namespace: str,  # noqa: ARG004 - one backend only
-            bare_jid: str,
+            namespace: str, bare_jid: str
         ) -> omemo.DeviceList:
-            return door.device_list(bare_jid)
+            return door.device_list(namespace, bare_jid)
 
         async def _evaluate_custom_trust_level(
             self, device: omemo.DeviceInformation
@@ -320,7 +320,7 @@ def session_manager_class(door: Door) -> type[SessionManager]:
             undecided: frozenset[omemo.DeviceInformation],
             identifier: str | None,
         ) -> None:
-            """Nothing: :meth:`Door.level` leaves nothing undecided when sending."""
+            """Nothing: the library is not asked to send."""
 
         @staticmethod
         async def _send_message(message: omemo.Message, bare_jid: str) -> None:

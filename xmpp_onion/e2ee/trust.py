@@ -125,6 +125,7 @@ class Device:
         label: What its owner calls it, where known.
         seen: The hour in which we last got something from it, in UTC; only in lists
             of devices, and None if never.
+        namespaces: The OMEMO versions it announces, the newest first.
     """
 
     jid: JID
@@ -135,6 +136,7 @@ class Device:
     own: bool
     label: str | None = None
     seen: datetime | None = None
+    namespaces: tuple[str, ...] = ()
 
 
 def parse_fingerprint(text: str) -> str:

@@ -34,7 +34,10 @@ __all__ = [
 
 CLIENT: Final = "jabber:client"
 CARBONS: Final = "urn:xmpp:carbons:2"
+OMEMO_2: Final = "urn:xmpp:omemo:2"
 OMEMO: Final = "eu.siacs.conversations.axolotl"
+# XEP-0380: the version that most clients know is named, if it is there.
+_VERSIONS: Final = (OMEMO, OMEMO_2)
 _FALLBACK: Final = (
     "I sent you an OMEMO encrypted message but your client doesn\u2019t seem to "
     "support that."
@@ -103,14 +106,14 @@ def message_stanza(
     attributes = {"type": "chat", "id": message_id, "to": to}
     message = ET.Element(_client("message"), attributes)
     message.extend((*encrypted, *clear))
-    has_text = any(e.find(f"{{{OMEMO}}}payload") is not None for e in encrypted)
-    if has_text and not silent:
+    versions = [one for one in _VERSIONS if _has_payload(encrypted, one)]
+    if versions and not silent:
         # XEP-0380: for clients without OMEMO. Not for an empty OMEMO message.
         ET.SubElement(message, _client("body")).text = _FALLBACK
         ET.SubElement(
             message,
             "{urn:xmpp:eme:0}encryption",
-            {"namespace": OMEMO, "name": "OMEMO"},
+            {"namespace": versions[0], "name": "OMEMO"},
         )
     ET.SubElement(message, "{urn:xmpp:sid:0}origin-id", {"id": message_id})
     ET.SubElement(message, "{urn:xmpp:hints}store")
@@ -162,8 +165,8 @@ def read_message(
     """Return what a message stanza is, or None if a person did not send it.
 
     None is also the answer to anything malformed: a bad sender, two OMEMO
-    elements, a room's message, a typing notice, a copy (XEP-0280) that our own
-    server did not make.
+    elements of one version, a room's message, a typing notice, a copy (XEP-0280)
+    that our own server did not make.
 
     Args:
         stanza: As it came.
@@ -234,9 +237,9 @@ def _read(
         return _outlined(
             element, sender, at=at, stanza_id=stanza_id, delayed=delayed, own=own
         )
-    found = [] if kind == "error" else element.findall(f"{{{OMEMO}}}encrypted")
+    found = [] if kind == "error" else _find_encrypted(element)
     notice = _read_notice(element, sender, own, kind)
-    if len(found) > 1 or (
+    if len({one.tag for one in found}) < len(found) or (
         not found and (is_own or (notice is None and not _says_something(element)))
     ):
         return None
@@ -298,6 +301,16 @@ def _says_something(element: ET.Element) -> bool:
 def _bare(text: str) -> JID | None:
     jid = _read_jid(text)
     return None if jid is None else jid.bare
+
+
+def _find_encrypted(element: ET.Element) -> list[ET.Element]:
+    return [
+        one for name in _VERSIONS for one in element.findall(f"{{{name}}}encrypted")
+    ]
+
+
+def _has_payload(elements: Sequence[ET.Element], namespace: str) -> bool:
+    return any(one.find(f"{{{namespace}}}payload") is not None for one in elements)
 
 
 def _client(name: str) -> str:

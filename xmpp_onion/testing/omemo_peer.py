@@ -119,18 +119,33 @@ class OmemoPeer:
             self.effects += self.omemo.take_effects()
         return encrypted
 
-    async def decrypt(self, what: Encrypted | ET.Element, sender: JID) -> Decrypted:
+    async def decrypt(
+        self, what: Encrypted | ET.Element, sender: JID, *, to: JID | None = None
+    ) -> Decrypted:
         """Fetch, then decrypt in one transaction."""
         elements = what.elements if isinstance(what, Encrypted) else (what,)
         await self.omemo.fetch_sender(elements, sender)
         async with self.database.transaction():
-            decrypted = await self.omemo.decrypt(elements, sender)
+            decrypted = await self.omemo.decrypt(elements, sender, to=to)
             self.effects += self.omemo.take_effects()
         return decrypted
 
-    async def read(self, what: Encrypted | ET.Element, sender: "OmemoPeer") -> str:
-        """Decrypt and return the text; empty if the message only carried keys."""
-        plain = (await self.decrypt(what, sender.jid)).plain
+    async def read(
+        self,
+        what: Encrypted | ET.Element,
+        sender: "OmemoPeer",
+        *,
+        to: "OmemoPeer | None" = None,
+    ) -> str:
+        """Decrypt and return the text; empty if the message only carried keys.
+
+        Args:
+            what: Which message.
+            sender: Whose.
+            to: For whom it was, if not for this account.
+        """
+        recipient = to.jid if to else None
+        plain = (await self.decrypt(what, sender.jid, to=recipient)).plain
         return (plain.text if plain else None) or ""
 
     async def devices(self, of: "OmemoPeer") -> tuple[Device, ...]:
@@ -191,6 +206,15 @@ class OmemoPeers:
         traceback: TracebackType | None,
     ) -> None:
         await self._stack.__aexit__(kind, error, traceback)
+
+    @property
+    def newest(self) -> str:
+        """The namespace that they speak with each other."""
+        return self.server.newest
+
+    def place(self, peer: OmemoPeer) -> tuple[str, str, int]:
+        """Return where the server has the bundle of a device that others use."""
+        return self.newest, peer.jid, peer.omemo.device_id
 
     def new(
         self,

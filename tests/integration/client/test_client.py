@@ -482,9 +482,9 @@ async def test_a_message_waits_while_connections_break_under_the_fetch_of_its_ke
         Client(await enrol("alice"), tor=wire) as alice,
         Client(await enrol("bob"), tor=wire) as bob,
     ):
-        pep, broken = bob._omemo._pep, []
+        pep, broken = bob._omemo._directory._pep, []
 
-        async def fetch(jid: JID, device_id: int) -> object:
+        async def fetch(namespace: str, jid: JID, device_id: int) -> object:
             if len(broken) < 4:  # more often than a silent server is asked
                 broken.append(device_id)
                 losses = bob._session.losses
@@ -492,7 +492,7 @@ async def test_a_message_waits_while_connections_break_under_the_fetch_of_its_ke
                 while bob._session.losses == losses:  # noqa: ASYNC110 - nobody tells
                     await asyncio.sleep(0)
                 raise DeviceListError("no answer")
-            return await original(jid, device_id)
+            return await original(namespace, jid, device_id)
 
         original = pep.fetch_bundle
         monkeypatch.setattr(pep, "fetch_bundle", fetch)
@@ -511,12 +511,12 @@ async def test_a_server_that_never_answers_makes_a_message_unreadable_not_the_cl
     ):
         asked: list[int] = []
 
-        async def fetch(jid: JID, device_id: int) -> object:  # noqa: ARG001 - as the real one
+        async def fetch(namespace: str, jid: JID, device_id: int) -> object:  # noqa: ARG001 - as the real one
             asked.append(device_id)
             raise DeviceListError("no answer", why="the server is silent")
 
         with monkeypatch.context() as silence:
-            silence.setattr(bob._omemo._pep, "fetch_bundle", fetch)
+            silence.setattr(bob._omemo._directory._pep, "fetch_bundle", fetch)
             await alice.send(bob.jid, "lost")
             event = await anext(bob.events())
         await alice.send(bob.jid, "heard")

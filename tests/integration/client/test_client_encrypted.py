@@ -63,7 +63,7 @@ async def test_what_two_people_say_leaves_no_trace_on_the_disk(
     read: set[str] = set()
     for folder in (running, waiting):
         secrets = await secrets_in(account, folder / "store.sqlite3")
-        assert len(secrets) > 50  # the keys of a device
+        assert len(secrets) > 30  # the keys of a device
         read |= secrets
         raw = everything(folder)
         assert {text for text in secrets if text.encode() in raw} == set()

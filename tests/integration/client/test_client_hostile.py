@@ -60,7 +60,7 @@ async def test_what_a_library_cannot_digest_is_reported_and_goes_no_further(
     ):
         decrypt = bob._omemo.decrypt
 
-        async def choke(*_: object) -> object:
+        async def choke(*_: object, **__: object) -> object:
             monkeypatch.setattr(bob._omemo, "decrypt", decrypt)
             raise KeyError("canary-3141")
 

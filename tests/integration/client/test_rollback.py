@@ -18,7 +18,7 @@ from xmpp_onion import (
     RolledBack,
     Undecryptable,
 )
-from xmpp_onion.e2ee import NAMESPACE
+from xmpp_onion.e2ee import NAMESPACES
 from xmpp_onion.store import Database
 from xmpp_onion.testing.loopback import LoopbackDialer
 
@@ -154,5 +154,6 @@ async def forget_sessions(account: Account) -> None:
     """Take the sessions out of a store, and leave the keys of the device."""
     async with Database.open(account.store_path) as database, database.transaction():
         await database.execute(
-            "DELETE FROM keys WHERE key LIKE ?", (f"/{NAMESPACE}/%@%",)
+            "DELETE FROM keys WHERE key LIKE ? OR key LIKE ?",
+            tuple(f"/{namespace}/%@%" for namespace in NAMESPACES),
         )

@@ -8,11 +8,21 @@ from xml.etree import ElementTree as ET
 
 import pytest
 import slixmpp
-from slixmpp_omemo import xep_0384
+from twomemo import twomemo
 
 from xmpp_onion.address import JID
-from xmpp_onion.e2ee import NAMESPACE, Omemo, Plain, SlixmppPep, Trust
-from xmpp_onion.e2ee.devices import DEVICE_LIST_NODE
+from xmpp_onion.e2ee import (
+    NAMESPACES,
+    OMEMO_2,
+    OMEMO_OLD,
+    Omemo,
+    Plain,
+    SlixmppPep,
+    Trust,
+)
+from xmpp_onion.e2ee.devices import DeviceList, Listing
+from xmpp_onion.e2ee.nodes import Nodes
+from xmpp_onion.e2ee.versions import Node, bundle_node, list_node
 from xmpp_onion.errors import NoDevicesError
 from xmpp_onion.server import Prosody
 from xmpp_onion.session import Session
@@ -29,6 +39,7 @@ class Online:
         self.jid = session.jid.bare
         self.session = session
         self.pep = SlixmppPep(session.xmpp)
+        self.nodes = Nodes(session.xmpp)
         self.database = database
         self.omemo = Omemo(self.jid, Keys(database), self.pep, policy=Trust.BTBV)
 
@@ -42,15 +53,12 @@ class Online:
             got = await to.omemo.decrypt(sent.elements, self.jid)
         return (got.plain.text if got.plain else None) or ""
 
-    async def publish(self, node: str, payload: ET.Element) -> None:
-        await xep_0384._publish_item_and_configure_node(
-            self.session.xmpp.plugin["xep_0060"],
-            self.jid,
-            node,
-            payload,
-            "current",
-            {"pubsub#access_model": "open"},
-        )
+    async def publish(self, node: Node, payload: ET.Element) -> None:
+        await self.nodes.publish(node, payload, max_items="max")
+
+    async def close(self, name: str) -> None:
+        """Show a node to contacts only, as Profanity does."""
+        await self.nodes._configure(name, {"pubsub#access_model": "presence"})
 
 
 LogIn = Callable[[str], Awaitable[Online]]
@@ -91,18 +99,21 @@ async def test_strangers_find_each_others_devices(log_in: LogIn) -> None:
     assert await bob.send(alice, "hello yourself") == "hello yourself"
 
 
-async def test_a_list_is_pushed_to_whoever_asked_for_it(log_in: LogIn) -> None:
+@pytest.mark.parametrize("version", NAMESPACES)
+async def test_a_list_is_pushed_to_whoever_asked_for_it(
+    log_in: LogIn, version: str
+) -> None:
     alice, bob = await log_in("alice"), await log_in("bob")
-    heard: asyncio.Queue[tuple[JID, tuple[int, ...]]] = asyncio.Queue()
-    bob.pep.watch(lambda jid, ids: heard.put_nowait((jid, ids)))
+    heard: asyncio.Queue[tuple[str, JID, DeviceList]] = asyncio.Queue()
+    bob.pep.watch(lambda *what: heard.put_nowait(what))
 
-    found = await bob.pep.fetch_device_list(alice.jid)
-    await alice.pep.publish_device_list((alice.omemo.device_id, 4711))
+    found = await bob.pep.fetch_device_list(version, alice.jid)
+    more: DeviceList = {alice.omemo.device_id: None, 4711: None}
+    await alice.pep.publish_device_list(version, more)
 
-    assert found.is_watched
-    assert found.ids == (alice.omemo.device_id,)
+    assert found == Listing({alice.omemo.device_id: None}, is_watched=True)
     async with asyncio.timeout(10):
-        while await heard.get() != (alice.jid, (alice.omemo.device_id, 4711)):
+        while await heard.get() != (version, alice.jid, more):
             pass  # the list as it was before, pushed because of the subscription
 
 
@@ -110,7 +121,8 @@ async def test_what_is_pushed_is_taken_into_account(log_in: LogIn) -> None:
     alice, bob = await log_in("alice"), await log_in("bob")
     await bob.send(alice, "hello")
 
-    await alice.pep.publish_device_list(())
+    for version in NAMESPACES:
+        await alice.pep.publish_device_list(version, {})
     async with asyncio.timeout(10):
         while True:
             await bob.omemo.fetch([alice.jid])
@@ -129,30 +141,38 @@ async def test_an_account_without_devices_has_an_empty_list(
     carol = await prosody.add_account("carol", "password")
 
     for nobody in (carol, JID(f"nobody@{prosody.onion}")):
-        assert (await alice.pep.fetch_device_list(nobody)).ids == ()
-        assert await alice.pep.fetch_bundle(nobody, 1) is None
+        for version in NAMESPACES:
+            found = await alice.pep.fetch_device_list(version, nobody)
+            assert (found.devices, found.is_watched) == ({}, False)
+            assert await alice.pep.fetch_bundle(version, nobody, 1) is None
 
 
-async def test_a_bundle_that_cannot_be_read_is_as_good_as_none(log_in: LogIn) -> None:
+@pytest.mark.parametrize("version", NAMESPACES)
+async def test_a_bundle_that_cannot_be_read_is_as_good_as_none(
+    log_in: LogIn, version: str
+) -> None:
     alice, bob = await log_in("alice"), await log_in("bob")
     for number, payload in enumerate(("bundle", "something")):
-        element = ET.Element(f"{{{NAMESPACE}}}{payload}")
-        await alice.publish(f"{NAMESPACE}.bundles:{number}", element)
+        element = ET.Element(f"{{{version}}}{payload}")
+        await alice.publish(bundle_node(version, number), element)
 
-        assert await bob.pep.fetch_bundle(alice.jid, number) is None
+        assert await bob.pep.fetch_bundle(version, alice.jid, number) is None
 
 
-async def test_a_list_that_cannot_be_read_is_as_good_as_empty(log_in: LogIn) -> None:
+@pytest.mark.parametrize("version", NAMESPACES)
+async def test_a_list_that_cannot_be_read_is_as_good_as_empty(
+    log_in: LogIn, version: str
+) -> None:
     alice, bob = await log_in("alice"), await log_in("bob")
-    broken = ET.Element(f"{{{NAMESPACE}}}list")
-    ET.SubElement(broken, f"{{{NAMESPACE}}}device", {"id": "-1"})
+    element = ET.Element(f"{{{version}}}{'devices' if version == OMEMO_2 else 'list'}")
+    ET.SubElement(element, f"{{{version}}}device", {"id": "-1"})
 
-    await alice.publish(DEVICE_LIST_NODE, broken)
+    await alice.publish(list_node(version), element)
 
-    assert (await bob.pep.fetch_device_list(alice.jid)).ids == ()
+    assert (await bob.pep.fetch_device_list(version, alice.jid)).devices == {}
 
 
-async def test_the_server_holds_nodes_of_one_version_only(log_in: LogIn) -> None:
+async def test_the_server_holds_open_nodes_of_both_versions(log_in: LogIn) -> None:
     alice, bob = await log_in("alice"), await log_in("bob")
     await alice.send(bob, "hello")
 
@@ -160,8 +180,53 @@ async def test_the_server_holds_nodes_of_one_version_only(log_in: LogIn) -> None
     answer = await disco.get_items(slixmpp.JID(alice.jid))
     nodes = {node for _, node, _ in answer["disco_items"]["items"]}
 
-    bundle_node = f"{NAMESPACE}.bundles:{alice.omemo.device_id}"
-    assert {node for node in nodes if "omemo" in node or "axolotl" in node} == {
-        DEVICE_LIST_NODE,
-        bundle_node,
+    ours = {list_node(version)[0] for version in NAMESPACES} | {
+        bundle_node(version, alice.omemo.device_id)[0] for version in NAMESPACES
     }
+    assert {node for node in nodes if "omemo" in node or "axolotl" in node} == ours
+    for node in ours:
+        assert await alice.nodes.access_model(node) == "open"
+
+
+async def test_a_node_that_is_closed_is_opened(log_in: LogIn) -> None:
+    alice, bob = await log_in("alice"), await log_in("bob")
+    node, _ = list_node(OMEMO_OLD)
+    await alice.close(node)
+    assert await alice.nodes.access_model(node) == "presence"
+    assert (await bob.pep.fetch_device_list(OMEMO_OLD, alice.jid)).is_hidden
+
+    assert await alice.pep.open_node(node)
+
+    found = await bob.pep.fetch_device_list(OMEMO_OLD, alice.jid)
+    assert found.devices == {alice.omemo.device_id: None}
+
+
+async def test_a_contact_that_hides_its_devices_is_named_before_anything_is_sent(
+    log_in: LogIn,
+) -> None:
+    alice, bob = await log_in("alice"), await log_in("bob")
+    for version in NAMESPACES:
+        await alice.close(list_node(version)[0])
+
+    with pytest.raises(NoDevicesError, match="to contacts only") as caught:
+        await bob.send(alice, "hello")
+    assert caught.value.fix.startswith(f"xmpp-onion contact add {alice.jid}")
+
+
+async def test_the_bundles_of_several_devices_live_in_one_node(log_in: LogIn) -> None:
+    alice, bob = await log_in("alice"), await log_in("bob")
+    (bundle,) = [await bob.pep.fetch_bundle(OMEMO_2, alice.jid, alice.omemo.device_id)]
+    assert isinstance(bundle, twomemo.BundleImpl)
+
+    for number in (1, 2, 3):
+        other = twomemo.BundleImpl(
+            alice.jid,
+            number,
+            bundle.bundle,
+            bundle.signed_pre_key_id,
+            bundle.pre_key_ids,
+        )
+        await alice.pep.publish_bundle(other)
+
+    for number in (1, 2, 3, alice.omemo.device_id):
+        assert await bob.pep.fetch_bundle(OMEMO_2, alice.jid, number) is not None

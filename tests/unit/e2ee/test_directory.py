@@ -1,9 +1,13 @@
 """What is kept of the servers' answers, for how long, and what is not asked."""
 
+from collections import Counter
+
 import pytest
+from omemo import SignedLabel
 
 from xmpp_onion.address import JID
-from xmpp_onion.e2ee.directory import Directory, together
+from xmpp_onion.e2ee import OMEMO_2, OMEMO_OLD
+from xmpp_onion.e2ee.directory import Directory, Place, together
 from xmpp_onion.errors import DeviceListError
 from xmpp_onion.testing.fake_pep import FakePep, FakePepServer
 from xmpp_onion.testing.omemo_peer import ONION
@@ -21,13 +25,13 @@ class Setting:
         self.directory = Directory(self.pep, clock=lambda: self.now)
 
 
-async def test_no_more_than_sixteen_requests_are_on_their_way() -> None:
+async def test_requests_that_are_on_their_way_are_bounded() -> None:
     setting = Setting()
 
     await setting.directory.fetch_lists([JID(f"u{n}@{ONION}") for n in range(100)])
 
-    assert setting.pep.most_at_once == 16
-    assert len(setting.pep.requests) == 100
+    assert setting.pep.most_at_once == 64
+    assert len(setting.pep.requests) == 200
 
 
 async def test_a_missing_bundle_is_asked_for_less_and_less_often() -> None:
@@ -37,7 +41,7 @@ async def test_a_missing_bundle_is_asked_for_less_and_less_often() -> None:
     for minute in range(4 * 60):
         setting.now = minute * 60.0
         before = len(setting.pep.requests)
-        await setting.directory.fetch_bundles([(BOB, 7)])
+        await setting.directory.fetch_bundles([Place(OMEMO_2, BOB, 7)])
         if len(setting.pep.requests) > before:
             asked_at.append(minute)
 
@@ -49,8 +53,8 @@ async def test_a_server_that_did_not_answer_is_asked_again_at_once() -> None:
     setting.pep.failures = 1
 
     with pytest.raises(DeviceListError):
-        await setting.directory.fetch_bundles([(BOB, 7)])
-    await setting.directory.fetch_bundles([(BOB, 7)])
+        await setting.directory.fetch_bundles([Place(OMEMO_2, BOB, 7)])
+    await setting.directory.fetch_bundles([Place(OMEMO_2, BOB, 7)])
 
     assert len(setting.pep.requests) == 2
 
@@ -63,33 +67,82 @@ async def test_one_failure_does_not_stop_the_others() -> None:
     failures = await setting.directory.fetch_lists(jids)
 
     assert len(failures) == 1
-    assert len(setting.directory.lists) == 4
+    assert len(setting.directory.lists) == 9
 
 
 async def test_a_push_about_somebody_unknown_is_not_kept() -> None:
     setting = Setting()
-    setting.server.lists[BOB] = (7,)
+    setting.server.push(BOB, [7])
     await setting.directory.fetch_lists([BOB])
 
-    setting.pep.receive(BOB, (7, 9, 0, 9))
+    setting.pep.receive(OMEMO_2, BOB, {7: None, 9: None, 0: None})
     changed = setting.pep._changed
     assert changed is not None
-    changed(JID(f"mallory@{ONION}"), (1,))
+    changed(OMEMO_2, JID(f"mallory@{ONION}"), {1: None})
 
-    assert setting.directory.lists == {BOB: (7, 9)}
+    assert setting.directory.lists == {
+        (OMEMO_2, BOB): {7: None, 9: None},
+        (OMEMO_OLD, BOB): {7: None},
+    }
 
 
 async def test_lists_are_fetched_again_after_a_session_was_lost() -> None:
     setting = Setting()
-    setting.server.lists[BOB] = (7,)
+    setting.server.push(BOB, [7])
     await setting.directory.fetch_lists([BOB])
     await setting.directory.fetch_lists([BOB])
-    assert len(setting.pep.requests) == 1
+    assert len(setting.pep.requests) == 2
 
     setting.directory.expire()
     await setting.directory.fetch_lists([BOB])
 
-    assert len(setting.pep.requests) == 2
+    assert len(setting.pep.requests) == 4
+
+
+async def test_whoever_speaks_one_version_is_asked_about_the_other_once_an_hour() -> (
+    None
+):
+    setting = Setting()
+    setting.server.push(BOB, [7], [OMEMO_OLD])
+    asked_at = []
+
+    for minute in range(150):
+        setting.now = minute * 60.0
+        before = len(setting.pep.requests)
+        await setting.directory.fetch_lists([BOB])
+        if len(setting.pep.requests) > before:
+            asked_at.append(minute)
+
+    assert asked_at == [0, 60, 120]
+    assert Counter(setting.pep.requests) == {
+        f"list {OMEMO_OLD} {BOB}": 1,
+        f"list {OMEMO_2} {BOB}": 3,
+    }
+
+
+async def test_a_list_without_end_is_cut_and_long_labels_are_left_out() -> None:
+    setting = Setting()
+    labels = {1: SignedLabel("phone", b""), 2: SignedLabel("x" * 101, b"")}
+    setting.server.push(BOB, labels | dict.fromkeys(range(3, 100_000)), [OMEMO_2])
+
+    await setting.directory.fetch_lists([BOB])
+
+    kept = setting.directory.lists[OMEMO_2, BOB]
+    assert (kept[1], kept[2], len(kept)) == (labels[1], None, 1000)
+
+
+async def test_a_list_for_contacts_only_is_told_apart_from_an_empty_one() -> None:
+    setting = Setting()
+    setting.server.push(BOB, [7])
+    setting.server.hidden.add(BOB)
+
+    await setting.directory.fetch_lists([BOB])
+    assert setting.directory.hidden == {BOB}
+
+    setting.server.hidden.clear()
+    await setting.directory.fetch_lists([BOB])
+    assert setting.directory.hidden == set()
+    assert setting.directory.ids(BOB) == (7,)
 
 
 async def test_requests_of_one_flight_begin_in_order() -> None:

@@ -8,22 +8,27 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from oldmemo.oldmemo import EncryptedKeyMaterialImpl, KeyExchangeImpl
+from oldmemo import oldmemo
+from twomemo import twomemo
 
-from xmpp_onion.e2ee import NAMESPACE, Encrypted
+from xmpp_onion.e2ee import OMEMO_2, Encrypted
 from xmpp_onion.errors import DecryptionError
 from xmpp_onion.testing.omemo_peer import OmemoPeer, OmemoPeers
 
 
 def place_of_key(element: ET.Element, reader: OmemoPeer) -> tuple[bytes, int]:
     """Return the chain and the number of the key that a message took for a device."""
-    for key in element.iter(f"{{{NAMESPACE}}}key"):
-        if int(key.get("rid", "")) == reader.omemo.device_id:
+    jid, number = reader.jid, reader.omemo.device_id
+    for key in element.iterfind(".//{*}key"):
+        if int(key.get("rid", "")) == number:
             raw = base64.b64decode(key.text or "")
             if key.get("prekey") in {"true", "1"}:
-                _, raw = KeyExchangeImpl.parse(raw, set_sign_bit=False)
-            jid, number = reader.jid, reader.omemo.device_id
-            header = EncryptedKeyMaterialImpl.parse(raw, jid, number).encrypted_message
+                _, raw = oldmemo.KeyExchangeImpl.parse(raw, set_sign_bit=False)
+            if key.get("kex") in {"true", "1"}:
+                _, raw = twomemo.KeyExchangeImpl.parse(raw)
+            is_new = key.tag.startswith(f"{{{OMEMO_2}}}")
+            material = (twomemo if is_new else oldmemo).EncryptedKeyMaterialImpl
+            header = material.parse(raw, jid, number).encrypted_message
             return header.header.ratchet_pub, header.header.sending_chain_length
     raise AssertionError("the message is not for that device")
 
@@ -202,7 +207,7 @@ async def test_what_strangers_are_offered_is_made_new(
     early = await carol.encrypt(peers.new("alice"), "with a key of before")
 
     async with restored(peers, tmp_path / "copy") as alice:
-        key = (alice.jid, alice.omemo.device_id)
+        key = peers.place(alice)
         before = peers.server.bundles[key]
         await alice.do_jobs()
         after = peers.server.bundles[key]

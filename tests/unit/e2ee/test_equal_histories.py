@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from xmpp_onion.address import JID
-from xmpp_onion.e2ee import Plain, SendEmpty, TrustLevel
+from xmpp_onion.e2ee import Plain, SendEmpty, TrustLevel, Withdraw
 from xmpp_onion.errors import DeviceListError
 from xmpp_onion.store import Inbox, Outbox
 from xmpp_onion.testing.fake_pep import FakePepServer
@@ -91,7 +91,7 @@ class Device:
             if isinstance(effect, SendEmpty):
                 element = ET.fromstring(effect.element)  # noqa: S314 - our own text
                 await self.keep(effect.to, [element], "")
-            else:
+            elif not isinstance(effect, Withdraw):
                 await self.outbox.add_job(effect.kind, effect.payload)
 
     async def receive(self, stanza: Stanza, *, crash: bool) -> None:
@@ -99,7 +99,9 @@ class Device:
             return
         await self.peer.omemo.fetch_sender(stanza.elements, stanza.sender)
         async with self.peer.database.transaction():
-            decrypted = await self.peer.omemo.decrypt(stanza.elements, stanza.sender)
+            decrypted = await self.peer.omemo.decrypt(
+                stanza.elements, stanza.sender, to=stanza.to
+            )
             await self.inbox.mark_seen(stanza.key)
             if decrypted.plain is not None and decrypted.plain.text is not None:
                 await self.inbox.add(decrypted.plain.text)

@@ -4,20 +4,23 @@ import contextlib
 import time
 
 import pytest
-from oldmemo.oldmemo import BundleImpl
+from oldmemo import oldmemo
+from twomemo import twomemo
 
 from xmpp_onion.e2ee import Encrypted, SendEmpty, Trust, UploadBundle
 from xmpp_onion.errors import DecryptionError
 from xmpp_onion.testing.omemo_peer import OmemoPeer, OmemoPeers
+
+AnyBundle = oldmemo.BundleImpl | twomemo.BundleImpl
 
 
 class StopError(Exception):
     """What a test raises to roll a transaction back."""
 
 
-def offered(peers: OmemoPeers, peer: OmemoPeer) -> BundleImpl:
-    bundle = peers.server.bundles[peer.jid, peer.omemo.device_id]
-    assert isinstance(bundle, BundleImpl)
+def offered(peers: OmemoPeers, peer: OmemoPeer) -> AnyBundle:
+    bundle = peers.server.bundles[peers.place(peer)]
+    assert isinstance(bundle, AnyBundle)
     return bundle
 
 
@@ -25,7 +28,7 @@ def leave_one_pre_key(peers: OmemoPeers, peer: OmemoPeer) -> bytes:
     """Have the server offer one pre-key alone, so that everybody takes that."""
     whole = offered(peers, peer)
     pre_key, number = next(iter(whole.pre_key_ids.items()))
-    peers.server.bundles[peer.jid, peer.omemo.device_id] = BundleImpl(
+    peers.server.bundles[peers.place(peer)] = type(whole)(
         peer.jid,
         peer.omemo.device_id,
         whole.bundle._replace(pre_keys=frozenset({pre_key})),
@@ -125,7 +128,7 @@ async def test_a_used_pre_key_is_offered_to_nobody(
 
     bob.omemo.begin_history()
     await bob.read(one, alice)
-    assert UploadBundle() in bob.effects
+    assert UploadBundle(peers.newest) in bob.effects
     await bob.do_jobs()
     during = offered(peers, bob).bundle.pre_keys
     await end(bob)

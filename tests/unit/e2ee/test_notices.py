@@ -4,9 +4,10 @@ import contextlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import oldmemo.oldmemo
 import omemo
 import pytest
+from oldmemo import oldmemo
+from twomemo import twomemo
 
 from xmpp_onion.address import JID
 from xmpp_onion.chat import Event, KeyChanged, KeyReuse, NewDevice, read_event
@@ -40,8 +41,8 @@ def new_device(number: int, jid: JID = BOB) -> NewDevice:
 
 
 def rewritten(bundle: omemo.Bundle, jid: JID, device_id: int) -> omemo.Bundle:
-    assert isinstance(bundle, oldmemo.oldmemo.BundleImpl)
-    return oldmemo.oldmemo.BundleImpl(
+    assert isinstance(bundle, oldmemo.BundleImpl | twomemo.BundleImpl)
+    return type(bundle)(
         jid, device_id, bundle.bundle, bundle.signed_pre_key_id, bundle.pre_key_ids
     )
 
@@ -117,10 +118,12 @@ async def test_a_thousand_new_devices_are_no_storm(peers: OmemoPeers) -> None:
     alice, bob = await peers.add("alice", Trust.BTBV), await peers.add("bob")
     mallory = await peers.add("mallory")
     await alice.devices(bob)
-    real = peers.server.bundles[mallory.jid, mallory.omemo.device_id]
+    real = peers.server.bundles[peers.place(mallory)]
     numbers = [bob.omemo.device_id, *range(1, 1001)]
     for number in range(1, 1001):
-        peers.server.bundles[bob.jid, number] = rewritten(real, bob.jid, number)
+        peers.server.bundles[peers.newest, bob.jid, number] = rewritten(
+            real, bob.jid, number
+        )
 
     for start in range(0, 1001, 25):
         peers.server.push(bob.jid, numbers[start:] + numbers[:start])
@@ -142,8 +145,10 @@ async def test_a_swapped_bundle_is_told_once_although_nothing_could_be_sent(
     async with peers.new("alice") as alice:
         await alice.devices(bob)
     number = bob.omemo.device_id
-    forged = peers.server.bundles[mallory.jid, mallory.omemo.device_id]
-    peers.server.bundles[bob.jid, number] = rewritten(forged, bob.jid, number)
+    forged = peers.server.bundles[peers.place(mallory)]
+    peers.server.bundles[peers.newest, bob.jid, number] = rewritten(
+        forged, bob.jid, number
+    )
 
     async with peers.new("alice") as alice:
         for _ in range(3):
@@ -189,9 +194,11 @@ async def test_a_copied_key_is_an_alarm_and_the_original_still_counts(
     await bob.devices(alice)
     sent = await alice.encrypt(bob, "I, Alice, agree")
     number = alice.omemo.device_id
-    bundle = peers.server.bundles[alice.jid, number]
-    peers.server.lists[mallory.jid] = (number,)
-    peers.server.bundles[mallory.jid, number] = rewritten(bundle, mallory.jid, number)
+    bundle = peers.server.bundles[peers.newest, alice.jid, number]
+    peers.server.push(mallory.jid, [number])
+    peers.server.bundles[peers.newest, mallory.jid, number] = rewritten(
+        bundle, mallory.jid, number
+    )
 
     for _ in range(2):
         with pytest.raises(DecryptionError, match="belongs to another account"):

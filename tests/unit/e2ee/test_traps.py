@@ -6,16 +6,25 @@ tests/hostile/traps shows each trap on python-omemo as it is.
 import asyncio
 import base64
 import copy
+from typing import TypeVar
 from xml.etree import ElementTree as ET
 
 import oldmemo
 import oldmemo.oldmemo
 import omemo
 import pytest
+import twomemo.twomemo
 
-from xmpp_onion.e2ee import NAMESPACE
+from xmpp_onion.e2ee import OMEMO_2, OMEMO_OLD
 from xmpp_onion.errors import DecryptionError, NoDevicesError
 from xmpp_onion.testing.omemo_peer import OmemoPeers
+
+AnyExchange = TypeVar(
+    "AnyExchange",
+    oldmemo.oldmemo.KeyExchangeImpl,
+    twomemo.twomemo.KeyExchangeImpl,
+)
+AnyBundle = oldmemo.oldmemo.BundleImpl | twomemo.twomemo.BundleImpl
 
 ALICE, BOB = "alice@example.onion", "bob@example.onion"
 
@@ -42,8 +51,10 @@ async def test_a_bundle_with_another_key_than_before_is_not_used(
     async with peers.new("alice") as alice:
         await alice.devices(bob)  # the key is known now, and there is no session
     number = bob.omemo.device_id
-    forged = peers.server.bundles[mallory.jid, mallory.omemo.device_id]
-    peers.server.bundles[bob.jid, number] = rewritten(forged, bob.jid, number)
+    forged = peers.server.bundles[peers.place(mallory)]
+    peers.server.bundles[peers.newest, bob.jid, number] = rewritten(
+        forged, bob.jid, number
+    )
 
     async with peers.new("alice") as alice:
         with pytest.raises(NoDevicesError, match="another identity key"):
@@ -54,8 +65,8 @@ async def test_a_bundle_with_another_key_than_before_is_not_used(
 
 
 def rewritten(bundle: omemo.Bundle, jid: str, device_id: int) -> omemo.Bundle:
-    assert isinstance(bundle, oldmemo.oldmemo.BundleImpl)
-    return oldmemo.oldmemo.BundleImpl(
+    assert isinstance(bundle, AnyBundle)
+    return type(bundle)(
         jid, device_id, bundle.bundle, bundle.signed_pre_key_id, bundle.pre_key_ids
     )
 
@@ -68,9 +79,11 @@ async def test_a_message_of_one_account_is_not_read_as_of_another(
     await bob.devices(alice)
     sent = await alice.encrypt(bob, "I, Alice, agree")
     number = alice.omemo.device_id
-    bundle = peers.server.bundles[alice.jid, number]
-    peers.server.lists[mallory.jid] = (number,)
-    peers.server.bundles[mallory.jid, number] = rewritten(bundle, mallory.jid, number)
+    bundle = peers.server.bundles[peers.newest, alice.jid, number]
+    peers.server.push(mallory.jid, [number])
+    peers.server.bundles[peers.newest, mallory.jid, number] = rewritten(
+        bundle, mallory.jid, number
+    )
 
     with pytest.raises(DecryptionError, match="belongs to another account"):
         await bob.read(sent, mallory)
@@ -87,9 +100,11 @@ async def test_a_pinned_key_belongs_to_whom_it_is_pinned_for(
     pins = {alice.jid: frozenset({alice.omemo.fingerprint})}
     bob, mallory = await peers.add("bob", pins=pins), peers.new("mallory")
     number = alice.omemo.device_id
-    bundle = peers.server.bundles[alice.jid, number]
-    peers.server.lists[mallory.jid] = (number,)
-    peers.server.bundles[mallory.jid, number] = rewritten(bundle, mallory.jid, number)
+    bundle = peers.server.bundles[peers.newest, alice.jid, number]
+    peers.server.push(mallory.jid, [number])
+    peers.server.bundles[peers.newest, mallory.jid, number] = rewritten(
+        bundle, mallory.jid, number
+    )
     sent = await alice.encrypt(bob, "hello")
 
     with pytest.raises(DecryptionError, match="belongs to another account"):
@@ -111,7 +126,7 @@ LOW_ORDER = [
 
 
 def spoilt(bundle: omemo.Bundle, how: str, point: bytes) -> omemo.Bundle:
-    assert isinstance(bundle, oldmemo.oldmemo.BundleImpl)
+    assert isinstance(bundle, AnyBundle)
     inner, ids = bundle.bundle, dict(bundle.pre_key_ids)
     match how:
         case "identity key":
@@ -129,7 +144,7 @@ def spoilt(bundle: omemo.Bundle, how: str, point: bytes) -> omemo.Bundle:
             inner = inner._replace(pre_keys=frozenset(ids))
         case "short pre-keys":
             inner, ids = inner._replace(pre_keys=frozenset({b"short"})), {b"short": 1}
-    return oldmemo.oldmemo.BundleImpl(
+    return type(bundle)(
         bundle.bare_jid, bundle.device_id, inner, bundle.signed_pre_key_id, ids
     )
 
@@ -153,7 +168,9 @@ async def test_a_broken_bundle_costs_its_device_the_message_and_nobody_else(
 ) -> None:
     alice, phone = await peers.add("alice"), await peers.add("bob")
     laptop = await peers.add("bob", device="laptop")
-    key = (laptop.jid, laptop.omemo.device_id)
+    key = peers.place(laptop)
+    if peers.newest == OMEMO_2:  # no second choice
+        del peers.server.bundles[OMEMO_OLD, laptop.jid, laptop.omemo.device_id]
     peers.server.bundles[key] = spoilt(peers.server.bundles[key], how, point)
 
     sent = await alice.encrypt(phone, "hello")
@@ -167,17 +184,26 @@ async def test_a_broken_bundle_costs_its_device_the_message_and_nobody_else(
 def with_ephemeral_key(element: ET.Element, point: bytes) -> ET.Element:
     """Return a first message whose key exchange has another ephemeral key."""
     forged = copy.deepcopy(element)
-    key = forged.find(f"{{{NAMESPACE}}}header/{{{NAMESPACE}}}key")
-    assert key is not None
+    (key,) = forged.iterfind(".//{*}key")
     raw = base64.b64decode(key.text or "")
-    exchange, message = oldmemo.oldmemo.KeyExchangeImpl.parse(raw, set_sign_bit=False)
-    changed = oldmemo.oldmemo.KeyExchangeImpl(
+    if forged.tag.startswith(f"{{{OMEMO_OLD}}}"):
+        old = oldmemo.oldmemo.KeyExchangeImpl
+        exchange, message = old.parse(raw, set_sign_bit=False)
+        changed, _ = with_point(exchange, point).serialize(message)
+    else:
+        new = twomemo.twomemo.KeyExchangeImpl
+        kex, message = new.parse(raw)
+        changed = with_point(kex, point).serialize(message)
+    key.text = base64.b64encode(changed).decode()
+    return forged
+
+
+def with_point(exchange: AnyExchange, point: bytes) -> AnyExchange:
+    return type(exchange)(
         exchange.header._replace(ephemeral_key=point),
         exchange.signed_pre_key_id,
         exchange.pre_key_id,
     )
-    key.text = base64.b64encode(changed.serialize(message)[0]).decode()
-    return forged
 
 
 @pytest.mark.parametrize("point", LOW_ORDER)
@@ -191,5 +217,5 @@ async def test_a_key_exchange_with_a_low_order_point_leaves_no_session(
     with pytest.raises(DecryptionError):
         await bob.decrypt(forged, alice.jid)
 
-    assert not await bob.omemo._device.has_session(alice.jid, alice.omemo.device_id)
+    assert not await bob.omemo._device.has_session(*peers.place(alice))
     assert await bob.read(sent, alice) == "hello"

@@ -147,11 +147,11 @@ async def test_a_word_waits_over_a_restart_until_its_key_is_known(
         await decide(a1, b1)
         await decide(b1, a1)
         b2 = await peers.add("bob", device="laptop")
-        peers.server.lists[b1.jid] = (b1.omemo.device_id,)
+        peers.server.put(b1.jid, [b1.omemo.device_id])
         await decide(b1, b2)
         await circulate(a1, b1)
     b3 = b2.omemo.device_id
-    peers.server.lists[b1.jid] = (b1.omemo.device_id, b3)
+    peers.server.put(b1.jid, [b1.omemo.device_id, b3])
 
     async with peers.new("alice", Trust.MANUAL) as a1:
         assert await level(a1, b2) is VERIFIED

@@ -1,0 +1,181 @@
+"""The two OMEMO versions: their nodes, and their elements from and to values.
+
+``urn:xmpp:omemo:2`` (XEP-0384, version 0.8 and 0.9) encrypts whole contents; the
+older ``eu.siacs.conversations.axolotl`` (version 0.3) only texts, and is what most
+clients speak. Everything that differs between them on the wire is here.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+from xml.etree import ElementTree as ET
+
+import oldmemo.etree
+import omemo
+import twomemo.etree
+from oldmemo import oldmemo as old
+from omemo.session_manager import SessionManager
+from twomemo import twomemo as new
+
+from xmpp_onion.address import JID
+
+__all__ = [
+    "NAMESPACES",
+    "OMEMO_2",
+    "OMEMO_OLD",
+    "Node",
+    "addressed",
+    "bundle_node",
+    "list_node",
+    "read_bundle",
+    "read_device_list",
+    "read_message",
+    "sender_id",
+    "write_bundle",
+    "write_device_list",
+    "write_message",
+]
+
+OMEMO_2: Final = "urn:xmpp:omemo:2"
+OMEMO_OLD: Final = "eu.siacs.conversations.axolotl"
+
+NAMESPACES: Final = (OMEMO_2, OMEMO_OLD)
+"""The newest first: a device gets the first one that it speaks."""
+
+# XEP-0384 0.3, section 4.3 wants 12 bytes; clients of before 2018 send 16.
+_IV_LENGTHS: Final = {12, 16}
+
+Node = tuple[str, str]
+"""The name of a PEP node, and the id of the item in it."""
+
+
+def list_node(namespace: str) -> Node:
+    """Return where an account publishes its device list."""
+    if namespace == OMEMO_2:
+        return f"{OMEMO_2}:devices", "current"
+    return f"{OMEMO_OLD}.devicelist", "current"
+
+
+def bundle_node(namespace: str, device_id: int) -> Node:
+    """Return where a device publishes its bundle.
+
+    The newer version keeps those of all devices in one node.
+    """
+    if namespace == OMEMO_2:
+        return f"{OMEMO_2}:bundles", str(device_id)
+    return f"{OMEMO_OLD}.bundles:{device_id}", "current"
+
+
+def write_device_list(namespace: str, devices: omemo.DeviceList) -> ET.Element:
+    """Return a device list as it is published; the older version has no labels."""
+    if namespace == OMEMO_2:
+        return twomemo.etree.serialize_device_list(devices)
+    return oldmemo.etree.serialize_device_list(devices)
+
+
+def read_device_list(namespace: str, element: ET.Element) -> omemo.DeviceList:
+    """Return what a device list says; nothing in it is checked but its form.
+
+    Raises:
+        ValueError: It is malformed.
+    """
+    if namespace == OMEMO_2:
+        return twomemo.etree.parse_device_list(element)
+    return oldmemo.etree.parse_device_list(element)
+
+
+def write_bundle(bundle: omemo.Bundle) -> ET.Element:
+    """Return a bundle of ours as it is published."""
+    match bundle:
+        case new.BundleImpl():
+            return twomemo.etree.serialize_bundle(bundle)
+        case old.BundleImpl():
+            return oldmemo.etree.serialize_bundle(bundle)
+    raise TypeError("a bundle of another version")
+
+
+def read_bundle(
+    namespace: str, element: ET.Element, jid: JID, device_id: int
+) -> omemo.Bundle:
+    """Return a bundle; its keys are checked when a session is built.
+
+    Raises:
+        ValueError: It is malformed.
+    """
+    if namespace == OMEMO_2:
+        return twomemo.etree.parse_bundle(element, jid.bare, device_id)
+    return oldmemo.etree.parse_bundle(element, jid.bare, device_id)
+
+
+def write_message(message: omemo.Message) -> ET.Element:
+    """Return the ``<encrypted/>`` element of a message."""
+    if message.namespace == OMEMO_2:
+        return twomemo.etree.serialize_message(message)
+    return oldmemo.etree.serialize_message(message)
+
+
+async def read_message(
+    element: ET.Element, sender: JID, own: JID, manager: SessionManager
+) -> omemo.Message:
+    """Return what an ``<encrypted/>`` element carries.
+
+    Raises:
+        ValueError: It is malformed.
+        omemo.SenderNotFound: The older version leaves out a bit of the sender's
+            key, and the device is not known.
+    """
+    if element.tag == f"{{{OMEMO_2}}}encrypted":
+        return twomemo.etree.parse_message(element, sender.bare)
+    message = await oldmemo.etree.parse_message(element, sender.bare, own, manager)
+    content = message.content
+    if (
+        isinstance(content, old.ContentImpl)
+        and not content.empty
+        and len(content.initialization_vector) not in _IV_LENGTHS
+    ):
+        raise ValueError("the initialization vector has a wrong length")
+    return message
+
+
+def addressed(
+    elements: Sequence[ET.Element], own: JID, device_id: int
+) -> tuple[str, ET.Element] | None:
+    """Return the newest element with a key for a device, and its version.
+
+    Args:
+        elements: The ``<encrypted/>`` elements of one stanza.
+        own: Whose device, bare.
+        device_id: Its number.
+    """
+    for namespace in NAMESPACES:
+        for element in elements:
+            if element.tag == f"{{{namespace}}}encrypted" and any(
+                _number(key.get("rid", "")) == device_id
+                for key in _keys(namespace, element, own)
+            ):
+                return namespace, element
+    return None
+
+
+def _keys(namespace: str, element: ET.Element, own: JID) -> list[ET.Element]:
+    """Return the keys that may be for an account; the older version names none."""
+    place = f"{{{namespace}}}header/{{{namespace}}}"
+    if namespace == OMEMO_OLD:
+        return element.findall(f"{place}key")
+    return [
+        key
+        for keys in element.iterfind(f"{place}keys")
+        if keys.get("jid") == own.bare
+        for key in keys.iterfind(f"{{{namespace}}}key")
+    ]
+
+
+def sender_id(element: ET.Element) -> int:
+    """Return the device id that an element claims to come from; 0 if it has none."""
+    header = element.find("{*}header")
+    return _number("" if header is None else header.get("sid", ""))
+
+
+def _number(text: str) -> int:
+    # Ten digits hold every id; Python refuses to read thousands of them.
+    return int(text) if re.fullmatch("[0-9]{1,10}", text) else 0
