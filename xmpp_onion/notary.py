@@ -5,7 +5,7 @@ what other devices shall know of it is a job of the courier's.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xmpp_onion.address import JID
 from xmpp_onion.courier import Courier
@@ -20,9 +20,13 @@ from xmpp_onion.e2ee import (
     entries_of,
     read_entries,
 )
+from xmpp_onion.errors import EncryptionError
 from xmpp_onion.store import Database
 
-__all__ = ["Change", "Notary"]
+__all__ = ["LABEL_LIMIT", "Change", "Notary"]
+
+# What XEP-0384 recommends: a name as long as that fits on a line.
+LABEL_LIMIT = 53
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +69,10 @@ class Notary:
         await self._omemo.fetch([owner])
         async with self._database.transaction():
             devices = await self._omemo.devices(owner)
+            if owner == self._own:
+                devices = (await self._omemo.this_device(), *devices)
             await self._courier.keep_effects()
-        return (self._this_device(), *devices) if owner == self._own else devices
-
-    def _this_device(self) -> Device:
-        return Device(
-            jid=self._own,
-            device_id=self._omemo.device_id,
-            fingerprint=self._omemo.fingerprint,
-            trust=TrustLevel.TRUSTED,
-            active=True,
-            own=True,
-            label=None,
-        )
+        return devices
 
     async def decide(self, owner: JID, fingerprint: str, level: TrustLevel) -> Device:
         """Keep a decision about one device."""
@@ -87,6 +82,56 @@ class Notary:
             await self._courier.keep_effects()
         self._courier.wake()
         return device
+
+    # --- our own devices --------------------------------------------------------
+
+    async def set_label(self, label: str) -> Device:
+        """Name this device, for everybody to read; empty takes the name away.
+
+        Raises:
+            EncryptionError: It is too long.
+        """
+        name = " ".join(label.split())
+        if len(name) > LABEL_LIMIT:
+            raise EncryptionError(
+                "the device was not named",
+                why=f"a name has at most {LABEL_LIMIT} letters",
+            )
+        async with self._database.transaction():
+            await self._omemo.set_label(name or None)
+            await self._courier.keep_effects()
+            device = await self._omemo.this_device()
+        self._courier.wake()
+        return device
+
+    async def remove_device(self, number: int, *, with_this: bool) -> Device:
+        """Take a device of ours out of the account's published lists.
+
+        One that is in use puts itself back, this one with its next login.
+
+        Args:
+            number: Its device id.
+            with_this: Whether it may be this very device.
+
+        Raises:
+            EncryptionError: The account has no such device, or it is this one.
+            DeviceListError: The server did not answer.
+        """
+        known = {device.device_id: device for device in await self.devices(self._own)}
+        if number not in known:
+            raise EncryptionError(
+                "no device was removed",
+                why=f"the account has no device {number}",
+                fix="See xmpp-onion devices list",
+            )
+        if number == self._omemo.device_id and not with_this:
+            raise EncryptionError(
+                "the device was not removed",
+                why="it is this very device, and nobody could write to it any more",
+                fix=f"If you mean it: xmpp-onion devices remove {number} --yes",
+            )
+        await self._omemo.remove_device(number)
+        return replace(known[number], active=False)
 
     # --- scanned codes ----------------------------------------------------------
 
@@ -117,13 +162,15 @@ class Notary:
 
     async def _known(self, jid: JID) -> tuple[Device, ...]:
         devices = await self._omemo.known_devices(jid)
-        return (self._this_device(), *devices) if jid == self._own else devices
+        if jid != self._own:
+            return devices
+        return (await self._omemo.this_device(), *devices)
 
     async def _verify(self, jid: JID, device_id: int, fingerprint: str) -> Device:
         """Verify a device; keep the word for one whose key is not known yet."""
         known = {device.fingerprint: device for device in await self._known(jid)}
         if (jid, fingerprint) == (self._own, self._omemo.fingerprint):
-            return self._this_device()
+            return await self._omemo.this_device()
         level = TrustLevel.TRUSTED
         if fingerprint in known:
             return await self._omemo.set_trust(jid, fingerprint, level)

@@ -31,6 +31,17 @@ async def _distrust(client: Client, request: Line) -> list[Line]:
     return [_device_line(device)]
 
 
+async def _label(client: Client, request: Line) -> list[Line]:
+    device = await client.notary.set_label(str(request["label"]))
+    return [_device_line(device)]
+
+
+async def _remove_device(client: Client, request: Line) -> list[Line]:
+    number, with_this = int(str(request["device"])), bool(request["yes"])
+    device = await client.notary.remove_device(number, with_this=with_this)
+    return [_device_line(device)]
+
+
 async def _own_uri(client: Client, request: Line) -> list[Line]:  # noqa: ARG001 - one signature for all
     uri = await client.notary.own_uri()
     return [{"v": 1, "event": "uri", "jid": client.jid, "uri": str(uri)}]
@@ -79,6 +90,8 @@ REQUESTS: Mapping[str, Callable[[Client, Line], Awaitable[list[Line]]]] = {
     "verify": _verify,
     "verify-uri": _verify_uri,
     "distrust": _distrust,
+    "label": _label,
+    "remove-device": _remove_device,
     "own-uri": _own_uri,
     "policies": _list_policies,
     "policy": _set_policy,
@@ -90,6 +103,8 @@ FIELDS: Mapping[object, frozenset[str]] = {
     _verify: frozenset({"jid", "fingerprint"}),
     _verify_uri: frozenset({"uri"}),
     _distrust: frozenset({"jid", "fingerprint"}),
+    _label: frozenset({"label"}),
+    _remove_device: frozenset({"device", "yes"}),
     _own_uri: frozenset(),
     _list_policies: frozenset(),
     _set_policy: frozenset({"jid", "policy"}),

@@ -27,6 +27,34 @@ def _list(settings: Settings, *, jid: str | None) -> int:
     return run(settings, {"do": "devices", "jid": owner}, told)
 
 
+@command.command("label")
+@click.argument("text")
+@click.pass_obj
+def _label(settings: Settings, text: str) -> int:
+    """Call this device TEXT, for others to see; '' for no name.
+
+    Only clients that speak the newer OMEMO show it.
+    """
+    return run(settings, {"do": "label", "label": text}, told)
+
+
+@command.command("remove")
+@click.argument("number", metavar="ID", type=click.IntRange(1, 2**31 - 1))
+@click.option("--yes", is_flag=True, help="Do not ask; this very device, too.")
+@click.pass_obj
+def _remove(settings: Settings, number: int, *, yes: bool) -> int:
+    """Take one of your own devices out of your account's list.
+
+    Nobody encrypts for it any more. If it is still in use it puts itself back;
+    revoke it as well if it is in foreign hands.
+    """
+    if not yes:
+        click.confirm(f"Nobody will write to device {number} any more. Remove it?",
+            abort=True, err=True)  # fmt: skip
+    request: Line = {"do": "remove-device", "device": number, "yes": yes}
+    return run(settings, request, told)
+
+
 def told(line: Line) -> str:
     """Return a device for a person: the fingerprint in groups, as others show it."""
     label = f" {visible(str(line['label']))}" if line["label"] else ""

@@ -227,6 +227,28 @@ class Omemo:
         await self._device.open()
         await self._device.set_label(label)
 
+    async def this_device(self) -> Device:
+        """Return this device as others see it. In a transaction."""
+        await self._device.open()
+        return Device(
+            jid=self._own,
+            device_id=self.device_id,
+            fingerprint=self.fingerprint,
+            trust=TrustLevel.TRUSTED,
+            active=True,
+            own=True,
+            label=await self._device.label(),
+        )
+
+    async def remove_device(self, device_id: int) -> None:
+        """Take a device out of our account's lists. NETWORK.
+
+        Raises:
+            DeviceListError: The server did not answer; some lists may be changed.
+        """
+        await self._publisher.remove(device_id)
+        self._applied.clear()
+
     async def closed_nodes(self) -> tuple[str, ...]:
         """Return the nodes that the server keeps closed, as last checked.
 

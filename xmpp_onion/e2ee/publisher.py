@@ -41,12 +41,14 @@ class Publisher:
         self._door = door
         self._directory = directory
         self._pep = pep
+        self._is_withdrawn = False
 
     async def missing(self) -> list[str]:
         """Return the versions that were never published. In a transaction.
 
         For those that were, an older bundle on the server becomes an effect.
         """
+        self._is_withdrawn = False
         storage = self._door.storage
         never = []
         for namespace in NAMESPACES:
@@ -100,12 +102,28 @@ class Publisher:
 
     async def upload_device_list(self, namespace: str) -> None:
         """Add this device, as it is called now, to whatever the list holds."""
+        if self._is_withdrawn:
+            return
         before = self._directory.lists[namespace, self._own]
         label = await self._device.signed_label(namespace)
         now: DeviceList = {**before, self._device.device_id: label}
         if now != before:
             await self._pep.publish_device_list(namespace, now)
             self._directory.keep(namespace, self._own, now)
+
+    async def remove(self, device_id: int) -> None:
+        """Take a device out of our lists. NETWORK.
+
+        This very one comes back with the next login, and not before.
+        """
+        if device_id == self._device.device_id:
+            self._is_withdrawn = True
+        for namespace in NAMESPACES:
+            found = await self._pep.fetch_device_list(namespace, self._own)
+            left = {i: name for i, name in found.devices.items() if i != device_id}
+            if left != found.devices:
+                await self._pep.publish_device_list(namespace, left)
+            self._directory.keep(namespace, self._own, left)
 
     async def check_nodes(self, namespace: str, database: Database) -> None:
         """See that strangers can read our nodes; once in a device's life. NETWORK.

@@ -1,5 +1,6 @@
 """Verify by URI, policies, decisions as text: as clients do it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
@@ -183,3 +184,59 @@ async def test_a_second_device_of_our_own_is_told_and_left_out(
         assert other.fingerprint not in uri
         await phone.verify(phone.jid, other.fingerprint)
         assert other.fingerprint in str(await phone.notary.own_uri())
+
+
+async def test_our_devices_have_names_and_can_be_removed(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    account = await enrol("alice")
+    laptop = Account(
+        profile="laptop",
+        folder=account.folder.with_name("laptop"),
+        jid=account.jid,
+        password=account.password,
+        certificate=account.certificate,
+    )
+    laptop.save()
+    async with (
+        Client(account, tor=wire) as phone,
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        async with Client(laptop, tor=wire) as other:
+            (named,) = await ask(other, do="label", label="  old\nlaptop ")
+            number = int(str(named["device"]))
+            (own,) = [d for d in await phone.devices() if d.device_id != number]
+            async with asyncio.timeout(30):
+                while {d.label for d in await bob.devices(phone.jid)} == {None}:  # noqa: ASYNC110 - its list travels by itself
+                    await asyncio.sleep(0.05)
+        shown = {d.device_id: d.label for d in await bob.devices(phone.jid)}
+        assert (named["label"], shown[number]) == ("old laptop", "old laptop")
+
+        (kept,) = await ask(phone, do="remove-device", device=own.device_id, yes=False)
+        (unknown,) = await ask(phone, do="remove-device", device=1, yes=True)
+        (gone,) = await ask(phone, do="remove-device", device=number, yes=False)
+        assert kept["event"] == unknown["event"] == "error"
+        assert (gone["device"], gone["active"]) == (number, False)
+        active = [d.device_id for d in await bob.devices(phone.jid) if d.active]
+        assert active == [own.device_id]
+        (error,) = await ask(phone, do="label", label="x" * 54)
+        assert error["event"] == "error"
+
+
+async def test_this_very_device_goes_with_a_yes_and_comes_back_with_a_login(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    account, bob_account = await enrol("alice"), await enrol("bob")
+    async with Client(bob_account, tor=wire) as bob:
+        async with Client(account, tor=wire) as alice:
+            (own,) = await alice.devices()
+            (gone,) = await ask(
+                alice, do="remove-device", device=own.device_id, yes=True
+            )
+            assert gone["active"] is False
+            assert [d for d in await bob.devices(alice.jid) if d.active] == []
+
+        async with Client(account, tor=wire):
+            async with asyncio.timeout(30):
+                while not [d for d in await bob.devices(account.jid) if d.active]:  # noqa: ASYNC110 - it publishes itself as a job
+                    await asyncio.sleep(0.05)

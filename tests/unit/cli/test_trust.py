@@ -63,3 +63,12 @@ def test_an_account_of_before_has_automatic_trust(account: Account) -> None:
     path.write_text(text.replace("automatic_trust = true\n", ""))
 
     assert Account.load("default", account.folder.parent).automatic_trust
+
+
+@pytest.mark.usefixtures("account")
+def test_a_device_is_not_removed_without_a_yes(command: "Command") -> None:
+    done = command("devices", "remove", "7", stdin="n\n")
+
+    assert done.code == 130
+    assert "device 7" in done.err
+    assert command("devices", "remove", "0", "--yes").code == 2

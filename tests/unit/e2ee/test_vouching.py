@@ -1,12 +1,23 @@
 """Automatic trust between real devices: one scan per pair of users is enough."""
 
 import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import pytest
+
 from xmpp_onion.chat import TrustChanged, read_event
-from xmpp_onion.e2ee import Device, TellTrust, Trust, TrustLevel
+from xmpp_onion.e2ee import (
+    OMEMO_2,
+    OMEMO_OLD,
+    Device,
+    TellTrust,
+    Trust,
+    TrustLevel,
+    reader_ids,
+)
 from xmpp_onion.e2ee.trust_messages import Word
-from xmpp_onion.e2ee.vouching import read_letter
 from xmpp_onion.store import Inbox
 from xmpp_onion.testing.omemo_peer import OmemoPeer, OmemoPeers
 
@@ -15,6 +26,13 @@ VERIFIED, DISTRUSTED = TrustLevel.TRUSTED, TrustLevel.DISTRUSTED
 
 class UndoneError(Exception):
     """What a test raises to roll a transaction back."""
+
+
+@pytest.fixture
+async def peers(tmp_path: Path) -> AsyncIterator[OmemoPeers]:
+    """Devices that speak both versions: only the newer one carries letters."""
+    async with OmemoPeers(tmp_path) as peers:
+        yield peers
 
 
 async def level(peer: OmemoPeer, whom: OmemoPeer) -> TrustLevel:
@@ -41,17 +59,21 @@ async def decide(
 async def deliver(
     sender: OmemoPeer, job: TellTrust, peers: tuple[OmemoPeer, ...]
 ) -> None:
-    """Let the devices that the sender verified hear what a letter says."""
-    letter = read_letter(job.payload)
+    """Encrypt a letter as the courier does, and let those decrypt it who can."""
+    await sender.omemo.fetch([sender.omemo.addressee(job.payload)])
     async with sender.database.transaction():
-        manager = await sender.omemo._device.open()
-        element = await sender.omemo._vouching.element(manager, letter.words)
-    assert element is not None
+        written = await sender.omemo.encrypt_letter(job.payload)
+        sender.effects += sender.omemo.take_effects()
+    if written is None:
+        return
+    to, encrypted = written
+    readers = reader_ids(encrypted.elements)
     for peer in peers:
-        if peer is sender or peer.jid != letter.to:
-            continue
-        if await level(sender, peer) is VERIFIED:
-            await hear(peer, sender, element)
+        if peer.jid == to and peer.omemo.device_id in readers:
+            decrypted = await peer.decrypt(encrypted, sender.jid)
+            assert decrypted.namespace == OMEMO_2
+            assert decrypted.plain is not None
+            assert decrypted.plain.text is None
 
 
 async def hear(peer: OmemoPeer, speaker: OmemoPeer, element: ET.Element) -> None:
@@ -207,11 +229,16 @@ async def test_nobody_else_decides_about_this_very_device(peers: OmemoPeers) -> 
     a1, a2 = await peers.add("alice"), await peers.add("alice", device="laptop")
     bob = await peers.add("bob")
     await decide(a1, a2)
-    await decide(a2, a1)
-    await decide(a2, a1, DISTRUSTED)
-    await decide(a2, bob)
-    await circulate(a1, a2, bob)
+    await a2.devices(a1)
+    async with a2.database.transaction():
+        manager = await a2.omemo._device.open()
+        word = Word(a1.jid, a1.omemo.fingerprint, is_trusted=False)
+        element = await a2.omemo._vouching.element(manager, [word])
+    assert element is not None
 
+    await hear(a1, a2, element)
+
+    assert await changes(a1) == []
     sent = await a1.encrypt(bob, "still here")
 
     assert await bob.read(sent, a1) == "still here"
@@ -268,3 +295,36 @@ async def test_what_is_heard_in_a_transaction_that_is_undone_was_not_heard(
             raise UndoneError
 
     assert await level(a1, b2) is TrustLevel.UNDECIDED
+
+
+async def test_only_verified_devices_can_read_a_letter(peers: OmemoPeers) -> None:
+    a1, a2 = await peers.add("alice"), await peers.add("alice", device="laptop")
+    b1, _ = await peers.add("bob"), await peers.add("bob", device="laptop")
+    await decide(a1, a2)
+    await decide(a1, b1)
+    jobs = [e for e in a1.effects if isinstance(e, TellTrust)]
+    readers = {}
+    for job in jobs:
+        await a1.omemo.fetch([a1.omemo.addressee(job.payload)])
+        async with a1.database.transaction():
+            written = await a1.omemo.encrypt_letter(job.payload)
+        assert written is not None
+        readers[written[0]] = reader_ids(written[1].elements)
+
+    assert readers == {
+        a1.jid: {a2.omemo.device_id},
+        b1.jid: {b1.omemo.device_id},
+    }
+
+
+async def test_a_device_of_the_old_version_gets_no_letter(peers: OmemoPeers) -> None:
+    peers.server.versions = (OMEMO_OLD,)
+    a1, a2 = await peers.add("alice"), await peers.add("alice", device="laptop")
+    bob = await peers.add("bob")
+    await decide(a1, a2)
+    await decide(a1, bob)
+    jobs = [e for e in a1.effects if isinstance(e, TellTrust)]
+    (job,) = [j for j in jobs if a1.omemo.addressee(j.payload) == bob.jid]
+
+    async with a1.database.transaction():
+        assert await a1.omemo.encrypt_letter(job.payload) is None
