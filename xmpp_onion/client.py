@@ -44,6 +44,7 @@ from xmpp_onion.e2ee import (
 from xmpp_onion.errors import (
     DeviceListError,
     SessionError,
+    StoreCorruptError,
 )
 from xmpp_onion.notary import Notary
 from xmpp_onion.outgoing import Outgoing
@@ -242,6 +243,7 @@ class Client(Speaker):
         self._session.ask_for_copies()
         self._contacts.ask()
         await self._prepare_keys()
+        self._check_device()
         async with self._database.transaction():
             if self._database.is_rolled_back:
                 await self._start_over()
@@ -265,6 +267,16 @@ class Client(Speaker):
         await self._session.announce()
         self._ready.set()
         self._settling = self._tasks.create_task(self._settle(is_readable))
+
+    def _check_device(self) -> None:
+        """Refuse keys that make another device: a rotten bit, or another's store."""
+        if self.account.device not in {"", self._omemo.fingerprint}:
+            path = self.account.store_path
+            raise StoreCorruptError(
+                f"{path} does not belong to this account",
+                why="its keys make another device than the one that was published",
+                fix="It was left as it is: restore the file from a backup",
+            )
 
     async def _start_over(self) -> None:
         """Use no key again that an old copy of the store brought back; say so."""

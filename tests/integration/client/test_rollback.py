@@ -19,6 +19,7 @@ from xmpp_onion import (
     Undecryptable,
 )
 from xmpp_onion.e2ee import NAMESPACES
+from xmpp_onion.errors import StoreCorruptError
 from xmpp_onion.store import Database
 from xmpp_onion.testing.loopback import LoopbackDialer
 
@@ -148,6 +149,18 @@ async def test_lost_sessions_are_healed_and_what_was_lost_is_counted(
 
             assert lost == sent - 1 > 0
             assert (await texts(alice.events(), 2))[1] == "now I can"
+
+
+async def test_keys_of_another_device_are_an_error(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    account = await enrol("alice")
+    async with Client(account, tor=wire):
+        pass
+
+    with pytest.raises(StoreCorruptError, match="does not belong to this account"):
+        async with Client(replace(account, device="ab" * 32), tor=wire):
+            pass
 
 
 async def forget_sessions(account: Account) -> None:

@@ -1,0 +1,93 @@
+"""What test_faults.py runs as processes of their own: ``python fault_writer.py HOW …``.
+
+``write FILE COUNT``  writes transactions, and says the number of each that is there
+``fill FOLDER``       fills a small file system, makes room, and says what came of it
+``open FILE``         opens a store of any version, and brings it forward
+"""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+from xmpp_onion.errors import StoreError
+from xmpp_onion.store import Database, Inbox, Keys, Outbox
+
+PARTS = 8
+FILLER_BYTES = 64 * 1024
+
+
+async def write_one(database: Database, number: int) -> None:
+    inbox, outbox, keys = Inbox(database), Outbox(database), Keys(database)
+    async with database.transaction():
+        await inbox.mark_seen(f"seen {number}")
+        for part in range(PARTS):
+            await keys.store(str(part), str(number))
+        await outbox.add("x" * 500, to="bob", message_id=str(number))
+        await inbox.add(str(number))
+
+
+async def write(path: Path, count: int) -> None:
+    async with Database.open(path) as database:
+        first = await database.generation() + 1
+        for number in range(first, first + count):
+            await write_one(database, number)
+            print(number, flush=True)  # noqa: T201 - what the test reads
+
+
+def fill_up(folder: Path) -> Path:
+    """Leave no block free, and return what takes them."""
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as file:
+        for size in (FILLER_BYTES, 512, 1):
+            try:
+                while file.write(b"x" * size) == size:
+                    pass
+            except OSError:
+                continue
+    return filler
+
+
+async def fill(folder: Path) -> None:
+    """Write until the disk is full, open it then, make room, and go on."""
+    path, errors, number = folder / "account" / "store.db", [], 0
+    async with Database.open(path, witness=folder / ".state") as database:
+        await write_one(database, number := 1)
+        filler = fill_up(folder)
+        try:
+            while True:
+                await write_one(database, number + 1)
+                number += 1
+        except StoreError as error:
+            errors.append([error.why, error.fix])
+        promised = number
+    try:
+        async with Database.open(path, witness=folder / ".state") as database:
+            await write_one(database, number + 1)
+            promised = number + 1
+    except StoreError as error:
+        errors.append([error.why, error.fix])
+    filler.unlink()
+    async with Database.open(path, witness=folder / ".state") as database:
+        found = len(await Inbox(database).pending())
+        [row] = await database.fetch("PRAGMA integrity_check")
+        is_rolled_back = database.is_rolled_back
+        await write_one(database, found + 1)
+        later = len(await Inbox(database).pending())
+    print(  # noqa: T201 - what the test reads
+        json.dumps([promised, found, later, row[0], is_rolled_back, errors])
+    )
+
+
+async def open_it(path: Path) -> None:
+    async with Database.open(path):
+        pass
+
+
+match sys.argv[1:]:
+    case ["write", path, count]:
+        asyncio.run(write(Path(path), int(count)))
+    case ["fill", folder]:
+        asyncio.run(fill(Path(folder)))
+    case ["open", path]:
+        asyncio.run(open_it(Path(path)))
