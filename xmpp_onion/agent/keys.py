@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from xmpp_onion.account import parse_recipient
 from xmpp_onion.chat import Line
 from xmpp_onion.client import Client
-from xmpp_onion.e2ee import Device, Trust
+from xmpp_onion.e2ee import Device, Trust, parse_fingerprint
 from xmpp_onion.notary import Change
 
 __all__ = ["FIELDS", "REQUESTS"]
@@ -19,6 +19,13 @@ async def _list_devices(client: Client, request: Line) -> list[Line]:
 async def _verify(client: Client, request: Line) -> list[Line]:
     device = await client.verify(str(request["jid"]), str(request["fingerprint"]))
     return [_device_line(device)]
+
+
+async def _pin(client: Client, request: Line) -> list[Line]:
+    owner = parse_recipient(str(request["jid"]))
+    digits = parse_fingerprint(str(request["fingerprint"]))
+    client.account.update(lambda account: account.pin(owner, digits))
+    return [{"v": 1, "event": "pinned", "jid": owner, "fingerprint": digits}]
 
 
 async def _verify_uri(client: Client, request: Line) -> list[Line]:
@@ -87,6 +94,7 @@ async def _import(client: Client, request: Line) -> list[Line]:
 
 REQUESTS: Mapping[str, Callable[[Client, Line], Awaitable[list[Line]]]] = {
     "devices": _list_devices,
+    "pin": _pin,
     "verify": _verify,
     "verify-uri": _verify_uri,
     "distrust": _distrust,
@@ -100,6 +108,7 @@ REQUESTS: Mapping[str, Callable[[Client, Line], Awaitable[list[Line]]]] = {
 }
 FIELDS: Mapping[object, frozenset[str]] = {
     _list_devices: frozenset(),
+    _pin: frozenset({"jid", "fingerprint"}),
     _verify: frozenset({"jid", "fingerprint"}),
     _verify_uri: frozenset({"uri"}),
     _distrust: frozenset({"jid", "fingerprint"}),

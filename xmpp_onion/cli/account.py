@@ -52,7 +52,9 @@ def command() -> None:
 
 @command.command("add")
 @click.argument("jid", required=False)
-@click.option("--invite", metavar="URI", help="Make a new account with this invite.")
+@click.option(
+    "--invite", metavar="URI", help="Make a new account with this invite; - for stdin."
+)
 @click.option("--username", metavar="NAME", help="With --invite: the name to take.")
 @click.option(
     "--password-file", metavar="F", envvar="XMPP_ONION_PASSWORD_FILE",
@@ -94,6 +96,8 @@ def _add(  # noqa: PLR0913 - click hands over each option
     """
     if (jid is None) == (invite is None):
         raise click.UsageError("give either --invite URI, or a JID that exists")
+    if invite == "-":  # it lets whoever sees it register, and argv is public
+        invite = sys.stdin.readline().strip()
     certificate = _read_certificate(cert_sha256)
     uri = Invite(invite) if invite else None
     who = parse_recipient(jid) if jid else _choose(uri, username)

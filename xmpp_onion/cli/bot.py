@@ -12,7 +12,7 @@ import click
 from xmpp_onion.account import Account
 from xmpp_onion.agent.signals import until_terminated
 from xmpp_onion.bot import Bot
-from xmpp_onion.cli.reach import hold, load_account
+from xmpp_onion.cli.reach import check_free, hold, load_account
 from xmpp_onion.cli.settings import Settings
 
 __all__ = ["command"]
@@ -36,6 +36,7 @@ def _run(ctx: click.Context, target: str) -> None:
     settings = ctx.ensure_object(Settings)
     bot = _find(target)
     profile = settings.profile if settings.profile != "default" else bot.name
+    check_free(settings, profile)
     account = load_account(settings, profile)
     asyncio.run(_serve(settings, bot, account))
 

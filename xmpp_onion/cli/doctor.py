@@ -11,9 +11,10 @@ import click
 
 from xmpp_onion.account import Account
 from xmpp_onion.agent.caller import ask
+from xmpp_onion.agent.profile import check_folders
 from xmpp_onion.agent.tor import find_tor
 from xmpp_onion.cli.output import visible
-from xmpp_onion.cli.reach import load_account
+from xmpp_onion.cli.reach import check_free, load_account
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.errors import (
     BootstrapError,
@@ -47,6 +48,8 @@ def command(settings: Settings, *, offline: bool) -> int:
 
 def _find_account(settings: Settings) -> Account | XmppOnionError:
     try:
+        if check_folders(settings.profile, settings.data_dir) is not None:
+            check_free(settings)  # its holder has opened it: nobody is asked
         return load_account(settings)
     except XmppOnionError as error:
         return error
@@ -90,7 +93,10 @@ async def _checks(
     yield "tor program", _find_program("tor", "a running Tor is used")
     yield "prosody program", _find_program("prosody", "only a server of yours needs it")
     account = found if isinstance(found, Account) else None
-    if isinstance(found, XmppOnionError):
+    if isinstance(found, StoreLockedError):
+        folder = Account.locate(settings.profile, settings.data_dir)
+        yield "account", await _ask_holder(folder, found)
+    elif isinstance(found, XmppOnionError):
         yield "account", found
     if account is not None:
         yield "account", f"{account.jid}, trust: {account.trust}"
@@ -126,14 +132,19 @@ async def _check_store(account: Account) -> str | XmppOnionError:
         ):
             return f"{account.store_path} is whole"
     except StoreLockedError as error:
-        try:
-            async for _ in ask(account.folder, {"do": "devices"}):
-                return f"{error.why}; it answers"
-        except OSError:
-            return error
-        return error
+        return await _ask_holder(account.folder, error)
     except XmppOnionError as error:
         return error
+
+
+async def _ask_holder(folder: Path, held: StoreLockedError) -> str | StoreLockedError:
+    """Tell whether the process that holds an account answers."""
+    try:
+        async for _ in ask(folder, {"do": "devices"}):
+            return f"{held.why}; it answers"
+    except OSError:
+        return held
+    return held
 
 
 async def _check_network(tor: Tor) -> str | XmppOnionError:

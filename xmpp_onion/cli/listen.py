@@ -12,7 +12,7 @@ from xmpp_onion.account import Account, parse_recipient
 from xmpp_onion.address import JID
 from xmpp_onion.agent.signals import until_terminated
 from xmpp_onion.chat import Message, line
-from xmpp_onion.cli.reach import hold, load_account
+from xmpp_onion.cli.reach import check_free, hold, load_account
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.cli.told import told
 
@@ -35,6 +35,7 @@ def command(settings: Settings, jids: tuple[str, ...], *, program: str | None) -
     """
     only = {parse_recipient(jid) for jid in jids}
     words = [] if program is None else _split(program)
+    check_free(settings)
     asyncio.run(_listen(settings, load_account(settings), only, words))
 
 

@@ -19,7 +19,7 @@ from xmpp_onion.transport import Tor
 if TYPE_CHECKING:
     from xmpp_onion.client import Client
 
-__all__ = ["hold", "load_account", "run", "watch_bootstrap"]
+__all__ = ["check_free", "hold", "load_account", "run", "watch_bootstrap"]
 
 # Seconds without progress after which Tor counts as stuck: a first start on a slow
 # line makes some progress within this.
@@ -40,6 +40,18 @@ def load_account(settings: Settings, name: str | None = None) -> Account:
     kind = profile.check_folders(name, settings.data_dir)
     secret = None if kind is None else unlock.find(settings, kind)
     return Account.load(name, settings.data_dir, secret=secret)
+
+
+def check_free(settings: Settings, name: str | None = None) -> None:
+    """Refuse an account that another process holds, before a passphrase is asked for.
+
+    Raises:
+        StoreLockedError: It is held.
+        StoreError: As ``load_account``, except for ``StoreKeyError``.
+    """
+    name = name or settings.profile
+    profile.check_folders(name, settings.data_dir)
+    Database.check_free(Account.locate(name, settings.data_dir) / "store.sqlite3")
 
 
 @asynccontextmanager
@@ -91,16 +103,25 @@ async def watch_bootstrap(tor: Tor, settings: Settings) -> None:
             update(summary, percent / 100)
 
 
-def run(settings: Settings, request: Line, tell: Callable[[Line], str]) -> int:
+def run(
+    settings: Settings,
+    request: Line,
+    tell: Callable[[Line], str],
+    *,
+    offline: Callable[[Account], Line] | None = None,
+) -> int:
     """Have ``request`` done, print what comes of it, and return the exit code.
 
     Args:
         settings: The global options.
         request: What ``agent.desk.perform`` understands.
         tell: Turns a line into text for a person.
+        offline: Does it where nobody holds the account; None logs in for it.
     """
     output, code = settings.output, 0
     lines = asyncio.run(_ask_holder(settings, request))
+    if lines is None and offline is not None:
+        lines = [offline(load_account(settings))]
     if lines is None:
         # Not inside a loop, where Ctrl-C would not end the question for a passphrase.
         lines = asyncio.run(_perform(settings, load_account(settings), request))

@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 import click
 
-from xmpp_onion.account import parse_recipient
+from xmpp_onion.account import Account, parse_recipient
 from xmpp_onion.chat import Line
 from xmpp_onion.cli.devices import grouped, told
 from xmpp_onion.cli.qr import qr_code
@@ -70,18 +70,25 @@ def _revoke(settings: Settings, jid: str, fingerprint: tuple[str, ...]) -> int:
 @click.argument("jid")
 @click.argument("fingerprint", nargs=-1, required=True)
 @click.pass_obj
-def _pin(settings: Settings, jid: str, fingerprint: tuple[str, ...]) -> None:
+def _pin(settings: Settings, jid: str, fingerprint: tuple[str, ...]) -> int:
     """Pin a FINGERPRINT of JID in the account.
 
     The policy `pinned` believes nobody else. Works without a connection; a bot that
     runs takes it up when it starts again.
     """
     owner, digits = parse_recipient(jid), parse_fingerprint("".join(fingerprint))
-    load_account(settings).update(lambda account: account.pin(owner, digits))
-    settings.output.result(
-        {"v": 1, "event": "pinned", "jid": owner, "fingerprint": digits},
-        f"Pinned {owner}: {digits}",
-    )
+    request: Line = {"do": "pin", "jid": owner, "fingerprint": digits}
+
+    def pin(account: Account) -> Line:
+        account.update(lambda now: now.pin(owner, digits))
+        return {"v": 1, "event": "pinned", "jid": owner, "fingerprint": digits}
+
+    # Its holder has opened an encrypted account: nobody has to be asked for that.
+    return run(settings, request, _told_pin, offline=pin)
+
+
+def _told_pin(line: Line) -> str:
+    return f"Pinned {line['jid']}: {line['fingerprint']}"
 
 
 @command.command("qr")

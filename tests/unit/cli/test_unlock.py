@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from xmpp_onion import Account
+from xmpp_onion import Account, locks
 from xmpp_onion.agent.caller import END, socket_path
 from xmpp_onion.seal import Kind, Secret
 
@@ -355,3 +355,25 @@ def test_the_doctor_says_that_it_could_not_look_inside(command: "Command") -> No
     assert done.code == 7
     assert line["ok"] is False
     assert "--passphrase-file" in str(line["fix"])
+
+
+def test_another_holder_is_noticed_before_anything_is_asked_for(
+    command: "Command", encrypted: Account
+) -> None:
+    lock = make_file(encrypted.folder / "store.sqlite3.lock", b"4711\n")
+
+    with locks.hold(lock):
+        listen = command("listen", "--json")
+        doctor = command("doctor", "--offline", "--json")
+
+    (line,) = listen.lines
+    assert (listen.code, "in use" in str(line["what"])) == (7, True)
+    (check,) = (one for one in doctor.lines if one["name"] == "account")
+    assert "4711" in str(check["why"])  # it does not answer
+
+
+def test_an_invite_may_come_from_stdin(command: "Command", onion: str) -> None:
+    done = command("account", "add", "--invite", "-", "--json", stdin=f"xmpp:{onion}\n")
+
+    (line,) = done.lines
+    assert "invite" in str(line["what"])  # it was read, and has no token
