@@ -119,7 +119,7 @@ def spoil(stanza: ET.Element, dice: random.Random) -> ET.Element:
             case 1 if victim.attrib:
                 victim.set(dice.choice(list(victim.attrib)), dice.choice(WORDS))
             case 2 if victim is not copy:
-                victim.tag = dice.choice(NAMESPACES) + victim.tag.partition("}")[2]
+                victim.tag = dice.choice(NAMESPACES) + victim.tag.rpartition("}")[2]
             case 3 if len(parent):
                 parent.remove(dice.choice(list(parent)))
             case 4:
