@@ -3,11 +3,25 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import TypeAlias
 
 import pytest
 
-from xmpp_onion import Account, Client, Message
+from xmpp_onion import (
+    Account,
+    Client,
+    ContactRequest,
+    Correction,
+    DeliveryState,
+    Event,
+    Message,
+    Reaction,
+    Receipt,
+    Retraction,
+)
+from xmpp_onion.account import Receipts
 from xmpp_onion.chat import line
 from xmpp_onion.testing.loopback import LoopbackDialer
 
@@ -91,3 +105,104 @@ async def test_metadata_is_sent_in_the_clear_only_if_the_caller_says_so(
         await alice.react(bob.jid, "canary", "+", allow_clear_metadata=True)
 
     assert ["canary" in xml for xml in sent] == [False, False, True, True, True]
+
+
+async def befriend(one: Client, other: Client) -> None:
+    await one.add_contact(other.jid)
+    async with asyncio.timeout(30):
+        async for event in other.events():
+            if isinstance(event, ContactRequest):
+                break
+    await other.accept_contact(one.jid)
+    async with asyncio.timeout(30):
+        while one.jid not in other._session.xmpp.gate.friends:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+
+
+async def next_of(client: Client, kind: type[Event]) -> Event:
+    """Return the next event of a kind; what comes before is passed by."""
+    async with asyncio.timeout(30):
+        async for event in client.events():
+            if isinstance(event, kind):
+                return event
+    raise AssertionError
+
+
+async def test_a_reply_a_correction_a_reaction_and_a_retraction_travel_inside(
+    enrol: Enrol, wire: LoopbackDialer, tmp_path: Path
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        first = await alice.send(bob.jid, "hello")
+        message = await read_one(bob)
+        await bob.send(alice.jid, "hello yourself", reply_to=message)
+        await alice.correct(bob.jid, first.id, "hallo")
+        await alice.react(bob.jid, "canary-target", "canary-emoji")
+        await alice.retract(bob.jid, first.id)
+        answer = await read_one(alice)
+        found = [await next_of(bob, k) for k in (Correction, Reaction, Retraction)]
+
+    assert answer.reply_to == first.id
+    correction, reaction, retraction = found
+    assert isinstance(correction, Correction)
+    assert (correction.target, correction.text) == (first.id, "hallo")
+    assert isinstance(reaction, Reaction)
+    assert (reaction.target, reaction.emojis) == ("canary-target", ("canary-emoji",))
+    assert isinstance(retraction, Retraction)
+    assert (retraction.target, retraction.sender) == (first.id, alice.jid)
+    files = [p for p in (tmp_path / "server").rglob("*") if p.is_file()]
+    assert [p for p in files if b"canary" in p.read_bytes()] == []
+
+
+async def test_a_contact_is_told_inside_of_the_envelope_and_only_if_we_want_to(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    bob_account = await enrol("bob")
+    async with Client(await enrol("alice"), tor=wire) as alice:
+        async with Client(bob_account, tor=wire) as bob:
+            await befriend(alice, bob)
+            unanswered = await alice.send(bob.jid, "you say nothing")
+            await read_one(bob)
+        known = replace(bob_account, receipts=Receipts.CONTACTS, device=bob.fingerprint)
+        async with Client(known, tor=wire):
+            answered = await alice.send(bob_account.jid, "you tell me")
+            await alice.wait(answered.id, DeliveryState.RECEIVED, timeout=30)
+        receipt = await next_of(alice, Receipt)
+        silent = await alice.delivery(unanswered.id)
+
+    assert isinstance(receipt, Receipt)
+    assert (receipt.id, receipt.authenticated) == (answered.id, True)
+    assert silent is not None
+    assert silent.state is DeliveryState.ACKED
+
+
+async def test_a_stranger_is_never_told(enrol: Enrol, wire: LoopbackDialer) -> None:
+    known = replace(await enrol("bob"), receipts=Receipts.CONTACTS)
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(known, tor=wire) as bob,
+    ):
+        sent = await alice.send(bob.jid, "are you there?")
+        await read_one(bob)
+        await bob.send(alice.jid, "something to wait for")
+        await read_one(alice)
+        delivery = await alice.delivery(sent.id)
+
+    assert delivery is not None
+    assert delivery.state is DeliveryState.ACKED
+
+
+async def test_an_author_is_told_that_a_message_was_displayed(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        sent = await alice.send(bob.jid, "read me")
+        await bob.mark_displayed(await read_one(bob))
+        delivery = await alice.wait(sent.id, DeliveryState.DISPLAYED, timeout=30)
+
+    assert delivery.state is DeliveryState.DISPLAYED
