@@ -234,6 +234,10 @@ async def test_this_very_device_goes_with_a_yes_and_comes_back_with_a_login(
                 alice, do="remove-device", device=own.device_id, yes=True
             )
             assert gone["active"] is False
+            await alice.devices()  # sees that it is not listed
+            async with asyncio.timeout(30):
+                while await alice._outbox.jobs():  # noqa: ASYNC110 - done by the courier
+                    await asyncio.sleep(0.05)
             assert [d for d in await bob.devices(alice.jid) if d.active] == []
 
         async with Client(account, tor=wire):

@@ -11,6 +11,7 @@ from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.e2ee.trust import Device, TrustLevel
 from xmpp_onion.e2ee.uri import TrustUri, check_scan
 from xmpp_onion.errors import AddressError, FingerprintMismatchError
+from xmpp_onion.testing.omemo_peer import OmemoPeers
 
 ONION = OnionAddress.from_public_key(hashlib.sha256(b"x").digest())
 BOB = JID(f"bob@{ONION}")
@@ -115,3 +116,16 @@ def test_a_scan_of_what_is_known_or_new_is_none() -> None:
     scanned = TrustUri(BOB, ((1, ONE), (5, "4d" * 32)))
 
     check_scan(scanned, [device(1, ONE), device(2, TWO)], {ONE: BOB})
+
+
+async def test_a_uri_names_the_key_that_others_see_in_either_version(
+    peers: OmemoPeers,
+) -> None:
+    alice, bob = await peers.add("alice"), await peers.add("bob")
+    async with bob.database.transaction():
+        shown = TrustUri.of(bob.jid, [await bob.omemo.this_device()])
+    (seen,) = await alice.devices(bob)
+
+    assert TrustUri.parse(str(shown)).fingerprints == (
+        (seen.device_id, seen.fingerprint),
+    )
