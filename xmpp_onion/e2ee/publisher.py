@@ -135,7 +135,13 @@ class Publisher:
             list_node(namespace)[0],
             bundle_node(namespace, self._device.device_id)[0],
         )
-        closed = [name for name in names if not await self._pep.open_node(name)]
+        closed: list[str] = []
+
+        async def check(name: str) -> None:
+            if not await self._pep.open_node(name):
+                closed.append(name)
+
+        await together(*(check(name) for name in names))
         for name in closed:
             log.warning(
                 "the server keeps %s closed: strangers cannot write to us", name
