@@ -232,6 +232,9 @@ def sqlite_errors(path: Path) -> Iterator[None]:
         yield
     except cipher.driver_errors() as error:
         raise _translate(error, path) from error
+    except UnicodeDecodeError:
+        # All that we store is UTF-8. Not chained: that exception carries the text.
+        raise _corrupt(path, "it holds text that is no text") from None
 
 
 def _translate(error: Exception, path: Path) -> StoreError:

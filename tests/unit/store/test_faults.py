@@ -187,6 +187,12 @@ async def test_a_flipped_bit_is_noticed_or_harms_no_identity(
         assert found.count("refused") == len(found)
 
 
+async def test_text_that_rots_while_open_is_reported_as_damage(path: Path) -> None:
+    async with Database.open(path) as database:
+        with pytest.raises(StoreCorruptError, match="no text"):
+            await database.fetch("SELECT CAST(x'c328' AS TEXT)")
+
+
 @pytest.mark.parametrize("how", ["missing", "empty", "cut", "rotten"])
 async def test_a_damaged_log_costs_the_end_and_no_identity(
     healthy: dict[str, bytes], tmp_path: Path, how: str, key: bytes | None
