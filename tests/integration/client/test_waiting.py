@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import pytest
 
-from xmpp_onion import Account, Client, Message, Undecryptable
+from xmpp_onion import JID, Account, Client, Message, Undecryptable
 from xmpp_onion import clerk as clerk_module
 from xmpp_onion.e2ee.devices import Bundle
 from xmpp_onion.errors import DeviceListError
@@ -24,13 +24,13 @@ class Silence:
         self.asked = 0
         self.end = asyncio.Event()
         self._whose = whose
-        self._fetch = client._omemo._pep.fetch_bundle
+        self._fetch = client._omemo._directory._pep.fetch_bundle
 
-    async def fetch(self, jid: str, *details: object) -> Bundle | None:
+    async def fetch(self, namespace: str, jid: JID, device_id: int) -> Bundle | None:
         if jid == self._whose and not self.end.is_set():
             self.asked += 1
             await self.end.wait()
-        return await self._fetch(jid, *details)  # type: ignore[arg-type] # as it came
+        return await self._fetch(namespace, jid, device_id)
 
 
 async def take(client: Client, count: int) -> list[str]:
@@ -49,7 +49,7 @@ async def test_a_silent_server_holds_up_its_own_people_alone_and_their_order_sta
     ):
         bob._clerk.patience = 0.2
         silence = Silence(bob, alice.jid)
-        monkeypatch.setattr(bob._omemo._pep, "fetch_bundle", silence.fetch)
+        monkeypatch.setattr(bob._omemo._directory._pep, "fetch_bundle", silence.fetch)
         for text in ("one", "two", "three"):
             await alice.send(bob.jid, text)
         await carol.send(bob.jid, "not held up")
@@ -70,7 +70,9 @@ async def test_what_was_set_aside_is_read_after_a_restart(
         async with Client(bob_account, tor=wire) as bob:
             bob._clerk.patience = 0.2
             silence = Silence(bob, alice.jid)
-            monkeypatch.setattr(bob._omemo._pep, "fetch_bundle", silence.fetch)
+            monkeypatch.setattr(
+                bob._omemo._directory._pep, "fetch_bundle", silence.fetch
+            )
             for text in ("one", "two"):
                 await alice.send(bob.jid, text)
             async with asyncio.timeout(30):
@@ -97,7 +99,7 @@ async def test_what_finds_no_keys_at_last_is_reported_and_the_sender_is_read_aga
     ):
         events = bob.events()
         with monkeypatch.context() as silent:
-            silent.setattr(bob._omemo._pep, "fetch_bundle", fail)
+            silent.setattr(bob._omemo._directory._pep, "fetch_bundle", fail)
             await alice.send(bob.jid, "lost")
             async with asyncio.timeout(30):
                 first = await anext(events)
