@@ -38,6 +38,10 @@ PRAGMA temp_store = MEMORY;
 """
 
 
+# How Python's module begins what it says of a text that is not UTF-8.
+_UNDECODABLE = "Could not decode to UTF-8"
+
+
 async def make_ready(
     path: Path, migrations: Sequence[str], *, create: bool, key: bytes | None
 ) -> None:
@@ -230,11 +234,17 @@ def sqlite_errors(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into ours. Its texts name tables, never values."""
     try:
         yield
-    except cipher.driver_errors() as error:
-        raise _translate(error, path) from error
     except UnicodeDecodeError:
-        # All that we store is UTF-8. Not chained: that exception carries the text.
-        raise _corrupt(path, "it holds text that is no text") from None
+        # All that we store is UTF-8. Not chained: what says so carries the text.
+        raise _not_text(path) from None
+    except cipher.driver_errors() as error:
+        if _UNDECODABLE in str(error):
+            raise _not_text(path) from None
+        raise _translate(error, path) from error
+
+
+def _not_text(path: Path) -> StoreCorruptError:
+    return _corrupt(path, "it holds text that is no text")
 
 
 def _translate(error: Exception, path: Path) -> StoreError:
