@@ -37,6 +37,7 @@ from xmpp_onion.session import (
     write_incoming,
 )
 from xmpp_onion.store import Cursor, Cursors, Database, Inbox, SetAside, WaitingRow
+from xmpp_onion.strangers import Strangers
 
 __all__ = ["NETWORK_PAUSE", "PATIENCE", "Clerk"]
 
@@ -64,6 +65,7 @@ class Clerk:
         omemo: Decrypts it.
         courier: Keeps what the ratchet wants from the network.
         deliveries: What is said about messages of ours goes there.
+        strangers: Says what is opened of theirs, and what is told.
         own: Our bare JID.
 
     Attributes:
@@ -82,9 +84,11 @@ class Clerk:
         *,
         courier: Courier,
         deliveries: Deliveries,
+        strangers: Strangers,
         own: JID,
     ) -> None:
         self.news = deliveries.news
+        self._strangers = strangers
         self._deliveries = deliveries
         self._database = database
         self._inbox, self._cursors = Inbox(database), Cursors(database)
@@ -115,6 +119,8 @@ class Clerk:
     async def _move(self, cursor: Cursor | None) -> None:
         if cursor is not None:
             await self._cursors.move(self._own, cursor)
+            # It passes what was not opened, which is to be known after a kill.
+            await self._strangers.write_down()
 
     async def take_in(self, incoming: Incoming, place: Cursor | None) -> None:
         """Decrypt one message and keep what it says, in one transaction.
@@ -124,14 +130,35 @@ class Clerk:
             place: Where the archive is taken in up to after it, if that is known.
         """
         if self._is_for_others(incoming):
-            await self._note_place(place)
+            # A stranger's is passed with the next message that counts.
+            if not await self._strangers.is_stranger(incoming.sender):
+                await self._note_place(place)
             return
         async with self._turn:
+            if not await self._is_opened(incoming):
+                await self._pass_over(place)
+                return
             if incoming.notice is not None:
                 await self._keep_notice(incoming, incoming.notice, place)
+            elif not await self._has_share(incoming):
+                too_many = DecryptionError("too many strangers write at once")
+                await self._keep_unreadable(incoming, place, too_many)
             elif not await self._has_to_wait(incoming, place):
                 await self._take(incoming, place)
         self.news.set()
+
+    async def _pass_over(self, place: Cursor | None) -> None:
+        """Write down what was only counted, when there is enough of it."""
+        if self._strangers.is_due:
+            async with self._database.transaction():
+                await self._strangers.write_down()
+                await self._move(place)
+
+    async def _is_opened(self, incoming: Incoming) -> bool:
+        """Tell whether to look into a message; what is known costs nothing."""
+        if await self._inbox.is_seen(incoming.key):
+            return True
+        return await self._strangers.may_open(incoming.sender)
 
     async def _take(self, incoming: Incoming, place: Cursor | None) -> None:
         """Read a message, or keep that it cannot be read; its keys were asked for."""
@@ -308,6 +335,8 @@ class Clerk:
         """Fetch once; what fails is fetched again when the message is read."""
         if not incoming.encrypted or await self._inbox.is_seen(incoming.key):
             return
+        if not await self._has_share(incoming):
+            return
         with suppress(DeviceListError):
             await self._omemo.fetch_sender(incoming.encrypted, incoming.sender)
 
@@ -328,6 +357,17 @@ class Clerk:
             else:
                 return None
 
+    async def _has_share(self, incoming: Incoming) -> bool:
+        """Tell whether a message may make us fetch the keys that it needs."""
+        sender = incoming.sender
+        return (
+            not incoming.encrypted
+            or not await self._strangers.is_stranger(sender)
+            or await self._omemo.is_at_hand(incoming.encrypted, sender)
+            or await self._inbox.is_seen(incoming.key)
+            or self._strangers.may_fetch()
+        )
+
     async def _decrypt(self, incoming: Incoming) -> Decrypted:
         if incoming.excess:
             raise DecryptionError(incoming.excess)
@@ -346,20 +386,32 @@ class Clerk:
         place: Cursor | None,
         error: DecryptionError | DeviceListError,
     ) -> None:
+        is_known = await self._inbox.is_seen(incoming.key)
+        is_told = is_known or await self._strangers.may_tell(incoming.sender)
+        if not is_told and await self._strangers.is_stranger(incoming.sender):
+            await self._pass_over(place)  # and nobody else's is forgotten for it
+            return
         async with self._database.transaction():
             await self._move(place)
-            if await self._inbox.is_seen(incoming.key):
+            if is_known:
                 return
             await self._inbox.mark_seen(incoming.key)
-            unreadable = Undecryptable(
-                id=incoming.id,
-                sender=incoming.sender.bare,
-                reason=error.why or error.what,
-                at=incoming.at,
-            )
-            await self._inbox.add(write_event(unreadable))
+            if is_told:
+                unreadable = Undecryptable(
+                    id=incoming.id,
+                    sender=incoming.sender.bare,
+                    reason=error.why or error.what,
+                    at=incoming.at,
+                )
+                await self._keep_of(incoming, unreadable)
             await self._omemo.heal(incoming.encrypted, incoming.sender, error)
             await self._courier.keep_effects()
+
+    async def _keep_of(self, incoming: Incoming, event: Event) -> None:
+        """Keep what a message became, and whose it was."""
+        text = write_event(event)
+        row_id = await self._inbox.add(text)
+        await self._strangers.mark(row_id, incoming.sender, len(text))
 
     async def keep(self, event: Event) -> None:
         """Keep an event that is not a message."""
@@ -399,7 +451,7 @@ class Clerk:
         if isinstance(event, Typing) and incoming.delayed:
             return None  # nobody writes any more
         if event is not None:
-            await self._inbox.add(write_event(event))
+            await self._keep_of(incoming, event)
         return event
 
 

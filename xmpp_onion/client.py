@@ -64,6 +64,7 @@ from xmpp_onion.session import (
 )
 from xmpp_onion.speaker import Speaker
 from xmpp_onion.store import Cursor, Cursors, Database, Inbox, Keys, Outbox
+from xmpp_onion.strangers import Strangers
 
 __all__ = ["Client"]
 
@@ -169,12 +170,20 @@ class Client(Speaker):
             self._omemo,
             deliveries=self._deliveries,
         )
+        news = self._deliveries.news
+        self._contacts = Contacts(
+            self._database, self._session, own=account.jid, news=news
+        )
+        self._strangers = Strangers(
+            self._database, contacts=self._contacts.table, own=account.jid, news=news
+        )
         self._clerk = Clerk(
             self._database,
             self._session,
             self._omemo,
             courier=self._courier,
             deliveries=self._deliveries,
+            strangers=self._strangers,
             own=account.jid,
         )
         self._outgoing = Outgoing(
@@ -190,9 +199,6 @@ class Client(Speaker):
         self.notary = Notary(self._database, self._omemo, self._courier, account.jid)
         self._omemo.notices.watch(self._clerk.news.set)
         self._backlog = Backlog(self._session, self._cursors, account.jid)
-        self._contacts = Contacts(
-            self._database, self._session, own=account.jid, news=self._clerk.news
-        )
         await enter(self._session)
         tasks = self._tasks = await enter(asyncio.TaskGroup())
         stack.callback(self._stop_settling)
@@ -202,6 +208,7 @@ class Client(Speaker):
             self._courier.run(),
             self._contacts.run(),
             self._outgoing.confirm(self._clerk.unconfirmed, self._may_know),
+            self._strangers.run(),
         ):
             stack.callback(tasks.create_task(work).cancel)
         await self._session.wait_online(self._login_timeout)

@@ -23,6 +23,7 @@ from xmpp_onion.chat import (
 )
 from xmpp_onion.errors import AddressError, SessionError
 from xmpp_onion.session import REMOVED, Asked, Contact, Session
+from xmpp_onion.silence import Silence
 from xmpp_onion.store import ContactRow, Database, Inbox, Keys, Requests
 from xmpp_onion.store import Contacts as ContactTable
 
@@ -35,10 +36,6 @@ ANSWER_TIMEOUT: Final = 30.0
 
 # Set when the contact list was taken in once: what is new then is news.
 _TAKEN: Final = "/xmpp-onion/roster"
-# Seconds of silence after somebody was told of a request; twice as long each time
-# that more came meanwhile. So a flood costs an event an hour.
-_FIRST_QUIET: Final = 60.0
-_LONGEST_QUIET: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +59,9 @@ class Contacts:
         session: Asks the server.
         own: Our bare JID.
         news: Set when the inbox has got something.
-        quiet: Seconds of silence after an event about requests.
+
+    Attributes:
+        table: The contact list as it is known.
     """
 
     def __init__(
@@ -72,19 +71,17 @@ class Contacts:
         *,
         own: JID,
         news: asyncio.Event,
-        quiet: float = _FIRST_QUIET,
     ) -> None:
         self._database = database
         self._session = session
         self._own = own
         self._news = news
-        self._quiet = quiet
-        self._table, self._requests = ContactTable(database), Requests(database)
+        self.table, self._requests = ContactTable(database), Requests(database)
         self._inbox, self._keys = Inbox(database), Keys(database)
         self._asked: Asked | None = None
         self._box: set[str] | None = None
         self._left_out = 0
-        self._was_told = asyncio.Event()
+        self._silence = Silence(self.tell_rest)
         database.on_rollback(self._forget_box)
 
     def _forget_box(self) -> None:
@@ -117,7 +114,7 @@ class Contacts:
         self._news.set()
 
     async def _take_all(self, found: tuple[Contact, ...]) -> None:
-        before = await self._table.all()
+        before = await self.table.all()
         is_first = await self._keys.load(_TAKEN) is None
         await self._keys.store(_TAKEN, "yes")
         gone = before.keys() - {contact.jid for contact in found}
@@ -125,18 +122,18 @@ class Contacts:
             lost = (Contact(JID(jid), REMOVED) for jid in gone)
             for contact in (*found, *lost):
                 await self._tell(_news_of(before.get(contact.jid), contact))
-        await self._table.remove(gone)
-        await self._table.put(_row(contact) for contact in found)
+        await self.table.remove(gone)
+        await self.table.put(_row(contact) for contact in found)
 
     async def take_push(self, contact: Contact) -> None:
         """Take in one change of the list."""
         async with self._database.transaction():
-            before = await self._table.all()
+            before = await self.table.all()
             await self._tell(_news_of(before.get(contact.jid), contact))
             if contact.subscription == REMOVED:
-                await self._table.remove([contact.jid])
+                await self.table.remove([contact.jid])
             else:
-                await self._table.put([_row(contact)])
+                await self.table.put([_row(contact)])
             if contact.sees_us:
                 await self._requests.remove(contact.jid)  # answered, here or elsewhere
                 self._forget_box()
@@ -144,7 +141,7 @@ class Contacts:
         self._news.set()
 
     async def _know_friends(self) -> None:
-        rows = await self._table.all()
+        rows = await self.table.all()
         self._session.xmpp.gate.friends = frozenset(
             JID(row.jid)
             for row in rows.values()
@@ -168,31 +165,23 @@ class Contacts:
             return
         if len(self._box) >= self._requests.limit:
             self._left_out += 1
-            self._was_told.set()  # it was: the box did not fill up unseen
+            self._silence.begin()  # it was: the box did not fill up unseen
             return
-        is_first = not self._was_told.is_set()
+        is_first = not self._silence.is_kept
         async with self._database.transaction():
             await self._requests.add(sender, told=is_first)
             if is_first:
                 await self._tell(ContactRequest(sender=sender, at=datetime.now(UTC)))
         self._box.add(sender)
         if is_first:
-            self._was_told.set()
+            self._silence.begin()
             self._news.set()
 
     async def run(self) -> None:
         """Tell of what came in silence, when the silence is over; never returns."""
         if await self._requests.untold():
-            self._was_told.set()  # by the process before this one
-        while True:
-            await self._was_told.wait()
-            quiet = self._quiet
-            while True:
-                await asyncio.sleep(quiet)
-                if not await self.tell_rest():
-                    break
-                quiet = min(quiet * 2, max(_LONGEST_QUIET, self._quiet))
-            self._was_told.clear()
+            self._silence.begin()  # the process before this one was told
+        await self._silence.run()
 
     async def tell_rest(self) -> bool:
         """Tell how many requests came in silence; whether any did."""

@@ -22,6 +22,7 @@ from xmpp_onion.chat import (
 from xmpp_onion.contacts import Contacts
 from xmpp_onion.errors import AddressError, SessionError
 from xmpp_onion.session import REMOVED, Contact, Session
+from xmpp_onion.silence import Silence
 from xmpp_onion.store import Database, Inbox
 from xmpp_onion.testing.loopback import LoopbackDialer
 
@@ -44,7 +45,9 @@ async def contacts(database: Database) -> Contacts:
 
 def make(database: Database) -> Contacts:
     session = Session(OWN, "secret", tor=LoopbackDialer(1))
-    return Contacts(database, session, own=OWN, news=asyncio.Event(), quiet=0.01)
+    contacts = Contacts(database, session, own=OWN, news=asyncio.Event())
+    contacts._silence = Silence(contacts.tell_rest, first=0.3)
+    return contacts
 
 
 async def events(database: Database) -> list[Event]:
@@ -106,7 +109,7 @@ async def test_the_silence_ends_by_itself_and_the_next_is_told_at_once(
         told = await wait_for(2)
         assert isinstance(told[1], MoreRequests)
         async with asyncio.timeout(20):
-            while contacts._was_told.is_set():  # noqa: ASYNC110 - nobody tells
+            while contacts._silence.is_kept:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)
         await contacts.take_request(stranger(9))
         told = await wait_for(3)

@@ -19,7 +19,8 @@ from xmpp_onion.clerk import Clerk
 from xmpp_onion.courier import Courier
 from xmpp_onion.deliveries import Deliveries
 from xmpp_onion.session import Session, message_stanza, parse_sent, read_message
-from xmpp_onion.store import Inbox, Outbox
+from xmpp_onion.store import Contacts, Inbox, Outbox
+from xmpp_onion.strangers import Shares, Strangers
 from xmpp_onion.testing.omemo_peer import OmemoPeer, OmemoPeers
 
 COUNT = int(os.environ.get("XMPP_ONION_FUZZ", "300"))
@@ -36,6 +37,9 @@ WORDS = [
     "é",
     "x" * 5000,
 ]
+ENDLESS = Shares(
+    burst=10**6, fetches=10**6, told_of_one=10**6, told_of_all=10**6, of_one=10**6
+)
 NAMESPACES = ["", "{jabber:client}", "{urn:xmpp:omemo:2}", "{urn:xmpp:carbons:2}"]
 
 
@@ -93,6 +97,13 @@ async def people(tmp_path: Path) -> AsyncIterator[tuple[OmemoPeer, Reader]]:
             bob.omemo,
             courier=courier,
             deliveries=deliveries,
+            strangers=Strangers(
+                database,
+                contacts=Contacts(database),
+                own=bob.jid,
+                news=deliveries.news,
+                shares=ENDLESS,
+            ),
             own=bob.jid,
         )
         clerk.patience = 5.0

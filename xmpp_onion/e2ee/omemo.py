@@ -487,6 +487,17 @@ class Omemo:
             used = [place for place in listed if place.namespace == namespace]
             await self._directory.fetch_bundles([(used or listed)[0]])
 
+    async def is_at_hand(self, elements: Sequence[ET.Element], sender: JID) -> bool:
+        """Tell whether a message can be decrypted without fetching anything."""
+        found = addressed(elements, self._own, self.device_id)
+        if found is None:
+            return True  # nothing is: it is not for us
+        device_id = sender_id(found[1])
+        places = [Place(one, sender.bare, device_id) for one in NAMESPACES]
+        return any(place in self._directory.bundles for place in places) or any(
+            [await self._has_session(place) for place in places]
+        )
+
     async def _listed(self, jid: JID) -> tuple[int, ...]:
         """Return the device ids to take notice of: known ones first, then in order."""
         ids = self._directory.ids(jid)

@@ -14,6 +14,7 @@ from xmpp_onion.session.events import (
     SessionEvent,
     SubscriptionRequest,
 )
+from xmpp_onion.session.gate import Bucket
 from xmpp_onion.session.liveness import Timing
 from xmpp_onion.session.login import Dialer
 from xmpp_onion.session.notices import Notice
@@ -37,6 +38,7 @@ __all__ = [
     "Archive",
     "Archived",
     "Asked",
+    "Bucket",
     "CatchUp",
     "Connected",
     "Contact",

@@ -10,6 +10,7 @@ from xmpp_onion.store.keys import Keys
 from xmpp_onion.store.outbox import JobRow, Outbox, OutboxRow
 from xmpp_onion.store.requests import RequestRow, Requests
 from xmpp_onion.store.set_aside import SetAside, WaitingRow
+from xmpp_onion.store.strangers import Strangers, Tally
 
 __all__ = [
     "ContactRow",
@@ -28,6 +29,8 @@ __all__ = [
     "RequestRow",
     "Requests",
     "SetAside",
+    "Strangers",
+    "Tally",
     "WaitingRow",
     "encrypt",
 ]

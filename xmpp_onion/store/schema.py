@@ -121,12 +121,39 @@ CREATE INDEX set_aside_sender ON set_aside (sender);
 PRAGMA user_version = 5;
 """
 
+# What strangers caused is counted apart: weight in all (jid empty) and of each.
+_VERSION_6 = """
+ALTER TABLE inbox ADD COLUMN stranger TEXT NOT NULL DEFAULT '';
+ALTER TABLE inbox ADD COLUMN weight INTEGER NOT NULL DEFAULT 0;
+
+CREATE TABLE waiting (
+    jid TEXT PRIMARY KEY NOT NULL,
+    weight INTEGER NOT NULL
+) STRICT;
+
+CREATE TRIGGER stranger_waits AFTER UPDATE OF stranger ON inbox
+WHEN NEW.stranger != '' BEGIN
+    INSERT INTO waiting (jid, weight)
+    VALUES (NEW.stranger, NEW.weight), ('', NEW.weight)
+    ON CONFLICT (jid) DO UPDATE SET weight = weight + excluded.weight;
+END;
+
+CREATE TRIGGER stranger_is_heard AFTER DELETE ON inbox
+WHEN OLD.stranger != '' BEGIN
+    UPDATE waiting SET weight = weight - OLD.weight WHERE jid IN (OLD.stranger, '');
+    DELETE FROM waiting WHERE weight <= 0;
+END;
+
+PRAGMA user_version = 6;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _VERSION_1,
     _VERSION_2,
     _VERSION_3,
     _VERSION_4,
     _VERSION_5,
+    _VERSION_6,
 )
 
 

@@ -13,6 +13,7 @@ from xmpp_onion import JID, Account, Client, Message, Trust, Undecryptable
 from xmpp_onion import client as client_module
 from xmpp_onion.session import Session
 from xmpp_onion.session.connection import State
+from xmpp_onion.store import Inbox
 from xmpp_onion.testing.loopback import LoopbackDialer
 
 Enrol: TypeAlias = Callable[[str], Awaitable[Account]]
@@ -151,6 +152,9 @@ async def test_a_device_that_is_distrusted_gives_no_more_orders(
         await alice.send(bob.jid, "two")
         messages = bob.messages()
         assert bob.accepts(await anext(messages))
+        async with asyncio.timeout(60):
+            while len(await Inbox(bob._database).pending()) < 2:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
         await bob.distrust(alice.jid, alice.fingerprint)
         message = await anext(messages)
 
