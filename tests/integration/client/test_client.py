@@ -19,6 +19,7 @@ from xmpp_onion import (
     TrustLevel,
     Undecryptable,
 )
+from xmpp_onion.chat import Content
 from xmpp_onion.errors import (
     AuthenticationError,
     CertificateError,
@@ -406,7 +407,9 @@ async def test_who_waits_for_an_ack_is_told_when_the_client_closes(
     async with Client(bob_account, tor=wire) as bob:
         async with Client(alice_account, tor=wire) as alice:
             await alice.send(bob.jid, "warm")
-            _, confirmed = await alice._outgoing.accept(bob.jid, "kept", None)
+            _, confirmed = await alice._outgoing.accept(
+                bob.jid, Content(text="kept"), None
+            )
             wire.refusing = True
             wire.cut()
 
