@@ -18,6 +18,7 @@ from xmpp_onion.session import (
     Connected,
     Disconnected,
     Received,
+    RosterChange,
     Session,
     SessionEvent,
     SubscriptionRequest,
@@ -608,3 +609,59 @@ async def test_no_log_has_the_password_a_message_or_a_name(
     assert caplog.text
     for secret in (canary, "mallory", "victim", server.onion):
         assert secret not in caplog.text
+
+
+# --- whose word counts ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["result", "error"])
+async def test_an_answer_of_somebody_else_is_none(kind: str) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.log_in()
+        request = await peer.read("jabber:iq:roster")
+        found = re.findall(r'id="([^"]+)"', request)[-1]
+
+        def answer(sender: str, kind: str, jid: str) -> str:
+            return (
+                f"<iq type='{kind}' id='{found}' {sender}>"
+                f"<query xmlns='jabber:iq:roster'><item jid='{jid}' "
+                "subscription='both'/></query></iq>"
+            )
+
+        for sender in (STRANGER, f"{STRANGER}/x", f"{server.jid}.", "//"):
+            await peer.send(answer(f"from='{sender}'", kind, STRANGER))
+        await peer.send(answer("", "result", f"friend@{server.onion}"))
+
+    async with HostileServer(script) as server, visit(server) as session:
+        await take(session, 1)
+        (contact,) = await session.people.roster()
+    assert contact.jid == f"friend@{server.onion}"
+
+
+async def test_only_our_own_account_changes_our_contacts() -> None:
+    def push(sender: str, name: str, items: int = 1) -> str:
+        item = f"<item jid='{name}@{server.onion}' subscription='both'/>"
+        return (
+            f"<iq type='set' id='{name}' {sender}><query xmlns='jabber:iq:roster'>"
+            f"{item * items}</query></iq>"
+        )
+
+    async def script(peer: Peer) -> None:
+        await peer.log_in()
+        await peer.send(
+            push(f"from='{STRANGER}'", "stranger")
+            + push(f"from='{server.jid}/other'", "resource")
+            + push(f"from='{server.onion}'", "domain")
+            + push("", "two", items=2)
+            + push("", "good")
+            + push(f"from='{server.jid}'", "better")
+        )
+
+    async with HostileServer(script) as server, visit(server) as session:
+        first = await take(session, 3)
+        await server.wait_heard("better")
+
+    changes = [event.contact.jid for event in first if isinstance(event, RosterChange)]
+    assert changes == [f"good@{server.onion}", f"better@{server.onion}"]
+    assert server.heard.count("service-unavailable") == 3
+    assert STRANGER not in server.heard
