@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from xmpp_onion.e2ee.decryption import Decrypted
     from xmpp_onion.e2ee.devices import Pep, SlixmppPep
     from xmpp_onion.e2ee.effect import (
         CheckNodes,
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
         UploadDeviceList,
         Withdraw,
     )
+    from xmpp_onion.e2ee.encryption import Encrypted
     from xmpp_onion.e2ee.envelope import Plain
     from xmpp_onion.e2ee.header import reader_ids, sender_ids, withdraw
-    from xmpp_onion.e2ee.omemo import Decrypted, Encrypted, Omemo, quiet_libraries
+    from xmpp_onion.e2ee.omemo import Omemo, quiet_libraries
     from xmpp_onion.e2ee.trust import (
         Device,
         Trust,
@@ -67,10 +69,10 @@ __all__ = [
 
 _HOME = {
     "CheckNodes": "effect",
-    "Decrypted": "omemo",
+    "Decrypted": "decryption",
     "Device": "trust",
     "Effect": "effect",
-    "Encrypted": "omemo",
+    "Encrypted": "encryption",
     "Entry": "trust_text",
     "NAMESPACES": "versions",
     "OMEMO_2": "versions",
