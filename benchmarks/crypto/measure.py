@@ -38,7 +38,8 @@ from omemo.storage import Just, Maybe, Nothing, Storage
 from omemo.types import JSONType
 from twomemo import twomemo
 
-from xmpp_onion.e2ee.backend import LocalOldmemo, LocalTwomemo
+from xmpp_onion.e2ee.local_oldmemo import LocalOldmemo
+from xmpp_onion.e2ee.local_twomemo import LocalTwomemo
 from xmpp_onion.e2ee.storage import KeyStorage
 from xmpp_onion.store import Database, Keys
 

@@ -17,7 +17,8 @@ import twomemo.etree
 from oldmemo.oldmemo import NAMESPACE as OLD
 from twomemo.twomemo import NAMESPACE as NEW
 
-from xmpp_onion.e2ee.backend import LocalOldmemo, LocalTwomemo
+from xmpp_onion.e2ee.local_oldmemo import LocalOldmemo
+from xmpp_onion.e2ee.local_twomemo import LocalTwomemo
 from xmpp_onion.e2ee.storage import KeyStorage
 from xmpp_onion.store import Database, Keys
 

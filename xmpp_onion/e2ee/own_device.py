@@ -9,8 +9,9 @@ from omemo import SignedLabel
 from omemo.session_manager import SessionManager
 
 from xmpp_onion.address import JID
-from xmpp_onion.e2ee.backend import LocalOldmemo, LocalTwomemo
 from xmpp_onion.e2ee.devices import Bundle
+from xmpp_onion.e2ee.local_oldmemo import LocalOldmemo
+from xmpp_onion.e2ee.local_twomemo import LocalTwomemo
 from xmpp_onion.e2ee.session_manager import (
     NEW,
     Door,

@@ -24,7 +24,7 @@ from omemo.session_manager import SessionManager
 
 from xmpp_onion.address import JID
 from xmpp_onion.chat import KeyChanged, KeyReuse
-from xmpp_onion.e2ee.backend import LIBRARY_ERRORS
+from xmpp_onion.e2ee.agreement import LIBRARY_ERRORS
 from xmpp_onion.e2ee.directory import MAX_DEVICES
 from xmpp_onion.e2ee.effect import Effect, SendEmpty, UploadBundle, UploadDeviceList
 from xmpp_onion.e2ee.epoch import Epoch

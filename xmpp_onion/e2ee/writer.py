@@ -13,7 +13,8 @@ from omemo.message import Content, EncryptedKeyMaterial, KeyExchange, PlainKeyMa
 from omemo.session import Initiation, Session
 
 from xmpp_onion.address import JID
-from xmpp_onion.e2ee.backend import LocalOldmemo, LocalTwomemo
+from xmpp_onion.e2ee.local_oldmemo import LocalOldmemo
+from xmpp_onion.e2ee.local_twomemo import LocalTwomemo
 from xmpp_onion.e2ee.session_manager import Door
 
 __all__ = ["Writer", "Written"]

@@ -9,7 +9,8 @@ import doubleratchet
 import omemo
 import pytest
 
-from xmpp_onion.e2ee.backend import LocalOldmemo, LocalTwomemo
+from xmpp_onion.e2ee.local_oldmemo import LocalOldmemo
+from xmpp_onion.e2ee.local_twomemo import LocalTwomemo
 from xmpp_onion.e2ee.storage import KeyStorage
 from xmpp_onion.store import Database, Keys
 from xmpp_onion.testing.bare_device import BareDevice

@@ -21,7 +21,8 @@ from omemo.types import JSONType
 from twomemo.twomemo import EncryptedKeyMaterialImpl as NewKey
 from twomemo.twomemo import Twomemo
 
-from xmpp_onion.e2ee.backend import LocalOldmemo, LocalTwomemo
+from xmpp_onion.e2ee.local_oldmemo import LocalOldmemo
+from xmpp_onion.e2ee.local_twomemo import LocalTwomemo
 from xmpp_onion.e2ee.record import split
 from xmpp_onion.e2ee.storage import KeyStorage
 from xmpp_onion.store import Database, Keys
