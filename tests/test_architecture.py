@@ -183,6 +183,7 @@ TESTED_IN = {
     "session/registration.py": "integration/session/test_session_prosody.py",
     "session/stream.py": "hostile/session/test_hostile_stream.py",
     "session/wire.py": "hostile/session/test_hostile_stream.py",
+    "testing/bare_account.py": "unit/e2ee/test_foreign_omemo_2.py",
     "testing/bare_device.py": "unit/e2ee/test_lasting.py",
     "speaker.py": "integration/client/test_contents.py",
     "testing/fake_pep.py": "unit/e2ee/test_devices.py",

@@ -20,10 +20,12 @@ from xmpp_onion import (
     JID,
     Account,
     Client,
+    ContactAccepted,
     ContactRequest,
     DeliveryState,
     Event,
     Message,
+    Receipt,
     Trust,
     Undecryptable,
 )
@@ -296,8 +298,12 @@ class Pair:
 
 
 async def take(events: AsyncIterator[Event]) -> Event:
+    """Return the next event, but for new contacts and Profanity's receipts."""
     async with asyncio.timeout(PATIENCE):
-        return await anext(events)
+        async for event in events:
+            if not isinstance(event, ContactAccepted | Receipt):
+                return event
+    raise AssertionError("the client has ended")
 
 
 async def take_text(events: AsyncIterator[Event]) -> str:
