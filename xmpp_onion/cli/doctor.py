@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from xmpp_onion import e2ee
 from xmpp_onion.account import Account
 from xmpp_onion.agent.caller import ask
 from xmpp_onion.agent.profile import check_folders
@@ -18,10 +19,11 @@ from xmpp_onion.cli.reach import check_free, load_account
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.errors import (
     BootstrapError,
+    EncryptionError,
     StoreLockedError,
     XmppOnionError,
 )
-from xmpp_onion.store import Database
+from xmpp_onion.store import Database, Keys
 from xmpp_onion.transport import Endpoint, Isolation, Purpose, Tor
 
 __all__ = ["command"]
@@ -100,7 +102,8 @@ async def _checks(
         yield "account", found
     if account is not None:
         yield "account", f"{account.jid}, trust: {account.trust}"
-        yield "store", await _check_store(account)
+        async for name, finding in _check_store(account):
+            yield name, finding
     if offline:
         return
     async with AsyncExitStack() as stack:
@@ -125,16 +128,32 @@ def _find_program(name: str, without: str) -> str:
     return shutil.which(name) or f"not installed: {without} (apt-get install {name})"
 
 
-async def _check_store(account: Account) -> str | XmppOnionError:
+async def _check_store(
+    account: Account,
+) -> AsyncIterator[tuple[str, str | XmppOnionError]]:
+    """Yield how the store is, and which nodes are closed, if any."""
     try:
         async with Database.open(
             account.store_path, key=account.store_key, create=not account.device
-        ):
-            return f"{account.store_path} is whole"
+        ) as database:
+            yield "store", f"{account.store_path} is whole"
+            closed = await e2ee.closed_nodes(Keys(database))
     except StoreLockedError as error:
-        return await _ask_holder(account.folder, error)
+        yield "store", await _ask_holder(account.folder, error)
     except XmppOnionError as error:
-        return error
+        yield "store", error
+    else:
+        if closed:
+            yield "nodes", _closed(closed)
+
+
+def _closed(names: tuple[str, ...]) -> EncryptionError:
+    return EncryptionError(
+        "strangers cannot write to this account",
+        why=f"the server lets contacts alone read {', '.join(names)}",
+        fix="Become contacts first (xmpp-onion contact add JID), or choose a server "
+        "that lets an account open its nodes",
+    )
 
 
 async def _ask_holder(folder: Path, held: StoreLockedError) -> str | StoreLockedError:

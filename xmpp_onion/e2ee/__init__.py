@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from xmpp_onion.e2ee.envelope import Plain
     from xmpp_onion.e2ee.header import reader_ids, sender_ids, withdraw
     from xmpp_onion.e2ee.omemo import Omemo, quiet_libraries
+    from xmpp_onion.e2ee.publisher import closed_nodes
     from xmpp_onion.e2ee.trust import (
         Device,
         Trust,
@@ -58,6 +59,7 @@ __all__ = [
     "Withdraw",
     "accepts",
     "check_scan",
+    "closed_nodes",
     "entries_of",
     "parse_fingerprint",
     "quiet_libraries",
@@ -91,6 +93,7 @@ _HOME = {
     "Withdraw": "effect",
     "accepts": "trust",
     "check_scan": "uri",
+    "closed_nodes": "publisher",
     "parse_fingerprint": "trust",
     "quiet_libraries": "omemo",
     "entries_of": "trust_text",

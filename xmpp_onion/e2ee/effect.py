@@ -47,7 +47,7 @@ class CheckNodes:
     """Our nodes were made: see that strangers can read them.
 
     Attributes:
-        payload: The namespace of the nodes' OMEMO version.
+        payload: The namespaces of the nodes' OMEMO versions, one space between.
     """
 
     payload: str

@@ -72,7 +72,6 @@ _LIBRARIES = (
     "twomemo",
     "doubleratchet",
     "x3dh",
-    "slixmpp_omemo",
 )
 
 
@@ -226,13 +225,6 @@ class Omemo:
         await self._publisher.remove(device_id)
         self._known.forget_lists()
 
-    async def closed_nodes(self) -> tuple[str, ...]:
-        """Return the nodes that the server keeps closed, as last checked.
-
-        Strangers cannot find this device there; contacts can.
-        """
-        return await self._publisher.closed_nodes()
-
     async def prepare(self, database: Database) -> None:
         """Make or load this device and see that others can find it.
 
@@ -306,7 +298,7 @@ class Omemo:
                 await self._publisher.refresh_device_list(namespace)
                 self._known.forget_lists()
             case CheckNodes.kind:
-                await self._publisher.check_nodes(namespace, database)
+                await self._publisher.check_nodes(payload.split(), database)
             case RenewSession.kind:
                 await self._supply.fetch_patient(Patient.read(payload))
             case _:

@@ -9,15 +9,16 @@ from xmpp_onion.e2ee.directory import Directory, together
 from xmpp_onion.e2ee.effect import CheckNodes, Effect, UploadBundle, UploadDeviceList
 from xmpp_onion.e2ee.own_device import OwnDevice
 from xmpp_onion.e2ee.session_manager import Door, unpublished
+from xmpp_onion.e2ee.storage import KeyStorage
 from xmpp_onion.e2ee.versions import (
     NAMESPACES,
     OMEMO_OLD,
     bundle_node,
     list_node,
 )
-from xmpp_onion.store import Database
+from xmpp_onion.store import Database, Keys
 
-__all__ = ["Publisher"]
+__all__ = ["Publisher", "closed_nodes"]
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class Publisher:
         """
         self._is_withdrawn = False
         storage = self._door.storage
-        never = []
+        never, unchecked = [], []
         for namespace in NAMESPACES:
             if not (await storage.load(_published(namespace))).is_just:
                 never.append(namespace)
@@ -59,7 +60,8 @@ class Publisher:
             if is_outdated or UploadDeviceList(namespace) in self._door.effects:
                 await self._door.upload_bundle(namespace)
             if not (await storage.load(_closed(namespace))).is_just:
-                self._door.effects.append(CheckNodes(namespace))
+                unchecked.append(namespace)
+        self._ask_for_check(unchecked)
         self._door.effects[:] = [e for e in self._door.effects if not _is_of(e, never)]
         return never
 
@@ -77,7 +79,11 @@ class Publisher:
             for bundle in bundles:
                 await self._door.storage.store(_published(bundle.namespace), "yes")
                 await self._note_uploaded(bundle)
-                self._door.effects.append(CheckNodes(bundle.namespace))
+            self._ask_for_check(namespaces)
+
+    def _ask_for_check(self, namespaces: Collection[str]) -> None:
+        if namespaces:
+            self._door.effects.append(CheckNodes(" ".join(namespaces)))
 
     async def upload_bundle(self, namespace: str, database: Database) -> None:
         """Publish our newest bundle. NETWORK, and transactions of its own."""
@@ -125,37 +131,47 @@ class Publisher:
                 await self._pep.publish_device_list(namespace, left)
             self._directory.keep(namespace, self._own, left)
 
-    async def check_nodes(self, namespace: str, database: Database) -> None:
+    async def check_nodes(
+        self, namespaces: Collection[str], database: Database
+    ) -> None:
         """See that strangers can read our nodes; once in a device's life. NETWORK.
 
-        A server may ignore how a node was to be made. What it then refuses to open
-        stays closed: contacts can write to us, strangers cannot.
+        One flight, or two. A server may ignore how a node was to be made. What it
+        then refuses to open stays closed: contacts can write to us, strangers cannot.
         """
-        names = (
-            list_node(namespace)[0],
-            bundle_node(namespace, self._device.device_id)[0],
-        )
+        device_id = self._device.device_id
+        nodes = {
+            name: namespace
+            for namespace in namespaces
+            for name, _ in (list_node(namespace), bundle_node(namespace, device_id))
+        }
         closed: list[str] = []
 
         async def check(name: str) -> None:
             if not await self._pep.open_node(name):
                 closed.append(name)
 
-        await together(*(check(name) for name in names))
+        await together(*(check(name) for name in nodes))
         for name in closed:
             log.warning(
                 "the server keeps %s closed: strangers cannot write to us", name
             )
         async with database.transaction():
-            await self._door.storage.store(_closed(namespace), [*closed])
+            for namespace in namespaces:
+                found = [name for name in closed if nodes[name] == namespace]
+                await self._door.storage.store(_closed(namespace), [*found])
 
-    async def closed_nodes(self) -> tuple[str, ...]:
-        """Return the nodes of ours that the server refused to open."""
-        found = [
-            await self._door.storage.load_list(_closed(namespace), str)
-            for namespace in NAMESPACES
-        ]
-        return tuple(name for names in found for name in names.maybe([]))
+
+async def closed_nodes(keys: Keys) -> tuple[str, ...]:
+    """Return the nodes of ours that the server refused to open, as last checked.
+
+    Strangers cannot find this device there; contacts can.
+    """
+    storage = KeyStorage(keys)
+    found = [
+        await storage.load_list(_closed(namespace), str) for namespace in NAMESPACES
+    ]
+    return tuple(name for names in found for name in names.maybe([]))
 
 
 def _published(namespace: str) -> str:

@@ -16,9 +16,11 @@ from xmpp_onion.e2ee import (
     Trust,
     TrustLevel,
     UploadDeviceList,
+    closed_nodes,
 )
 from xmpp_onion.e2ee.versions import bundle_node, list_node
 from xmpp_onion.errors import DecryptionError, NoDevicesError
+from xmpp_onion.store import Keys
 from xmpp_onion.testing.omemo_peer import OmemoPeer, OmemoPeers
 
 REPLY = "<reply xmlns='urn:xmpp:reply:0' to='x' id='1'/>"
@@ -251,11 +253,13 @@ async def test_our_nodes_are_checked_once_and_what_stays_closed_is_known(
     peers.server.keeps_closed.add(node)
     async with peers.new("alice") as alice:
         alice.effects += alice.omemo.take_effects()
-        checks = [CheckNodes(OMEMO_2), CheckNodes(OMEMO_OLD)]
+        checks = [CheckNodes(f"{OMEMO_2} {OMEMO_OLD}")]
         assert [e for e in alice.effects if isinstance(e, CheckNodes)] == checks
+        before = alice.pep.flights
         await alice.do_jobs()
+        assert alice.pep.flights - before == 1
         opened = [r for r in alice.pep.requests if r.startswith("open")]
-        assert await alice.omemo.closed_nodes() == (node,)
+        assert await closed_nodes(Keys(alice.database)) == (node,)
         number = alice.omemo.device_id
 
     async with peers.new("alice") as alice:
@@ -272,7 +276,7 @@ async def test_a_check_that_fails_is_done_again(peers: OmemoPeers) -> None:
         pass  # the check was never done
 
     async with peers.new("alice") as alice:
-        assert CheckNodes(OMEMO_2) in alice.omemo.take_effects()
+        assert alice.omemo.take_effects() == [CheckNodes(f"{OMEMO_2} {OMEMO_OLD}")]
 
 
 async def test_whoever_hides_its_devices_is_told_apart_before_anything_is_sent(
