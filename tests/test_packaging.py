@@ -1,8 +1,12 @@
 """The wheel: the same bytes each time, with all that a user needs and no more."""
 
+import ast
+import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -72,3 +76,32 @@ def test_the_wheel_brings_the_command_and_the_licence(wheel: Path) -> None:
 
     assert "xmpp-onion = xmpp_onion.cli.main:main" in entry_points
     assert any(name.endswith("/licenses/LICENSE") for name in names_in(wheel))
+
+
+def imports() -> Iterator[str]:
+    """Yield the top name of each module that the package imports."""
+    for path in (ROOT / "xmpp_onion").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                yield from (alias.name.partition(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                yield node.module.partition(".")[0]
+
+
+def test_the_wheel_asks_for_what_the_package_imports_and_no_more(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = (
+            archive.read(name).decode()
+            for name in archive.namelist()
+            if name.endswith(".dist-info/METADATA")
+        )
+    asked = {
+        name.lower()
+        for name in re.findall(
+            r"^Requires-Dist: ([\w-]+)[^;\n]*$", metadata, re.MULTILINE
+        )
+    }
+    others = set(imports()) - set(sys.stdlib_module_names) - {"xmpp_onion"}
+    needed = {packages_distributions()[name][0].lower() for name in others}
+
+    assert asked == needed

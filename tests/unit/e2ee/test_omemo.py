@@ -766,7 +766,7 @@ async def test_the_signed_pre_key_is_replaced_in_time_and_the_old_one_still_serv
 def test_the_libraries_do_not_log_what_they_decrypt() -> None:
     quiet_libraries()
 
-    for name in ("omemo.core", "oldmemo", "doubleratchet", "slixmpp_omemo.xep_0384"):
+    for name in ("omemo.core", "oldmemo", "twomemo", "doubleratchet", "x3dh"):
         assert not logging.getLogger(name).isEnabledFor(logging.WARNING)
 
 
