@@ -346,7 +346,8 @@ def _poisons(to: JID) -> list[str]:
     def encrypted(inside: str) -> str:
         return (
             f"<message type='chat' id='p' to='{to}'><encrypted xmlns='{OMEMO}'>"
-            f"{inside}</encrypted><store xmlns='urn:xmpp:hints'/></message>"
+            f"{inside}</encrypted><body>x</body>"
+            "<store xmlns='urn:xmpp:hints'/></message>"
         )
 
     def message(name: str, inside: str) -> str:
@@ -356,13 +357,17 @@ def _poisons(to: JID) -> list[str]:
         )
 
     return [
-        encrypted("<header sid='1'><key rid='1'>AAAA</key><iv>AAAA</iv></header>"),
+        encrypted(
+            "<header sid='1'><key rid='1'>AAAA</key><iv>AAAA</iv></header>"
+            "<payload>AAAA</payload>"
+        ),
         encrypted(f"<header sid='{'1' * 5000}'/><payload>AAAA</payload>"),
         encrypted("<header sid='-1'><key rid='x'>!</key></header><payload>*</payload>"),
-        encrypted(""),
+        encrypted("<payload/>"),
         f"<message type='chat' id='p' to='{to}'><body>in the clear</body></message>",
-        # Beyond our limits, and within those of any server.
-        message("deep", "<a>" * 300 + "</a>" * 300),
+        # Beyond our limits, and within those of a server: Prosody 0.12 keeps none
+        # that is 300 deep.
+        message("deep", "<a>" * 100 + "</a>" * 100),
         message("many", "<a/>" * 25_000),
         message("long", f"<a b='{'x' * 70_000}'/>"),
     ]
