@@ -34,6 +34,8 @@ from xmpp_onion.courier import Courier
 from xmpp_onion.deliveries import Deliveries
 from xmpp_onion.e2ee import (
     Device,
+    FarWitness,
+    Nodes,
     Omemo,
     SlixmppPep,
     Trust,
@@ -162,6 +164,8 @@ class Client(Speaker):
             pins=account.pins,
             automatic_trust=account.automatic_trust,
         )
+        nodes = Nodes(self._session.xmpp)
+        self._far_witness = FarWitness(self._database, keys, nodes)
         self._deliveries = Deliveries(self._database)
         self._courier = Courier(
             self._database,
@@ -209,8 +213,10 @@ class Client(Speaker):
             self._contacts.run(),
             self._outgoing.confirm(self._clerk.unconfirmed, self._may_know),
             self._strangers.run(),
+            self._far_witness.run(),
         ):
             stack.callback(tasks.create_task(work).cancel)
+        stack.push_async_callback(self._far_witness.close)
         await self._session.wait_online(self._login_timeout)
         try:
             async with asyncio.timeout_at(deadline) as self._patience:
@@ -249,7 +255,10 @@ class Client(Speaker):
             await self._backlog.ask()
         self._session.ask_for_copies()
         self._contacts.ask()
-        await self._prepare_keys()
+        await self._far_witness.open()
+        async with asyncio.TaskGroup() as flight:
+            flight.create_task(self._far_witness.ask())
+            await self._prepare_keys()
         self._check_device()
         async with self._database.transaction():
             if self._database.is_rolled_back:
@@ -273,6 +282,7 @@ class Client(Speaker):
         is_readable = self._backlog.pause()
         await self._session.announce()
         self._ready.set()
+        self._far_witness.tell()
         self._settling = self._tasks.create_task(self._settle(is_readable))
 
     def _check_device(self) -> None:

@@ -28,6 +28,7 @@ or a message. Catch a branch, not a leaf, unless you do something special::
     │   ├── NotAcknowledgedError       the server did not confirm a message in time
     │   ├── StreamViolationError       the server breaks the rules of the stream
     │   └── SessionLostError           given up; the cause is chained
+    │       └── DuplicateDeviceError   a copy of the account is in use elsewhere
     ├── EncryptionError
     │   ├── NoDevicesError             the recipient has no device to encrypt for
     │   ├── UndecidedDevicesError      somebody has to decide about devices first
@@ -59,6 +60,7 @@ __all__ = [
     "DeviceListError",
     "DialError",
     "DialTimeoutError",
+    "DuplicateDeviceError",
     "EncryptionError",
     "FeatureMissingError",
     "FingerprintMismatchError",
@@ -302,6 +304,14 @@ class StreamViolationError(SessionError):
 
 class SessionLostError(SessionError):
     """The session has ended and is not coming back; see the chained cause."""
+
+
+class DuplicateDeviceError(SessionLostError):
+    """Another program has logged in as this device: with a copy of the account.
+
+    Two of them would use the same keys for different messages. The one that came
+    later stays.
+    """
 
 
 # --- encryption -----------------------------------------------------------------

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     )
     from xmpp_onion.e2ee.encryption import Encrypted
     from xmpp_onion.e2ee.envelope import Plain
+    from xmpp_onion.e2ee.far_witness import FarWitness
     from xmpp_onion.e2ee.header import reader_ids, sender_ids, withdraw
+    from xmpp_onion.e2ee.nodes import Nodes
     from xmpp_onion.e2ee.omemo import Omemo, quiet_libraries
     from xmpp_onion.e2ee.publisher import closed_nodes
     from xmpp_onion.e2ee.trust import (
@@ -45,6 +47,8 @@ __all__ = [
     "Effect",
     "Encrypted",
     "Entry",
+    "FarWitness",
+    "Nodes",
     "Omemo",
     "Pep",
     "Plain",
@@ -76,7 +80,9 @@ _HOME = {
     "Effect": "effect",
     "Encrypted": "encryption",
     "Entry": "trust_text",
+    "FarWitness": "far_witness",
     "NAMESPACES": "versions",
+    "Nodes": "nodes",
     "OMEMO_2": "versions",
     "OMEMO_OLD": "versions",
     "Omemo": "omemo",

@@ -7,7 +7,7 @@ Source: XEP-0060, sections 6.5, 7.1 and 8.2; XEP-0163.
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 from xml.etree import ElementTree as ET
 
@@ -52,8 +52,14 @@ class Nodes:
     """
 
     def __init__(self, xmpp: slixmpp.ClientXMPP) -> None:
+        self._xmpp = xmpp
         self._own = slixmpp.JID(xmpp.boundjid.bare)
         self._pubsub = xmpp.plugin["xep_0060"]
+
+    @property
+    def own(self) -> JID:
+        """Our account."""
+        return JID(self._own.bare)
 
     async def fetch(self, jid: JID, node: Node, *, newest: bool) -> ET.Element | None:
         """Return what an item holds; None if there is none, or none for us.
@@ -94,19 +100,27 @@ class Nodes:
             return False
         return True
 
-    async def publish(self, node: Node, payload: ET.Element, *, max_items: str) -> None:
-        """Publish an item, readable by anybody, on a node made for it.
+    async def publish(
+        self,
+        node: Node,
+        payload: ET.Element,
+        *,
+        max_items: str,
+        access_model: str = "open",
+    ) -> None:
+        """Publish an item on a node made for it.
 
         Args:
             node: Its name, and the id of the item.
             payload: What the item holds.
             max_items: How many items the node keeps: a number or ``max``.
+            access_model: Who may read it: anybody, or, with ``whitelist``, we alone.
 
         Raises:
             DeviceListError: The server did not answer, or refused.
         """
         options = {
-            "pubsub#access_model": "open",
+            "pubsub#access_model": access_model,
             "pubsub#persist_items": "true",
             "pubsub#max_items": max_items,
         }
@@ -152,14 +166,45 @@ class Nodes:
         Raises:
             DeviceListError: The server did not answer.
         """
-        with _errors("our nodes cannot be opened"):
+        return await self._set_access(name, "open")
+
+    async def restrict(self, name: str) -> bool:
+        """See that only we can read a node; False if the server refuses that.
+
+        Raises:
+            DeviceListError: The server did not answer.
+        """
+        if await self.access_model(name) == "whitelist":
+            return True
+        return await self._set_access(name, "whitelist")
+
+    async def _set_access(self, name: str, model: str) -> bool:
+        with _errors("the access to our nodes cannot be changed"):
             try:
-                await self._configure(name, {"pubsub#access_model": "open"})
+                await self._configure(name, {"pubsub#access_model": model})
             except IqError as error:
                 if error.condition in _TEMPORARY:
                     raise
                 return False
         return True
+
+    async def delete(self, name: str) -> None:
+        """Take a node of ours away, with all that is in it.
+
+        Raises:
+            DeviceListError: The server did not answer, or refused.
+        """
+        with _errors("our node cannot be deleted"):
+            async with asyncio.timeout(_REQUEST_TIMEOUT):
+                await self._pubsub.delete_node(self._own, name)
+
+    async def post(self, node: Node, payload: ET.Element) -> None:
+        """Publish an item on a node that is there, and do not wait for the answer."""
+        with suppress(NotConnectedError):
+            answer = self._pubsub.publish(self._own, *node, payload)
+            answer.add_done_callback(lambda one: one.cancelled() or one.exception())
+            # It has gone out when slixmpp's filters are through with it.
+            await self._xmpp.waiting_queue.join()
 
 
 def _payload(answer: slixmpp.Iq, item_id: str) -> ET.Element | None:

@@ -19,6 +19,7 @@ from slixmpp.xmlstream.xmlstream import NotConnectedError
 from xmpp_onion.address import JID
 from xmpp_onion.errors import (
     DialTimeoutError,
+    DuplicateDeviceError,
     InvalidJIDError,
     NotAcknowledgedError,
     SessionError,
@@ -301,10 +302,10 @@ class Session:
         self._queue.put(Disconnected(reason))
         self._last_error = SessionError("the connection was lost", why=reason)
         if wire.stream_error == "conflict":
-            raise SessionLostError(
+            raise DuplicateDeviceError(
                 "another process has logged in as this device",
-                why="the server keeps one connection of each device",
-                fix="Stop the other one; to use two machines, add the account on "
+                why="two programs use a copy of one account, and one set of keys",
+                fix="Stop one of them; to use two machines, add the account on "
                 "each, do not copy it.",
             )
 

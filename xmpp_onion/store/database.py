@@ -37,6 +37,10 @@ from xmpp_onion.store.witness import Witness
 
 log = logging.getLogger(__name__)
 
+# How far an old copy is put behind its note: further than it gets by counting
+# before somebody accepts that it is old.
+_OUT_OF_REACH = 1_000_000
+
 
 class _Transaction:
     """The identity of one transaction, and whether it changed anything.
@@ -66,15 +70,21 @@ class Database:
     turn, so that nobody acts on what is not yet on the disk.
 
     Use :meth:`open`; the constructor does not open anything.
+
+    Attributes:
+        path: The file.
+        store_id: 32 hex digits that name the file and say nothing of the account;
+            a copy has the same. Empty without a witness.
     """
 
     def __init__(self, path: Path, connection: aiosqlite.Connection) -> None:
         self.path = path
+        self.store_id = ""
         self._connection = connection
         self._turn = asyncio.Lock()  # fair: waiters are woken in order
         self._current: _Transaction | None = None
         self._closed = False
-        self._generation = 0
+        self._generation = self._opened_at = 0
         self._witness: Witness | None = None
         self._before_commit: list[Callable[[], Awaitable[None]]] = []
         self._after_commit: list[Callable[[], None]] = []
@@ -272,6 +282,11 @@ class Database:
         return int(rows[0]["value"])
 
     @property
+    def reached(self) -> int:
+        """The generation of what is on the disk; needs no turn."""
+        return self._generation
+
+    @property
     def is_rolled_back(self) -> bool:
         """Whether this file was further once: an old copy took its place.
 
@@ -282,11 +297,15 @@ class Database:
     def heed_witness(self, generation: int) -> None:
         """Take notice of how far the file was when somebody else was told.
 
+        What counts is where it was when it was opened: an old copy may have got
+        past that by counting. A copy that is older than that says so from now on.
+
         Args:
-            generation: What :meth:`generation` was; authentic.
+            generation: What :meth:`generation` was before the file was opened;
+                authentic.
         """
-        if self._witness is not None:
-            self._witness.heed(generation)
+        if generation > self._opened_at:
+            self._take_for_old(generation)
 
     async def accept_rollback(self) -> None:
         """Count on from where the file was once, with this transaction.
@@ -305,9 +324,16 @@ class Database:
         if folder is None:
             return
         [row] = await self._execute("SELECT value, store_id FROM generation")
-        self._generation = int(row["value"])
-        self._witness = stack.enter_context(Witness.open(folder, row["store_id"]))
+        self._generation = self._opened_at = int(row["value"])
+        self.store_id = str(row["store_id"])
+        self._witness = stack.enter_context(Witness.open(folder, self.store_id))
         if self.is_rolled_back:
+            self._take_for_old(self._witness.value)
+
+    def _take_for_old(self, generation: int) -> None:
+        """Note a generation that the file does not reach before it is accepted."""
+        if self._witness is not None:
+            self._witness.note(max(generation, self._generation) + _OUT_OF_REACH)
             log.warning(
                 "%s is an old copy of what was here; encryption is begun anew",
                 self.path,

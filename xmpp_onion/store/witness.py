@@ -66,26 +66,22 @@ class Witness:
             os.close(descriptor)
 
     def note(self, generation: int) -> None:
-        """Write a generation that is on the disk; a lower one changes nothing.
+        """Write how far the store is, or was; a lower one changes nothing.
 
         A note that cannot be written is no reason to stop: the one that is there is
         lower, and notices less.
         """
         if generation <= self._noted:
             return
+        self.value = max(self.value, generation)
         try:
             os.pwrite(self._descriptor, _line(generation), 0)
         except OSError as error:
             if not self._is_broken:
                 log.warning("%s is not kept up to date: %s", self._path, error.strerror)
             self._is_broken = True
-            return
-        self._noted = generation
-        self.heed(generation)
-
-    def heed(self, generation: int) -> None:
-        """Take notice of a generation that another witness has seen."""
-        self.value = max(self.value, generation)
+        else:
+            self._noted = generation
 
 
 def _line(generation: int) -> bytes:

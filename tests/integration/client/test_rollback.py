@@ -15,11 +15,16 @@ from xmpp_onion import (
     Event,
     Message,
     RolledBack,
+    Tor,
     Undecryptable,
 )
-from xmpp_onion.e2ee import NAMESPACES
-from xmpp_onion.errors import StoreCorruptError
+from xmpp_onion.e2ee import NAMESPACES, FarWitness, Nodes
+from xmpp_onion.e2ee.far_witness import NODE
+from xmpp_onion.e2ee.nodes import HiddenNodeError
+from xmpp_onion.errors import DuplicateDeviceError, StoreCorruptError
+from xmpp_onion.server import Prosody
 from xmpp_onion.store import Database
+from xmpp_onion.testing import ChaosProxy
 from xmpp_onion.testing.loopback import LoopbackDialer
 
 Enrol: TypeAlias = Callable[..., Awaitable[Account]]
@@ -81,6 +86,108 @@ async def test_after_an_old_copy_was_put_back_both_sides_read_everything(
         async with Client(account, tor=wire) as alice:  # it is told once
             await bob.send(alice.jid, "and on")
             assert await texts(alice.events(), 2) == ["and back", "and on"]
+
+
+async def test_a_disk_that_was_put_back_whole_is_noticed_by_what_the_server_knows(
+    enrol: Enrol, wire: LoopbackDialer, tmp_path: Path
+) -> None:
+    account, disk = await enrol("alice"), tmp_path / "disk"
+    async with Client(await enrol("bob"), tor=wire) as bob:
+        heard = bob.events()
+        async with Client(account, tor=wire) as alice:
+            await alice.send(bob.jid, "hello")
+        assert await texts(heard, 1) == ["hello"]
+        account = Account.load("alice", account.folder.parent)
+        shutil.copytree(account.folder.parent, disk)  # the note is on it, too
+        async with Client(account, tor=wire) as alice:
+            await alice.send(bob.jid, "after the copy")
+        assert await texts(heard, 1) == ["after the copy"]
+
+        shutil.rmtree(account.folder.parent)
+        shutil.copytree(disk, account.folder.parent)
+        async with Client(account, tor=wire) as alice:
+            assert isinstance(await anext(alice.events()), RolledBack)
+            await alice.send(bob.jid, "restored")
+            assert await texts(heard, 1) == ["restored"]
+
+        async with Client(account, tor=wire) as alice:  # it is told once
+            await bob.send(alice.jid, "and on")
+            seen = alice.events()
+            assert isinstance(await anext(seen), RolledBack)  # not handled before
+            assert await texts(seen, 1) == ["and on"]
+
+
+async def test_only_we_can_read_what_the_server_knows(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        await until_told(alice)
+        item = (NODE, alice._database.store_id)
+        nodes, those = Nodes(alice._session.xmpp), Nodes(bob._session.xmpp)
+
+        assert await nodes.access_model(NODE) == "whitelist"
+        assert await nodes.fetch(alice.jid, item, newest=False) is not None
+        with pytest.raises(HiddenNodeError):
+            await those.fetch(alice.jid, item, newest=False)
+
+
+async def test_a_client_that_ends_tells_the_server_how_far_it_came(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    account = await enrol("alice")
+    async with Client(account, tor=wire) as alice:
+        await until_told(alice)
+        for number in range(10):
+            async with alice._database.transaction():
+                await alice._inbox.mark_seen(str(number))
+        reached = alice._database.reached
+
+    async with Client(account, tor=wire) as alice:
+        assert alice._far_witness.heard >= reached
+
+
+@pytest.mark.alone
+async def test_to_ask_the_server_costs_a_login_no_round_trip(
+    enrol: Enrol,
+    prosody: Prosody,
+    wire: LoopbackDialer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    account, trips, heard = await enrol("alice"), [], []
+    async with Client(account, tor=wire) as alice:
+        await until_told(alice)
+
+    for ask in (FarWitness.ask, do_not_ask):
+        monkeypatch.setattr(FarWitness, "ask", ask)
+        async with (
+            ChaosProxy(routes={prosody.onion: prosody.c2s_port}, rtt=0.5) as proxy,
+            Tor.attach(proxy.socks) as tor,
+            Client(account, tor=tor) as alice,
+        ):
+            trips.append(proxy.round_trips)
+            heard.append(alice._far_witness.heard)
+
+    assert heard[0] > 0 == heard[1]
+    assert trips[0] == trips[1]
+
+
+async def test_two_programs_with_a_copy_of_one_account_end_with_an_error(
+    enrol: Enrol, wire: LoopbackDialer, tmp_path: Path
+) -> None:
+    account = await enrol("alice")
+    async with Client(account, tor=wire):
+        pass
+    account = Account.load("alice", account.folder.parent)
+    shutil.copytree(account.folder, tmp_path / "there" / "alice")
+    twin = Account.load("alice", tmp_path / "there")
+
+    with pytest.raises(DuplicateDeviceError, match="a copy of one account"):
+        async with Client(account, tor=wire) as first, Client(twin, tor=wire):
+            await anext(first.events())
+    assert len(wire.dialed) == 4  # to register, and once for each client
 
 
 async def test_a_copy_on_another_machine_is_no_alarm(
@@ -159,6 +266,16 @@ async def test_keys_of_another_device_are_an_error(
     with pytest.raises(StoreCorruptError, match="does not belong to this account"):
         async with Client(replace(account, device="ab" * 32), tor=wire):
             pass
+
+
+async def until_told(client: Client) -> None:
+    """Return when the server knows how far the store of a client is."""
+    async with asyncio.timeout(30):
+        await client._far_witness.confirmed.wait()
+
+
+async def do_not_ask(witness: FarWitness) -> None:
+    """Stand in for asking."""
 
 
 async def forget_sessions(account: Account) -> None:
