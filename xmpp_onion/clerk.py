@@ -26,7 +26,7 @@ from xmpp_onion.chat import (
 )
 from xmpp_onion.courier import Courier
 from xmpp_onion.deliveries import Deliveries
-from xmpp_onion.e2ee import Decrypted, Omemo, accepts, reader_ids, sender_ids
+from xmpp_onion.e2ee import OMEMO_OLD, Decrypted, Omemo, accepts, reader_ids, sender_ids
 from xmpp_onion.errors import DecryptionError, DeviceListError, XmppOnionError
 from xmpp_onion.session import (
     Incoming,
@@ -292,7 +292,9 @@ class Clerk:
                 content = read_content(decrypted.plain.text, decrypted.plain.payload)
                 event = await self._keep_content(incoming, decrypted, content)
             await self._courier.keep_effects()
-        if isinstance(event, Message) and (content.asks or incoming.asks):
+        # Only the older version has no room for the question inside.
+        asks = incoming.asks if decrypted.namespace == OMEMO_OLD else content.asks
+        if isinstance(event, Message) and asks:
             self._ask_to_confirm(event)
 
     def _ask_to_confirm(self, message: Message) -> None:
@@ -303,12 +305,17 @@ class Clerk:
     async def _keep_notice(
         self, incoming: Incoming, notice: Notice, place: Cursor | None
     ) -> None:
-        """Move the state of a delivery, if who says so may."""
+        """Move the state of a delivery, if who says so may.
+
+        It need not be known a second time: a state only goes forward. And what is
+        about no message of ours costs nothing, however much of it comes.
+        """
+        if await self._deliveries.load(notice.target) is None:
+            if not await self._strangers.is_stranger(incoming.sender):
+                await self._note_place(place)
+            return
         async with self._database.transaction():
             await self._move(place)
-            if await self._inbox.is_seen(incoming.key):
-                return
-            await self._inbox.mark_seen(incoming.key)
             if notice.state is DeliveryState.FAILED:
                 await self._deliveries.fail(notice.target, notice.by, notice.reason)
             elif notice.by is not None:

@@ -55,7 +55,7 @@ class Deliveries:
         )
 
     async def load(self, message_id: str) -> Delivery | None:
-        """Return what became of a message; None if it is not of the newest 10,000."""
+        """Return what became of a message; None if it was forgotten since."""
         row = await self._rows.load(message_id)
         return None if row is None else _delivery(row)
 
@@ -141,7 +141,7 @@ class Deliveries:
         """Return when a message has come as far as ``state``.
 
         Raises:
-            KeyError: It is not of the newest 10,000.
+            KeyError: Nothing is known of it.
             DeliveryFailedError: It failed, and it was not that which was waited for.
             NotAcknowledgedError: It has not, within ``timeout`` seconds.
         """

@@ -137,7 +137,8 @@ class Speaker:
     async def delivery(self, message_id: str) -> Delivery | None:
         """Return how far a message of ours has come; None if nothing is known.
 
-        The newest 10,000 are known, also those of earlier logins.
+        The newest 10,000 are known, also those of earlier logins; 100,000 of those
+        that the server has and nobody confirmed; and all that wait to be sent.
         """
         return await self._deliveries.load(message_id)
 

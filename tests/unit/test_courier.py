@@ -1,4 +1,5 @@
 import asyncio
+import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,7 +10,9 @@ import pytest
 from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.courier import Courier
 from xmpp_onion.deliveries import Deliveries
+from xmpp_onion.e2ee import OMEMO_OLD, Device, TrustLevel, Withdraw
 from xmpp_onion.errors import DeviceListError, NotAcknowledgedError
+from xmpp_onion.session import message_stanza
 from xmpp_onion.store import Database, Outbox, OutboxRow
 
 if TYPE_CHECKING:
@@ -17,7 +20,8 @@ if TYPE_CHECKING:
     from xmpp_onion.session import Session
 
 
-BOB = JID(f"bob@{OnionAddress.from_public_key(bytes(32))}")
+ONION = OnionAddress.from_public_key(bytes(32))
+ALICE, BOB = JID(f"alice@{ONION}"), JID(f"bob@{ONION}")
 
 
 class OutboxThatCounts(Outbox):
@@ -34,13 +38,19 @@ class OutboxThatCounts(Outbox):
 class Line:
     """Stands in for a session that is up or down, and acknowledges at once."""
 
+    jid = JID(f"{ALICE}/here")
+
     def __init__(self) -> None:
         self.sent: list[str] = []
+        self.revised: list[tuple[str, str]] = []
         self.up = asyncio.Event()
         self.up.set()
 
     async def wait_online(self) -> None:
         await self.up.wait()
+
+    def revise(self, xml: str, better: str) -> None:
+        self.revised.append((xml, better))
 
     def send(self, xml: str, message_id: str) -> Awaitable[None]:
         del message_id
@@ -58,6 +68,7 @@ class Chores:
 
     def __init__(self, do: Callable[[str], Awaitable[None]]) -> None:
         self._do = do
+        self.effects: list[Effect] = []
 
     async def perform(self, kind: str, payload: str) -> None:
         del payload
@@ -67,7 +78,13 @@ class Chores:
         """Nothing is left to do."""
 
     def take_effects(self) -> list["Effect"]:
-        return []
+        taken, self.effects = self.effects, []
+        return taken
+
+    async def devices(self, jid: JID) -> tuple[Device, ...]:
+        """Return none: the account has no other devices."""
+        del jid
+        return ()
 
 
 class Desk:
@@ -83,11 +100,12 @@ class Desk:
         self.outbox = OutboxThatCounts(database)
         self.line = line or Line()
         self.stop: Callable[[], bool]
+        self.chores = Chores(do)
         self.courier = Courier(
             database,
             self.outbox,
             cast("Session", self.line),
-            cast("Omemo", Chores(do)),
+            cast("Omemo", self.chores),
             deliveries=Deliveries(database),
         )
 
@@ -287,3 +305,44 @@ async def test_a_job_that_failed_is_tried_again_with_the_next_connection(
                 await asyncio.sleep(0.01)
 
     assert tried == ["upload", "upload"]
+
+
+def for_devices(*numbers: int) -> str:
+    """Return a stanza that some devices of Bob can read."""
+    keys = "".join(f"<key rid='{number}'/>" for number in numbers)
+    element = ET.fromstring(  # noqa: S314 - our own text
+        f"<encrypted xmlns='{OMEMO_OLD}'><header sid='1'>{keys}</header></encrypted>"
+    )
+    return message_stanza(BOB, "m1", [element])
+
+
+def bobs(number: int) -> Device:
+    return Device(
+        jid=BOB,
+        device_id=number,
+        fingerprint="ab" * 32,
+        trust=TrustLevel.DISTRUSTED,
+        active=True,
+        own=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("numbers", "left"), [((7, 8), for_devices(8)), ((7,), "")], ids=["one", "none"]
+)
+async def test_what_is_under_way_goes_again_without_the_key_of_a_distrusted_device(
+    tmp_path: Path, numbers: tuple[int, ...], left: str
+) -> None:
+    line = SlowLine()
+    async with at_work(tmp_path, nothing, line) as desk:
+        await desk.put(for_devices(*numbers))
+        while not line.waiting:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+        desk.chores.effects = [Withdraw(bobs(7))]
+        async with desk.database.transaction():
+            await desk.courier.keep_effects()
+
+        assert line.revised == [(for_devices(*numbers), left)]
+        assert [row.stanza_xml for row in await desk.outbox.pending()] == (
+            [left] if left else []
+        )

@@ -14,10 +14,11 @@ from typing import cast
 import pytest
 from slixmpp.stanza import Message as Stanza
 
-from xmpp_onion.chat import Message, read_event
+from xmpp_onion.chat import Message, Undecryptable, read_event
 from xmpp_onion.clerk import Clerk
 from xmpp_onion.courier import Courier
 from xmpp_onion.deliveries import Deliveries
+from xmpp_onion.errors import StoreError
 from xmpp_onion.session import Session, message_stanza, parse_sent, read_message
 from xmpp_onion.store import Contacts, Inbox, Outbox
 from xmpp_onion.strangers import Shares, Strangers
@@ -169,6 +170,48 @@ async def test_no_spoiled_stanza_raises_and_nothing_but_the_truth_is_shown(
     assert await bob.texts() in ([], ["the truth"])
     await bob.take(await written(alice, bob.peer, "and more", "m2"))
     assert (await bob.texts())[-1] == "and more"
+
+
+async def test_what_no_library_should_raise_is_told_once_and_ends_nothing(
+    people: tuple[OmemoPeer, Reader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = people
+
+    async def stumble(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("canary")
+
+    stanza = await written(alice, bob.peer, "the truth", "m1")
+    with monkeypatch.context() as broken:
+        broken.setattr(bob.peer.omemo, "decrypt", stumble)
+        await bob.take(stanza)
+    await bob.take(stanza)
+
+    (row,) = await bob.inbox.pending()
+    event = read_event(row.event_json)
+    assert isinstance(event, Undecryptable)
+    assert event.reason == "it is malformed"
+
+
+@pytest.mark.parametrize("error", [OSError, MemoryError, StoreError])
+async def test_what_is_ours_to_mend_leaves_a_message_with_the_server(
+    people: tuple[OmemoPeer, Reader],
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[Exception],
+) -> None:
+    alice, bob = people
+
+    async def stumble(*_: object, **__: object) -> None:
+        raise error("no room")
+
+    stanza = await written(alice, bob.peer, "the truth", "m1")
+    with monkeypatch.context() as broken:
+        broken.setattr(bob.peer.omemo, "decrypt", stumble)
+        with pytest.raises(error):
+            await bob.take(stanza)
+    assert await bob.inbox.pending() == []
+
+    await bob.take(stanza)
+    assert await bob.texts() == ["the truth"]
 
 
 async def test_the_ratchet_does_not_notice_what_its_author_did_not_make(

@@ -4,8 +4,8 @@ The same elements outside of an envelope are anybody's, and are not read here.
 Each is small, bounded and alone of its kind: two that contradict each other say
 nothing. File metadata (XEP-0447) will stand here as well.
 
-Source: XEP-0461 (replies), 0308 (corrections), 0444 (reactions), 0424 (retractions),
-0184 (receipts), 0333 (markers), 0085 (chat states).
+Source: XEP-0461 (replies), 0428 (what they quote), 0308 (corrections), 0444
+(reactions), 0424 (retractions), 0184 (receipts), 0333 (markers), 0085 (chat states).
 """
 
 import xml.etree.ElementTree as ET
@@ -23,8 +23,13 @@ REACTION: Final = "{urn:xmpp:reactions:0}reaction"
 RETRACT: Final = "{urn:xmpp:message-retract:1}retract"
 RECEIVED: Final = "{urn:xmpp:receipts}received"
 REQUEST: Final = "{urn:xmpp:receipts}request"
+MARKABLE: Final = "{urn:xmpp:chat-markers:0}markable"
+FALLBACK: Final = "{urn:xmpp:fallback:0}fallback"
 DISPLAYED: Final = "{urn:xmpp:chat-markers:0}displayed"
 CHAT_STATES: Final = "http://jabber.org/protocol/chatstates"
+_FALLBACKS: Final = "urn:xmpp:fallback:0"
+_REPLIES: Final = "urn:xmpp:reply:0"
+_PLACE_DIGITS: Final = 9
 # As everywhere: ids are chosen by their sender, ours have 32 characters.
 _ID_LIMIT: Final = 1024
 # More than anybody looks at; and the longest emoji that is drawn as one has about
@@ -56,7 +61,7 @@ def write_content(content: Content) -> tuple[ET.Element, ...]:
     if content.typing is not None:
         elements.append(ET.Element(f"{{{CHAT_STATES}}}{content.typing}"))
     if content.asks:
-        elements.append(ET.Element(REQUEST))
+        elements += [ET.Element(REQUEST), ET.Element(MARKABLE)]
     return tuple(elements)
 
 
@@ -65,7 +70,7 @@ def read_content(text: str | None, payload: Sequence[ET.Element]) -> Content:
     reply, reactions = _only(payload, REPLY), _only(payload, REACTIONS)
     reacts_to = _id(reactions)
     return Content(
-        text=text,
+        text=_without_quote(text, payload) if _id(reply) else text,
         reply_to=_id(reply),
         author="" if reply is None else reply.get("to", "")[:_ID_LIMIT],
         corrects=_id(_only(payload, REPLACE)),
@@ -87,6 +92,32 @@ def _only(payload: Iterable[ET.Element], tag: str) -> ET.Element | None:
 def _id(element: ET.Element | None) -> str:
     target = "" if element is None else element.get("id", "")
     return target if len(target) <= _ID_LIMIT else ""
+
+
+def _without_quote(text: str | None, payload: Iterable[ET.Element]) -> str | None:
+    """Return the text without what repeats the message that it answers (XEP-0428).
+
+    The range counts characters and has to lie inside of the text; what does not, or
+    would leave nothing, takes nothing away: rather a quote too much than no text.
+    """
+    notes = [
+        each for each in payload if each.tag == FALLBACK and each.get("for") == _REPLIES
+    ]
+    if text is None or len(notes) != 1:
+        return text
+    bodies = notes[0].findall(f"{{{_FALLBACKS}}}body")
+    if len(bodies) != 1:
+        return text
+    start, end = (_place(bodies[0].get(name, "")) for name in ("start", "end"))
+    if start is None or end is None or not start < end <= len(text):
+        return text
+    return text[:start] + text[end:] if end - start < len(text) else text
+
+
+def _place(digits: str) -> int | None:
+    """Return a place in a text; more digits than any text has places are none."""
+    is_number = digits.isascii() and digits.isdigit() and len(digits) <= _PLACE_DIGITS
+    return int(digits) if is_number else None
 
 
 def _emojis(reactions: ET.Element | None) -> tuple[str, ...]:

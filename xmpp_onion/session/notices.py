@@ -70,9 +70,13 @@ def read_confirmation(element: ET.Element, sender: JID) -> Notice | None:
 
 
 def read_error(element: ET.Element, sender: JID, own: JID) -> Notice | None:
-    """Return that a message of ours came back, and why (RFC 6120, section 8.3)."""
+    """Return that a message of ours came back, and why (RFC 6120, section 8.3).
+
+    We write to bare JIDs, so an error of a full one is that of a single device: the
+    others, and the archive, have the message all the same.
+    """
     target = element.get("id", "")[:_ID_LIMIT]
-    if not target:
+    if not target or sender != sender.bare:
         return None
     is_ours = sender in {own.bare, JID(own.domain)}
     by = None if is_ours else sender.bare

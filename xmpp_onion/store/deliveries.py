@@ -7,6 +7,9 @@ from xmpp_onion.store.database import Database
 
 # At a hundred messages a day this reaches back three months, in about 3 MB.
 DELIVERY_LIMIT = 10_000
+# As many of those that came no further than to our server: an error may come back
+# for them yet, hours after a bot has told ten thousand people something.
+ACKED_LIMIT = 10 * DELIVERY_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +36,24 @@ class DeliveryRow:
 
 
 class DeliveryRows:
-    """The newest rows; the oldest are forgotten.
+    """The newest rows; the oldest are forgotten, but none that waits to be sent.
 
     Args:
         database: Where they are kept.
         limit: How many are kept.
+        acked_limit: How many that the server has, and nobody said more about.
     """
 
-    def __init__(self, database: Database, *, limit: int = DELIVERY_LIMIT) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        limit: int = DELIVERY_LIMIT,
+        acked_limit: int = ACKED_LIMIT,
+    ) -> None:
         self._database = database
         self._limit = limit
+        self._acked_limit = acked_limit
 
     async def add(self, row: DeliveryRow) -> None:
         """Keep a row.
@@ -63,9 +74,14 @@ class DeliveryRows:
                 row.reason,
             ),
         )
-        await self._database.execute(
-            "DELETE FROM deliveries WHERE id <= ?", (newest - self._limit,)
-        )
+        for condition, limit in (
+            ("state NOT IN ('queued', 'acked')", self._limit),
+            ("state = 'acked'", self._acked_limit),
+        ):
+            await self._database.execute(
+                f"DELETE FROM deliveries WHERE {condition} AND id <= ?",  # noqa: S608 - two constants
+                (newest - limit,),
+            )
 
     async def load(self, message_id: str, to: str = "") -> DeliveryRow | None:
         """Return the row of a message; None if it is unknown or forgotten.

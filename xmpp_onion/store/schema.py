@@ -147,6 +147,15 @@ END;
 PRAGMA user_version = 6;
 """
 
+# What is forgotten first is found without a look at what stays.
+_VERSION_7 = """
+CREATE INDEX deliveries_done ON deliveries (id)
+WHERE state NOT IN ('queued', 'acked');
+CREATE INDEX deliveries_acked ON deliveries (id) WHERE state = 'acked';
+
+PRAGMA user_version = 7;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _VERSION_1,
     _VERSION_2,
@@ -154,6 +163,7 @@ MIGRATIONS: tuple[str, ...] = (
     _VERSION_4,
     _VERSION_5,
     _VERSION_6,
+    _VERSION_7,
 )
 
 

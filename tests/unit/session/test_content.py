@@ -76,6 +76,64 @@ def test_reactions_are_few_short_and_different() -> None:
     assert content.emojis == tuple(str(number) for number in range(17))
 
 
+REPLY = "<reply xmlns='urn:xmpp:reply:0' id='m1'/>"
+
+
+def quoting(inside: str, of: str = "urn:xmpp:reply:0") -> str:
+    return f"<fallback xmlns='urn:xmpp:fallback:0' for='{of}'>{inside}</fallback>"
+
+
+def read_text(text: str, *payload: str) -> str | None:
+    return read_content(text, [element(one) for one in payload]).text
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "left"),
+    [
+        ("0", "8", "yes"),
+        ("3", "6", "> \U0001f60a?\nyes"),  # counted in characters, not in bytes
+        ("8", "11", "> \U0001f60a he?\n"),
+    ],
+)
+def test_what_a_reply_quotes_is_not_its_text(start: str, end: str, left: str) -> None:
+    quote = quoting(f"<body start='{start}' end='{end}'/>")
+
+    assert read_text("> \U0001f60a he?\nyes", REPLY, quote) == left
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        (quoting("<body start='0' end='2'/>"),),  # it answers nothing
+        (REPLY, quoting("<body start='0' end='2'/>", of="urn:xmpp:reactions:0")),
+        (REPLY, quoting("<body start='0' end='7'/>")),
+        (REPLY, quoting("<body start='5' end='9'/>")),
+        (REPLY, quoting("<body start='0' end='99'/>")),
+        (REPLY, quoting("<body start='2' end='2'/>")),
+        (REPLY, quoting("<body start='3' end='1'/>")),
+        (REPLY, quoting("<body start='-1' end='2'/>")),
+        (REPLY, quoting("<body start='0' end='\u0662'/>")),
+        (REPLY, quoting(f"<body start='0' end='{'9' * 5000}'/>")),
+        (REPLY, quoting("<body start='0'/>")),
+        (REPLY, quoting("<body/>")),
+        (REPLY, quoting("<subject start='0' end='2'/>")),
+        (REPLY, quoting("<body start='0' end='1'/>" * 2)),
+        (REPLY, *[quoting("<body start='0' end='2'/>")] * 2),
+        (REPLY, "<fallback xmlns='other' for='urn:xmpp:reply:0'><body/></fallback>"),
+    ],
+)
+def test_a_range_that_makes_no_sense_takes_no_text_away(
+    payload: tuple[str, ...],
+) -> None:
+    assert read_text("> q\nyes", *payload) == "> q\nyes"
+
+
+def test_who_asks_for_a_receipt_may_be_told_that_it_was_shown() -> None:
+    tags = [element.tag for element in write_content(Content(text="hi", asks=True))]
+
+    assert tags == ["{urn:xmpp:receipts}request", "{urn:xmpp:chat-markers:0}markable"]
+
+
 def test_no_content_is_in_the_repr() -> None:
     content = Content(text="canary", reacts_to="a", emojis=("canary",))
 

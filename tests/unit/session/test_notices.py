@@ -84,7 +84,12 @@ def test_our_own_server_may_say_it_of_every_recipient(sender: JID) -> None:
 
 @pytest.mark.parametrize("sender", [BOB, JID(OTHER), JID(f"mallory@{ONION}")])
 def test_anybody_else_speaks_for_themselves(sender: JID) -> None:
-    notice = read_error(error("gone"), JID(f"{sender}/x"), OWN)
+    notice = read_error(error("gone"), sender, OWN)
 
     assert notice is not None
     assert notice.by == sender
+
+
+@pytest.mark.parametrize("sender", [OWN, BOB])
+def test_one_device_of_many_cannot_say_that_a_message_failed(sender: JID) -> None:
+    assert read_error(error("gone"), JID(f"{sender}/phone"), OWN) is None

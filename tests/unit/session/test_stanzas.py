@@ -308,7 +308,9 @@ def test_a_receipt_and_an_error_are_notices_and_have_keys_of_their_own() -> None
     first = incoming("<received xmlns='urn:xmpp:receipts' id='1'/>")
     second = incoming("<received xmlns='urn:xmpp:receipts' id='2'/>")
     failed = read_message(
-        arrived(f"<message from='{ALICE}' type='error' id='1'>{ENCRYPTED}</message>"),
+        arrived(
+            f"<message from='{ALICE.bare}' type='error' id='1'>{ENCRYPTED}</message>"
+        ),
         own=BOB,
     )
 

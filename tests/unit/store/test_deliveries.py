@@ -51,19 +51,24 @@ async def test_the_oldest_rows_are_forgotten(path: Path) -> None:
         rows = DeliveryRows(database, limit=2)
         async with database.transaction():
             for number in range(4):
-                await rows.add(
-                    DeliveryRow(
-                        message_id=str(number),
-                        to="x",
-                        devices=1,
-                        text_only=0,
-                        skipped=(),
-                        state="queued",
-                    )
-                )
+                await rows.add(replace(ROW, message_id=str(number), state="received"))
         known = [await rows.load(str(number)) is not None for number in range(4)]
 
     assert known == [False, False, True, True]
+
+
+async def test_what_may_fail_yet_is_known_for_longer_and_what_waits_always(
+    path: Path,
+) -> None:
+    async with Database.open(path) as database:
+        rows = DeliveryRows(database, limit=2, acked_limit=4)
+        async with database.transaction():
+            for number in range(9):
+                state = ("queued", "acked", "failed")[number % 3]
+                await rows.add(replace(ROW, message_id=str(number), state=state))
+        known = [n for n in range(9) if await rows.load(str(n)) is not None]
+
+    assert known == [0, 3, 6, 7, 8]
 
 
 async def test_nothing_is_written_outside_a_transaction(path: Path) -> None:
