@@ -204,10 +204,10 @@ class LastingBackend(
         keys.old, keys.signed = keys.signed, _newest(state, number)
         await self._write_keys(keys)
 
-    async def generate_pre_keys(self, num_pre_keys: int) -> None:
-        """Offer more pre-keys."""
+    async def generate_pre_keys(self, num_pre_keys: int) -> None:  # noqa: ARG002 - the library's number fills up to 100
+        """Offer as many pre-keys as we always do, whatever the library asks for."""
         keys = await self._take_keys()
-        keys.generate(num_pre_keys)
+        keys.fill_up()
         await self._write_keys(keys)
 
     async def get_num_visible_pre_keys(self) -> int:
@@ -240,10 +240,9 @@ class LastingBackend(
     async def renew_pre_keys(self) -> None:
         """Make all that we offer new; what we offered is kept for what comes late."""
         keys = await self._take_keys()
-        offered = list(keys.offered)
-        for pre_key in offered:
+        for pre_key in list(keys.offered):
             keys.use(pre_key)
-        keys.generate(len(offered))
+        keys.fill_up()
         await self._write_keys(keys)
         await self.rotate_signed_pre_key()
 

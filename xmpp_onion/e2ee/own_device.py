@@ -79,7 +79,7 @@ class OwnDevice:
         """Return the session manager, made anew after :meth:`drop`. In a transaction.
 
         The first time, this draws the identity key, a device id that is not in
-        the account's list and 100 pre-keys.
+        the account's list and its pre-keys.
         """
         if self._manager is None:
             self._manager = await self._make()

@@ -20,19 +20,24 @@ from x3dh.models import SignedPreKeyPairModel
 
 from xmpp_onion.e2ee.ratchet import write_bytes
 
-__all__ = ["PreKey", "PreKeys", "SignedPreKey"]
+__all__ = ["OFFERED", "PreKey", "PreKeys", "SignedPreKey"]
 
 # Seconds for which a used pre-key serves after a bundle without it was published.
 # Who fetched the older bundle may be a queue that waits for its network; a day
 # holds most of them, and somebody who takes the file reads no more than the first
 # messages of one day with it.
 SERVES_FOR = 24 * 3600
-# Used pre-keys that are kept, the newest: twice as many as are offered at once, so
-# that all of one bundle serve until the next is published.
+# How many are offered at once (docs/adr/0019): the library offers 100, and asks for
+# no less than 25. What others fetch before they can write to us, and what we publish
+# after each first message, is a third of the bytes.
+OFFERED = 25
+# Used pre-keys that are kept, the newest: far more than are offered at once, so that
+# all of one bundle serve until the next is published.
 MOST_USED = 200
-# Sessions that may be begun with one pre-key. Those who take the same by chance
-# are two or three; a server that gives the same to everybody gets no further.
-MOST_SESSIONS = 16
+# Sessions that may be begun with one pre-key: 1,600 with one bundle, for strangers
+# who write while we are away. A server that gives the same to everybody gets no
+# further.
+MOST_SESSIONS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +93,12 @@ class PreKeys:
     used: dict[bytes, PreKey] = field(default_factory=dict)
     next_number: int = 1
 
+    def fill_up(self) -> None:
+        """Draw new pre-keys until as many are offered as should be."""
+        self.generate(OFFERED - len(self.offered))
+
     def generate(self, count: int) -> None:
-        """Draw new pre-keys."""
+        """Draw new pre-keys; none if ``count`` is negative."""
         for _ in range(count):
             priv = secrets.token_bytes(32)
             self.add(priv)

@@ -62,7 +62,7 @@ class BareDevice:
         return self._database.transaction() if self._database else nullcontext()
 
     async def prepare(self) -> Bundle:
-        """Return its bundle, with 100 pre-keys or what is left of them."""
+        """Return its bundle, with fresh pre-keys or what is left of them."""
         async with self.transaction():
             if not await self.backend.get_num_visible_pre_keys():
                 await self.backend.generate_pre_keys(100)
@@ -100,10 +100,10 @@ class BareDevice:
         text = await backend.decrypt_plaintext(letter.content, plain)
         await backend.store_session(session)
         if letter.exchange is not None:
-            if self.keeps_spent:
-                await backend.hide_pre_key(session)
-            else:
-                await backend.delete_pre_key(session)
+            use = backend.hide_pre_key if self.keeps_spent else backend.delete_pre_key
+            if await use(session):
+                left = await backend.get_num_visible_pre_keys()
+                await backend.generate_pre_keys(100 - left)
         return text
 
     async def _open(

@@ -8,6 +8,7 @@ from oldmemo import oldmemo
 from twomemo import twomemo
 
 from xmpp_onion.e2ee import Encrypted, SendEmpty, Trust, UploadBundle
+from xmpp_onion.e2ee.pre_keys import OFFERED
 from xmpp_onion.errors import DecryptionError
 from xmpp_onion.testing.omemo_peer import OmemoPeer, OmemoPeers
 
@@ -134,7 +135,7 @@ async def test_a_used_pre_key_is_offered_to_nobody(
     await end(bob)
 
     assert pre_key not in during
-    assert len(during) == 100
+    assert len(during) == OFFERED
     assert pre_key not in offered(peers, bob).bundle.pre_keys
 
 

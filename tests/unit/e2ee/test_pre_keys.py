@@ -5,7 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from x3dh.models import SignedPreKeyPairModel
 
-from xmpp_onion.e2ee.pre_keys import MOST_USED, SERVES_FOR, PreKeys, SignedPreKey
+from xmpp_onion.e2ee.pre_keys import (
+    MOST_USED,
+    OFFERED,
+    SERVES_FOR,
+    PreKeys,
+    SignedPreKey,
+)
 
 SIGNED = SignedPreKey(
     7, SignedPreKeyPairModel(priv=b"a" * 32, sig=b"b" * 64, timestamp=5), b"c" * 32
@@ -105,3 +111,13 @@ def test_secret_keys_do_not_show() -> None:
 
     assert "priv" not in repr(key)
     assert "a" * 32 not in repr(SIGNED)
+
+
+def test_as_many_are_offered_as_should_be_and_none_of_more_is_taken_away() -> None:
+    few, many = pre_keys(3), pre_keys(100)
+
+    few.fill_up()
+    many.fill_up()
+
+    assert len(few.offered) == OFFERED
+    assert len(many.offered) == 100
