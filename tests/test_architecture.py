@@ -169,7 +169,6 @@ TESTED_IN = {
     "e2ee/session_manager.py": "unit/e2ee/test_traps.py",
     "e2ee/storage.py": "unit/e2ee/test_omemo.py",
     "e2ee/supply.py": "unit/e2ee/test_omemo.py",
-    "e2ee/versions.py": "unit/e2ee/test_both_versions.py",
     "e2ee/writer.py": "unit/e2ee/test_both_versions.py",
     "outgoing.py": "integration/client/test_client.py",
     "reader.py": "integration/client/test_client_hostile.py",

@@ -47,6 +47,7 @@ class BareAccount:
 
     Attributes:
         empties: The messages without text that it wants to send, as elements.
+        backends: The library's own, by namespace; a test may let one err.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class BareAccount:
     ) -> None:
         self.jid = jid.bare
         self.empties: list[ET.Element] = []
+        self.backends: dict[str, omemo.Backend] = {}
         self._server = server
         self._namespaces = namespaces
         self._manager: omemo.SessionManager
@@ -64,9 +66,9 @@ class BareAccount:
 
     async def __aenter__(self) -> Self:
         make = {_NEW: twomemo.Twomemo, _OLD: oldmemo.Oldmemo}
-        backends = [make[namespace](self._storage) for namespace in self._namespaces]
+        self.backends = {name: make[name](self._storage) for name in self._namespaces}
         self._manager = await _manager_class(self, self._server).create(
-            backends, self._storage, self.jid, None, "undecided"
+            [*self.backends.values()], self._storage, self.jid, None, "undecided"
         )
         await self._manager.after_history_sync()
         return self
