@@ -22,7 +22,7 @@ from xmpp_onion.e2ee.trust import (
 from xmpp_onion.e2ee.versions import NAMESPACES
 from xmpp_onion.errors import EncryptionError
 
-__all__ = ["Decisions"]
+__all__ = ["Decisions", "is_decided"]
 
 _FIRST_LIST = "/xmpp-onion/first-list/"
 # The JIDs that have a device which somebody decided about.
@@ -182,3 +182,8 @@ class Decisions:
             label=info.label,
             namespaces=namespaces,
         )
+
+
+def is_decided(name: str) -> bool:
+    """Tell whether a stored level is somebody's word, and not a policy's."""
+    return name in {TrustLevel.TRUSTED.name, TrustLevel.DISTRUSTED.name}

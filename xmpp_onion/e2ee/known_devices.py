@@ -12,6 +12,7 @@ from omemo.session_manager import SessionManager
 
 from xmpp_onion.address import JID
 from xmpp_onion.e2ee.decisions import Decisions
+from xmpp_onion.e2ee.device_records import DeviceRecords
 from xmpp_onion.e2ee.directory import MAX_DEVICES, Directory
 from xmpp_onion.e2ee.effect import SendEmpty
 from xmpp_onion.e2ee.own_device import OwnDevice
@@ -36,6 +37,7 @@ class KnownDevices:
         directory: The device lists that were fetched or pushed.
         decisions: What is decided about devices.
         vouching: What verified devices say of others.
+        records: What the library keeps of devices.
     """
 
     def __init__(
@@ -46,12 +48,14 @@ class KnownDevices:
         *,
         decisions: Decisions,
         vouching: Vouching,
+        records: DeviceRecords,
     ) -> None:
         self._own = own
         self._device = device
         self._directory = directory
         self._decisions = decisions
         self._vouching = vouching
+        self._records = records
         self._applied: dict[tuple[str, str], omemo.DeviceList] = {}
 
     def forget_lists(self) -> None:
@@ -117,3 +121,4 @@ class KnownDevices:
             if self._applied.get((namespace, jid)) != devices:
                 await manager.update_device_list(namespace, jid, devices)
                 self._applied[namespace, jid] = devices
+                await self._records.trim(jid, wanted)

@@ -20,6 +20,7 @@ from xmpp_onion.address import JID
 from xmpp_onion.e2ee.agreement import LIBRARY_ERRORS
 from xmpp_onion.e2ee.decisions import Decisions
 from xmpp_onion.e2ee.decryption import Decrypted, Decryption
+from xmpp_onion.e2ee.device_records import DeviceRecords
 from xmpp_onion.e2ee.devices import Pep
 from xmpp_onion.e2ee.directory import Directory
 from xmpp_onion.e2ee.effect import (
@@ -150,12 +151,14 @@ class Omemo:
             effects=self._door.effects,
             is_on=automatic_trust,
         )
+        self._sightings = Sightings(self._storage)
         self._known = KnownDevices(
             self._own,
             self._device,
             self._directory,
             decisions=self._decisions,
             vouching=self._vouching,
+            records=DeviceRecords(self._door, self._device, self._sightings),
         )
         self._supply = Supply(self._own, self._device, self._directory, self._known)
         self._encryption = Encryption(
@@ -168,7 +171,6 @@ class Omemo:
             policies=self.policies,
             vouching=self._vouching,
         )
-        self._sightings = Sightings(self._storage)
         self._decryption = Decryption(
             self._own,
             self._device,

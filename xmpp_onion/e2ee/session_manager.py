@@ -263,6 +263,13 @@ class Door:
         owner = (await self.storage.load_primitive(_OWNER + fingerprint, str)).maybe("")
         return JID(owner) if owner else None
 
+    async def disown(self, identity_key: bytes, bare_jid: str) -> None:
+        """Forget whose key it is, if it is this JID's and not given beforehand."""
+        place = _OWNER + fingerprint_of(identity_key)
+        owner = await self.storage.load_primitive(place, str)
+        if owner.maybe("") == bare_jid:
+            await self.storage.delete(place)
+
     def level(self, device: omemo.DeviceInformation) -> omemo.TrustLevel:
         """Answer the library's question about trust.
 

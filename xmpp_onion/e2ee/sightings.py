@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from xmpp_onion.address import JID
 from xmpp_onion.e2ee.storage import KeyStorage
 from xmpp_onion.e2ee.trust import Device
 
@@ -34,13 +35,23 @@ class Sightings:
     async def note(self, device: Device) -> None:
         """Note that a message of a device was decrypted."""
         hour = self._now().replace(minute=0, second=0, microsecond=0)
-        await self._storage.store(_key(device), hour.isoformat())
+        place = _key(device.jid, device.device_id)
+        await self._storage.store(place, hour.isoformat())
 
     async def add_to(self, device: Device) -> Device:
         """Return the device with when it was last heard of."""
-        text = (await self._storage.load_primitive(_key(device), str)).maybe("")
+        text = await self.last(device.jid, device.device_id)
         return replace(device, seen=datetime.fromisoformat(text)) if text else device
 
+    async def last(self, jid: JID, device_id: int) -> str:
+        """Return when a device was last heard of, in ISO 8601; empty if never."""
+        place = _key(jid, device_id)
+        return (await self._storage.load_primitive(place, str)).maybe("")
 
-def _key(device: Device) -> str:
-    return f"{_SEEN}{device.jid}/{device.device_id}"
+    async def forget(self, jid: JID, device_id: int) -> None:
+        """Forget that a device was ever heard of."""
+        await self._storage.delete(_key(jid, device_id))
+
+
+def _key(jid: JID, device_id: int) -> str:
+    return f"{_SEEN}{jid}/{device_id}"
