@@ -162,7 +162,8 @@ class Deliveries:
             raise NotAcknowledgedError(
                 f"the message is not {state} yet",
                 why=f"nobody has confirmed it within {timeout} seconds",
-                fix="It is on its way. Not every client confirms what it received.",
+                fix="It is on its way. Many clients confirm to contacts only, or "
+                "never; this one does so after `xmpp-onion contact receipts on`.",
             ) from None
 
     def _tell(self) -> None:

@@ -32,6 +32,7 @@ or a message. Catch a branch, not a leaf, unless you do something special::
     ├── EncryptionError
     │   ├── NoDevicesError             the recipient has no device to encrypt for
     │   ├── UndecidedDevicesError      somebody has to decide about devices first
+    │   ├── InvalidFingerprintError    not 64 hex digits
     │   ├── FingerprintMismatchError   a scanned code contradicts what is known
     │   ├── DeviceListError            a device list or bundle could not be had
     │   └── DecryptionError
@@ -64,6 +65,7 @@ __all__ = [
     "EncryptionError",
     "FeatureMissingError",
     "FingerprintMismatchError",
+    "InvalidFingerprintError",
     "InvalidInviteError",
     "InvalidJIDError",
     "InvalidOnionAddressError",
@@ -359,6 +361,12 @@ class UndecidedDevicesError(EncryptionError):
         self.jid = jid
         self.fingerprints = fingerprints
         super().__init__(what, why=why, fix=fix)
+
+
+class InvalidFingerprintError(EncryptionError):
+    """Not a whole fingerprint, or none at all. Copy all 64 hex digits."""
+
+    exit_code = 2
 
 
 class FingerprintMismatchError(EncryptionError):

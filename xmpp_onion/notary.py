@@ -96,6 +96,7 @@ class Notary:
             raise EncryptionError(
                 "the device was not named",
                 why=f"a name has at most {LABEL_LIMIT} letters",
+                fix="Take a shorter one.",
             )
         async with self._database.transaction():
             await self._omemo.set_label(name or None)
@@ -183,7 +184,12 @@ class Notary:
     async def export(self) -> tuple[Entry, ...]:
         """Return all that people decided; each is a line of text. No connection."""
         async with self._database.transaction():
-            return entries_of(await self._omemo.decided_devices())
+            decided = entries_of(await self._omemo.decided_devices())
+            promised = await self._omemo.promised()
+        waiting = {
+            Entry(jid, digits, level) for (jid, digits), level in promised.items()
+        }
+        return tuple(sorted(waiting.union(decided)))
 
     async def changes(self, text: str) -> tuple[Change, ...]:
         """Return what :meth:`import_text` would change. Needs no connection.
@@ -212,7 +218,7 @@ class Notary:
 
     async def _compare(self, entries: tuple[Entry, ...]) -> tuple[Change, ...]:
         changes: list[Change] = []
-        levels: dict[tuple[JID, str], TrustLevel] = {}
+        levels = await self._omemo.promised()
         for jid in {entry.jid for entry in entries}:
             levels |= {
                 (device.jid, device.fingerprint): device.trust

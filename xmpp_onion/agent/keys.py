@@ -13,7 +13,11 @@ __all__ = ["FIELDS", "REQUESTS"]
 
 async def _list_devices(client: Client, request: Line) -> list[Line]:
     devices = await client.devices(str(request.get("jid", "")))
-    return [_device_line(device) for device in devices]
+    this = client.fingerprint
+    return [
+        _device_line(device) | {"this": device.own and device.fingerprint == this}
+        for device in devices
+    ]
 
 
 async def _verify(client: Client, request: Line) -> list[Line]:

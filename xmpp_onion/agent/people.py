@@ -1,7 +1,9 @@
 """What other processes may ask the holder about people."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
+from xmpp_onion.account import Receipts
 from xmpp_onion.chat import Line, line
 from xmpp_onion.client import Client
 from xmpp_onion.contacts import ANSWER_TIMEOUT
@@ -66,6 +68,13 @@ async def _list_blocked(client: Client, request: Line) -> list[Line]:
     return [_told({"jid": each}, "blocked") for each in blocked]
 
 
+async def _tell_receipts(client: Client, request: Line) -> list[Line]:
+    """Tell contacts from now on that their messages arrived, or do not."""
+    receipts = Receipts.CONTACTS if request["on"] else Receipts.NEVER
+    client.account = client.account.update(lambda now: replace(now, receipts=receipts))
+    return [{"v": 1, "event": "receipts", "jid": client.jid, "on": bool(request["on"])}]
+
+
 def _timeout(request: Line) -> float:
     timeout = request.get("timeout")
     return float(timeout) if isinstance(timeout, int | float) else ANSWER_TIMEOUT
@@ -91,10 +100,12 @@ REQUESTS: Mapping[str, Callable[[Client, Line], Awaitable[list[Line]]]] = {
     "block": _block,
     "unblock": _unblock,
     "blocked": _list_blocked,
+    "receipts": _tell_receipts,
 }
 _ABOUT_NOBODY = {_list, _list_requests, _refuse_all, _list_blocked}
 # What each of them cannot do without.
 FIELDS: Mapping[object, frozenset[str]] = {
-    do: frozenset() if do in _ABOUT_NOBODY else frozenset({"jid"})
-    for do in REQUESTS.values()
+    **{do: frozenset({"jid"}) for do in REQUESTS.values()},
+    **dict.fromkeys(_ABOUT_NOBODY, frozenset()),
+    _tell_receipts: frozenset({"on"}),
 }

@@ -99,7 +99,7 @@ def _add(  # noqa: PLR0913 - click hands over each option
     if invite == "-":  # it lets whoever sees it register, and argv is public
         invite = sys.stdin.readline().strip()
     certificate = _read_certificate(cert_sha256)
-    uri = Invite(invite) if invite else None
+    uri = None if invite is None else Invite(invite)
     who = parse_recipient(jid) if jid else _choose(uri, username)
     check_data_folder(settings.data_dir)
     folder = Account.locate(settings.profile, settings.data_dir)

@@ -1,8 +1,10 @@
 """``xmpp-onion contact``: people. Nothing is ever accepted by itself."""
 
+from dataclasses import replace
+
 import click
 
-from xmpp_onion.account import parse_recipient
+from xmpp_onion.account import Account, Receipts, parse_recipient
 from xmpp_onion.address import JID
 from xmpp_onion.chat import Line
 from xmpp_onion.cli.output import visible
@@ -35,7 +37,8 @@ _timeout = click.option(
 @click.pass_obj
 def _list(settings: Settings, timeout: float | None) -> int:
     """List your contacts."""
-    return _do(settings, {"do": "contacts"}, timeout)
+    nothing = "You have none yet. Ask somebody: xmpp-onion contact add JID"
+    return _do(settings, {"do": "contacts"}, timeout, nothing=nothing)
 
 
 @command.command("add")
@@ -50,8 +53,11 @@ def _add(settings: Settings, jid: str, timeout: float | None) -> int:
 @command.command("requests")
 @click.pass_obj
 def _requests(settings: Settings) -> int:
-    """List who asks to be a contact; the oldest 200, and how many more."""
-    return _do(settings, {"do": "contact-requests"})
+    """List who asks to be a contact.
+
+    The oldest 200, and how many more there are.
+    """
+    return _do(settings, {"do": "contact-requests"}, nothing="Nobody asks.")
 
 
 @command.command("accept")
@@ -75,7 +81,8 @@ def _refuse(
     if everybody == (jid is not None):
         raise click.UsageError("Name one JID, or say --all.")
     if jid is None:
-        return _do(settings, {"do": "refuse-contacts"}, timeout)
+        do: Line = {"do": "refuse-contacts"}
+        return _do(settings, do, timeout, nothing="Nobody asks.")
     return _do(settings, {"do": "refuse-contact", "jid": parse_recipient(jid)}, timeout)
 
 
@@ -96,22 +103,55 @@ def _remove(settings: Settings, jid: str, timeout: float | None) -> int:
 def _block(
     settings: Settings, jid: str | None, timeout: float | None, *, undo: bool
 ) -> int:
-    """Drop all that comes from JID, or from a whole server; without one, list them.
+    """Drop all that comes from JID or a whole server.
 
-    JID is not told. The server drops it, so it costs you nothing.
+    Without a JID, list who is blocked. Nobody is told. Your server drops it, so it
+    costs you nothing.
     """
     if jid is None and undo:
         raise click.UsageError("Name the JID to let through again.")
     if jid is None:
-        return _do(settings, {"do": "blocked"}, timeout)
+        return _do(settings, {"do": "blocked"}, timeout, nothing="Nobody is blocked.")
     do = "unblock" if undo else "block"
     return _do(settings, {"do": do, "jid": JID(jid).bare}, timeout)
 
 
-def _do(settings: Settings, request: Line, timeout: float | None = None) -> int:
+@command.command("receipts")
+@click.argument("switch", type=click.Choice(["on", "off"]))
+@click.pass_obj
+def _receipts(settings: Settings, switch: str) -> int:
+    """Tell contacts that their messages arrived, or not.
+
+    Off unless you switch it on. Whoever is no contact, or may not see you, is never
+    told. Works without a connection, and at once where `listen` or a bot runs.
+    """
+    is_on = switch == "on"
+
+    def turn(account: Account) -> Line:
+        receipts = Receipts.CONTACTS if is_on else Receipts.NEVER
+        account.update(lambda now: replace(now, receipts=receipts))
+        return {"v": 1, "event": "receipts", "jid": account.jid, "on": is_on}
+
+    request: Line = {"do": "receipts", "on": is_on}
+    return run(settings, request, _told_receipts, offline=turn)
+
+
+def _told_receipts(line: Line) -> str:
+    if line["on"]:
+        return "Contacts who may see you are told when a message of theirs arrives."
+    return "Nobody is told when a message arrives."
+
+
+def _do(
+    settings: Settings,
+    request: Line,
+    timeout: float | None = None,
+    *,
+    nothing: str = "",
+) -> int:
     if timeout is not None:
         request = {**request, "timeout": timeout}
-    return run(settings, request, _told)
+    return run(settings, request, _told, nothing=nothing)
 
 
 def _told(line: Line) -> str:

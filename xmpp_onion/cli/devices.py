@@ -1,6 +1,7 @@
 """``xmpp-onion devices``: whose devices there are, with their fingerprints."""
 
 import shlex
+import sys
 
 import click
 
@@ -10,7 +11,7 @@ from xmpp_onion.cli.output import visible
 from xmpp_onion.cli.reach import run
 from xmpp_onion.cli.settings import Settings
 
-__all__ = ["command", "grouped", "told", "told_alarm"]
+__all__ = ["command", "grouped", "list_devices", "told", "told_alarm"]
 
 
 @click.group("devices")
@@ -23,8 +24,14 @@ def command() -> None:
 @click.pass_obj
 def _list(settings: Settings, *, jid: str | None) -> int:
     """List the devices of JID, or your own."""
+    return list_devices(settings, jid)
+
+
+def list_devices(settings: Settings, jid: str | None) -> int:
+    """Print the devices of somebody, or our own; return the exit code."""
     owner = parse_recipient(jid) if jid else ""
-    return run(settings, {"do": "devices", "jid": owner}, told)
+    nothing = f"{owner or 'Your account'} shows us no device."
+    return run(settings, {"do": "devices", "jid": owner}, told, nothing=nothing)
 
 
 @command.command("label")
@@ -48,6 +55,8 @@ def _remove(settings: Settings, number: int, *, yes: bool) -> int:
     Nobody encrypts for it any more. If it is still in use it puts itself back;
     revoke it as well if it is in foreign hands.
     """
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError("nobody can be asked here: use --yes")
     if not yes:
         click.confirm(f"Nobody will write to device {number} any more. Remove it?",
             abort=True, err=True)  # fmt: skip
@@ -58,7 +67,8 @@ def _remove(settings: Settings, number: int, *, yes: bool) -> int:
 def told(line: Line) -> str:
     """Return a device for a person: the fingerprint in groups, as others show it."""
     label = f" {visible(str(line['label']))}" if line["label"] else ""
-    state = "" if line["active"] else ", not in use"
+    state = ", this one" if line.get("this") else ""
+    state += "" if line["active"] else ", not in use"
     if line.get("seen"):
         state += f", last seen {str(line['seen'])[:10]}"
     return (

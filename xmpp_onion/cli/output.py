@@ -81,7 +81,7 @@ class Output:
             self.result(line, "")
             return
         sys.stderr.write(f"xmpp-onion: {visible(str(line['what']))}\n")
-        for name in ("why", "fix"):
+        for name in ("to", "why", "fix"):
             if line.get(name):
                 sys.stderr.write(f"  {name}: {visible(str(line[name]))}\n")
         sys.stderr.flush()

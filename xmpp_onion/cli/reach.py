@@ -109,6 +109,8 @@ def run(
     tell: Callable[[Line], str],
     *,
     offline: Callable[[Account], Line] | None = None,
+    nothing: str = "",
+    closing: str = "",
 ) -> int:
     """Have ``request`` done, print what comes of it, and return the exit code.
 
@@ -117,6 +119,8 @@ def run(
         request: What ``agent.desk.perform`` understands.
         tell: Turns a line into text for a person.
         offline: Does it where nobody holds the account; None logs in for it.
+        nothing: What to tell a person if nothing comes of it.
+        closing: What to tell a person after all of it, if nothing went wrong.
     """
     output, code = settings.output, 0
     lines = asyncio.run(_ask_holder(settings, request))
@@ -131,6 +135,8 @@ def run(
             code = code or int(str(line["code"]))
         else:
             output.result(line, tell(line))
+    if code == 0 and (note := closing if lines else nothing):
+        output.note(note)
     return code
 
 

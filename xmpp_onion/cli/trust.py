@@ -8,7 +8,7 @@ import click
 
 from xmpp_onion.account import Account, parse_recipient
 from xmpp_onion.chat import Line
-from xmpp_onion.cli.devices import grouped, told
+from xmpp_onion.cli.devices import grouped, list_devices, told
 from xmpp_onion.cli.qr import qr_code
 from xmpp_onion.cli.reach import load_account, run
 from xmpp_onion.cli.settings import Settings
@@ -32,8 +32,7 @@ def command() -> None:
 @click.pass_obj
 def _list(settings: Settings, *, jid: str | None) -> int:
     """List the devices of JID, or your own."""
-    owner = parse_recipient(jid) if jid else ""
-    return run(settings, {"do": "devices", "jid": owner}, told)
+    return list_devices(settings, jid)
 
 
 @command.command("verify")
@@ -49,6 +48,10 @@ def _verify(settings: Settings, jid: str, fingerprint: tuple[str, ...]) -> int:
     nothing.
     """
     if not fingerprint:
+        if not jid.lower().startswith("xmpp:"):
+            raise click.UsageError(
+                "give the FINGERPRINT that you compared, or the URI alone"
+            )
         uri = TrustUri.parse(jid)
         return run(settings, {"do": "verify-uri", "uri": str(uri)}, told)
     return _decide(settings, "verify", jid, fingerprint)
@@ -155,7 +158,8 @@ def _automatic(settings: Settings, switch: str) -> None:
 @click.pass_obj
 def _export(settings: Settings) -> int:
     """Print what you decided about devices, one a line, always in one order."""
-    return run(settings, {"do": "export-trust"}, _told_decision)
+    nothing = "Nothing was decided yet."
+    return run(settings, {"do": "export-trust"}, _told_decision, nothing=nothing)
 
 
 def _told_decision(line: Line) -> str:
@@ -177,10 +181,13 @@ def _import(settings: Settings, file: BinaryIO, *, yes: bool) -> int:
         raise click.UsageError("the file is too long")
     text = raw.decode("utf-8", "replace")
     read_entries(text)  # before anybody logs in for it
-    code = run(settings, {"do": "import-trust", "text": text, "yes": yes}, _told_change)
-    if not yes and code == 0:
-        settings.output.note("Nothing was changed. With --yes it is.")
-    return code
+    return run(
+        settings,
+        {"do": "import-trust", "text": text, "yes": yes},
+        _told_change,
+        nothing="Nothing would change: all of it is known.",
+        closing="" if yes else "Nothing was changed. With --yes it is.",
+    )
 
 
 def _told_change(line: Line) -> str:

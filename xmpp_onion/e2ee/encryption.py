@@ -191,6 +191,14 @@ class Encryption:
         ):
             why = "their devices speak an OMEMO version that carries only texts"
             return NoDevicesError(UNSENT, jid=jid, why=why)
+        if jid == self._own and not {*listed} - {self._device.device_id}:
+            return NoDevicesError(
+                UNSENT,
+                jid=jid,
+                why="this is your only device, and a message to yourself is for others",
+                fix="Log in with another device, then verify it: "
+                f"xmpp-onion trust list {jid}",
+            )
         refused = {
             why for (whose, _), why in self._door.refused.items() if whose == jid
         }

@@ -518,6 +518,19 @@ class Omemo:
         said = [Word(j.bare, f, level is TrustLevel.TRUSTED) for j, f, level in words]
         await self._vouching.promise(said, self.fingerprint)
 
+    async def promised(self) -> dict[tuple[JID, str], TrustLevel]:
+        """Return what was decided about keys that are not known yet. In a transaction.
+
+        By whose key it is, and its fingerprint.
+        """
+        await self._device.open()
+        return {
+            (word.owner, word.fingerprint): TrustLevel.TRUSTED
+            if word.is_trusted
+            else TrustLevel.DISTRUSTED
+            for word in await self._vouching.promised(self.fingerprint)
+        }
+
     async def owners(self, fingerprints: Iterable[str]) -> dict[str, JID]:
         """Return whose key each fingerprint is, where that is known."""
         found = {digits: await self._door.owner(digits) for digits in fingerprints}

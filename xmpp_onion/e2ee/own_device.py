@@ -138,7 +138,9 @@ class OwnDevice:
 
     @property
     def _label_place(self) -> str:
-        return f"/devices/{self._own}/{self.device_id}/label"
+        # Not the library's place for it, which it fills with what is published: the
+        # name would be gone if a login came before it was.
+        return f"/xmpp-onion/label/{self.device_id}"
 
     async def note_published(self, bundle: Bundle) -> None:
         """Note that others see this bundle from now on. In a transaction."""

@@ -14,7 +14,12 @@ from enum import StrEnum
 from typing import Self
 
 from xmpp_onion.address import JID
-from xmpp_onion.errors import EncryptionError, NoDevicesError, UndecidedDevicesError
+from xmpp_onion.errors import (
+    EncryptionError,
+    InvalidFingerprintError,
+    NoDevicesError,
+    UndecidedDevicesError,
+)
 
 __all__ = [
     "Device",
@@ -143,12 +148,12 @@ def parse_fingerprint(text: str) -> str:
     """Return a fingerprint in its one form; spaces, colons and case are ignored.
 
     Raises:
-        EncryptionError: It does not have all 64 hex digits. Part of one is never
-            enough: somebody can make a key whose first digits match.
+        InvalidFingerprintError: It does not have all 64 hex digits. Part of one is
+            never enough: somebody can make a key whose first digits match.
     """
     plain = re.sub(r"[\s:]", "", text).lower()
     if not _FINGERPRINT.fullmatch(plain):
-        raise EncryptionError(
+        raise InvalidFingerprintError(
             "this is not a fingerprint",
             why="it must have 64 hex digits",
             fix="Copy the whole of it; `xmpp-onion trust list JID` shows them.",

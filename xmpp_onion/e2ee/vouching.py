@@ -96,6 +96,14 @@ class Vouching:
         """Keep what a person decided about keys that are not known yet."""
         await self._add(self._own, own_fingerprint, words)
 
+    async def promised(self, own_fingerprint: str) -> tuple[Word, ...]:
+        """Return what a person decided about keys that are not known yet."""
+        return tuple(
+            one.word
+            for one in await self._load()
+            if (one.sender, one.speaker) == (self._own, own_fingerprint)
+        )
+
     async def look_again(
         self, manager: SessionManager, jid: JID, own_fingerprint: str
     ) -> bool:

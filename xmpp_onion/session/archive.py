@@ -138,7 +138,8 @@ class Archive:
             or query.answer.done()
             or element.get("from", self._own) != self._own
         ):
-            log.warning("a result that nobody asked for was dropped")
+            # Mostly a page that was asked for ahead by a client that has ended.
+            log.info("a result that nobody waits for was dropped")
         else:
             query.add(result, self._own, self._patience)
         return True

@@ -263,6 +263,17 @@ async def test_who_has_no_keys_cannot_be_written_to(
             await alice.send(f"nobody@{dave.jid.domain}", "x")
 
 
+async def test_a_note_to_oneself_needs_another_device(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with Client(await enrol("alice"), tor=wire) as alice:
+        with pytest.raises(NoDevicesError) as caught:
+            await alice.send(alice.jid, "remember the milk")
+
+    assert "only device" in caught.value.why
+    assert "contact add" not in caught.value.fix
+
+
 async def test_a_second_process_cannot_hold_the_account(
     enrol: Enrol, wire: LoopbackDialer
 ) -> None:

@@ -22,6 +22,7 @@ from xmpp_onion import (
     Retraction,
 )
 from xmpp_onion.account import Receipts
+from xmpp_onion.agent.desk import perform
 from xmpp_onion.chat import line
 from xmpp_onion.testing.loopback import LoopbackDialer
 
@@ -176,6 +177,21 @@ async def test_a_contact_is_told_inside_of_the_envelope_and_only_if_we_want_to(
     assert (receipt.id, receipt.authenticated) == (answered.id, True)
     assert silent is not None
     assert silent.state is DeliveryState.ACKED
+
+
+async def test_receipts_are_switched_on_while_a_client_runs(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        await befriend(alice, bob)
+        (told,) = await perform(bob, {"do": "receipts", "on": True})
+        sent = await alice.send(bob.jid, "you tell me")
+        await alice.wait(sent.id, DeliveryState.RECEIVED, timeout=30)
+
+    assert told == {"v": 1, "event": "receipts", "jid": bob.jid, "on": True}
 
 
 async def test_a_stranger_is_never_told(enrol: Enrol, wire: LoopbackDialer) -> None:

@@ -154,6 +154,36 @@ async def test_decisions_go_to_another_store_as_text(
         assert device.trust is VERIFIED
 
 
+async def test_decisions_about_keys_that_are_not_known_yet_are_kept_and_exported(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    bob, digits = f"bob@{(await enrol('carol')).jid.domain}", "1a" * 32
+    text = f"{bob} {digits} verified"
+    async with Client(await enrol("alice"), tor=wire) as alice:
+        done = await ask(alice, do="import-trust", text=text, yes=True)
+        again = await ask(alice, do="import-trust", text=text, yes=True)
+        exported = await ask(alice, do="export-trust")
+
+    assert [(line["before"], line["after"]) for line in done] == [
+        ("undecided", "verified")
+    ]
+    assert again == []
+    assert [(line["jid"], line["fingerprint"]) for line in exported] == [(bob, digits)]
+
+
+async def test_a_name_is_kept_although_the_next_login_comes_before_it_is_published(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    account = await enrol("alice")
+    async with Client(account, tor=wire) as alice, alice._database.transaction():
+        await alice._omemo.set_label("laptop")
+        alice._omemo.take_effects()  # nothing was published
+    async with Client(account, tor=wire) as alice:
+        (device,) = await alice.devices()
+
+    assert device.label == "laptop"
+
+
 async def test_a_second_device_of_our_own_is_told_and_left_out(
     enrol: Enrol, wire: LoopbackDialer
 ) -> None:
@@ -235,12 +265,12 @@ async def test_this_very_device_goes_with_a_yes_and_comes_back_with_a_login(
             )
             assert gone["active"] is False
             await alice.devices()  # sees that it is not listed
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(90):
                 while await alice._outbox.jobs():  # noqa: ASYNC110 - done by the courier
                     await asyncio.sleep(0.05)
             assert [d for d in await bob.devices(alice.jid) if d.active] == []
 
         async with Client(account, tor=wire):
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(90):
                 while not [d for d in await bob.devices(account.jid) if d.active]:  # noqa: ASYNC110 - it publishes itself as a job
                     await asyncio.sleep(0.05)

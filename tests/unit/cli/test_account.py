@@ -109,6 +109,7 @@ def test_keys_without_an_account_are_not_given_to_another(
         (["bob@{onion}", "--password-file", "-", "--port", "0"], "port"),
         (["bob@{onion}", "--password-file", "-", "--trust", "blind"], "trust"),
         (["--invite", "https://example.org/"], "invite"),
+        (["--invite", "-"], "invite"),
         (["--invite", "xmpp:{wrong}?register;preauth=abcdefgh12345678"], "onion"),
         (["bob@{onion}", "--invite", "xmpp:{onion}?register;preauth=x"], "either"),
         (["--invite", "xmpp:amy@{onion}?register;preauth=abcdefgh12345678",

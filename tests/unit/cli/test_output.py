@@ -85,3 +85,13 @@ def test_quiet_leaves_out_the_messages_for_people(
     Output(quiet=True).note("hello")
 
     assert capsys.readouterr().err == ""
+
+
+def test_an_error_names_the_recipient_whom_it_is_about(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Output().error({**StoreError("nothing was sent").as_line(), "to": "bob@b.onion"})
+
+    assert (
+        capsys.readouterr().err == "xmpp-onion: nothing was sent\n  to: bob@b.onion\n"
+    )

@@ -67,8 +67,26 @@ def test_an_account_of_before_has_automatic_trust(account: Account) -> None:
 
 @pytest.mark.usefixtures("account")
 def test_a_device_is_not_removed_without_a_yes(command: "Command") -> None:
-    done = command("devices", "remove", "7", stdin="n\n")
+    done = command("devices", "remove", "7")
 
-    assert done.code == 130
-    assert "device 7" in done.err
+    assert done.code == 2
+    assert "--yes" in done.err
     assert command("devices", "remove", "0", "--yes").code == 2
+
+
+@pytest.mark.usefixtures("account")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["verify", "bob@{onion}", "1a2b"],
+        ["verify", "bob@{onion}"],
+        ["pin", "bob@{onion}", "no"],
+    ],
+)
+def test_what_is_no_whole_fingerprint_is_wrong_usage(
+    command: "Command", onion: str, words: list[str]
+) -> None:
+    done = command("trust", *(word.format(onion=onion) for word in words))
+
+    assert done.code == 2
+    assert "finger" in done.err.lower()
