@@ -9,7 +9,7 @@ import asyncio
 import logging
 import secrets
 import xml.etree.ElementTree as ET
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 from xmpp_onion.address import JID
@@ -17,8 +17,11 @@ from xmpp_onion.deliveries import Deliveries
 from xmpp_onion.e2ee import (
     Device,
     Omemo,
+    RenewSession,
     SendEmpty,
     TellTrust,
+    UploadBundle,
+    UploadDeviceList,
     Withdraw,
     reader_ids,
     withdraw,
@@ -38,7 +41,11 @@ log = logging.getLogger(__name__)
 # Rows that wait for the server's ack at once: what a message to ten devices takes,
 # ten times over, is on its way while memory stays flat, however many rows wait.
 _AT_ONCE = 256
+_UPLOADS = (UploadBundle.kind, UploadDeviceList.kind)
 _NO_READER = "each device that it was for was distrusted while it waited"
+# Sessions that are begun anew at once: after an old copy was put back there may be
+# a thousand, each of them a list and a bundle of another server.
+_RENEWALS_AT_ONCE = 8
 # Seconds before a job that failed is tried again on the same connection.
 _JOB_PAUSE = 30.0
 
@@ -234,14 +241,27 @@ class Courier:
             await self._open.wait()
             self._chores.clear()
             self._opened.clear()
-            done = [await self._do_job(job) for job in await self._outbox.jobs()]
-            if not all(done):
+            if not await self._do_all_jobs():
                 # A connection that broke under a job is no reason to wait: until a
                 # bundle is uploaded, two strangers may take the same pre-key.
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_JOB_PAUSE):
                         await self._opened.wait()
                 self._chores.set()
+
+    async def _do_all_jobs(self) -> bool:
+        """Do each job once; what comes up meanwhile, too. False if some failed."""
+        failed: set[int] = set()
+        while self._open.is_set():
+            jobs = [job for job in await self._outbox.jobs() if job.id not in failed]
+            flight = _next_flight(jobs)
+            if not flight:
+                break
+            async with asyncio.TaskGroup() as tasks:
+                doing = [tasks.create_task(self._do_job(job)) for job in flight]
+            done = zip(flight, doing, strict=True)
+            failed.update(job.id for job, one in done if not one.result())
+        return not failed
 
     async def _do_job(self, job: JobRow) -> bool:
         """Do a job and forget it; False if it stays for a later round."""
@@ -273,6 +293,17 @@ class Courier:
             await self.keep_effects()
             await self._outbox.remove_job(job.id)
         self._work.set()
+
+
+def _next_flight(jobs: Sequence[JobRow]) -> Sequence[JobRow]:
+    """Return what to do next, and at once.
+
+    What strangers wait for comes first, then all else in its order, sessions that
+    are begun anew last.
+    """
+    uploads = [job for job in jobs if job.kind in _UPLOADS]
+    others = [job for job in jobs if job.kind != RenewSession.kind]
+    return uploads[:1] or others[:1] or jobs[:_RENEWALS_AT_ONCE]
 
 
 def _give_up(waiting: asyncio.Future[None]) -> None:

@@ -346,3 +346,55 @@ async def test_what_is_under_way_goes_again_without_the_key_of_a_distrusted_devi
         assert [row.stanza_xml for row in await desk.outbox.pending()] == (
             [left] if left else []
         )
+
+
+async def test_uploads_come_first_and_sessions_are_begun_anew_in_flights(
+    tmp_path: Path,
+) -> None:
+    done: list[str] = []
+    at_once = most = 0
+
+    async def do(kind: str) -> None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        for _ in range(20):  # others of the same flight begin meanwhile
+            await asyncio.sleep(0)
+        at_once -= 1
+        done.append(kind)
+
+    async with at_work(tmp_path, do) as desk:
+        desk.courier.hold()
+        async with desk.database.transaction():
+            for number in range(20):
+                await desk.outbox.add_job("renew-session", str(number))
+            await desk.outbox.add_job("check-nodes", "")
+            await desk.outbox.add_job("upload-bundle", "")
+        desk.courier.open()
+        while await desk.outbox.jobs():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+
+    assert done == ["upload-bundle", "check-nodes", *["renew-session"] * 20]
+    assert most == 8
+
+
+async def test_an_upload_that_comes_up_meanwhile_waits_for_one_flight(
+    tmp_path: Path,
+) -> None:
+    done: list[str] = []
+
+    async def do(kind: str) -> None:
+        if not done:
+            await desk.add_jobs("upload-bundle")
+        done.append(kind)
+
+    async with at_work(tmp_path, do) as desk:
+        desk.courier.hold()
+        async with desk.database.transaction():
+            for number in range(100):
+                await desk.outbox.add_job("renew-session", str(number))
+        desk.courier.open()
+        while await desk.outbox.jobs():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+
+    assert done.index("upload-bundle") == 8

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from xmpp_onion.e2ee.effect import (
         CheckNodes,
         Effect,
+        RenewSession,
         SendEmpty,
         TellTrust,
         UploadBundle,
@@ -52,6 +53,7 @@ __all__ = [
     "Omemo",
     "Pep",
     "Plain",
+    "RenewSession",
     "SendEmpty",
     "SlixmppPep",
     "TellTrust",
@@ -88,6 +90,7 @@ _HOME = {
     "Omemo": "omemo",
     "Pep": "devices",
     "Plain": "envelope",
+    "RenewSession": "effect",
     "SendEmpty": "effect",
     "SlixmppPep": "devices",
     "Trust": "trust",

@@ -284,6 +284,25 @@ async def test_a_burst_is_answered_a_few_times_only(peers: OmemoPeers) -> None:
     assert len(bob.take_empties()) == 3
 
 
+@pytest.mark.parametrize("arrive", [True, False])
+async def test_who_is_only_read_is_answered_a_few_times_only(
+    peers: OmemoPeers,
+    arrive: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    alice, bob = await peers.add("alice"), await peers.add("bob")
+    await alice.meet(bob)
+    empties = 0
+
+    for number in range(200):
+        await bob.read(await alice.encrypt(bob, str(number)), alice)
+        for empty in bob.take_empties():
+            empties += 1
+            if arrive:
+                await alice.decrypt(empty, bob.jid)
+
+    assert 0 < empties <= 5
+
+
 async def test_a_device_that_is_not_accepted_gets_no_answer(peers: OmemoPeers) -> None:
     alice, bob = await peers.add("alice"), await peers.add("bob", Trust.MANUAL)
 
