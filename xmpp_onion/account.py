@@ -334,6 +334,22 @@ def _corrupt(path: Path, error: Exception) -> StoreCorruptError:
     )
 
 
+def parse_addressee(text: str) -> JID:
+    """Return the bare JID of somebody to send to, refusing a single device.
+
+    Raises:
+        AddressError: It is not one, it names a server, or it has a resource.
+    """
+    jid = JID(text)
+    if jid.resource:
+        raise AddressError(
+            f"{text!a} names one connection of a person",
+            why="a message is encrypted for all devices that are accepted",
+            fix="Write it as name@….onion, without the slash and what follows.",
+        )
+    return parse_recipient(text)
+
+
 def parse_recipient(text: str) -> JID:
     """Return the bare JID of somebody to write to.
 

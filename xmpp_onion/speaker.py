@@ -1,6 +1,6 @@
 """What a client can say, and how it learns what became of it."""
 
-from xmpp_onion.account import parse_recipient
+from xmpp_onion.account import parse_addressee
 from xmpp_onion.chat import Content, Delivery, DeliveryState, Message
 from xmpp_onion.deliveries import Deliveries
 from xmpp_onion.outgoing import ACK_TIMEOUT, Outgoing
@@ -40,7 +40,10 @@ class Speaker:
             timeout: Seconds to wait for the server's ack; None waits for ever.
 
         Raises:
+            AddressError: ``to`` is no JID of a person, or names one connection.
             EncryptionError: It cannot be encrypted; nothing was sent.
+            StoreError: It cannot be kept: the disk is full, or not to be written.
+                Nothing was sent.
             NotAcknowledgedError: No ack in time; the message is queued and goes
                 out when the server is back.
             DeliveryFailedError: All its devices were distrusted while it waited.
@@ -55,7 +58,7 @@ class Speaker:
     async def _send(
         self, to: str, what: Content, timeout: float | None, *, allow_clear: bool
     ) -> Delivery:
-        recipient = parse_recipient(to)
+        recipient = parse_addressee(to)
         return await self._outgoing.send(
             recipient, what, timeout, allow_clear=allow_clear
         )
@@ -132,7 +135,7 @@ class Speaker:
             SessionError: No connection in time; nothing was kept.
         """
         what = Content(text=text)
-        return await self._outgoing.queue(parse_recipient(to), what, timeout)
+        return await self._outgoing.queue(parse_addressee(to), what, timeout)
 
     async def delivery(self, message_id: str) -> Delivery | None:
         """Return how far a message of ours has come; None if nothing is known.

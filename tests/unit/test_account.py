@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from xmpp_onion.account import Account, data_folder, parse_recipient, state_folder
+from xmpp_onion.account import (
+    Account,
+    data_folder,
+    parse_addressee,
+    parse_recipient,
+    state_folder,
+)
 from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.e2ee import Trust
 from xmpp_onion.errors import (
@@ -271,3 +277,11 @@ def test_an_account_that_is_not_there_is_saved(account: Account) -> None:
     account.update(lambda now: replace(now, device="cd" * 32))
 
     assert (account.folder / "account.toml").exists()
+
+
+def test_nobody_writes_to_one_connection_of_a_person() -> None:
+    assert parse_addressee(f"BOB@{ONION.upper()}") == BOB
+    with pytest.raises(AddressError, match="one connection") as caught:
+        parse_addressee(f"{BOB}/phone")
+
+    assert "name@" in caught.value.fix

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from xmpp_onion.account import parse_recipient
+from xmpp_onion.account import parse_addressee
 from xmpp_onion.chat import Line
 from xmpp_onion.cli.output import visible
 from xmpp_onion.cli.reach import run
@@ -50,7 +50,7 @@ def command(
     """Send an encrypted message to each TO, all at once."""
     request: Line = {
         "do": "send",
-        "to": [parse_recipient(one) for one in to],
+        "to": [parse_addressee(one) for one in to],
         "text": _read_text(message),
         "wait": wait,
         "timeout": timeout,

@@ -8,7 +8,12 @@ from typing import TypeAlias
 import pytest
 
 from xmpp_onion import Account, Client, DeliveryFailed, DeliveryState, Receipt
-from xmpp_onion.errors import DeliveryFailedError, NotAcknowledgedError
+from xmpp_onion.errors import (
+    DeliveryFailedError,
+    NotAcknowledgedError,
+    StoreError,
+    StorePermissionError,
+)
 from xmpp_onion.testing.loopback import LoopbackDialer
 
 Enrol: TypeAlias = Callable[..., Awaitable[Account]]
@@ -122,3 +127,39 @@ async def test_states_are_known_after_a_restart_and_receipts_come_from_the_archi
 
     assert delivery.to == bob.jid
     assert delivery.devices == sent.devices
+
+
+@pytest.mark.parametrize(
+    ("trouble", "mended", "error", "fix"),
+    [
+        ("query_only = 1", "query_only = 0", StorePermissionError, "ls -la"),
+        ("max_page_count = 1", "max_page_count = 4294967294", StoreError, "Make room"),
+    ],
+    ids=["read-only", "full"],
+)
+async def test_what_cannot_be_kept_is_an_error_and_uses_up_nothing(
+    enrol: Enrol,
+    wire: LoopbackDialer,
+    trouble: str,
+    mended: str,
+    error: type[StoreError],
+    fix: str,
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        heard = bob.messages()
+        await alice.send(bob.jid, "before")
+        await anext(heard)
+        await alice._database.fetch(f"PRAGMA {trouble}")
+
+        with pytest.raises(error) as caught:
+            await alice.send(bob.jid, "never kept" * 5_000)
+
+        await alice._database.fetch(f"PRAGMA {mended}")
+        assert fix in caught.value.fix
+        assert "never kept" not in str(caught.value)
+        await alice.send(bob.jid, "after")
+        async with asyncio.timeout(60):
+            assert (await anext(heard)).text == "after"
