@@ -132,7 +132,7 @@ async def at_work(
     async with Database.open(folder / "account" / "store.db") as database:
         desk = Desk(database, do, line)
         desk.courier.open()
-        async with asyncio.TaskGroup() as tasks, asyncio.timeout(20):
+        async with asyncio.TaskGroup() as tasks, asyncio.timeout(120):
             running = tasks.create_task(desk.courier.run())
             desk.stop = running.cancel
             yield desk
