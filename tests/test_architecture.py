@@ -165,6 +165,7 @@ TESTED_IN = {
     "e2ee/own_device.py": "unit/e2ee/test_omemo.py",
     "e2ee/nodes.py": "integration/e2ee/test_pep.py",
     "e2ee/publisher.py": "unit/e2ee/test_both_versions.py",
+    "e2ee/receiver.py": "unit/e2ee/test_omemo.py",
     "e2ee/record.py": "unit/e2ee/test_ratchet.py",
     "e2ee/session_manager.py": "unit/e2ee/test_traps.py",
     "e2ee/storage.py": "unit/e2ee/test_omemo.py",

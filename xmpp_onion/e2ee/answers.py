@@ -1,66 +1,41 @@
-"""Which of the library's empty messages are worth sending."""
+"""Which messages that want an answer get one."""
 
-import omemo
-from oldmemo import oldmemo
 from omemo.session_manager import SessionManager
-from twomemo import twomemo
 
-from xmpp_onion.e2ee.effect import Effect, SendEmpty
 from xmpp_onion.e2ee.trust import Device
 
 __all__ = ["Answers"]
 
-# In a burst the library wants to answer every message that follows on a key
-# exchange, or on as many as this. One in as many turns the ratchet as well.
+# Every message that follows on a key exchange, or on as many as this, wants an
+# answer. One in as many turns the ratchet as well.
 _EVERY = SessionManager.STALENESS_MAGIC_NUMBER
 _MAX_SESSIONS = 10_000
-_EXCHANGES = (oldmemo.KeyExchangeImpl, twomemo.KeyExchangeImpl)
 
 
 class Answers:
-    """Drop the empty messages that are not due.
+    """Tells which answers are due: the first of each session, and one in 53.
 
-    One that is dropped is a gap in the ratchet, which the other side bridges. To
-    a device that the policy does not accept, any answer would only tell that we
+    To a device that the policy does not accept, any answer would only tell that we
     are online.
     """
 
     def __init__(self) -> None:
         self._counts: dict[tuple[str, int, bytes], int] = {}
 
-    def thin_out(
-        self,
-        effects: list[Effect],
-        message: omemo.Message,
-        sender: Device,
-        *,
-        own_device_id: int,
-        is_accepted: bool,
-    ) -> None:
-        """Take what is not due out of ``effects``.
+    def is_due(self, sender: Device, begun: bytes, *, is_accepted: bool) -> bool:
+        """Tell whether a message that wants an answer gets one.
 
         Args:
-            effects: What decrypting a message wanted from the network.
-            message: That message.
             sender: What sent it.
-            own_device_id: Of this device.
+            begun: What tells the session that it begins from others.
             is_accepted: Whether the policy accepts the sender.
         """
-        empties = [effect for effect in effects if isinstance(effect, SendEmpty)]
-        if not empties:
-            return
-        begun = b"".join(
-            exchange.header.ephemeral_key
-            for key, exchange in message.keys
-            if key.device_id == own_device_id and isinstance(exchange, _EXCHANGES)
-        )
         session = (str(sender.jid), sender.device_id, begun)
         count = self._counts.pop(session, 0)
         self._counts[session] = count + 1
         if len(self._counts) > _MAX_SESSIONS:
             del self._counts[next(iter(self._counts))]
-        if count % _EVERY or not is_accepted:
-            effects[:] = [e for e in effects if not isinstance(e, SendEmpty)]
+        return is_accepted and count % _EVERY == 0
 
     def clear(self) -> None:
         """Take the next answer of every session for due."""

@@ -58,7 +58,11 @@ class Decisions:
         self._has_newcomers = False
 
     async def devices(
-        self, manager: SessionManager, jid: JID, listed: Collection[int]
+        self,
+        manager: SessionManager,
+        jid: JID,
+        listed: Collection[int],
+        infos: Collection[omemo.DeviceInformation] | None = None,
     ) -> tuple[Device, ...]:
         """Return the known devices of a JID; decide about those that are new.
 
@@ -67,10 +71,12 @@ class Decisions:
             jid: Whose, bare.
             listed: The device list as known now; it counts as the first contact
                 if there was none before.
+            infos: What the library knows of them, if it was just asked.
         """
         policy = await self._policies.of(jid)
         first = await self._first_list(jid, listed)
-        infos = await manager.get_device_information(jid)
+        if infos is None:
+            infos = await manager.get_device_information(jid)
         known = [self._device(policy, info) for info in infos if self._is_known(info)]
         devices = list(known)
         for info in infos:

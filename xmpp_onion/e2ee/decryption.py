@@ -1,22 +1,24 @@
 """What is decrypted: from which device, and why it is not, when it cannot be."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
 
 import omemo
-from omemo.session_manager import SessionManager
 
 from xmpp_onion.address import JID
 from xmpp_onion.e2ee.answers import Answers
 from xmpp_onion.e2ee.envelope import Plain, read_envelope
 from xmpp_onion.e2ee.known_devices import KnownDevices
 from xmpp_onion.e2ee.own_device import OwnDevice
+from xmpp_onion.e2ee.parcel import Parcel, read_parcel, read_sender_id
+from xmpp_onion.e2ee.receiver import Receiver
 from xmpp_onion.e2ee.session_manager import Door, omemo_errors
 from xmpp_onion.e2ee.sightings import Sightings
 from xmpp_onion.e2ee.trust import Device, accepts
-from xmpp_onion.e2ee.versions import OMEMO_OLD, addressed, read_message, sender_id
+from xmpp_onion.e2ee.versions import OMEMO_OLD, addressed
 from xmpp_onion.e2ee.vouching import Vouching
 from xmpp_onion.errors import DecryptionError
 
@@ -69,6 +71,7 @@ class Decryption:
         self._known = known
         self._sightings = sightings
         self._vouching = vouching
+        self._receiver = Receiver(own, device, door)
         self._answers = Answers()
 
     def forget_answers(self) -> None:
@@ -100,28 +103,64 @@ class Decryption:
             raise DecryptionError(_UNREADABLE, why=why)
         namespace, element = found
         with omemo_errors(DecryptionError, _UNREADABLE):
-            manager = await self._device.open()
-            await self._known.apply_lists(manager, jid)
+            infos = await self._senders(namespace, element, jid)
+            parcel, info = self._unpack(namespace, element, infos)
             try:
-                message = await read_message(element, jid, self._own, manager)
-                content, info, _ = await self._open(manager, message)
-            except omemo.SenderNotFound as cause:
-                raise self._not_found(element, jid) from cause
-            devices = await self._known.of(jid)
-        device = next(d for d in devices if d.device_id == info.device_id)
-        self._answers.thin_out(
-            self._door.effects,
-            message,
-            device,
-            own_device_id=self._device.device_id,
-            is_accepted=accepts(device.trust),
-        )
+                content, answer_with = await self._receiver.open(parcel, info)
+            except omemo.PublicDataInconsistency:
+                self._tell_change(parcel, info)
+                raise
+            device = await self._sender(jid, info, infos)
+            is_accepted = accepts(device.trust)
+            if answer_with is not None and self._answers.is_due(
+                device, parcel.begun, is_accepted=is_accepted
+            ):
+                await self._receiver.answer(answer_with)
         await self._sightings.note(device)
         plain = None if content is None else self._read(namespace, content, jid, to)
         if plain is not None:
-            own = self._device.fingerprint
+            manager, own = await self._device.open(), self._device.fingerprint
             await self._vouching.hear(manager, device, plain.payload, own)
         return Decrypted(plain, namespace, device)
+
+    async def _senders(
+        self, namespace: str, element: ET.Element, jid: JID
+    ) -> frozenset[omemo.DeviceInformation]:
+        """Return what the library knows of a sender's devices, the sending one too."""
+        manager, device_id = (
+            await self._device.open(),
+            read_sender_id(namespace, element),
+        )
+        await self._known.apply_lists(manager, jid)
+        infos = await manager.get_device_information(jid)
+        if all(info.device_id != device_id for info in infos):
+            with suppress(omemo.DeviceListDownloadFailed):
+                await manager.refresh_device_list(namespace, jid)
+                infos = await manager.get_device_information(jid)
+        if all(info.device_id != device_id for info in infos):
+            raise self._not_found(device_id, jid)
+        return infos
+
+    def _unpack(
+        self,
+        namespace: str,
+        element: ET.Element,
+        infos: frozenset[omemo.DeviceInformation],
+    ) -> tuple[Parcel, omemo.DeviceInformation]:
+        device_id = read_sender_id(namespace, element)
+        info = next(info for info in infos if info.device_id == device_id)
+        own = self._own, self._device.device_id
+        parcel = read_parcel(namespace, element, own, identity_key=info.identity_key)
+        return parcel, info
+
+    async def _sender(
+        self,
+        jid: JID,
+        info: omemo.DeviceInformation,
+        infos: frozenset[omemo.DeviceInformation],
+    ) -> Device:
+        devices = await self._known.of(jid, infos)
+        return next(d for d in devices if d.device_id == info.device_id)
 
     def _read(
         self, namespace: str, content: bytes, sender: JID, to: JID | None
@@ -132,31 +171,17 @@ class Decryption:
             content, sender=sender, to=to or self._own, now=datetime.now(UTC)
         )
 
-    async def _open(
-        self, manager: SessionManager, message: omemo.Message
-    ) -> tuple[bytes | None, omemo.DeviceInformation, object]:
-        """Decrypt; a key exchange with another key than its device's is told."""
-        try:
-            return await manager.decrypt(message)
-        except omemo.PublicDataInconsistency:
-            await self._tell_change(message)
-            raise
+    def _tell_change(self, parcel: Parcel, info: omemo.DeviceInformation) -> None:
+        if parcel.exchange is not None:
+            self._door.tell_change(
+                JID(info.bare_jid),
+                info.device_id,
+                parcel.exchange.identity_key,
+                info.identity_key,
+            )
 
-    async def _tell_change(self, message: omemo.Message) -> None:
-        known = await self._door.storage.load_bytes(
-            f"/devices/{message.bare_jid}/{message.device_id}/identity_key"
-        )
-        for _, exchange in message.keys:
-            if exchange is not None and known.is_just:
-                self._door.tell_change(
-                    JID(message.bare_jid),
-                    message.device_id,
-                    exchange.identity_key,
-                    known.from_just(),
-                )
-
-    def _not_found(self, element: ET.Element, jid: JID) -> DecryptionError:
-        refused = self._door.refused.get((jid, sender_id(element)), "")
+    def _not_found(self, device_id: int, jid: JID) -> DecryptionError:
+        refused = self._door.refused.get((jid, device_id), "")
         return DecryptionError(
             _UNREADABLE,
             why=refused or "the sender's device is not published, or for contacts only",

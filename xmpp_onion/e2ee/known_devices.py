@@ -21,6 +21,8 @@ from xmpp_onion.e2ee.versions import NAMESPACES
 from xmpp_onion.e2ee.vouching import Vouching
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import omemo
 
 __all__ = ["KnownDevices"]
@@ -62,12 +64,19 @@ class KnownDevices:
         """Tell the library about all lists again: one changed, or a roll-back did."""
         self._applied.clear()
 
-    async def of(self, jid: JID) -> tuple[Device, ...]:
-        """Return the known devices of a JID, this one among ours."""
+    async def of(
+        self, jid: JID, infos: "Collection[omemo.DeviceInformation] | None" = None
+    ) -> tuple[Device, ...]:
+        """Return the known devices of a JID, this one among ours.
+
+        Args:
+            jid: Whose, bare.
+            infos: What the library knows of them, if it was just asked.
+        """
         manager = await self._device.open()
         await self.apply_lists(manager, jid)
         listed = await self.listed(jid)
-        devices = await self._decisions.devices(manager, jid, listed)
+        devices = await self._decisions.devices(manager, jid, listed, infos)
         if not self._decisions.take_newcomers():
             return devices
         if not await self._vouching.look_again(manager, jid, self._device.fingerprint):

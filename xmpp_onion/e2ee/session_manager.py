@@ -14,6 +14,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TypeVar
 from xml.etree import ElementTree as ET
 
@@ -91,6 +92,9 @@ def why(error: BaseException) -> str:
     return next((text for kind, text in _WHY if isinstance(error, kind)), "")
 
 
+# Asked for each device with each message, and half of what it costs to know one: it
+# is arithmetic on public keys. Of as many devices as sessions are kept in memory.
+@lru_cache(maxsize=1024)
 def fingerprint_of(identity_key: bytes) -> str:
     """Return the 64 hex digits that people compare.
 

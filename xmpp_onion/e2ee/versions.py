@@ -15,7 +15,6 @@ import oldmemo.etree
 import omemo
 import twomemo.etree
 from oldmemo import oldmemo as old
-from omemo.session_manager import SessionManager
 from twomemo import twomemo as new
 
 from xmpp_onion.address import JID
@@ -30,7 +29,6 @@ __all__ = [
     "list_node",
     "read_bundle",
     "read_device_list",
-    "read_message",
     "sender_id",
     "write_bundle",
     "write_device_list",
@@ -42,9 +40,6 @@ OMEMO_OLD: Final = "eu.siacs.conversations.axolotl"
 
 NAMESPACES: Final = (OMEMO_2, OMEMO_OLD)
 """The newest first: a device gets the first one that it speaks."""
-
-# XEP-0384 0.3, section 4.3 wants 12 bytes; clients of before 2018 send 16.
-_IV_LENGTHS: Final = {12, 16}
 
 Node = tuple[str, str]
 """The name of a PEP node, and the id of the item in it."""
@@ -115,30 +110,6 @@ def write_message(message: omemo.Message) -> ET.Element:
     if message.namespace == OMEMO_2:
         return twomemo.etree.serialize_message(message)
     return oldmemo.etree.serialize_message(message)
-
-
-async def read_message(
-    element: ET.Element, sender: JID, own: JID, manager: SessionManager
-) -> omemo.Message:
-    """Return what an ``<encrypted/>`` element carries.
-
-    Raises:
-        ValueError: It is malformed.
-        omemo.SenderNotFound: The older version leaves out a bit of the sender's
-            key, and the device is not known.
-    """
-    with _parsing():
-        if element.tag == f"{{{OMEMO_2}}}encrypted":
-            return twomemo.etree.parse_message(element, sender.bare)
-        message = await oldmemo.etree.parse_message(element, sender.bare, own, manager)
-    content = message.content
-    if (
-        isinstance(content, old.ContentImpl)
-        and not content.empty
-        and len(content.initialization_vector) not in _IV_LENGTHS
-    ):
-        raise ValueError("the initialization vector has a wrong length")
-    return message
 
 
 @contextmanager
