@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
 
 import omemo
@@ -167,9 +166,7 @@ class Decryption:
     ) -> Plain:
         if namespace == OMEMO_OLD:
             return Plain(_text(content))
-        return read_envelope(
-            content, sender=sender, to=to or self._own, now=datetime.now(UTC)
-        )
+        return read_envelope(content, sender=sender, to=to or self._own)
 
     def _tell_change(self, parcel: Parcel, info: omemo.DeviceInformation) -> None:
         if parcel.exchange is not None:

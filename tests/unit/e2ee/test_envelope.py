@@ -1,7 +1,7 @@
 """The envelope: what is in it, what is hidden, and what is refused."""
 
 import traceback
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -25,7 +25,7 @@ def write(plain: Plain) -> bytes:
 
 
 def read(data: bytes, *, is_room: bool = False) -> Plain:
-    return read_envelope(data, sender=ALICE, to=BOB, now=NOW, is_room=is_room)
+    return read_envelope(data, sender=ALICE, to=BOB, is_room=is_room)
 
 
 def envelope(
@@ -120,12 +120,8 @@ def test_between_two_people_the_recipient_may_be_left_out() -> None:
         (envelope(affixes=f"{FROM}<to jid='{ALICE}'/>"), "for somebody else"),
         (envelope(affixes=f"{FROM}{TO}<to jid='{ALICE}'/>"), "for somebody else"),
         (envelope(affixes=f"{FROM}<to/>"), "for somebody else"),
-        (envelope(affixes=f"{FROM}{TO}<time stamp='CANARY'/>"), "impossible"),
-        (envelope(affixes=f"{FROM}{TO}<time/>"), "impossible"),
-        (envelope(affixes=f"{FROM}{TO}<time stamp='1999-01-01T00:00:00Z'/>"),
-         "impossible"),
-        (envelope(affixes=f"{FROM}{TO}<time stamp='2028-01-01T00:00:00Z'/>"),
-         "impossible"),
+        (envelope(affixes=f"{FROM}{TO}<time stamp='CANARY'/>"), "time in its envelope"),
+        (envelope(affixes=f"{FROM}{TO}<time/>"), "time in its envelope"),
     ],
 )  # fmt: skip
 def test_what_is_refused_shows_nothing_of_its_content(data: bytes, why: str) -> None:
@@ -136,9 +132,8 @@ def test_what_is_refused_shows_nothing_of_its_content(data: bytes, why: str) -> 
     assert caught.value.__cause__ is None
 
 
-def test_a_clock_that_is_wrong_by_months_is_no_reason_to_refuse() -> None:
-    for days in (-3650, 300):
-        stamp = (NOW + timedelta(days=days)).isoformat()
-        affixes = f"{FROM}{TO}<time stamp='{stamp}'/>"
+@pytest.mark.parametrize("year", [1, 1970, 2000, 2026, 2040, 9999])
+def test_no_clock_is_so_wrong_that_a_message_is_refused(year: int) -> None:
+    affixes = f"{FROM}{TO}<time stamp='{year:04}-01-01T00:00:05Z'/>"
 
-        assert read(envelope(affixes=affixes)).text == "CANARY"
+    assert read(envelope(affixes=affixes)).text == "CANARY"
