@@ -88,7 +88,8 @@ network_settings = {
 storage                = "internal"
 archive_expires_after  = "1w"
 default_archive_policy = true           -- a second device finds what it missed
-max_archive_query_results = 100         -- a page; each costs a round trip
+max_archive_query_results = 250         -- a page; each costs a round trip, and with
+                                        -- "internal" storage a reading of the archive
 mam_smart_enable       = false
 pep_max_items          = 256            -- an OMEMO device list grows, a bundle per device
 

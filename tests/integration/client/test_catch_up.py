@@ -221,11 +221,11 @@ async def test_poison_in_the_archive_does_not_stop_the_rest(
     assert len(bad) == len(poisons)
 
 
-@pytest.mark.parametrize("kept", [0, 7, 130])
+@pytest.mark.parametrize("kept", [0, 7, 260])  # the last is in the second page
 async def test_a_catch_up_that_is_killed_goes_on_and_repeats_nothing(
     enrol: Enrol, wire: LoopbackDialer, offline_store: Path, kept: int
 ) -> None:
-    texts = [str(number) for number in range(200)]
+    texts = [str(number) for number in range(kept + 20)]
     async with away(enrol, wire) as bob_account:
         async with Client(await enrol("alice"), tor=wire) as alice:
             await write(alice, bob_account.jid, texts)
@@ -275,12 +275,12 @@ asyncio.run(main())
 async def test_broken_connections_in_a_catch_up_lose_and_repeat_nothing(
     enrol: Enrol, wire: LoopbackDialer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    texts = [str(number) for number in range(250)]
+    texts = [str(number) for number in range(280)]
     read = Clerk._keep_read
 
     async def read_and_cut(self: Clerk, *what: object) -> None:
         await read(self, *what)  # type: ignore[arg-type] # passed on
-        if len(await self._inbox.pending()) in {3, 120, 121}:
+        if len(await self._inbox.pending()) in {3, 260, 261}:
             wire.cut()
 
     async with away(enrol, wire) as bob_account:
@@ -312,7 +312,7 @@ async def test_a_server_that_lies_about_its_archive_lets_us_in(
 
 
 @pytest.mark.alone
-async def test_300_messages_take_three_round_trips_more_than_a_login(
+async def test_300_messages_take_four_round_trips_more_than_a_login(
     enrol: Enrol, wire: LoopbackDialer, prosody: Prosody
 ) -> None:
     async with (
@@ -334,7 +334,7 @@ async def test_300_messages_take_three_round_trips_more_than_a_login(
                 costs.append(proxy.round_trips)
                 assert len(await bob._inbox.pending()) == 2 * count
 
-    assert costs[1] - costs[0] <= 6, costs
+    assert costs[1] - costs[0] <= 4, costs
 
 
 async def _all_pages(client: Client) -> AsyncIterator[Page]:

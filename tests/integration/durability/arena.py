@@ -170,8 +170,15 @@ class Arena:
         return checker.read(path) if path.exists() else []
 
     def count(self, profile: str, what: str) -> int:
-        """Return how many lines of a kind a profile has written."""
-        return sum(entry["what"] == what for entry in self.entries(profile))
+        """Return how many lines of a kind a profile has written.
+
+        It is asked for twenty times a second and of histories of 10,000 lines, so the
+        text is searched, and not read.
+        """
+        path = self.history(profile)
+        return (
+            path.read_text("utf-8").count(f'{{"what": "{what}"') if path.exists() else 0
+        )
 
     async def reach(
         self, profile: str, what: str, number: int, *, patience: float = 0.0
