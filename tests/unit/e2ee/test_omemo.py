@@ -26,6 +26,7 @@ from xmpp_onion.e2ee import (
     UploadDeviceList,
     quiet_libraries,
 )
+from xmpp_onion.e2ee.publisher import Publisher
 from xmpp_onion.errors import (
     DecryptionError,
     DeviceListError,
@@ -780,6 +781,51 @@ async def test_the_signed_pre_key_is_replaced_in_time_and_the_old_one_still_serv
     assert isinstance(new, oldmemo.BundleImpl | twomemo.BundleImpl)
     assert old.signed_pre_key_id != new.signed_pre_key_id
     assert await bob.read(sent, alice) == "to the old key"
+
+
+async def test_a_device_whose_making_was_rolled_back_stays_one_device(
+    peers: OmemoPeers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keys of the first attempt are on no disk, so they must be nowhere else."""
+    bob = await peers.add("bob")
+    alice = peers.new("alice")
+    await alice.open()
+    with monkeypatch.context() as context:
+        context.setattr(Publisher, "missing", _stop)
+        with pytest.raises(StopError):
+            await alice.omemo.prepare(alice.database)
+    await alice.omemo.prepare(alice.database)
+    made = alice.omemo.device_id, alice.omemo.fingerprint
+    sent = await bob.encrypt(alice, "to the second attempt")
+    await alice.__aexit__(None, None, None)
+
+    async with peers.new("alice") as alice:
+        assert (alice.omemo.device_id, alice.omemo.fingerprint) == made
+        assert await alice.read(sent, bob) == "to the second attempt"
+
+
+async def _stop(_publisher: Publisher) -> None:
+    raise StopError
+
+
+async def test_a_replacement_of_the_signed_pre_key_that_is_rolled_back_is_repeated(
+    peers: OmemoPeers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = await peers.add("alice"), await peers.add("bob")
+    eight_days = time.time() + 8 * 24 * 3600
+    monkeypatch.setattr(time, "time", lambda: eight_days)
+    bob.now += 3601
+    await bob.omemo.fetch([alice.jid])
+    async with undone(bob):
+        await bob.omemo.devices(alice.jid)
+    offered = peers.server.bundles[peers.place(bob)]
+
+    await bob.devices(alice)  # not an hour later, when it would be looked at again
+    bob.effects += bob.omemo.take_effects()
+    await bob.do_jobs()
+
+    assert peers.server.bundles[peers.place(bob)] != offered
+    assert await bob.read(await alice.encrypt(bob, "to the new key"), alice)
 
 
 def test_the_libraries_do_not_log_what_they_decrypt() -> None:
