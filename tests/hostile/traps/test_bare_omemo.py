@@ -156,7 +156,7 @@ async def test_t15_a_message_of_omemo_2_is_lost_after_its_ratchet_moved() -> Non
 
         with pytest.raises(NotImplementedError, match=CANARY):  # and tells the text
             await plugin.decrypt_message(stanza(ALICE, element))
-        with falls(omemo.DecryptionFailed, "e2ee/encryption.py: our own envelope"):
+        with falls(omemo.DecryptionFailed, "e2ee/envelope.py: our own envelope"):
             await plugin.decrypt_message(stanza(ALICE, element))
 
 
