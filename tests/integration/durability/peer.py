@@ -16,6 +16,7 @@ from pathlib import Path
 
 from history import History
 from killpoints import VARIABLE, KillPoint, install_cuts, note_rotations
+from poison import poisons
 
 from xmpp_onion import (
     Account,
@@ -46,6 +47,8 @@ class Plan:
         pause: Seconds between two texts.
         kill: Where it kills itself; see killpoints.py.
         cut_percent: How many of a hundred network calls cut the connection.
+        poison_every: After so many texts one that cannot be read follows, until
+            there was one of each kind; 0 for none.
         clock: A file with the time, if it is not that of the machine; see clock.py.
         zone: Its time zone; empty leaves it.
         is_listening: Whether it handles what comes.
@@ -64,6 +67,7 @@ class Plan:
     pause: float = 0.0
     kill: str = ""
     cut_percent: int = 0
+    poison_every: int = 0
     clock: str = ""
     zone: str = ""
     is_listening: bool = True
@@ -80,6 +84,7 @@ class Peer:
         self._plan = plan
         self._kill = kill
         self._number = History.last_number(plan.history)
+        self._poisoned = 0
         self._history = History(plan.history)
         self._account = Account.load(plan.profile, plan.data_dir)
         note_rotations(lambda: self._history.write("rotated"))
@@ -125,7 +130,17 @@ class Peer:
                 for _ in range(1 if self._number % _BURST_EVERY else _BURST):
                     self._number += 1
                     tasks.create_task(self._say(client, self._number))
+            await self._poison(client)
             await asyncio.sleep(self._plan.pause)
+
+    async def _poison(self, client: Client) -> None:
+        """Send the next stanza that cannot be read, if it is time."""
+        kinds = poisons(self._plan.to)
+        every, sent = self._plan.poison_every, self._poisoned
+        if every and sent < len(kinds) and self._number >= every * (sent + 1):
+            await client._session.send(kinds[sent], f"poison{sent}")
+            self._poisoned += 1
+            self._history.write("poisoned", number=sent)
 
     async def _say(self, client: Client, number: int) -> None:
         self._history.write("intent", number=number)

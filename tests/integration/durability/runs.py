@@ -60,7 +60,7 @@ async def kill_sender(arena: Arena, kills: int) -> dict[str, object]:
     await arena.reach(BOB, "ready", 1)
     for place in kill_points(_SENDER, kills):
         await _live_until_killed(
-            arena, ALICE, place, to=BOB, until=10**6, pause=0.02, is_listening=False
+            arena, ALICE, place, to=BOB, until=10**6, pause=0.005, is_listening=False
         )
     arena.start(arena.plan(ALICE, is_listening=False))
     return await _end(arena)
@@ -199,6 +199,27 @@ async def catch_up(arena: Arena, messages: int) -> dict[str, object]:
     peaks = [int(e["memory"]) for e in arena.entries(BOB) if e["what"] == "stopped"]
     figures = await arena.judge([BOB, *senders])
     return {**figures, "memory": peaks[-1] - peaks[0]}
+
+
+async def poison(arena: Arena, messages: int) -> dict[str, object]:
+    """R25: among the messages for one who is away are five that nobody can read."""
+    await arena.enrol(ALICE)
+    await arena.enrol(BOB)
+    arena.start(arena.plan(BOB))
+    await arena.reach(BOB, "ready", 1)
+    await arena.stop(BOB)
+    every = messages // 6
+    arena.start(
+        arena.plan(
+            ALICE, to=BOB, until=messages, is_listening=False, poison_every=every
+        )
+    )
+    await arena.reach(ALICE, "accepted", messages)
+    sent = arena.count(ALICE, "poisoned")
+    arena.start(arena.plan(BOB))
+    await arena.reach(BOB, "unreadable", sent)
+    figures = await _end(arena)  # logs in twice more
+    return {**figures, "poisoned": sent, "told": arena.count(BOB, "unreadable")}
 
 
 async def vanish(arena: Arena, messages: int) -> dict[str, object]:
@@ -345,5 +366,6 @@ RUNS = {
     "R8k": Entry(vanish, 100, 700, "messages after the receiver was killed"),
     "R13": Entry(change_clocks, 4, len(SETTINGS), "wrong and jumping clocks"),
     "R15": Entry(catch_up, 1000, 10_000, "messages of five to one who is killed"),
+    "R25": Entry(poison, 60, 1000, "messages, and five that cannot be read"),
     "R28": Entry(stop, 10, 100, "stops by SIGTERM and SIGINT"),
 }

@@ -94,3 +94,11 @@ async def test_1000_messages_of_five_come_though_their_reader_is_killed(
     memory = figures["memory"]
     assert isinstance(memory, int)
     assert memory <= 60_000_000
+
+
+async def test_messages_that_nobody_can_read_are_told_once_and_stop_nothing(
+    tmp_path: Path,
+) -> None:
+    figures = await run("R25", tmp_path, RUNS["R25"].small)
+
+    assert (figures["poisoned"], figures["told"]) == (5, 5)
