@@ -16,20 +16,21 @@ from clock import SETTINGS, Setting
 from killpoints import KINDS
 
 ALICE, BOB = "alice", "bob"
-# How far into a process a kill of each kind may lie: a login passes this many.
+# How far into a process a kill of each kind may lie: a login passes half of these,
+# and a few texts are said after it.
 _DEPTH = {
-    "store": 120,
-    "commit": 25,
-    "committed": 25,
-    "wire": 25,
-    "ack": 12,
+    "store": 240,
+    "commit": 60,
+    "committed": 60,
+    "wire": 60,
+    "ack": 30,
     "confirmed": 8,
     "came": 12,
     "handled": 8,
-    "encrypted": 8,
+    "encrypted": 24,
     "decrypted": 8,
-    "send": 8,
-    "sent": 8,
+    "send": 24,
+    "sent": 24,
 }
 _SENDER = ["store", "commit", "committed", "encrypted", "send", "sent", "wire", "ack"]
 _RECEIVER = ["store", "commit", "committed", "decrypted", "came", "confirmed", "wire"]
