@@ -78,7 +78,8 @@ async def test_a_signal_ends_a_client_in_order(tmp_path: Path) -> None:
 
 
 async def test_a_clock_that_is_wrong_or_jumps_changes_nothing(tmp_path: Path) -> None:
-    figures = await run("R13", tmp_path, 30 * RUNS["R13"].small)
+    # Of thirty texts the last one of each side may be cut off before it is confirmed.
+    figures = await run("R13", tmp_path, 28 * RUNS["R13"].small)
 
     rotations = figures["rotations"]
     assert isinstance(rotations, dict)
