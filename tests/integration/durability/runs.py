@@ -77,7 +77,10 @@ async def kill_receiver(arena: Arena, kills: int) -> dict[str, object]:
     arena.start(arena.plan(ALICE, to=BOB, until=10**6, pause=0.1, is_listening=False))
     for place in kill_points(_RECEIVER, kills):
         await _live_until_killed(arena, BOB, place)
+    ready = arena.count(BOB, "ready")
     arena.start(arena.plan(BOB))
+    # What came meanwhile may be much, and is handed over when all of it is read.
+    await arena.reach(BOB, "ready", ready + 1, patience=10 * arena.patience)
     await arena.stop(ALICE)
     arena.start(arena.plan(ALICE, is_listening=False))
     return await _end(arena)
