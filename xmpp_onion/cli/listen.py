@@ -11,7 +11,7 @@ import click
 from xmpp_onion.account import Account, parse_recipient
 from xmpp_onion.address import JID
 from xmpp_onion.agent.signals import until_terminated
-from xmpp_onion.chat import Message, line
+from xmpp_onion.chat import Event, Message, OwnMessage, line
 from xmpp_onion.cli.reach import check_free, hold, load_account
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.cli.told import told
@@ -60,11 +60,17 @@ async def _listen(
             f"Ready as {client.jid}. Messages are shown as they come; Ctrl-C ends.",
         )
         async for event in client.events():
-            if only and event.sender not in {*only, client.jid}:
+            if only and not _concerns(event, {*only, client.jid}):
                 continue
             output.result(line(event), told(event))
             if program and isinstance(event, Message) and client.accepts(event):
                 await _execute(program, event, settings)
+
+
+def _concerns(event: Event, people: set[JID]) -> bool:
+    """Tell whether an event is about people; what we wrote is about its recipient."""
+    about = event.to if isinstance(event, OwnMessage) else event.sender
+    return about in people
 
 
 async def _execute(program: list[str], message: Message, settings: Settings) -> None:

@@ -195,7 +195,7 @@ class Encryption:
             return NoDevicesError(
                 UNSENT,
                 jid=jid,
-                why="this is your only device, and a message to yourself is for others",
+                why="this is your only device; a note to yourself goes to the others",
                 fix="Log in with another device, then verify it: "
                 f"xmpp-onion trust list {jid}",
             )

@@ -17,6 +17,7 @@ from xmpp_onion.chat import (
     Typing,
     TypingState,
 )
+from xmpp_onion.cli import listen
 from xmpp_onion.cli.told import told
 
 ONION = OnionAddress.from_public_key(b"\x05" * 32)
@@ -87,3 +88,9 @@ def test_a_receipt_in_the_clear_is_said_to_be_one(
     )
 
     assert ("not authenticated" in told(receipt)) is doubt
+
+
+def test_what_we_wrote_is_about_its_recipient_alone() -> None:
+    assert listen._concerns(said(OwnMessage, text="hi"), {ALICE, BOB})
+    assert not listen._concerns(said(OwnMessage, text="hi"), {ALICE})
+    assert listen._concerns(said(Retraction, target="m1"), {ALICE})
