@@ -1,4 +1,6 @@
 import asyncio
+import os
+import sys
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 
 ONION = OnionAddress.from_public_key(bytes(32))
+# 10,000 by name: XMPP_ONION_FULL=1
+MANY = 10_000 if os.environ.get("XMPP_ONION_FULL") else 3_000
 ALICE, BOB = JID(f"alice@{ONION}"), JID(f"bob@{ONION}")
 
 
@@ -398,3 +402,67 @@ async def test_an_upload_that_comes_up_meanwhile_waits_for_one_flight(
             await asyncio.sleep(0)
 
     assert done.index("upload-bundle") == 8
+
+
+async def test_rows_that_wait_take_no_more_memory_than_few(
+    tmp_path: Path,
+) -> None:
+    """In a process of its own, whose memory nobody else has used."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", CARRY_MANY, str(tmp_path / "account" / "store.db")),
+        str(MANY),
+        env={"PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said, _ = await process.communicate()
+    few, many = map(int, said.split())
+
+    assert few > 0
+    assert many - few < MANY, said  # in KiB, and each row is eight
+
+
+CARRY_MANY = """
+import asyncio, resource, sys
+from pathlib import Path
+from tests.unit.test_courier import BOB, Line
+from xmpp_onion.courier import Courier
+from xmpp_onion.deliveries import Deliveries
+from xmpp_onion.store import Database, Outbox
+
+
+class Chores:
+    def take_effects(self):
+        return []
+
+
+class Forgetful(Line):
+    def send(self, xml, message_id):
+        self.sent.clear()
+        return super().send(xml, message_id)
+
+
+async def carry(database, outbox, count):
+    async with database.transaction():
+        for number in range(count):
+            await outbox.add("x" * 8000, to=BOB, message_id=str(number))
+    courier = Courier(
+        database, outbox, Forgetful(), Chores(), deliveries=Deliveries(database)
+    )
+    courier.open()
+    running = asyncio.get_running_loop().create_task(courier.run())
+    while await outbox.pending(limit=1):
+        await asyncio.sleep(0.01)
+    running.cancel()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, flush=True)
+
+
+async def main():
+    async with Database.open(Path(sys.argv[1])) as database:
+        await database.fetch("PRAGMA synchronous = OFF")  # it is about memory
+        outbox = Outbox(database)
+        await carry(database, outbox, 600)
+        await carry(database, outbox, int(sys.argv[2]))
+
+
+asyncio.run(main())
+"""

@@ -9,7 +9,6 @@ import json
 import os
 import secrets
 import shutil
-import sqlite3
 import sys
 from pathlib import Path
 
@@ -110,12 +109,27 @@ async def test_a_full_disk_is_told_and_loses_nothing_that_was_promised(
 # --- a lock (R10) -------------------------------------------------------------------
 
 
+HOLD = """
+import sqlite3, sys
+other = sqlite3.connect(sys.argv[1], isolation_level=None)
+other.execute("BEGIN EXCLUSIVE")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
 async def test_a_lock_of_another_program_is_waited_for_and_blocks_nobody(
     path: Path,
 ) -> None:
     async with Database.open(path) as database:
-        other = sqlite3.connect(path, isolation_level=None)
-        other.execute("BEGIN EXCLUSIVE")
+        other = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", HOLD, str(path)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert other.stdin
+        assert other.stdout
+        assert await other.stdout.readline() == b"held\n"
 
         async def write(number: int) -> None:
             async with database.transaction():
@@ -123,11 +137,14 @@ async def test_a_lock_of_another_program_is_waited_for_and_blocks_nobody(
 
         async with asyncio.TaskGroup() as tasks:
             writes = [tasks.create_task(write(number)) for number in range(10)]
-            for _ in range(10_000):  # the loop goes on meanwhile
-                await asyncio.sleep(0)
+            turns = 0
+            for _ in range(300 * TIMES):  # three seconds; 30 with ten times
+                await asyncio.sleep(0.01)
+                turns += 1
+            assert turns == 300 * TIMES  # the loop goes on meanwhile
             assert not any(one.done() for one in writes)
-            other.rollback()
-            other.close()
+            other.stdin.close()
+            await other.wait()
 
         rows = await Inbox(database).pending()
     assert [row.event_json for row in rows] == [str(number) for number in range(10)]
