@@ -82,7 +82,8 @@ class Encryption:
         In a transaction. None if nothing of it, or nobody to tell, is left.
 
         Raises:
-            DeviceListError: The recipient's server did not answer. Try again.
+            DeviceListError: The recipient's server did not answer, or none of the
+                devices that could read it has a usable bundle. Try again.
         """
         letter = read_letter(payload)
         with omemo_errors(EncryptionError, UNSENT):
@@ -93,8 +94,12 @@ class Encryption:
         try:
             plain = Plain(None, (element,))
             return letter.to, await self.encrypt(letter.to, plain, verified_only=True)
-        except NoDevicesError:
-            return None
+        except NoDevicesError as error:
+            theirs = verified(await self._known.others(letter.to))
+            if not any(OMEMO_2 in device.namespaces for device in theirs):
+                return None
+            why = "a verified device has no usable bundle"
+            raise DeviceListError(UNSENT, why=why) from error
 
     async def encrypt(
         self, to: JID, plain: Plain, *, verified_only: bool = False
@@ -131,7 +136,7 @@ class Encryption:
             written = await self._writer.write(
                 self._contents(plain, jid),
                 self._device.device_id,
-                [(d.jid, d.device_id, d.namespaces) for d in chosen],
+                [(d.jid, d.device_id, await self._versions(d)) for d in chosen],
                 needed=jid,
             )
         self._supply.note_broken(written.broken)
@@ -140,6 +145,16 @@ class Encryption:
         skipped = self._skipped(jid, (*theirs, *own), written.readers)
         elements = tuple(write_message(message) for message in written.messages)
         return Encrypted(elements, len(written.readers), tuple(sorted(skipped)))
+
+    async def _versions(self, device: Device) -> tuple[str, ...]:
+        """Return the versions in which a device may be written to.
+
+        The newest alone, once there was a session of it: the lists are the server's
+        word, and one that hides the newer list must not get the older version.
+        """
+        if await self._device.has_session(OMEMO_2, device.jid, device.device_id):
+            return (OMEMO_2,)
+        return device.namespaces
 
     def _contents(self, plain: Plain, to: JID) -> dict[str, bytes]:
         """Return what each version encrypts; the older one has room for a text."""

@@ -99,12 +99,13 @@ async def test_without_a_text_the_older_version_is_left_out(peers: OmemoPeers) -
     reply = ET.fromstring(REPLY)  # noqa: S314 - the test's own text
 
     sent = await send(alice, phone, Plain(None, (reply,)))
-    only_old(peers, phone)
 
     assert namespaces(sent) == [OMEMO_2]
     assert sent.skipped == (laptop.omemo.fingerprint,)
+    carol = await peers.add("carol")
+    only_old(peers, carol)
     with pytest.raises(NoDevicesError, match="carries only texts"):
-        await send(alice, phone, Plain(None, (reply,)))
+        await send(alice, carol, Plain(None, (reply,)))
 
 
 async def test_a_device_without_its_newest_bundle_gets_the_older_version(
@@ -136,6 +137,38 @@ async def test_a_device_that_learns_the_newer_version_gets_it(
     assert len(await bob.devices(alice)) == 1
 
 
+@pytest.mark.parametrize("is_restarted", [False, True])
+async def test_a_server_that_hides_the_newer_version_gets_no_older_one(
+    peers: OmemoPeers, *, is_restarted: bool
+) -> None:
+    alice, bob = peers.new("alice"), await peers.add("bob")
+    async with alice:
+        await alice.meet(bob)
+        only_old(peers, bob)
+        if not is_restarted:
+            sent = await alice.encrypt(bob, "hello")
+    if is_restarted:
+        async with alice:
+            sent = await alice.encrypt(bob, "hello")
+
+    assert namespaces(sent) == [OMEMO_2]
+    assert await bob.read(sent, alice) == "hello"
+
+
+async def test_a_device_without_a_way_to_its_newest_version_is_left_out(
+    peers: OmemoPeers,
+) -> None:
+    alice, bob = await peers.add("alice"), await peers.add("bob")
+    await alice.meet(bob)
+    only_old(peers, bob)
+    del peers.server.bundles[OMEMO_2, bob.jid, bob.omemo.device_id]
+    async with alice.database.transaction():
+        await alice.omemo.retire_sessions()  # as after a roll-back
+
+    with pytest.raises(NoDevicesError):
+        await alice.encrypt(bob, "hello")
+
+
 async def test_ten_new_contacts_with_two_versions_cost_two_flights(
     peers: OmemoPeers,
 ) -> None:
@@ -156,9 +189,11 @@ async def test_ten_new_contacts_with_two_versions_cost_two_flights(
 
 async def test_of_two_elements_the_newest_for_us_is_read(peers: OmemoPeers) -> None:
     alice, bob = await peers.add("alice"), await peers.add("bob")
-    new = await alice.encrypt(bob, "new")
     only_old(peers, bob)
     old = await alice.encrypt(bob, "old")
+    peers.server.push(bob.jid, [bob.omemo.device_id])
+    await alice.omemo.prepare(alice.database)  # as after a login
+    new = await alice.encrypt(bob, "new")
     both = Encrypted((*old.elements, *new.elements), 1, ())
 
     assert await bob.read(both, alice) == "new"

@@ -18,6 +18,7 @@ from xmpp_onion.e2ee import (
     reader_ids,
 )
 from xmpp_onion.e2ee.trust_messages import Word
+from xmpp_onion.errors import DeviceListError
 from xmpp_onion.store import Inbox
 from xmpp_onion.testing.omemo_peer import OmemoPeer, OmemoPeers
 
@@ -328,3 +329,24 @@ async def test_a_device_of_the_old_version_gets_no_letter(peers: OmemoPeers) -> 
 
     async with a1.database.transaction():
         assert await a1.omemo.encrypt_letter(job.payload) is None
+
+
+async def test_a_letter_waits_for_a_bundle_that_is_missing(peers: OmemoPeers) -> None:
+    a1, a2 = await peers.add("alice"), await peers.add("alice", device="laptop")
+    bob = await peers.add("bob")
+    await decide(a1, a2)
+    await decide(a1, bob)
+    place = (OMEMO_2, bob.jid, bob.omemo.device_id)
+    bundle = peers.server.bundles.pop(place)
+    jobs = [e for e in a1.effects if isinstance(e, TellTrust)]
+    (job,) = [j for j in jobs if a1.omemo.addressee(j.payload) == bob.jid]
+    a1.omemo._directory.bundles.clear()
+
+    with pytest.raises(DeviceListError):
+        await deliver(a1, job, (bob,))
+    peers.server.bundles[place] = bundle
+    a1.now += 3600
+    await deliver(a1, job, (bob,))
+
+    assert await level(bob, a2) is TrustLevel.BLINDLY_TRUSTED  # heard, not yet believed
+    assert await bob.omemo._vouching._load()
