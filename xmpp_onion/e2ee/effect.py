@@ -1,6 +1,7 @@
 """What an OMEMO operation wants from the network, as values to keep and do later."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from xmpp_onion.address import JID
@@ -15,6 +16,7 @@ __all__ = [
     "UploadBundle",
     "UploadDeviceList",
     "Withdraw",
+    "withdrawn",
 ]
 
 
@@ -111,3 +113,16 @@ Effect = (
     | RenewSession
     | Withdraw
 )
+
+
+def withdrawn(device: Device, known: Iterable[Device]) -> list[Withdraw]:
+    """Return what is to be done when a device is distrusted.
+
+    The decision is about its key, and an account may list one under several numbers.
+
+    Args:
+        device: The device, with its level.
+        known: All known devices of its owner.
+    """
+    twins = (one for one in known if one.fingerprint == device.fingerprint)
+    return [Withdraw(replace(twin, trust=device.trust)) for twin in twins]

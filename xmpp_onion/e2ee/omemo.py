@@ -30,7 +30,7 @@ from xmpp_onion.e2ee.effect import (
     SendEmpty,
     UploadBundle,
     UploadDeviceList,
-    Withdraw,
+    withdrawn,
 )
 from xmpp_onion.e2ee.encryption import UNSENT, Encrypted, Encryption
 from xmpp_onion.e2ee.envelope import Plain
@@ -502,11 +502,11 @@ class Omemo:
         """
         with omemo_errors(EncryptionError, "the decision was not kept"):
             manager = await self._device.open()
-            await self._known.of(jid.bare)
+            known = await self._known.of(jid.bare)
             device = await self._decisions.set(manager, jid.bare, fingerprint, level)
             await self._vouching.decided(manager, device, self.fingerprint)
         if level is TrustLevel.DISTRUSTED:
-            self._door.effects.append(Withdraw(device))
+            self._door.effects += withdrawn(device, known)
         return device
 
     async def promise(self, words: Iterable[tuple[JID, str, TrustLevel]]) -> None:

@@ -14,7 +14,7 @@ from omemo.session_manager import SessionManager
 from xmpp_onion.address import JID
 from xmpp_onion.chat import TrustChanged
 from xmpp_onion.e2ee.decisions import Decisions
-from xmpp_onion.e2ee.effect import Effect, TellTrust, Withdraw
+from xmpp_onion.e2ee.effect import Effect, TellTrust, withdrawn
 from xmpp_onion.e2ee.notices import Notices
 from xmpp_onion.e2ee.storage import KeyStorage
 from xmpp_onion.e2ee.trust import Device, TrustLevel
@@ -181,7 +181,8 @@ class Vouching:
             manager, change.owner, change.fingerprint, change.level
         )
         if change.level is TrustLevel.DISTRUSTED:
-            self._effects.append(Withdraw(device))
+            known = await self._decisions.devices(manager, change.owner, ())
+            self._effects += withdrawn(device, known)
         self._notices.add(
             TrustChanged(
                 sender=device.jid,

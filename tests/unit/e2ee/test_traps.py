@@ -15,7 +15,7 @@ import omemo
 import pytest
 import twomemo.twomemo
 
-from xmpp_onion.e2ee import OMEMO_2, OMEMO_OLD
+from xmpp_onion.e2ee import OMEMO_2, OMEMO_OLD, Trust, TrustLevel, Withdraw
 from xmpp_onion.errors import DecryptionError, NoDevicesError
 from xmpp_onion.testing.omemo_peer import OmemoPeers
 
@@ -219,3 +219,25 @@ async def test_a_key_exchange_with_a_low_order_point_leaves_no_session(
 
     assert not await bob.omemo._device.has_session(*peers.place(alice))
     assert await bob.read(sent, alice) == "hello"
+
+
+async def test_who_distrusts_a_key_withdraws_it_under_each_of_its_numbers(
+    peers: OmemoPeers,
+) -> None:
+    alice, bob = await peers.add("alice", Trust.BTBV), await peers.add("bob")
+    number, twin = bob.omemo.device_id, bob.omemo.device_id + 1
+    for namespace in peers.server.versions:
+        bundle = peers.server.bundles[namespace, bob.jid, number]
+        copy = rewritten(bundle, bob.jid, twin)
+        peers.server.bundles[namespace, bob.jid, twin] = copy
+    peers.server.push(bob.jid, [number, twin])
+    assert len(await alice.devices(bob)) == 2
+
+    async with alice.database.transaction():
+        await alice.omemo.set_trust(
+            bob.jid, bob.omemo.fingerprint, TrustLevel.DISTRUSTED
+        )
+        effects = alice.omemo.take_effects()
+
+    gone = {e.device.device_id for e in effects if isinstance(e, Withdraw)}
+    assert gone == {number, twin}
