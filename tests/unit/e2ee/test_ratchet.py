@@ -15,14 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oldmemo.oldmemo import EncryptedKeyMaterialImpl as OldKey
 from oldmemo.oldmemo import Oldmemo
+from oldmemo.oldmemo import SessionImpl as OldSession
 from omemo.bundle import Bundle
 from omemo.storage import Just, Maybe, Nothing, Storage
 from omemo.types import JSONType
 from twomemo.twomemo import EncryptedKeyMaterialImpl as NewKey
+from twomemo.twomemo import SessionImpl as NewSession
 from twomemo.twomemo import Twomemo
 
 from xmpp_onion.e2ee.local_oldmemo import LocalOldmemo
 from xmpp_onion.e2ee.local_twomemo import LocalTwomemo
+from xmpp_onion.e2ee.ratchet import Curve
 from xmpp_onion.e2ee.record import split
 from xmpp_onion.e2ee.storage import KeyStorage
 from xmpp_onion.store import Database, Keys
@@ -221,6 +224,27 @@ async def test_a_skipped_message_that_is_undone_is_read_again_and_then_once(
         both.sides[1].restart()
         await both.arrive("read", 1)
         await both.arrive("read", 0)
+
+
+@KINDS
+async def test_a_copy_of_a_ratchet_turns_without_the_original(kind: str) -> None:
+    async with pair(kind, with_plain=False) as both:
+        await both.send(0)
+        await both.arrive("read", 0)
+        await both.send(1)
+        await both.arrive("read", 0)
+        session = await both.sides[0].device.backend.load_session("bob", 1)
+        assert isinstance(session, OldSession | NewSession)
+        parts = vars(session.double_ratchet).values()
+        [curve] = [part for part in parts if isinstance(part, Curve)]
+        before = curve.json
+
+        twin = copy.deepcopy(curve)
+        await twin.next_encryption_key()
+
+        assert isinstance(twin, Curve)
+        assert twin.json != before
+        assert curve.json == before
 
 
 @KINDS
