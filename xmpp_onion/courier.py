@@ -8,8 +8,9 @@ ratchet step and show the message twice.
 import asyncio
 import logging
 import secrets
+import time
 import xml.etree.ElementTree as ET
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
 from xmpp_onion.address import JID
@@ -17,6 +18,7 @@ from xmpp_onion.deliveries import Deliveries
 from xmpp_onion.e2ee import (
     Device,
     Omemo,
+    Quota,
     RenewSession,
     SendEmpty,
     TellTrust,
@@ -46,6 +48,10 @@ _NO_READER = "each device that it was for was distrusted while it waited"
 # Sessions that are begun anew at once: after an old copy was put back there may be
 # a thousand, each of them a list and a bundle of another server.
 _RENEWALS_AT_ONCE = 8
+# Bundles that are published at once, and seconds until one more: whoever begins
+# session after session with us makes each pre-key that it uses one to replace.
+_BUNDLES = 6
+_BUNDLE_EVERY = 10.0
 # Seconds before a job that failed is tried again on the same connection.
 _JOB_PAUSE = 30.0
 
@@ -59,6 +65,7 @@ class Courier:
         session: Where it goes.
         omemo: Knows how to do the jobs: publishing a bundle, a device list.
         deliveries: Where it is noted that the server has a message.
+        clock: Seconds that only go forward; tests pass their own.
     """
 
     def __init__(
@@ -69,7 +76,9 @@ class Courier:
         omemo: Omemo,
         *,
         deliveries: Deliveries,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._bundles = Quota(_BUNDLES, _BUNDLE_EVERY, clock)
         self._database = database
         self._outbox = outbox
         self._session = session
@@ -265,6 +274,9 @@ class Courier:
 
     async def _do_job(self, job: JobRow) -> bool:
         """Do a job and forget it; False if it stays for a later round."""
+        if job.kind == UploadBundle.kind and not self._bundles.take(job.payload):
+            log.info("bundles are published too often; this one has to wait")
+            return False
         try:
             if job.kind == TellTrust.kind:
                 await self._tell_trust(job)

@@ -1,6 +1,7 @@
 import asyncio
 import os
 import sys
+import time
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ import pytest
 from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.courier import Courier
 from xmpp_onion.deliveries import Deliveries
-from xmpp_onion.e2ee import OMEMO_OLD, Device, TrustLevel, Withdraw
+from xmpp_onion.e2ee import OMEMO_OLD, Device, TrustLevel, UploadBundle, Withdraw
 from xmpp_onion.errors import DeviceListError, NotAcknowledgedError
 from xmpp_onion.session import message_stanza
 from xmpp_onion.store import Database, Outbox, OutboxRow
@@ -99,6 +100,7 @@ class Desk:
         database: Database,
         do: Callable[[str], Awaitable[None]],
         line: Line | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.database = database
         self.outbox = OutboxThatCounts(database)
@@ -111,6 +113,7 @@ class Desk:
             cast("Session", self.line),
             cast("Omemo", self.chores),
             deliveries=Deliveries(database),
+            clock=clock,
         )
 
     async def put(self, xml: str) -> asyncio.Future[None]:
@@ -466,3 +469,30 @@ async def main():
 
 asyncio.run(main())
 """
+
+
+async def test_a_storm_of_new_bundles_is_published_a_few_times_and_then_seldom(
+    tmp_path: Path,
+) -> None:
+    done: list[str] = []
+    now = 0.0
+
+    async def do(kind: str) -> None:
+        done.append(kind)
+
+    async with Database.open(tmp_path / "account" / "store.db") as database:
+        desk = Desk(database, do, clock=lambda: now)
+        for _ in range(20):
+            await desk.add_jobs(UploadBundle.kind)
+            desk.courier.open()
+            await desk.courier._do_all_jobs()
+
+        assert len(done) == 6
+        assert len(await desk.outbox.jobs()) == 1  # the newest is not forgotten
+
+        now = 10.0
+        for _ in range(3):
+            await desk.courier._do_all_jobs()
+
+        assert len(done) == 7
+        assert await desk.outbox.jobs() == []

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from xmpp_onion.e2ee.nodes import Nodes
     from xmpp_onion.e2ee.omemo import Omemo, quiet_libraries
     from xmpp_onion.e2ee.publisher import closed_nodes
+    from xmpp_onion.e2ee.quota import Quota
     from xmpp_onion.e2ee.trust import (
         Device,
         Trust,
@@ -53,6 +54,7 @@ __all__ = [
     "Omemo",
     "Pep",
     "Plain",
+    "Quota",
     "RenewSession",
     "SendEmpty",
     "SlixmppPep",
@@ -90,6 +92,7 @@ _HOME = {
     "Omemo": "omemo",
     "Pep": "devices",
     "Plain": "envelope",
+    "Quota": "quota",
     "RenewSession": "effect",
     "SendEmpty": "effect",
     "SlixmppPep": "devices",
