@@ -185,6 +185,7 @@ TESTED_IN = {
     "session/wire.py": "hostile/session/test_hostile_stream.py",
     "testing/bare_account.py": "unit/e2ee/test_foreign_omemo_2.py",
     "testing/bare_device.py": "unit/e2ee/test_lasting.py",
+    "waiting.py": "integration/client/test_waiting.py",
     "speaker.py": "integration/client/test_contents.py",
     "testing/fake_pep.py": "unit/e2ee/test_devices.py",
     "testing/hostile.py": "hostile/session/test_hostile_login.py",

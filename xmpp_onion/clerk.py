@@ -6,7 +6,6 @@ kept as such; nothing that somebody sends may end a client or come back for ever
 
 import asyncio
 import logging
-from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -33,27 +32,17 @@ from xmpp_onion.session import (
     Notice,
     Session,
     read_content,
-    read_waiting,
-    write_incoming,
 )
-from xmpp_onion.store import Cursor, Cursors, Database, Inbox, SetAside, WaitingRow
+from xmpp_onion.store import Cursor, Cursors, Database, Inbox
 from xmpp_onion.strangers import Strangers
+from xmpp_onion.waiting import WaitingRoom
 
-__all__ = ["NETWORK_PAUSE", "PATIENCE", "Clerk"]
+__all__ = ["Clerk"]
 
 log = logging.getLogger(__name__)
 
-# How often the keys of a sender are asked for before a message is given up.
-_FETCH_ATTEMPTS = 3
 # Confirmations that may wait to be sent. They help, and nothing depends on them.
 _UNCONFIRMED = 1000
-# Seconds that a sender's server may take for keys before the message is set aside:
-# over Tor, a first connection between two servers takes a few.
-PATIENCE = 10.0
-# Senders whose keys are asked for at once, out of those who wait.
-_SERVED_AT_ONCE = 8
-# Seconds until keys are asked for again after the server did not answer.
-NETWORK_PAUSE = 1.0
 
 
 class Clerk:
@@ -70,8 +59,7 @@ class Clerk:
 
     Attributes:
         news: Set when the inbox has got something; its reader clears it.
-        patience: Seconds that a sender's server may take for keys before a message
-            is set aside.
+        room: Where messages wait for keys; its owner runs it.
         unconfirmed: Messages whose senders want to know that they arrived; whoever
             tells them takes them out. The oldest are forgotten.
     """
@@ -92,14 +80,18 @@ class Clerk:
         self._deliveries = deliveries
         self._database = database
         self._inbox, self._cursors = Inbox(database), Cursors(database)
-        self._session = session
         self._omemo = omemo
         self._courier = courier
         self._own = own
-        self.patience = PATIENCE
         self._turn = asyncio.Lock()
-        self._room = SetAside(database)
-        self._waits = asyncio.Event()
+        self.room = WaitingRoom(
+            database,
+            session,
+            omemo,
+            strangers=strangers,
+            own=own,
+            hand_over=self._take_waiting,
+        )
         self.unconfirmed = asyncio.Queue[Message](_UNCONFIRMED)
 
     async def take_step(self, step: Step) -> None:
@@ -143,7 +135,10 @@ class Clerk:
             elif not await self._has_share(incoming):
                 too_many = DecryptionError("too many strangers write at once")
                 await self._keep_unreadable(incoming, place, too_many)
-            elif not await self._has_to_wait(incoming, place):
+            elif not (
+                await self.room.must_wait(incoming)
+                and await self._set_aside(incoming, place)
+            ):
                 await self._take(incoming, place)
         self.news.set()
 
@@ -174,88 +169,26 @@ class Clerk:
             malformed = DecryptionError("it is malformed")
             await self._keep_unreadable(incoming, place, malformed)
 
-    # --- the waiting room -------------------------------------------------------
-
-    async def _has_to_wait(self, incoming: Incoming, place: Cursor | None) -> bool:
-        """Set a message aside if its sender's server is silent.
-
-        All of that server wait from then on, so that each sender's order stays, and
-        nobody else waits for it. What finds no room is read as it is.
-        """
-        if not incoming.encrypted or await self._inbox.is_seen(incoming.key):
-            return False
-        is_silent = _is_among(incoming.sender, await self._room.senders(), self._own)
-        if not is_silent and await self._fetch_soon(incoming):
-            return False
-        row = WaitingRow(
-            key=incoming.key,
-            sender=incoming.sender.bare,
-            stanza_xml=write_incoming(incoming),
-            stanza_id=incoming.stanza_id,
-            at=incoming.at,
-        )
+    async def _set_aside(self, incoming: Incoming, place: Cursor | None) -> bool:
+        """Let a message wait for its keys; False if there is no room for it."""
         async with self._database.transaction():
-            is_kept = await self._room.add(row)
+            is_kept = await self.room.keep(incoming)
             if is_kept:
                 await self._move(place)
-        self.serve_waiting()
+        self.room.look()
         return is_kept
 
-    async def _fetch_soon(self, incoming: Incoming) -> bool:
-        """Fetch what a message needs; False if its sender's server is silent."""
-        while True:
-            await self._session.wait_online()
-            losses = self._session.losses
-            try:
-                async with asyncio.timeout(self.patience):
-                    await self._omemo.fetch_sender(incoming.encrypted, incoming.sender)
-            except (DeviceListError, TimeoutError):
-                if losses == self._session.losses:
-                    return False
-                # A connection that broke is no reason to let it wait.
-                await asyncio.sleep(NETWORK_PAUSE)
-            else:
-                return True
-
-    def serve_waiting(self) -> None:
-        """Look into the waiting room: somebody is there, or the session is new."""
-        self._waits.set()
-
-    async def run(self) -> None:
-        """Read what was set aside as soon as it can be read, until cancelled."""
-        served: set[str] = set()
-        places = asyncio.Semaphore(_SERVED_AT_ONCE)
-        async with asyncio.TaskGroup() as tasks:
-            while True:
-                await self._waits.wait()
-                self._waits.clear()
-                for sender in await self._room.senders() - served:
-                    served.add(sender)
-                    tasks.create_task(self._serve(sender, places, served))
-
-    async def _serve(
-        self, sender: str, places: asyncio.Semaphore, served: set[str]
+    async def _take_waiting(
+        self, incoming: Incoming, failure: DeviceListError | None
     ) -> None:
-        """Read all that waits of one sender, in its order, or give all of it up."""
-        failure = None
-        async with places:
-            while row := await self._room.first(sender):
-                incoming = read_waiting(
-                    row.stanza_xml, own=self._own, at=row.at, stanza_id=row.stanza_id
-                )
-                if failure is None and incoming is not None:
-                    failure = await self._fetch_sender(incoming)
-                async with self._turn:
-                    if incoming is not None and failure is not None:
-                        await self._keep_unreadable(incoming, None, failure)
-                    elif incoming is not None:
-                        await self._take(incoming, None)
-                    async with self._database.transaction():
-                        await self._room.remove(row.key)
-                self.news.set()
-                self._courier.wake()
-        served.discard(sender)
-        self.serve_waiting()  # one more may have come a moment ago
+        """Read a message that has waited, or keep that its keys did not come."""
+        async with self._turn:
+            if failure is None:
+                await self._take(incoming, None)
+            else:
+                await self._keep_unreadable(incoming, None, failure)
+        self.news.set()
+        self._courier.wake()
 
     # --- what a message says ----------------------------------------------------
 
@@ -333,7 +266,10 @@ class Clerk:
         Who answers too late is asked again when the message is read.
         """
         with suppress(TimeoutError):
-            async with asyncio.timeout(self.patience), asyncio.TaskGroup() as tasks:
+            async with (
+                asyncio.timeout(self.room.patience),
+                asyncio.TaskGroup() as tasks,
+            ):
                 for step in {_device_of(step): step for step in steps}.values():
                     if step.incoming is not None:
                         tasks.create_task(self._fetch_ahead(step.incoming))
@@ -347,23 +283,6 @@ class Clerk:
         with suppress(DeviceListError):
             await self._omemo.fetch_sender(incoming.encrypted, incoming.sender)
 
-    async def _fetch_sender(self, incoming: Incoming) -> DeviceListError | None:
-        """Fetch what a message that waits needs; return why that did not work."""
-        attempts = 1  # once it was tried when it came
-        while True:
-            await self._session.wait_online()
-            losses = self._session.losses
-            try:
-                await self._omemo.fetch_sender(incoming.encrypted, incoming.sender)
-            except DeviceListError as error:
-                # A connection that broke is no reason to give a message up.
-                attempts += losses == self._session.losses
-                if attempts == _FETCH_ATTEMPTS:
-                    return error
-                await asyncio.sleep(NETWORK_PAUSE)
-            else:
-                return None
-
     async def _has_share(self, incoming: Incoming) -> bool:
         """Tell whether a message may make us fetch the keys that it needs."""
         sender = incoming.sender
@@ -372,6 +291,7 @@ class Clerk:
             or not await self._strangers.is_stranger(sender)
             or await self._omemo.is_at_hand(incoming.encrypted, sender)
             or await self._inbox.is_seen(incoming.key)
+            or self.room.asks_for(incoming)
             or self._strangers.may_fetch()
         )
 
@@ -460,13 +380,6 @@ class Clerk:
         if event is not None:
             await self._keep_of(incoming, event)
         return event
-
-
-def _is_among(sender: JID, waiting: Collection[str], own: JID) -> bool:
-    """Tell whether somebody, or another at the same other server, waits already."""
-    if sender.bare in waiting or sender.domain == own.domain:
-        return sender.bare in waiting
-    return sender.domain in {JID(each).domain for each in waiting}
 
 
 def _device_of(step: Step) -> tuple[str, str]:

@@ -28,7 +28,7 @@ from xmpp_onion.chat import (
     Said,
     write_event,
 )
-from xmpp_onion.clerk import NETWORK_PAUSE, Clerk
+from xmpp_onion.clerk import Clerk
 from xmpp_onion.contacts import ANSWER_TIMEOUT, Contacts, RequestBox
 from xmpp_onion.courier import Courier
 from xmpp_onion.deliveries import Deliveries
@@ -67,6 +67,7 @@ from xmpp_onion.session import (
 from xmpp_onion.speaker import Speaker
 from xmpp_onion.store import Cursor, Cursors, Database, Inbox, Keys, Outbox
 from xmpp_onion.strangers import Strangers
+from xmpp_onion.waiting import NETWORK_PAUSE
 
 __all__ = ["Client"]
 
@@ -208,7 +209,7 @@ class Client(Speaker):
         stack.callback(self._stop_settling)
         for work in (
             self._receive(),
-            self._clerk.run(),
+            self._clerk.room.run(),
             self._courier.run(),
             self._contacts.run(),
             self._outgoing.confirm(self._clerk.unconfirmed, self._may_know),
@@ -311,7 +312,7 @@ class Client(Speaker):
             await self._omemo.end_history()
             await self._courier.keep_effects()
         self._courier.wake()
-        self._clerk.serve_waiting()
+        self._clerk.room.begin_anew()
 
     def _stop_settling(self) -> None:
         if self._settling is not None:

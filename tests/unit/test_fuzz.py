@@ -3,6 +3,7 @@
 A few hundred in the suite; ``XMPP_ONION_FUZZ=10000`` for as many as that.
 """
 
+import asyncio
 import os
 import random  # noqa: TID251 - the same each time, so that a failure comes again
 import xml.etree.ElementTree as ET
@@ -14,13 +15,14 @@ from typing import cast
 import pytest
 from slixmpp.stanza import Message as Stanza
 
+from xmpp_onion import waiting
 from xmpp_onion.chat import Message, Undecryptable, read_event
 from xmpp_onion.clerk import Clerk
 from xmpp_onion.courier import Courier
 from xmpp_onion.deliveries import Deliveries
 from xmpp_onion.errors import StoreError
 from xmpp_onion.session import Session, message_stanza, parse_sent, read_message
-from xmpp_onion.store import Contacts, Inbox, Outbox
+from xmpp_onion.store import Contacts, Inbox, Outbox, SetAside
 from xmpp_onion.strangers import Shares, Strangers
 from xmpp_onion.testing.omemo_peer import OmemoPeer, OmemoPeers
 
@@ -68,6 +70,8 @@ class Reader:
         incoming = read_message(Stanza(xml=element, recv=True), own=self.peer.jid)
         if incoming is not None:
             await self.clerk.take_in(incoming, None)
+            while await SetAside(self.peer.database).senders():  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0)
 
     async def texts(self) -> list[str]:
         events = [read_event(row.event_json) for row in await self.inbox.pending()]
@@ -83,7 +87,10 @@ class Reader:
 
 
 @pytest.fixture
-async def people(tmp_path: Path) -> AsyncIterator[tuple[OmemoPeer, Reader]]:
+async def people(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[OmemoPeer, Reader]]:
+    monkeypatch.setattr(waiting, "NETWORK_PAUSE", 0)
     async with OmemoPeers(tmp_path) as peers:
         alice, bob = await peers.add("alice"), await peers.add("bob")
         await alice.meet(bob)
@@ -107,8 +114,11 @@ async def people(tmp_path: Path) -> AsyncIterator[tuple[OmemoPeer, Reader]]:
             ),
             own=bob.jid,
         )
-        clerk.patience = 5.0
-        yield alice, Reader(bob, clerk, Inbox(database))
+        clerk.room.patience = 5.0
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(clerk.room.run())
+            yield alice, Reader(bob, clerk, Inbox(database))
+            running.cancel()
 
 
 async def written(alice: OmemoPeer, bob: OmemoPeer, text: str, name: str) -> ET.Element:

@@ -156,6 +156,15 @@ CREATE INDEX deliveries_acked ON deliveries (id) WHERE state = 'acked';
 PRAGMA user_version = 7;
 """
 
+# What waits of strangers is counted apart.
+_VERSION_8 = """
+ALTER TABLE set_aside ADD COLUMN since TEXT NOT NULL DEFAULT '';
+ALTER TABLE set_aside ADD COLUMN stranger INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX set_aside_stranger ON set_aside (stranger);
+
+PRAGMA user_version = 8;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _VERSION_1,
     _VERSION_2,
@@ -164,6 +173,7 @@ MIGRATIONS: tuple[str, ...] = (
     _VERSION_5,
     _VERSION_6,
     _VERSION_7,
+    _VERSION_8,
 )
 
 

@@ -8,9 +8,13 @@ from datetime import datetime
 
 from xmpp_onion.store.database import Database
 
-# A message has 128 KiB at most, as we send it: 16 MB from one sender, 128 MB in all.
-SENDER_LIMIT = 128
-LIMIT = 1024
+# Of one stranger, and of all of them: what they may send while their keys are asked
+# for. A message has 128 KiB at most, as we send it, so that is 256 MB; hardly one has
+# more than 4. They take no room from contacts.
+STRANGER_LIMIT = 512
+STRANGERS_LIMIT = 2048
+# Of one contact: more than anybody writes in the days until it is given up.
+CONTACT_LIMIT = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,9 @@ class WaitingRow:
         stanza_xml: The stanza, as text.
         stanza_id: Our archive's name for it; empty if it has none.
         at: When it was sent.
+        since: When it was set aside.
+        is_stranger: Its sender was no contact then.
+        id: Its place in the order, when it has one.
     """
 
     key: str
@@ -30,6 +37,9 @@ class WaitingRow:
     stanza_xml: str = field(repr=False)
     stanza_id: str
     at: datetime
+    since: datetime
+    is_stranger: bool
+    id: int = field(default=0, compare=False)
 
 
 class SetAside:
@@ -60,25 +70,51 @@ class SetAside:
         Raises:
             RuntimeError: Not inside a transaction.
         """
-        (count,) = await self._database.fetch(
-            "SELECT count(*) AS whole, count(nullif(sender = ?, 0)) AS own "
-            "FROM set_aside",
-            (row.sender,),
-        )
-        if count["whole"] >= LIMIT or count["own"] >= SENDER_LIMIT:
+        if not await self._has_room(row):
             return False
         self._senders = None
         await self._database.execute(
-            "INSERT OR IGNORE INTO set_aside (key, sender, stanza_xml, stanza_id, at) "
-            "VALUES (?, ?, ?, ?, ?)",
-            (row.key, row.sender, row.stanza_xml, row.stanza_id, row.at.isoformat()),
+            "INSERT OR IGNORE INTO set_aside "
+            "(key, sender, stanza_xml, stanza_id, at, since, stranger) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                row.key,
+                row.sender,
+                row.stanza_xml,
+                row.stanza_id,
+                row.at.isoformat(),
+                row.since.isoformat(),
+                int(row.is_stranger),
+            ),
         )
         return True
 
-    async def first(self, sender: str) -> WaitingRow | None:
-        """Return the oldest message of a sender; None if nothing waits."""
+    async def _has_room(self, row: WaitingRow) -> bool:
+        own = await self._count("sender = ?", row.sender)
+        if not row.is_stranger:
+            return own < CONTACT_LIMIT
+        return (
+            own < STRANGER_LIMIT
+            and await self._count("stranger = ?", 1) < STRANGERS_LIMIT
+        )
+
+    async def _count(self, condition: str, value: str | int) -> int:
         rows = await self._database.fetch(
-            "SELECT * FROM set_aside WHERE sender = ? ORDER BY id LIMIT 1", (sender,)
+            f"SELECT count(*) AS number FROM set_aside WHERE {condition}",  # noqa: S608 - two constants
+            (value,),
+        )
+        return int(rows[0]["number"])
+
+    async def first(self, sender: str, *, after: int = 0) -> WaitingRow | None:
+        """Return the oldest message of a sender; None if nothing waits.
+
+        Args:
+            sender: A bare JID.
+            after: Only of what came after this row; 0 for all.
+        """
+        rows = await self._database.fetch(
+            "SELECT * FROM set_aside WHERE sender = ? AND id > ? ORDER BY id LIMIT 1",
+            (sender, after),
         )
         if not rows:
             return None
@@ -89,6 +125,9 @@ class SetAside:
             stanza_xml=row["stanza_xml"],
             stanza_id=row["stanza_id"],
             at=datetime.fromisoformat(row["at"]),
+            since=datetime.fromisoformat(row["since"] or row["at"]),
+            is_stranger=bool(row["stranger"]),
+            id=row["id"],
         )
 
     async def remove(self, key: str) -> None:
