@@ -23,6 +23,7 @@ from xmpp_onion.chat import (
     event_of,
     write_event,
 )
+from xmpp_onion.confirmations import Confirmations
 from xmpp_onion.courier import Courier
 from xmpp_onion.deliveries import Deliveries
 from xmpp_onion.e2ee import OMEMO_OLD, Decrypted, Omemo, accepts, reader_ids, sender_ids
@@ -41,9 +42,6 @@ __all__ = ["Clerk"]
 
 log = logging.getLogger(__name__)
 
-# Confirmations that may wait to be sent. They help, and nothing depends on them.
-_UNCONFIRMED = 1000
-
 
 class Clerk:
     """Reads what came and puts it into the inbox, one message at a time.
@@ -55,13 +53,12 @@ class Clerk:
         courier: Keeps what the ratchet wants from the network.
         deliveries: What is said about messages of ours goes there.
         strangers: Says what is opened of theirs, and what is told.
+        confirmations: Owes who asks for it that a message arrived.
         own: Our bare JID.
 
     Attributes:
         news: Set when the inbox has got something; its reader clears it.
         room: Where messages wait for keys; its owner runs it.
-        unconfirmed: Messages whose senders want to know that they arrived; whoever
-            tells them takes them out. The oldest are forgotten.
     """
 
     def __init__(
@@ -73,11 +70,13 @@ class Clerk:
         courier: Courier,
         deliveries: Deliveries,
         strangers: Strangers,
+        confirmations: Confirmations,
         own: JID,
     ) -> None:
         self.news = deliveries.news
         self._strangers = strangers
         self._deliveries = deliveries
+        self._confirmations = confirmations
         self._database = database
         self._inbox, self._cursors = Inbox(database), Cursors(database)
         self._omemo = omemo
@@ -92,7 +91,6 @@ class Clerk:
             own=own,
             hand_over=self._take_waiting,
         )
-        self.unconfirmed = asyncio.Queue[Message](_UNCONFIRMED)
 
     async def take_step(self, step: Step) -> None:
         """Take in one step of a backlog: a message, or what the archive has lost."""
@@ -214,7 +212,6 @@ class Clerk:
                 await self._move(place)
 
     async def _keep_read(self, incoming: Incoming, place: Cursor | None) -> None:
-        event, content = None, Content()
         async with self._database.transaction():
             await self._move(place)
             if await self._inbox.is_seen(incoming.key):
@@ -223,17 +220,8 @@ class Clerk:
             await self._inbox.mark_seen(incoming.key)
             if decrypted.plain is not None:
                 content = read_content(decrypted.plain.text, decrypted.plain.payload)
-                event = await self._keep_content(incoming, decrypted, content)
+                await self._keep_content(incoming, decrypted, content)
             await self._courier.keep_effects()
-        # Only the older version has no room for the question inside.
-        asks = incoming.asks if decrypted.namespace == OMEMO_OLD else content.asks
-        if isinstance(event, Message) and asks:
-            self._ask_to_confirm(event)
-
-    def _ask_to_confirm(self, message: Message) -> None:
-        if self.unconfirmed.full():
-            self.unconfirmed.get_nowait()
-        self.unconfirmed.put_nowait(message)
 
     async def _keep_notice(
         self, incoming: Incoming, notice: Notice, place: Cursor | None
@@ -348,7 +336,7 @@ class Clerk:
 
     async def _keep_content(
         self, incoming: Incoming, decrypted: Decrypted, content: Content
-    ) -> Event | None:
+    ) -> None:
         """Keep what a message says, and what it says about earlier ones of ours."""
         is_own = incoming.sender.bare == self._own.bare
         is_accepted = accepts(decrypted.device.trust)
@@ -376,10 +364,15 @@ class Clerk:
         )
         event = event_of(source, content, is_own=is_own, is_accepted=is_accepted)
         if isinstance(event, Typing) and incoming.delayed:
-            return None  # nobody writes any more
+            return  # nobody writes any more
         if event is not None:
             await self._keep_of(incoming, event)
-        return event
+        if is_own and content.received and incoming.to is not None:
+            await self._confirmations.settle(incoming.to, content.received)
+        # Only the older version has no room for the question inside.
+        asks = incoming.asks if decrypted.namespace == OMEMO_OLD else content.asks
+        if asks and isinstance(event, Message):
+            await self._confirmations.owe(incoming.sender, incoming.id)
 
 
 def _device_of(step: Step) -> tuple[str, str]:

@@ -29,6 +29,7 @@ from xmpp_onion.chat import (
     write_event,
 )
 from xmpp_onion.clerk import Clerk
+from xmpp_onion.confirmations import Confirmations
 from xmpp_onion.contacts import ANSWER_TIMEOUT, Contacts, RequestBox
 from xmpp_onion.courier import Courier
 from xmpp_onion.deliveries import Deliveries
@@ -182,6 +183,7 @@ class Client(Speaker):
         self._strangers = Strangers(
             self._database, contacts=self._contacts.table, own=account.jid, news=news
         )
+        self._confirmations = Confirmations(self._database, self._may_know, self._ready)
         self._clerk = Clerk(
             self._database,
             self._session,
@@ -189,6 +191,7 @@ class Client(Speaker):
             courier=self._courier,
             deliveries=self._deliveries,
             strangers=self._strangers,
+            confirmations=self._confirmations,
             own=account.jid,
         )
         self._outgoing = Outgoing(
@@ -197,6 +200,7 @@ class Client(Speaker):
             self._omemo,
             courier=self._courier,
             deliveries=self._deliveries,
+            confirmations=self._confirmations,
         )
         self._inbox_reader = InboxReader(
             self._database, self._omemo, self._courier, self._deliveries.news
@@ -212,7 +216,7 @@ class Client(Speaker):
             self._clerk.room.run(),
             self._courier.run(),
             self._contacts.run(),
-            self._outgoing.confirm(self._clerk.unconfirmed, self._may_know),
+            self._confirmations.run(self._outgoing.confirm),
             self._strangers.run(),
             self._far_witness.run(),
         ):
@@ -333,7 +337,10 @@ class Client(Speaker):
     def _may_know(self, sender: JID) -> bool:
         """Tell whether somebody may know that their message arrived."""
         wants_to_tell = self.account.receipts is Receipts.CONTACTS
-        return wants_to_tell and sender in self._session.xmpp.gate.friends
+        return wants_to_tell and self._is_friend(sender)
+
+    def _is_friend(self, jid: JID) -> bool:
+        return jid in self._session.xmpp.gate.friends
 
     # --- in ---------------------------------------------------------------------
 

@@ -6,13 +6,12 @@ it is the courier's (:mod:`.courier`).
 
 import asyncio
 import secrets
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
 from xmpp_onion.address import JID
-from xmpp_onion.chat import Content, Delivery, DeliveryState, Message
+from xmpp_onion.chat import Content, Delivery, DeliveryState
+from xmpp_onion.confirmations import Confirmations
 from xmpp_onion.courier import Courier
 from xmpp_onion.deliveries import Deliveries
 from xmpp_onion.e2ee import OMEMO_OLD as OLDER
@@ -42,6 +41,7 @@ class Outgoing:
         omemo: Encrypts.
         courier: Carries what is kept.
         deliveries: Knows how far it has come.
+        confirmations: Knows what is owed until it is said.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Outgoing:
         *,
         courier: Courier,
         deliveries: Deliveries,
+        confirmations: Confirmations,
     ) -> None:
         self._database = database
         self._outbox = Outbox(database)
@@ -59,6 +60,7 @@ class Outgoing:
         self._omemo = omemo
         self._courier = courier
         self._deliveries = deliveries
+        self._confirmations = confirmations
         self._lines: WeakValueDictionary[JID, asyncio.Lock] = WeakValueDictionary()
 
     async def send(
@@ -102,23 +104,20 @@ class Outgoing:
         delivery, _ = await self.accept(to, what, _deadline(timeout))
         return delivery
 
-    async def confirm(
-        self, messages: asyncio.Queue[Message], may: Callable[[JID], bool]
-    ) -> None:
-        """Tell senders that their messages arrived, inside of an envelope only.
+    async def confirm(self, to: JID, message_id: str) -> bool:
+        """Tell an author that a message arrived, inside of an envelope only.
 
-        What cannot be said is left unsaid: nobody may depend on it.
+        However long the network is away: it is settled in the transaction in which
+        it is accepted.
 
-        Args:
-            messages: Those whose senders asked.
-            may: Whether somebody may know.
+        Returns:
+            Whether that is possible.
         """
-        while True:
-            message = await messages.get()
-            if may(message.sender):
-                with suppress(EncryptionError, SessionError):
-                    what = Content(received=message.id)
-                    await self.queue(message.sender, what, ACK_TIMEOUT)
+        try:
+            await self.accept(to, Content(received=message_id), None)
+        except EncryptionError:
+            return False
+        return True
 
     async def accept(
         self,
@@ -204,7 +203,10 @@ class Outgoing:
                 silent=not asks,
             )
             row_id = await self._outbox.add(xml, to=to, message_id=message_id)
-            await self._deliveries.begin(delivery)
+            if what.received:  # nobody waits for what becomes of a confirmation
+                await self._confirmations.settle(to, what.received)
+            else:
+                await self._deliveries.begin(delivery)
             await self._courier.keep_effects()
         return delivery, self._courier.expect(row_id)
 

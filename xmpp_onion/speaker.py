@@ -1,8 +1,10 @@
 """What a client can say, and how it learns what became of it."""
 
 from xmpp_onion.account import parse_addressee
+from xmpp_onion.address import JID
 from xmpp_onion.chat import Content, Delivery, DeliveryState, Message
 from xmpp_onion.deliveries import Deliveries
+from xmpp_onion.errors import AddressError
 from xmpp_onion.outgoing import ACK_TIMEOUT, Outgoing
 
 __all__ = ["Speaker"]
@@ -13,6 +15,10 @@ class Speaker:
 
     _outgoing: Outgoing
     _deliveries: Deliveries
+
+    def _is_friend(self, jid: JID) -> bool:
+        """Tell whether somebody may see when we are there."""
+        raise NotImplementedError
 
     async def send(
         self,
@@ -109,13 +115,29 @@ class Speaker:
         return await self._send(to, what, timeout, allow_clear=allow_clear_metadata)
 
     async def mark_displayed(
-        self, message: Message, *, timeout: float | None = ACK_TIMEOUT
+        self,
+        message: Message,
+        *,
+        to_stranger: bool = False,
+        timeout: float | None = ACK_TIMEOUT,
     ) -> Delivery:
         """Tell the author that a message was read. Only inside of an envelope.
 
+        Args:
+            message: What was read.
+            to_stranger: Tell it also to who may not see when we are there.
+            timeout: As in ``send()``.
+
         Raises:
+            AddressError: The author is no contact who may see us.
             NoDevicesError: No device of theirs can be told so.
         """
+        if not to_stranger and not self._is_friend(message.sender):
+            raise AddressError(
+                "nothing was said to a stranger",
+                why="when we read something tells when we are there",
+                fix="Accept the author as a contact, or pass to_stranger=True.",
+            )
         what = Content(displayed=message.id)
         return await self._send(message.sender, what, timeout, allow_clear=False)
 

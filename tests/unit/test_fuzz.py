@@ -18,6 +18,7 @@ from slixmpp.stanza import Message as Stanza
 from xmpp_onion import waiting
 from xmpp_onion.chat import Message, Undecryptable, read_event
 from xmpp_onion.clerk import Clerk
+from xmpp_onion.confirmations import Confirmations
 from xmpp_onion.courier import Courier
 from xmpp_onion.deliveries import Deliveries
 from xmpp_onion.errors import StoreError
@@ -112,6 +113,7 @@ async def people(
                 news=deliveries.news,
                 shares=ENDLESS,
             ),
+            confirmations=Confirmations(database, lambda _: False, asyncio.Event()),
             own=bob.jid,
         )
         clerk.room.patience = 5.0

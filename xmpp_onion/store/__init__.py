@@ -8,6 +8,7 @@ from xmpp_onion.store.deliveries import DeliveryRow, DeliveryRows
 from xmpp_onion.store.inbox import Inbox, InboxRow
 from xmpp_onion.store.keys import Keys
 from xmpp_onion.store.outbox import JobRow, Outbox, OutboxRow
+from xmpp_onion.store.owed import Owed, OwedRow
 from xmpp_onion.store.requests import RequestRow, Requests
 from xmpp_onion.store.set_aside import SetAside, WaitingRow
 from xmpp_onion.store.strangers import Strangers, Tally
@@ -26,6 +27,8 @@ __all__ = [
     "Keys",
     "Outbox",
     "OutboxRow",
+    "Owed",
+    "OwedRow",
     "RequestRow",
     "Requests",
     "SetAside",

@@ -165,6 +165,18 @@ CREATE INDEX set_aside_stranger ON set_aside (stranger);
 PRAGMA user_version = 8;
 """
 
+# Whom we owe word that a message arrived.
+_VERSION_9 = """
+CREATE TABLE owed (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    recipient TEXT NOT NULL,
+    message_id TEXT NOT NULL,
+    UNIQUE (recipient, message_id)
+) STRICT;
+
+PRAGMA user_version = 9;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _VERSION_1,
     _VERSION_2,
@@ -174,6 +186,7 @@ MIGRATIONS: tuple[str, ...] = (
     _VERSION_6,
     _VERSION_7,
     _VERSION_8,
+    _VERSION_9,
 )
 
 

@@ -24,6 +24,7 @@ from xmpp_onion import (
 from xmpp_onion.account import Receipts
 from xmpp_onion.agent.desk import perform
 from xmpp_onion.chat import line
+from xmpp_onion.errors import AddressError
 from xmpp_onion.testing.loopback import LoopbackDialer
 
 Enrol: TypeAlias = Callable[..., Awaitable[Account]]
@@ -210,6 +211,32 @@ async def test_a_stranger_is_never_told(enrol: Enrol, wire: LoopbackDialer) -> N
     assert delivery.state is DeliveryState.ACKED
 
 
+async def test_a_process_that_dies_before_it_tells_a_contact_tells_him_later(
+    enrol: Enrol, wire: LoopbackDialer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = replace(await enrol("bob"), receipts=Receipts.CONTACTS)
+    async with Client(await enrol("alice"), tor=wire) as alice:
+        async with Client(known, tor=wire) as bob:
+            await befriend(alice, bob)
+            mute = asyncio.Event()
+
+            async def hang(*_: object) -> None:
+                await mute.wait()
+
+            with monkeypatch.context() as stuck:
+                stuck.setattr(bob._outgoing, "accept", hang)
+                sent = await alice.send(bob.jid, "do you hear me?")
+                await read_one(bob)
+        before = await alice.delivery(sent.id)
+        async with Client(replace(known, device=bob.fingerprint), tor=wire) as bob:
+            await alice.wait(sent.id, DeliveryState.RECEIVED, timeout=30)
+            rows = await bob._database.fetch("SELECT * FROM deliveries")
+
+    assert before is not None
+    assert before.state is DeliveryState.ACKED
+    assert rows == []  # what becomes of a confirmation interests nobody
+
+
 async def test_an_author_is_told_that_a_message_was_displayed(
     enrol: Enrol, wire: LoopbackDialer
 ) -> None:
@@ -218,7 +245,10 @@ async def test_an_author_is_told_that_a_message_was_displayed(
         Client(await enrol("bob"), tor=wire) as bob,
     ):
         sent = await alice.send(bob.jid, "read me")
-        await bob.mark_displayed(await read_one(bob))
+        message = await read_one(bob)
+        with pytest.raises(AddressError, match="stranger"):
+            await bob.mark_displayed(message)
+        await bob.mark_displayed(message, to_stranger=True)
         delivery = await alice.wait(sent.id, DeliveryState.DISPLAYED, timeout=30)
 
     assert delivery.state is DeliveryState.DISPLAYED
