@@ -5,8 +5,10 @@ kept as such; nothing that somebody sends may end a client or come back for ever
 """
 
 import asyncio
+import hashlib
 import logging
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from xmpp_onion.address import JID
@@ -26,7 +28,15 @@ from xmpp_onion.chat import (
 from xmpp_onion.confirmations import Confirmations
 from xmpp_onion.courier import Courier
 from xmpp_onion.deliveries import Deliveries
-from xmpp_onion.e2ee import OMEMO_OLD, Decrypted, Omemo, accepts, reader_ids, sender_ids
+from xmpp_onion.e2ee import (
+    OMEMO_OLD,
+    Decrypted,
+    Omemo,
+    accepts,
+    essence,
+    reader_ids,
+    sender_ids,
+)
 from xmpp_onion.errors import DecryptionError, DeviceListError, XmppOnionError
 from xmpp_onion.session import (
     Incoming,
@@ -119,6 +129,7 @@ class Clerk:
             incoming: The message, live or from the archive.
             place: Where the archive is taken in up to after it, if that is known.
         """
+        incoming = self._named(incoming)
         if self._is_for_others(incoming):
             # A stranger's is passed with the next message that counts.
             if not await self._strangers.is_stranger(incoming.sender):
@@ -139,6 +150,24 @@ class Clerk:
             ):
                 await self._take(incoming, place)
         self.news.set()
+
+    async def is_known(self, incoming: Incoming) -> bool:
+        """Tell whether a message was taken in before."""
+        return await self._inbox.is_seen(self._named(incoming).key)
+
+    def _named(self, incoming: Incoming) -> Incoming:
+        """Name a message by its sender and what this device reads of it.
+
+        No id goes in: ids are chosen by the sender, and can be changed by servers.
+        So nobody can suppress or repeat another's message by its id, and a copy
+        under a new one, or without the keys of others, is known before it is
+        decrypted.
+        """
+        parts = essence(incoming.encrypted, self._own, self._omemo.device_id)
+        if not parts:
+            return incoming
+        name = "\0".join((incoming.sender.bare, *parts))
+        return replace(incoming, key=hashlib.sha256(name.encode()).hexdigest())
 
     async def _pass_over(self, place: Cursor | None) -> None:
         """Write down what was only counted, when there is enough of it."""
@@ -264,6 +293,7 @@ class Clerk:
 
     async def _fetch_ahead(self, incoming: Incoming) -> None:
         """Fetch once; what fails is fetched again when the message is read."""
+        incoming = self._named(incoming)
         if not incoming.encrypted or await self._inbox.is_seen(incoming.key):
             return
         if not await self._has_share(incoming):

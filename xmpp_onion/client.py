@@ -379,7 +379,7 @@ class Client(Speaker):
         settling = self._settling
         if settling is None or settling.done():
             return
-        if not await self._inbox.is_seen(incoming.key):
+        if not await self._clerk.is_known(incoming):
             await asyncio.wait([settling])
 
     def _place_of(self, incoming: Incoming) -> Cursor | None:

@@ -204,6 +204,48 @@ async def test_what_no_library_should_raise_is_told_once_and_ends_nothing(
     assert event.reason == "it is malformed"
 
 
+def renamed(stanza: ET.Element, name: str) -> ET.Element:
+    """The same envelope with all the names that a server can give it."""
+    copy = ET.fromstring(ET.tostring(stanza))  # noqa: S314 - our own text
+    copy.set("id", name)
+    for origin in copy.findall("{urn:xmpp:sid:0}origin-id"):
+        origin.set("id", name)
+    ET.SubElement(copy, "{urn:xmpp:sid:0}stanza-id", {"by": "x", "id": name})
+    return copy
+
+
+async def test_a_copy_under_other_names_or_without_keys_of_others_is_dropped(
+    people: tuple[OmemoPeer, Reader],
+) -> None:
+    alice, bob = people
+    stanza = await written(alice, bob.peer, "the truth", "m1")
+    await bob.take(stanza)
+    slim = renamed(stanza, "m2")
+    for header in slim.iter():
+        for key in [k for k in header if "rid" in k.attrib]:
+            if key.get("rid") != str(bob.peer.omemo.device_id):
+                header.remove(key)
+    for copy in (renamed(stanza, "m3"), renamed(stanza, ""), slim):
+        await bob.take(copy)
+
+    assert len(await bob.inbox.pending()) == 1
+    assert await bob.texts() == ["the truth"]
+
+
+async def test_a_message_under_the_names_of_another_neither_hides_nor_replaces_it(
+    people: tuple[OmemoPeer, Reader],
+) -> None:
+    alice, bob = people
+    first = await written(alice, bob.peer, "first", "m1")
+    second = renamed(await written(alice, bob.peer, "second", "m2"), "m1")
+    from_another = ET.fromstring(ET.tostring(first))  # noqa: S314 - our own text
+    from_another.set("from", f"mallory@{alice.jid.domain}/x")
+    for stanza in (from_another, second, first):
+        await bob.take(stanza)
+
+    assert await bob.texts() == ["second", "first"]
+
+
 @pytest.mark.parametrize("error", [OSError, MemoryError, StoreError])
 async def test_what_is_ours_to_mend_leaves_a_message_with_the_server(
     people: tuple[OmemoPeer, Reader],

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from xmpp_onion.e2ee.encryption import Encrypted
     from xmpp_onion.e2ee.envelope import Plain
     from xmpp_onion.e2ee.far_witness import FarWitness
-    from xmpp_onion.e2ee.header import reader_ids, sender_ids, withdraw
+    from xmpp_onion.e2ee.header import essence, reader_ids, sender_ids, withdraw
     from xmpp_onion.e2ee.nodes import Nodes
     from xmpp_onion.e2ee.omemo import Omemo, quiet_libraries
     from xmpp_onion.e2ee.publisher import closed_nodes
@@ -69,6 +69,7 @@ __all__ = [
     "check_scan",
     "closed_nodes",
     "entries_of",
+    "essence",
     "parse_fingerprint",
     "quiet_libraries",
     "read_entries",
@@ -110,6 +111,7 @@ _HOME = {
     "quiet_libraries": "omemo",
     "entries_of": "trust_text",
     "read_entries": "trust_text",
+    "essence": "header",
     "reader_ids": "header",
     "sender_ids": "header",
     "withdraw": "header",

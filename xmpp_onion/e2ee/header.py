@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 from xmpp_onion.address import JID
 
-__all__ = ["reader_ids", "sender_ids", "withdraw"]
+__all__ = ["essence", "reader_ids", "sender_ids", "withdraw"]
 
 # Ten digits hold every id; Python refuses to read thousands of them.
 _NUMBER = re.compile("[0-9]{1,10}")
@@ -32,6 +32,32 @@ def reader_ids(elements: Iterable[ET.Element]) -> frozenset[int]:
         for element in elements
         for _, key in _keys(element, None)
     )
+
+
+def essence(elements: Iterable[ET.Element], owner: JID, device: int) -> list[str]:
+    """Return what decides what a device reads; nothing if it has no key there.
+
+    Two copies of one message have the same, though a server left out the keys of
+    other devices or gave one of them another name; two messages never have.
+
+    Args:
+        elements: Of one stanza.
+        owner: Whose device it is.
+        device: Its number.
+    """
+    found: list[str] = []
+    for element in elements:
+        keys = [
+            ET.canonicalize(ET.tostring(key, "unicode"))
+            for _, key in _keys(element, owner.bare)
+            if _number(key.get("rid", "")) == device
+        ]
+        if keys:
+            names = (element.find("{*}header/{*}iv"), element.find("{*}payload"))
+            texts = ["" if one is None else one.text or "" for one in names]
+            senders = sorted(sender_ids([element]))
+            found += [element.tag, str(senders), *texts, str(len(keys)), *keys]
+    return found
 
 
 def withdraw(

@@ -59,6 +59,8 @@ class Incoming:
         encrypted: The OMEMO elements; empty if it was sent in the clear.
         key: Names it for "seen already?". The same bytes sent twice have the
             same key; two messages never share one, whatever ids the sender chose.
+            For what this device can read, the clerk takes a better one
+            (``e2ee.essence``): a server may give others other names.
         stanza_id: Our own archive's name for it, or empty. Others cannot set it.
         delayed: It was kept for us meanwhile; what is in the archive is, too.
         to: The bare JID it was for; ours, unless we sent it on another device.
@@ -331,19 +333,31 @@ def _read_id(element: ET.Element) -> str:
 
 
 def _read_stanza_id(element: ET.Element, own: JID) -> str:
-    """XEP-0359, section 6: only the id that our own archive set is one."""
-    for stanza_id in element.iter("{urn:xmpp:sid:0}stanza-id"):
-        if stanza_id.get("by") == own.bare:
-            return stanza_id.get("id", "")[:_ID_LIMIT]
-    return ""
+    """XEP-0359, section 6: only the id that our own archive set is one.
+
+    It stands in the message itself, alone: the server takes forged ones away there,
+    and does not look deeper.
+    """
+    found = [
+        stanza_id.get("id", "")[:_ID_LIMIT]
+        for stanza_id in element.iterfind("{urn:xmpp:sid:0}stanza-id")
+        if stanza_id.get("by") == own.bare
+    ]
+    return found[0] if len(found) == 1 else ""
 
 
 def _find_stamp(element: ET.Element, own: JID) -> str | None:
-    """Return the delay stamp of our own server; nobody else's is believed."""
-    for delay in element.iterfind("{urn:xmpp:delay}delay"):
-        if delay.get("from") in {own.bare, own.domain}:
-            return delay.get("stamp", "")
-    return None
+    """Return the delay stamp of our own server; nobody else's is believed.
+
+    The server puts its own behind what came. An author can back-date by one in its
+    name, and nobody but him: that is no more than he says himself.
+    """
+    stamps = [
+        delay.get("stamp", "")
+        for delay in element.iterfind("{urn:xmpp:delay}delay")
+        if delay.get("from") in {own.bare, own.domain}
+    ]
+    return stamps[-1] if stamps else None
 
 
 def read_stamp(stamp: str | None, now: datetime) -> datetime:

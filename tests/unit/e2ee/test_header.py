@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from xmpp_onion.address import JID, OnionAddress
-from xmpp_onion.e2ee import reader_ids, sender_ids, withdraw
+from xmpp_onion.e2ee import essence, reader_ids, sender_ids, withdraw
 
 ONION = OnionAddress.from_public_key(bytes(32))
 ALICE, BOB = JID(f"alice@{ONION}"), JID(f"bob@{ONION}")
@@ -64,3 +64,37 @@ def test_who_is_not_there_changes_nothing() -> None:
 
     assert withdraw(elements, BOB, [9]) == 0
     assert [ET.tostring(element) for element in elements] == before
+
+
+def changed(element: ET.Element, path: str, text: str) -> ET.Element:
+    found = element.find(path)
+    assert found is not None
+    found.text = text
+    return element
+
+
+def test_the_essence_is_what_one_device_reads_and_nothing_of_others() -> None:
+    whole, slim = old(), old()
+    withdraw([slim], BOB, [2])
+
+    assert essence([whole], BOB, 1) == essence([slim], BOB, 1) != []
+    assert essence([slim], BOB, 2) == []
+    assert essence([new()], BOB, 1) != essence([new()], ALICE, 1)
+    assert essence([new()], BOB, 3) == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        changed(old(), "{*}header/{*}key", "other"),
+        changed(old(), "{*}header/{*}iv", "other"),
+        ET.fromstring(  # noqa: S314 - our own text
+            ET.tostring(old(), "unicode").replace('sid="7"', 'sid="8"')
+        ),
+        ET.fromstring(  # noqa: S314 - our own text
+            ET.tostring(old(), "unicode").replace('rid="1"', 'rid="1" prekey="1"')
+        ),
+    ],
+)
+def test_what_is_read_otherwise_has_another_essence(other: ET.Element) -> None:
+    assert essence([other], BOB, 1) != essence([old()], BOB, 1)

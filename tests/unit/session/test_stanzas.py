@@ -169,6 +169,43 @@ def test_only_our_own_archive_names_a_message() -> None:
     assert (both.stanza_id, one.stanza_id) == ("real", "")
 
 
+@pytest.mark.parametrize(
+    "forged",
+    [
+        f"<x xmlns='y'><stanza-id xmlns='urn:xmpp:sid:0' by='{BOB}' id='forged'/></x>",
+        f"<stanza-id xmlns='urn:xmpp:sid:1' by='{BOB}' id='forged'/>",
+    ],
+)
+def test_nobody_can_hide_a_name_of_our_archive_in_what_they_send(forged: str) -> None:
+    real = f"<stanza-id xmlns='urn:xmpp:sid:0' by='{BOB}' id='real'/>"
+    alone, beside = incoming(ENCRYPTED + forged), incoming(ENCRYPTED + forged + real)
+
+    assert alone is not None
+    assert beside is not None
+    assert (alone.stanza_id, beside.stanza_id) == ("", "real")
+
+
+def test_of_two_names_of_our_archive_none_is_believed() -> None:
+    twice = [
+        f"<stanza-id xmlns='urn:xmpp:sid:0' by='{BOB}' id='{name}'/>" for name in "ab"
+    ]
+    message = incoming(ENCRYPTED + "".join(twice))
+
+    assert message is not None
+    assert message.stanza_id == ""
+
+
+def test_our_servers_stamp_stands_behind_one_that_the_author_made_up() -> None:
+    message = incoming(
+        ENCRYPTED
+        + delay("2001-01-01T00:00:00Z", ONION)
+        + delay("2026-05-04T10:00:00Z", ONION)
+    )
+
+    assert message is not None
+    assert message.at == datetime(2026, 5, 4, 10, tzinfo=UTC)
+
+
 def test_the_origin_id_is_the_name_that_the_sender_gave() -> None:
     message = incoming(ENCRYPTED + "<origin-id xmlns='urn:xmpp:sid:0' id='o1'/>")
     assert message is not None
