@@ -1,6 +1,8 @@
 """The account of a profile, from folders that are this user's alone."""
 
+import json
 import os
+import subprocess
 from pathlib import Path
 
 from xmpp_onion import private
@@ -19,6 +21,10 @@ __all__ = [
     "load_account",
 ]
 
+# A program that says the passphrase, and its arguments: a JSON list, for no shell.
+_COMMAND = "XMPP_ONION_PASSPHRASE_COMMAND"
+# It may ask a person, or a token that has to be touched.
+_COMMAND_SECONDS = 120.0
 # What systemd calls a credential that opens an account (LoadCredential=).
 _CREDENTIALS = {Kind.KEY_FILE: "store-key", Kind.PASSPHRASE: "store-passphrase"}
 
@@ -61,18 +67,54 @@ def find_secret(kind: Kind) -> Secret | None:
     """Return what the environment has to open an account with.
 
     That is a file that ``$XMPP_ONION_KEY_FILE`` or ``$XMPP_ONION_PASSPHRASE_FILE``
-    names, else systemd's credential ``store-key`` or ``store-passphrase``.
+    names, else what the program in ``$XMPP_ONION_PASSPHRASE_COMMAND`` says, else
+    systemd's credential ``store-key`` or ``store-passphrase``.
 
     Raises:
-        StoreKeyError: There is no such file, or it cannot be one.
+        StoreKeyError: There is no such file, or it cannot be one; or the program
+            failed.
         StorePermissionError: Others can read it.
     """
     if named := os.environ.get(kind.variable):
         return Secret.read(kind, Path(named))
+    if kind is Kind.PASSPHRASE and (command := os.environ.get(_COMMAND)):
+        return Secret.passphrase(_first_line_of(command))
     credential = Path(os.environ.get("CREDENTIALS_DIRECTORY", "")) / _CREDENTIALS[kind]
     if "CREDENTIALS_DIRECTORY" in os.environ and credential.exists():
         return Secret.read(kind, credential, is_trusted_place=True)
     return None
+
+
+def _first_line_of(command: str) -> str:
+    """Return the first line that a program says. What it says is in no error."""
+    try:
+        argv: object = json.loads(command)
+    except ValueError:
+        argv = None
+    if not (argv and isinstance(argv, list) and all(isinstance(a, str) for a in argv)):
+        raise _no_passphrase(
+            "it is no JSON list of texts", f'{_COMMAND}=\'["pass", "show", "bot"]\''
+        )
+    try:
+        done = subprocess.run(  # the user's own program, and no shell
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            timeout=_COMMAND_SECONDS,
+            check=False,
+        )
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        why = f"it could not be run ({type(error).__name__})"
+        raise _no_passphrase(why, "Try it in a shell") from None
+    if done.returncode != 0:
+        why = f"it ended with {done.returncode}"
+        raise _no_passphrase(why, "Try it in a shell")
+    line = done.stdout.partition(b"\n")[0].rstrip(b"\r")
+    return line.decode("utf-8", "surrogateescape")
+
+
+def _no_passphrase(why: str, fix: str) -> StoreKeyError:
+    return StoreKeyError(f"${_COMMAND} gives no passphrase", why=why, fix=fix)
 
 
 async def encrypt_account(account: Account, secret: Secret) -> Account:

@@ -98,6 +98,47 @@ def test_a_passphrase_comes_from_where_secrets_may_come(
     assert PASSPHRASE not in done.out + done.err
 
 
+def saying(text: str, code: int = 0) -> str:
+    """Return a command that says something and ends so."""
+    program = f"print({text!r}); raise SystemExit({code})"
+    return json.dumps([sys.executable, "-c", program])
+
+
+@pytest.mark.usefixtures("encrypted")
+def test_a_passphrase_is_the_first_line_that_a_program_says(
+    command: "Command", onion: str
+) -> None:
+    said = saying(f"{PASSPHRASE}\nuser: bob")
+
+    done = command(*filled(PIN, onion), XMPP_ONION_PASSPHRASE_COMMAND=said)
+
+    assert done.code == 0, done
+    assert PASSPHRASE not in done.out + done.err
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (saying(PASSPHRASE, code=3), "ended with 3"),
+        (json.dumps(["/nowhere/at-all"]), "could not be run (FileNotFoundError)"),
+        (f"echo {PASSPHRASE}", "no JSON list"),
+        (json.dumps([]), "no JSON list"),
+        (json.dumps([1]), "no JSON list"),
+        (saying(""), "0 bytes"),
+    ],
+    ids=["fails", "missing", "shell", "empty", "number", "silent"],
+)
+@pytest.mark.usefixtures("encrypted")
+def test_a_program_that_says_no_passphrase_exits_with_7(
+    command: "Command", onion: str, value: str, why: str
+) -> None:
+    done = command(*filled(PIN, onion), XMPP_ONION_PASSPHRASE_COMMAND=value)
+
+    assert done.code == 7
+    assert why in str(done.lines[0]["why"])
+    assert PASSPHRASE not in done.out + done.err
+
+
 @pytest.mark.parametrize("way", ["option", "environment", "systemd"])
 def test_a_key_comes_from_where_secrets_may_come(
     command: "Command", account: Account, onion: str, key_file: Path, way: str
