@@ -2,6 +2,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TypeAlias
 
 import pytest
@@ -48,6 +49,40 @@ async def test_a_returned_string_is_an_encrypted_reply(
     ):
         await alice.send(client.jid, "hello")
         assert await first(alice) == "HELLO"
+
+
+async def test_a_bot_acts_on_messages_and_on_nothing_else_that_is_said(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    bot, heard = Bot("echo", trust=Trust.BTBV), []
+
+    @bot.message
+    async def listen(msg: Message) -> str | None:
+        heard.append(msg.text)
+        return "the end" if msg.text == "end" else None
+
+    account = await enrol("echo")
+    laptop = replace(account, folder=account.folder.parent / "laptop", profile="laptop")
+    laptop.save()
+    async with (
+        running(bot, account, wire) as client,
+        Client(laptop, tor=wire) as elsewhere,
+        Client(await enrol("alice"), tor=wire) as alice,
+    ):
+        await client.verify(client.jid, elsewhere.fingerprint)
+        await elsewhere.verify(client.jid, client.fingerprint)
+        await elsewhere.send(alice.jid, "an order of our own, as a copy")
+        order = await alice.send(client.jid, "hello")
+        await alice.correct(client.jid, order.id, "an order, corrected")
+        await alice.react(client.jid, order.id, "an order")
+        await alice.retract(client.jid, order.id)
+        await alice.send(client.jid, "end")
+        messages = alice.messages()
+        async with asyncio.timeout(60):
+            while (await anext(messages)).text != "the end":
+                pass
+
+    assert heard == ["hello", "end"]
 
 
 async def test_none_is_silence_and_a_raising_handler_harms_nobody(

@@ -1,6 +1,8 @@
 """What is said about an earlier message, as the inbox and a script get it."""
 
+from dataclasses import fields, replace
 from datetime import UTC, datetime
+from types import NoneType
 
 import pytest
 
@@ -138,3 +140,42 @@ def test_a_reply_names_what_it_answers() -> None:
     assert isinstance(event, Message)
     assert event.reply_to == "m1"
     assert line(event)["reply_to"] == "m1"
+
+
+WHO = [
+    replace(SOURCE, sender=sender, device=device, fingerprint=mark * 64, trust=trust)
+    for sender, device, mark in ((ALICE, 7, "a"), (ALICE, 8, "b"), (BOB, 7, "c"))
+    for trust in ("verified", "tofu", "undecided", "distrusted")
+]
+
+
+@pytest.mark.parametrize(
+    ("content", "theirs", "ours", "unaccepted"),
+    [
+        (Content(text="x"), Message, OwnMessage, Message),
+        (Content(text="x", corrects="m1"), Correction, Correction, Message),
+        (Content(retracts="m1"), Retraction, Retraction, NoneType),
+        (Content(text="x", retracts="m1"), Retraction, Retraction, NoneType),
+        (Content(reacts_to="m1", emojis=("+",)), Reaction, Reaction, NoneType),
+        (Content(text="x", reacts_to="m1"), Reaction, Reaction, NoneType),
+        (Content(typing=TypingState.GONE), Typing, Typing, Typing),
+        (Content(corrects="m1"), NoneType, NoneType, NoneType),
+        (Content(received="m1", displayed="m1"), NoneType, NoneType, NoneType),
+        (Content(reply_to="m1", author=ALICE), NoneType, NoneType, NoneType),
+    ],
+)
+@pytest.mark.parametrize("who", WHO)
+def test_whoever_says_it_an_event_tells_who_and_from_which_device_and_its_trust(
+    content: Content, who: Said, theirs: type, ours: type, unaccepted: type
+) -> None:
+    def kind(*, is_own: bool, is_accepted: bool) -> type:
+        event = event_of(who, content, is_own=is_own, is_accepted=is_accepted)
+        for part in fields(Said) if event is not None else ():
+            assert getattr(event, part.name) == getattr(who, part.name)
+        return type(event)
+
+    assert kind(is_own=False, is_accepted=True) is theirs
+    assert kind(is_own=True, is_accepted=True) is ours
+    assert kind(is_own=False, is_accepted=False) is unaccepted
+    as_own = {Message: OwnMessage}.get(unaccepted, unaccepted)
+    assert kind(is_own=True, is_accepted=False) is as_own
