@@ -24,7 +24,9 @@ Notice: TypeAlias = NewDevice | KeyChanged | KeyReuse | TrustChanged
 # Of one account in a day: as many as it may have devices. Who makes more wants to
 # tire us of looking.
 _OF_ONE_A_DAY = 32
-# Of all accounts in a day. Each takes 300 bytes of the inbox until it is read.
+# Of all accounts in a day, besides the first of each kind of each: who fills this up
+# must not keep it from us that somebody else's key changes. Each takes 300 bytes of
+# the inbox until it is read.
 _OF_ALL_A_DAY = 256
 
 
@@ -44,6 +46,7 @@ class Notices:
         self._written: dict[str, Notice] = {}
         self._day: date | None = None
         self._counts: Counter[str] = Counter()
+        self._told_of: set[tuple[str, str]] = set()
 
     def attach(self, database: Database) -> None:
         """Write what is to be told with each transaction of ``database``."""
@@ -90,11 +93,14 @@ class Notices:
         if today != self._day:
             self._day = today
             self._counts.clear()
-        if (
+            self._told_of.clear()
+        kind = (notice.sender, type(notice).__name__)
+        if kind in self._told_of and (
             self._counts[notice.sender] >= _OF_ONE_A_DAY
             or self._counts.total() >= _OF_ALL_A_DAY
         ):
             return False
+        self._told_of.add(kind)
         self._counts[notice.sender] += 1
         return True
 

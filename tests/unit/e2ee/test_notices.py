@@ -236,7 +236,9 @@ async def test_what_is_told_in_a_transaction_that_is_undone_is_told_with_the_nex
         assert arrived == ["news"]
 
 
-async def test_a_day_brings_32_of_one_account_and_256_in_all(tmp_path: Path) -> None:
+async def test_a_day_brings_32_of_one_account_256_in_all_and_firsts(
+    tmp_path: Path,
+) -> None:
     now = AT
     async with Database.open(tmp_path / "store.db") as database:
         notices = Notices(now=lambda: now)
@@ -256,10 +258,38 @@ async def test_a_day_brings_32_of_one_account_and_256_in_all(tmp_path: Path) -> 
                 notices.add(new_device(number, JID(f"x{account}@{ONION}")))
             async with database.transaction():
                 pass
-        assert await count() == 256
+        # Eight accounts brought 32 each, and thirteen others their first.
+        assert await count() == 256 + 13
 
         now += timedelta(days=1)
         notices.add(new_device(1000))
         async with database.transaction():
             pass
-        assert await count() == 257
+        assert await count() == 270
+
+
+@pytest.mark.parametrize("days", [0, 1])
+async def test_nobody_can_keep_from_us_that_the_key_of_another_changed(
+    tmp_path: Path, days: int
+) -> None:
+    now = AT
+    async with Database.open(tmp_path / "store.db") as database:
+        notices = Notices(now=lambda: now)
+        notices.attach(database)
+        for day in range(days + 1):
+            now = AT + timedelta(days=day)
+            for number in range(9 * 32):
+                jid = JID(f"x{number // 32}@{ONION}")
+                notices.add(new_device(1000 * day + number, jid))
+                async with database.transaction():
+                    pass
+            notices.add(
+                changed := KeyChanged(
+                    sender=BOB, device=day, fingerprint="a" * 64, before="b" * 64, at=AT
+                )
+            )
+            async with database.transaction():
+                pass
+
+        rows = await Inbox(database).pending()
+        assert changed in [read_event(row.event_json) for row in rows]
