@@ -32,13 +32,13 @@ def test_a_pipe_is_sent_and_acknowledged(alice: "Person", bob: "Person") -> None
     assert sent.code == 0, sent.err
     assert line | {"id": "", "skipped": []} == {
         "v": 1, "event": "sent", "id": "", "to": bob.jid, "encrypted": True,
-        "devices": 1, "skipped": [], "state": "acked",
+        "devices": 1, "skipped": [], "text_only": 0, "state": "acked", "reason": None,
     }  # fmt: skip
     assert message.pop("at")
     assert message == {
         "v": 1, "event": "message", "id": line["id"], "from": alice.jid,
         "to": bob.jid, "room": None, "body": "disk full\non /dev/sda",
-        "encrypted": True, "namespace": "eu.siacs.conversations.axolotl",
+        "encrypted": True, "namespace": "urn:xmpp:omemo:2", "reply_to": None,
         "device": message["device"], "fingerprint": alice.fingerprint, "trust": "tofu",
     }  # fmt: skip
     assert isinstance(message["device"], int)
