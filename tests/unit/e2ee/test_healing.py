@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from xml.etree import ElementTree as ET
 
+import pytest
+
 from xmpp_onion.address import JID
 from xmpp_onion.e2ee import NAMESPACES, OMEMO_2, Effect, Encrypted, Trust, TrustLevel
 from xmpp_onion.e2ee.effect import RenewSession
@@ -138,16 +140,33 @@ async def test_a_duplicate_heals_nothing(peers: OmemoPeers) -> None:
     assert wishes(bob.effects) == []
 
 
-async def test_who_is_not_accepted_learns_nothing(peers: OmemoPeers) -> None:
+@pytest.mark.parametrize("level", [TrustLevel.DISTRUSTED, TrustLevel.UNDECIDED])
+async def test_who_is_not_accepted_learns_nothing(
+    peers: OmemoPeers, level: TrustLevel
+) -> None:
     alice, bob = await peers.add("alice"), peers.new("bob")
     await bob.__aenter__()
     await alice.meet(bob)
 
     async with without_sessions(bob):
-        await bob.trust(alice, TrustLevel.DISTRUSTED)
+        await bob.trust(alice, level)
         assert not await read_or_heal(bob, await alice.encrypt(bob, "lost"), alice)
 
         assert wishes(bob.effects) == []
+
+
+async def test_who_is_not_accepted_any_more_gets_no_fresh_session(
+    peers: OmemoPeers,
+) -> None:
+    alice, bob = await peers.add("alice"), peers.new("bob")
+    await bob.__aenter__()
+    await alice.meet(bob)
+
+    async with without_sessions(bob):
+        assert not await read_or_heal(bob, await alice.encrypt(bob, "lost"), alice)
+        await bob.trust(alice, TrustLevel.DISTRUSTED)
+
+        assert await heal(bob, alice) == 0
 
 
 async def test_a_session_that_took_its_place_meanwhile_is_left_alone(
