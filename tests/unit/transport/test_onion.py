@@ -105,7 +105,11 @@ def _x25519() -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-@pytest.mark.parametrize("content", [b"", b"junk", os.urandom(64), _x25519()])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"junk", os.urandom(64), _x25519()],
+    ids=["empty", "junk", "noise", "another-kind"],
+)
 def test_something_else_than_a_key_is_told(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "key").touch(mode=0o600)
     (tmp_path / "key").write_bytes(content)
