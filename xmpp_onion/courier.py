@@ -93,8 +93,9 @@ class Courier:
         self._opened = asyncio.Event()
         self._has_ended = False
         self._failed: list[int] = []
-        database.after_commit(self._tell_failed)
-        database.on_rollback(self._failed.clear)
+        self._has_kept = False
+        database.after_commit(self._settle)
+        database.on_rollback(self._forget)
 
     def open(self) -> None:
         """Let things go out: the session is up and encryption is ready."""
@@ -111,9 +112,25 @@ class Courier:
         self._work.set()
         self._chores.set()
 
+    def _settle(self) -> None:
+        """Go on with what a transaction kept, now that it is on the disk."""
+        self._tell_failed()
+        if self._has_kept:
+            self._has_kept = False
+            self.wake()
+
+    def _forget(self) -> None:
+        """Forget what a transaction kept that was undone."""
+        self._failed.clear()
+        self._has_kept = False
+
     async def keep_effects(self) -> None:
-        """Keep what the ratchet wants from the network, in the same transaction."""
+        """Keep what the ratchet wants from the network, in the same transaction.
+
+        It is begun when that is committed.
+        """
         for effect in self._omemo.take_effects():
+            self._has_kept = True
             if isinstance(effect, SendEmpty):
                 message_id = secrets.token_hex(16)
                 element = ET.fromstring(effect.element)  # noqa: S314 - made by e2ee a moment ago

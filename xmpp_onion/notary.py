@@ -80,7 +80,6 @@ class Notary:
         async with self._database.transaction():
             device = await self._omemo.set_trust(owner, fingerprint, level)
             await self._courier.keep_effects()
-        self._courier.wake()
         return device
 
     # --- our own devices --------------------------------------------------------
@@ -101,9 +100,7 @@ class Notary:
         async with self._database.transaction():
             await self._omemo.set_label(name or None)
             await self._courier.keep_effects()
-            device = await self._omemo.this_device()
-        self._courier.wake()
-        return device
+            return await self._omemo.this_device()
 
     async def remove_device(self, number: int, *, with_this: bool) -> Device:
         """Take a device of ours out of the account's published lists.
@@ -158,7 +155,6 @@ class Notary:
             check_scan(uri, devices, owners)
             done = [await self._verify(uri.jid, *pair) for pair in uri.fingerprints]
             await self._courier.keep_effects()
-        self._courier.wake()
         return tuple(done)
 
     async def _known(self, jid: JID) -> tuple[Device, ...]:
@@ -213,7 +209,6 @@ class Notary:
             for change in changes:
                 await self._take_over(change)
             await self._courier.keep_effects()
-        self._courier.wake()
         return changes
 
     async def _compare(self, entries: tuple[Entry, ...]) -> tuple[Change, ...]:

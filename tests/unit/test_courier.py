@@ -236,6 +236,23 @@ async def test_a_message_does_not_wait_for_a_job(tmp_path: Path) -> None:
         assert desk.line.sent == ["a"]
 
 
+async def test_what_the_ratchet_wants_is_begun_when_it_is_committed(
+    tmp_path: Path,
+) -> None:
+    done: asyncio.Queue[str] = asyncio.Queue()
+
+    async with at_work(tmp_path, done.put) as desk:
+        await desk.add_jobs("another")
+        assert await done.get() == "another"
+        for _ in range(20):  # the courier stands in the same line: it looks as well
+            await desk.outbox.jobs()
+        async with desk.database.transaction():
+            desk.chores.effects.append(UploadBundle("a version"))
+            await desk.courier.keep_effects()
+        # Nobody has to wake the courier.
+        assert await done.get() == UploadBundle.kind
+
+
 async def test_a_session_that_is_down_is_not_asked_again_and_again(
     tmp_path: Path,
 ) -> None:
