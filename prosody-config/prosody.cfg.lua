@@ -76,6 +76,7 @@ limits = {
 	c2s = { rate = "50kb/s" };          -- a room message of 100 members is about 36 kB
 }
 c2s_timeout             = 120           -- seconds to log in; circuits are slow
+bounce_blocked_messages = true          -- 13 drops them unless told: who wrote is told
 smacks_hibernation_time = 86400         -- seconds; telephones lose circuits all day
 smacks_max_queue_size   = 500           -- stanzas kept for a client that is away
 network_settings = {

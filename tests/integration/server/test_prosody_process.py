@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from textwrap import dedent
@@ -93,7 +94,10 @@ def link_programs(folder: Path, *names: str) -> Path:
     """Make a folder that is a PATH with these programs alone."""
     # Python changes the user before it looks for the program, so that this way,
     # other than setpriv's, needs folders which that user can enter.
-    for place in (folder, *folder.parents[:3]):
+    outermost = Path(tempfile.gettempdir())
+    for place in (folder, *folder.parents):
+        if place == outermost:
+            break
         place.mkdir(mode=0o711, exist_ok=True)
         place.chmod(0o711)
     for name in names:
