@@ -108,15 +108,28 @@ class WaitingRoom:
         if not is_ours or await self._inbox.is_seen(incoming.key):
             return False  # no keys make it readable, or it was read
         is_behind = incoming.sender.bare in await self._rows.senders()
-        if is_behind and incoming.sender.bare not in self._overtaken:
+        if is_behind and not await self._may_overtake(incoming):
             return True
-        if await self._omemo.is_at_hand(incoming.encrypted, incoming.sender):
+        if await self._is_at_hand(incoming):
             return False
         if is_behind or await self._strangers.is_stranger(incoming.sender):
             return True
         if await self._is_silent(incoming.sender.domain):
             return True
         return not await self._come_soon(incoming)
+
+    async def _may_overtake(self, incoming: Incoming) -> bool:
+        """Tell whether a message need not wait behind those of its sender.
+
+        What one device sent stays in its order.
+        """
+        sender = incoming.sender.bare
+        if sender not in self._overtaken:
+            return False
+        ids = sender_ids(incoming.encrypted)
+        return not any(
+            [await self._rows.holds(sender, f'sid="{number}"') for number in ids]
+        )
 
     async def _is_silent(self, domain: str) -> bool:
         """Tell whether others at a server of others wait already."""
@@ -225,14 +238,21 @@ class WaitingRoom:
 
         One device without keys must not hold up the others of its owner for long.
         """
-        after = first.id
-        while row := await self._rows.first(first.sender, after=after):
-            after = row.id
+        stuck: set[tuple[str, int]] = set()
+        row: WaitingRow | None = first
+        while row is not None:
             incoming = self._read(row)
-            if incoming is not None and await self._omemo.is_at_hand(
-                incoming.encrypted, incoming.sender
-            ):
-                await self._finish(row, incoming, None)
+            if incoming is not None:
+                devices = self._devices_of(incoming)
+                is_held_up = row is first or devices & stuck
+                if is_held_up or not await self._is_at_hand(incoming):
+                    stuck |= devices
+                else:
+                    await self._finish(row, incoming, None)
+            row = await self._rows.first(first.sender, after=row.id)
+
+    async def _is_at_hand(self, incoming: Incoming) -> bool:
+        return await self._omemo.is_at_hand(incoming.encrypted, incoming.sender)
 
     def _read(self, row: WaitingRow) -> Incoming | None:
         incoming = read_waiting(

@@ -105,6 +105,14 @@ class SetAside:
         )
         return int(rows[0]["number"])
 
+    async def holds(self, sender: str, text: str) -> bool:
+        """Tell whether a message of a sender with this text in its stanza waits."""
+        rows = await self._database.fetch(
+            "SELECT 1 FROM set_aside WHERE sender = ? AND instr(stanza_xml, ?) LIMIT 1",
+            (sender, text),
+        )
+        return bool(rows)
+
     async def first(self, sender: str, *, after: int = 0) -> WaitingRow | None:
         """Return the oldest message of a sender; None if nothing waits.
 
