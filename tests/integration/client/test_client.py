@@ -537,7 +537,7 @@ async def test_a_server_that_never_answers_makes_a_message_unreadable_not_the_cl
 
         assert isinstance(event, Undecryptable)
         assert event.reason == "the server is silent"
-        assert len(asked) == 3
+        assert len(asked) in {3, 4}  # one more if it came with the end of the archive
         assert await take(bob.messages(), 1) == ["heard"]
 
 
