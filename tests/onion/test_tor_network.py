@@ -22,8 +22,9 @@ from xmpp_onion.testing.tortemplate import Layout
 pytestmark = pytest.mark.tornet
 
 GREETING = b"reached\n"
+# What a shell starts in the background has SIGINT ignored, and so have its children.
 OWNER = """
-import asyncio
+import asyncio, signal
 from pathlib import Path
 from xmpp_onion.testing import TorNetwork
 
@@ -33,6 +34,7 @@ async def main():
         print("up", *(network.pid(node) for node in network.nodes), flush=True)
         await asyncio.Event().wait()
 
+signal.signal(signal.SIGINT, signal.default_int_handler)
 asyncio.run(main())
 """
 
