@@ -277,14 +277,14 @@ async def test_an_answer_without_an_end_of_page_is_an_error() -> None:
 async def test_more_than_was_asked_for_waits_for_the_next_page() -> None:
     def answer(asked: Asked) -> str:
         first = int(asked.after or 0) + 1
-        results = (asked.result(str(number)) for number in range(first, 301))
-        return "".join(results) + asked.fin(complete=True, last="300")
+        results = (asked.result(str(number)) for number in range(first, 601))
+        return "".join(results) + asked.fin(complete=True, last="600")
 
     async with asking(answer) as (_, session):
         pages = await read_all(session.archive)
 
-    assert names(pages) == [str(number) for number in range(1, 301)]
-    assert [len(page.entries) for page in pages] == [100, 100, 100]
+    assert names(pages) == [str(number) for number in range(1, 601)]
+    assert [len(page.entries) for page in pages] == [250, 250, 100]
 
 
 async def test_a_giant_page_is_taken_in_pieces() -> None:
@@ -319,7 +319,7 @@ async def test_a_page_that_never_ends_takes_no_more_memory_than_a_page() -> None
         catch_up = CatchUp(session.archive, "")
         with pytest.raises(SessionError, match="no answer"):
             await anext(catch_up.pages())
-        assert len(catch_up._query.entries) == 100
+        assert len(catch_up._query.entries) == 250
 
 
 async def test_a_forgotten_place_is_looked_for_by_time_and_the_gap_told() -> None:
