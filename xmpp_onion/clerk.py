@@ -215,7 +215,6 @@ class Clerk:
             else:
                 await self._keep_unreadable(incoming, None, failure)
         self.news.set()
-        self._courier.wake()
 
     # --- what a message says ----------------------------------------------------
 

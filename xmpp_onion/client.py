@@ -315,7 +315,6 @@ class Client(Speaker):
         async with self._database.transaction():
             await self._omemo.end_history()
             await self._courier.keep_effects()
-        self._courier.wake()
         self._clerk.room.begin_anew()
 
     def _stop_settling(self) -> None:
@@ -366,7 +365,6 @@ class Client(Speaker):
                 if incoming is not None:
                     await self._wait_for_older(incoming)
                     await self._clerk.take_in(incoming, self._place_of(incoming))
-                    self._courier.wake()
             case _:
                 assert_never(event)
 

@@ -71,18 +71,12 @@ def wall_clock() -> float:
 
 
 class LastingSessions(Backend, Generic[SessionT, EncryptedT, PlainT]):
-    """The sessions of one store. Everything that writes is inside a transaction.
-
-    Attributes:
-        is_sending: Whether sessions are asked for to encrypt a message: retired
-            ones are not there, then.
-    """
+    """The sessions of one store. Everything that writes is inside a transaction."""
 
     def _start(
         self, storage: KeyStorage, epoch: Epoch | None, now: Callable[[], float]
     ) -> None:
         """Do what a constructor does; the library's has another signature."""
-        self.is_sending = False
         self._storage = storage
         self._epoch = epoch or Epoch(storage)
         self._now = now
@@ -140,10 +134,7 @@ class LastingSessions(Backend, Generic[SessionT, EncryptedT, PlainT]):
     async def load_session(self, bare_jid: str, device_id: int) -> SessionT | None:
         """Return the session in use with a device."""
         self._found = None
-        session = await self._read(bare_jid, device_id, self._row(bare_jid, device_id))
-        if session is not None and self.is_sending and await self.is_retired(session):
-            return None
-        return session
+        return await self._read(bare_jid, device_id, self._row(bare_jid, device_id))
 
     async def may_send(self, bare_jid: str, device_id: int) -> bool:
         """Tell whether there is a session to send with; also outside transactions."""
