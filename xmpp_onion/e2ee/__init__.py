@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from xmpp_onion.e2ee.omemo import Omemo, quiet_libraries
     from xmpp_onion.e2ee.publisher import closed_nodes
     from xmpp_onion.e2ee.quota import Quota
+    from xmpp_onion.e2ee.room_encryption import RoomEncrypted
     from xmpp_onion.e2ee.trust import (
         Device,
         Trust,
@@ -56,6 +57,7 @@ __all__ = [
     "Plain",
     "Quota",
     "RenewSession",
+    "RoomEncrypted",
     "SendEmpty",
     "SlixmppPep",
     "TellTrust",
@@ -95,6 +97,7 @@ _HOME = {
     "Plain": "envelope",
     "Quota": "quota",
     "RenewSession": "effect",
+    "RoomEncrypted": "room_encryption",
     "SendEmpty": "effect",
     "SlixmppPep": "devices",
     "Trust": "trust",

@@ -78,7 +78,12 @@ class Decryption:
         self._answers.clear()
 
     async def decrypt(
-        self, elements: Sequence[ET.Element], sender: JID, *, to: JID | None = None
+        self,
+        elements: Sequence[ET.Element],
+        sender: JID,
+        *,
+        to: JID | None = None,
+        room: JID | None = None,
     ) -> Decrypted:
         """Decrypt a message. In a transaction: roll it back if this raises.
 
@@ -89,6 +94,7 @@ class Decryption:
             sender: Who sent it, as the server says; in a room, the real JID.
             to: Whom it was sent to, if not to us: for what our own other devices
                 sent.
+            room: The room it was sent to. An envelope has to name it.
 
         Raises:
             DecryptionError: It is not for this device, is a duplicate, or its
@@ -116,7 +122,9 @@ class Decryption:
             ):
                 await self._receiver.answer(answer_with)
         await self._sightings.note(device)
-        plain = None if content is None else self._read(namespace, content, jid, to)
+        plain = None
+        if content is not None:
+            plain = self._read(namespace, content, jid, to=to, room=room)
         if plain is not None:
             manager, own = await self._device.open(), self._device.fingerprint
             await self._vouching.hear(manager, device, plain.payload, own)
@@ -162,10 +170,18 @@ class Decryption:
         return next(d for d in devices if d.device_id == info.device_id)
 
     def _read(
-        self, namespace: str, content: bytes, sender: JID, to: JID | None
+        self,
+        namespace: str,
+        content: bytes,
+        sender: JID,
+        *,
+        to: JID | None,
+        room: JID | None,
     ) -> Plain:
         if namespace == OMEMO_OLD:
             return Plain(_text(content))
+        if room is not None:
+            return read_envelope(content, sender=sender, to=room, is_room=True)
         return read_envelope(content, sender=sender, to=to or self._own)
 
     def _tell_change(self, parcel: Parcel, info: omemo.DeviceInformation) -> None:

@@ -1,6 +1,6 @@
 """What is encrypted: for which devices, and why it is not, when it cannot be."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
@@ -16,7 +16,7 @@ from xmpp_onion.e2ee.supply import Supply
 from xmpp_onion.e2ee.trust import Device, accepts, recipients, verified
 from xmpp_onion.e2ee.versions import OMEMO_2, OMEMO_OLD, write_message
 from xmpp_onion.e2ee.vouching import Vouching, read_letter
-from xmpp_onion.e2ee.writer import Writer
+from xmpp_onion.e2ee.writer import Writer, Written
 from xmpp_onion.errors import DeviceListError, EncryptionError, NoDevicesError
 
 __all__ = ["UNSENT", "Encrypted", "Encryption"]
@@ -133,18 +133,32 @@ class Encryption:
                 raise self._no_devices(jid, plain)
             # Our own other devices never stop a message: they are left out.
             chosen += tuple(d for d in own if d.active and accepts(d.trust))
-            written = await self._writer.write(
-                self._contents(plain, jid),
-                self._device.device_id,
-                [(d.jid, d.device_id, await self._versions(d)) for d in chosen],
-                needed=jid,
-            )
-        self._supply.note_broken(written.broken)
+            written = await self.write(plain, jid, chosen, needed=[jid])
         if not written.messages:
             raise self._no_devices(jid, plain)
-        skipped = self._skipped(jid, (*theirs, *own), written.readers)
+        skipped = self.left_out(jid, (*theirs, *own), written.readers)
         elements = tuple(write_message(message) for message in written.messages)
         return Encrypted(elements, len(written.readers), tuple(sorted(skipped)))
+
+    async def write(
+        self, plain: Plain, to: JID, devices: Sequence[Device], *, needed: Sequence[JID]
+    ) -> Written:
+        """Encrypt for devices that were chosen; the caller says why it may.
+
+        Args:
+            plain: What to say.
+            to: The other side of the conversation: a contact, or a room.
+            devices: For whom.
+            needed: If no device of these can read it, nothing is written.
+        """
+        written = await self._writer.write(
+            self._contents(plain, to),
+            self._device.device_id,
+            [(d.jid, d.device_id, await self._versions(d)) for d in devices],
+            needed=needed,
+        )
+        self._supply.note_broken(written.broken)
+        return written
 
     async def _versions(self, device: Device) -> tuple[str, ...]:
         """Return the versions in which a device may be written to.
@@ -164,7 +178,7 @@ class Encryption:
             return {OMEMO_2: envelope}
         return {OMEMO_2: envelope, OMEMO_OLD: plain.text.encode(errors="replace")}
 
-    def _skipped(
+    def left_out(
         self,
         jid: JID,
         devices: Collection[Device],

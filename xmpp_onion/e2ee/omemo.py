@@ -40,6 +40,7 @@ from xmpp_onion.e2ee.notices import Notices
 from xmpp_onion.e2ee.own_device import OwnDevice
 from xmpp_onion.e2ee.policies import Policies
 from xmpp_onion.e2ee.publisher import Publisher
+from xmpp_onion.e2ee.room_encryption import RoomEncryption
 from xmpp_onion.e2ee.session_manager import Door, omemo_errors
 from xmpp_onion.e2ee.sightings import Sightings
 from xmpp_onion.e2ee.storage import KeyStorage
@@ -100,6 +101,7 @@ class Omemo:
     Attributes:
         policies: What holds for each contact.
         notices: What is to be told about devices.
+        rooms: Encrypts for all members of a room at once.
     """
 
     def __init__(
@@ -170,6 +172,9 @@ class Omemo:
             known=self._known,
             policies=self.policies,
             vouching=self._vouching,
+        )
+        self.rooms = RoomEncryption(
+            self._own, self._encryption, known=self._known, policies=self.policies
         )
         self._decryption = Decryption(
             self._own,
@@ -440,7 +445,12 @@ class Omemo:
         return await self._encryption.encrypt(to, plain)
 
     async def decrypt(
-        self, elements: Sequence[ET.Element], sender: JID, *, to: JID | None = None
+        self,
+        elements: Sequence[ET.Element],
+        sender: JID,
+        *,
+        to: JID | None = None,
+        room: JID | None = None,
     ) -> Decrypted:
         """Decrypt a message. In a transaction: roll it back if this raises.
 
@@ -451,13 +461,14 @@ class Omemo:
             sender: Who sent it, as the server says; in a room, the real JID.
             to: Whom it was sent to, if not to us: for what our own other devices
                 sent.
+            room: The room it was sent to.
 
         Raises:
             DecryptionError: It is not for this device, is a duplicate, or its
                 keys do not fit. Do not answer it: an answer would tell the
                 sender which.
         """
-        return await self._decryption.decrypt(elements, sender, to=to)
+        return await self._decryption.decrypt(elements, sender, to=to, room=room)
 
     # --- devices and trust --------------------------------------------------------
 

@@ -4,7 +4,7 @@ The library's session manager does the same, but reads every device record again
 for each message, and has no second choice when a device's newest bundle is missing.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -72,7 +72,7 @@ class Writer:
         device_id: int,
         targets: Iterable[tuple[str, int, Iterable[str]]],
         *,
-        needed: str,
+        needed: Collection[str],
     ) -> Written:
         """Encrypt for devices; store their sessions.
 
@@ -81,8 +81,8 @@ class Writer:
             device_id: Our own.
             targets: JID, device id and versions of each device. It gets the newest
                 with a session or a usable bundle.
-            needed: Whose devices it is for. If none of them can read it, there is
-                no message, and nothing is stored.
+            needed: Whose devices it is for. If none of all these can read it, there
+                is no message, and nothing is stored.
         """
         drafts = {
             namespace: _Draft(backend, *await backend.encrypt_plaintext(content))
@@ -100,7 +100,7 @@ class Writer:
                     else:
                         readers.add((jid, number))
                         break
-        if all(jid != needed for jid, _ in readers):
+        if all(jid not in needed for jid, _ in readers):
             return Written((), frozenset(), tuple(broken))
         used = {name: draft for name, draft in drafts.items() if draft.keys}
         for draft in used.values():

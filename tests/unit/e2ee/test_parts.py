@@ -1,0 +1,100 @@
+"""A message for very many devices goes out in stanzas that a server takes."""
+
+from collections import Counter
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xmpp_onion.e2ee import OMEMO_2, OMEMO_OLD
+from xmpp_onion.e2ee.parts import size, split
+from xmpp_onion.errors import EncryptionError
+
+
+def old(ids: list[int]) -> ET.Element:
+    element = ET.Element(f"{{{OMEMO_OLD}}}encrypted")
+    header = ET.SubElement(element, f"{{{OMEMO_OLD}}}header", {"sid": "7"})
+    for number in ids:
+        key = ET.SubElement(header, f"{{{OMEMO_OLD}}}key", {"rid": str(number)})
+        key.text = "k" * 150
+    ET.SubElement(header, f"{{{OMEMO_OLD}}}iv").text = "v" * 16
+    ET.SubElement(element, f"{{{OMEMO_OLD}}}payload").text = "p" * 100
+    return element
+
+
+def new(devices: list[tuple[int, int]]) -> ET.Element:
+    element = ET.Element(f"{{{OMEMO_2}}}encrypted")
+    header = ET.SubElement(element, f"{{{OMEMO_2}}}header", {"sid": "7"})
+    for owner in sorted({owner for owner, _ in devices}):
+        group = ET.SubElement(header, f"{{{OMEMO_2}}}keys", {"jid": f"{owner}@x"})
+        for who, number in devices:
+            if who == owner:
+                key = ET.SubElement(group, f"{{{OMEMO_2}}}key", {"rid": str(number)})
+                key.text = "k" * 150
+    ET.SubElement(element, f"{{{OMEMO_2}}}payload").text = "p" * 100
+    return element
+
+
+def keys(element: ET.Element) -> Counter[tuple[str, str, str]]:
+    return Counter(
+        (group.get("jid", ""), key.get("rid", ""), key.text or "")
+        for group in element.iter()
+        for key in group
+        if key.tag.endswith("}key")
+    )
+
+
+def rest(element: ET.Element) -> str:
+    """Return what stands beside the keys."""
+    header = element.find("{*}header")
+    assert header is not None
+    for child in [c for c in header if c.tag.endswith(("}key", "}keys"))]:
+        header.remove(child)
+    return ET.tostring(element, "unicode")
+
+
+devices = st.lists(
+    st.tuples(st.integers(0, 9), st.integers(1, 2**31 - 1)), max_size=40, unique=True
+)
+
+
+@given(devices, devices, st.integers(700, 6000))
+def test_each_key_is_in_exactly_one_part_and_the_content_in_all(
+    ours: list[tuple[int, int]], theirs: list[tuple[int, int]], limit: int
+) -> None:
+    elements = [new(ours), old([number for _, number in theirs])]
+    before = [ET.tostring(element) for element in elements]
+
+    parts = split(elements, limit)
+
+    assert [ET.tostring(element) for element in elements] == before
+    assert all(size(part) <= limit for part in parts)
+    for element in elements:
+        same = [each for part in parts for each in part if each.tag == element.tag]
+        assert sum((keys(each) for each in same), Counter()) == keys(element)
+        assert {rest(each) for each in same} == {rest(element)}
+
+
+def test_what_fits_stays_one_stanza() -> None:
+    elements = [new([(1, 1)]), old([2])]
+
+    assert split(elements) == (tuple(elements),)
+
+
+def test_the_older_version_has_its_vector_behind_the_keys() -> None:
+    [*parts] = split([old([*range(1, 20)])], 1500)
+
+    assert len(parts) > 1
+    for [element] in parts:
+        header = element.find("{*}header")
+        assert header is not None
+        assert header[-1].tag.endswith("}iv")
+
+
+def test_a_content_that_no_server_takes_is_refused() -> None:
+    element = old([1])
+    element[1].text = "p" * 5000
+
+    with pytest.raises(EncryptionError, match="nothing was sent"):
+        split([element], 4000)
