@@ -6,7 +6,6 @@ it. That file is not in what PyPI has, and not copied here.
 """
 
 import importlib.util
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -26,19 +25,15 @@ PLACE = Path(__file__).resolve().parents[2] / "benchmarks" / "crypto"
 BOTH = pytest.mark.parametrize("namespace", [NEW, OLD], ids=["new", "old"])
 
 
-def load_measure():
+def load_library():
     """Return the benchmark's module: it has a session manager and a post office."""
-    spec = importlib.util.spec_from_file_location("measure", PLACE / "measure.py")
+    spec = importlib.util.spec_from_file_location("library", PLACE / "library.py")
     module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(PLACE))
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(PLACE))
+    spec.loader.exec_module(module)
     return module
 
 
-MEASURE = load_measure()
+LIBRARY = load_library()
 
 
 class Party:
@@ -52,7 +47,7 @@ class Party:
     async def prepare(self) -> None:
         storage = KeyStorage(Keys(self.database))
         async with self.database.transaction():
-            self.manager = await MEASURE.manager_class(self.post).create(
+            self.manager = await LIBRARY.manager_class(self.post).create(
                 [LocalTwomemo(storage), LocalOldmemo(storage)],
                 storage,
                 self.name,
@@ -88,7 +83,7 @@ class Party:
 @pytest.fixture
 async def parties(tmp_path: Path) -> AsyncIterator[tuple[Party, Party]]:
     async with AsyncExitStack() as stack:
-        post, made = MEASURE.Post(), []
+        post, made = LIBRARY.Post(), []
         for name in ("alice@x", "bob@x"):
             opening = Database.open(tmp_path / name / "store.db")
             party = Party(name, await stack.enter_async_context(opening), post)
