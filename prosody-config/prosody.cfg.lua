@@ -100,7 +100,7 @@ VirtualHost "@ONION@"
 	disco_items = { { "muc.@ONION@", "Rooms" }; { "share.@ONION@", "Files" } }
 
 Component "muc.@ONION@" "muc"
-	modules_enabled = { "muc_mam" }
+	modules_enabled = { "muc_mam"; "omemo_slim" }
 	restrict_room_creation          = "local"
 	muc_room_default_public         = false
 	muc_room_default_members_only   = true -- OMEMO has to know who is there
