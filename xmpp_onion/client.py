@@ -165,6 +165,7 @@ class Client(Speaker):
             policy=self.trust,
             pins=account.pins,
             automatic_trust=account.automatic_trust,
+            is_contact=lambda jid: jid in self._contacts.people,
         )
         nodes = Nodes(self._session.xmpp)
         self._far_witness = FarWitness(self._database, keys, nodes)

@@ -62,6 +62,7 @@ class Contacts:
 
     Attributes:
         table: The contact list as it is known.
+        people: Who is on it, since it was taken in.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Contacts:
         self._news = news
         self.table, self._requests = ContactTable(database), Requests(database)
         self._inbox, self._keys = Inbox(database), Keys(database)
+        self.people: frozenset[JID] = frozenset()
         self._asked: Asked | None = None
         self._box: set[str] | None = None
         self._left_out = 0
@@ -142,6 +144,11 @@ class Contacts:
 
     async def _know_friends(self) -> None:
         rows = await self.table.all()
+        self.people = frozenset(
+            JID(row.jid)
+            for row in rows.values()
+            if row.subscription != "none" or row.ask
+        )
         self._session.xmpp.gate.friends = frozenset(
             JID(row.jid)
             for row in rows.values()
