@@ -514,8 +514,12 @@ class Client(Speaker):
         await self._contacts.add(parse_recipient(jid), timeout)
 
     async def accept_contact(self, jid: str, timeout: float = ANSWER_TIMEOUT) -> None:
-        """Accept a contact request, and ask back."""
-        await self._contacts.add(parse_recipient(jid), timeout)
+        """Accept a contact request, and ask back.
+
+        Raises:
+            AddressError: No request of theirs waits; :meth:`add_contact` asks them.
+        """
+        await self._contacts.accept(parse_recipient(jid), timeout)
 
     async def refuse_contact(self, jid: str, timeout: float = ANSWER_TIMEOUT) -> None:
         """Refuse a contact request, or do not let a contact see us any more."""

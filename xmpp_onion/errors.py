@@ -33,6 +33,7 @@ or a message. Catch a branch, not a leaf, unless you do something special::
     │   ├── NoDevicesError             the recipient has no device to encrypt for
     │   ├── UndecidedDevicesError      somebody has to decide about devices first
     │   ├── InvalidFingerprintError    not 64 hex digits
+    │   ├── InvalidLabelError          a device's name that is too long
     │   ├── FingerprintMismatchError   a scanned code contradicts what is known
     │   ├── DeviceListError            a device list or bundle could not be had
     │   └── DecryptionError
@@ -68,6 +69,7 @@ __all__ = [
     "InvalidFingerprintError",
     "InvalidInviteError",
     "InvalidJIDError",
+    "InvalidLabelError",
     "InvalidOnionAddressError",
     "NoDevicesError",
     "NotAcknowledgedError",
@@ -365,6 +367,12 @@ class UndecidedDevicesError(EncryptionError):
 
 class InvalidFingerprintError(EncryptionError):
     """Not a whole fingerprint, or none at all. Copy all 64 hex digits."""
+
+    exit_code = 2
+
+
+class InvalidLabelError(EncryptionError):
+    """A device's name that is too long. Nothing was changed; take a shorter one."""
 
     exit_code = 2
 

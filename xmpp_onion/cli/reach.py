@@ -38,7 +38,8 @@ def load_account(settings: Settings, name: str | None = None) -> Account:
     """
     name = name or settings.profile
     kind = profile.check_folders(name, settings.data_dir)
-    secret = None if kind is None else unlock.find(settings, kind)
+    folder = Account.locate(name, settings.data_dir)
+    secret = None if kind is None else unlock.find(settings, kind, folder)
     return Account.load(name, settings.data_dir, secret=secret)
 
 
