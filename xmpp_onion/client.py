@@ -65,6 +65,7 @@ from xmpp_onion.session import (
     SubscriptionRequest,
     read_message,
 )
+from xmpp_onion.sharing import Sharing
 from xmpp_onion.speaker import Speaker
 from xmpp_onion.store import Cursor, Cursors, Database, Inbox, Keys, Outbox
 from xmpp_onion.strangers import Strangers
@@ -158,6 +159,7 @@ class Client(Speaker):
             port=account.port,
             resource=await self._resource(keys),
         )
+        self._sharing = Sharing(self._session, self._tor, account.jid)
         self._omemo = Omemo(
             account.jid,
             keys,
@@ -419,7 +421,9 @@ class Client(Speaker):
         Raises:
             RuntimeError: Somebody else is reading.
         """
-        async with aclosing(self._inbox_reader.events(self.send)) as events:
+        async with aclosing(
+            self._inbox_reader.events(self.send, self._sharing.save)
+        ) as events:
             async for event in events:
                 yield event
 

@@ -32,6 +32,7 @@ from xmpp_onion.session.stanzas import (
     serialise,
 )
 from xmpp_onion.session.stream import Session
+from xmpp_onion.session.upload import Slots
 
 __all__ = [
     "REMOVED",
@@ -53,6 +54,7 @@ __all__ = [
     "Seat",
     "Session",
     "SessionEvent",
+    "Slots",
     "SubscriptionRequest",
     "Timing",
     "message_stanza",
