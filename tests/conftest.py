@@ -1,6 +1,7 @@
 """What every test has: a home of its own, and Hypothesis without a stop-watch."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,16 @@ settings.register_profile("house", deadline=None, print_blob=True)
 settings.register_profile("long", settings.get_profile("house"), max_examples=5000)
 PROFILE = os.environ.get("XMPP_ONION_HYPOTHESIS", "house")
 settings.load_profile(PROFILE)
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the programs that tests start, whoever started the tests.
+
+    A shell has what it runs in the background ignore it, and so would they. What has
+    a handler here is theirs to decide; we go on ignoring it.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda _number, _frame: None)
 
 
 @pytest.fixture(scope="session")
