@@ -191,7 +191,9 @@ async def test_what_comes_out_of_order_is_read(
         judge.read(ours[0], alice)
 
 
-async def test_a_thousand_skipped_messages_are_read_later(peers: OmemoPeers) -> None:
+async def test_a_thousand_messages_of_theirs_are_skipped_and_read_later(
+    peers: OmemoPeers,
+) -> None:
     alice, judge = await peers.add("alice"), Judge(peers)
     await talk(alice, judge, 1)
     theirs = [judge.write(alice, str(number)) for number in range(1001)]
@@ -200,6 +202,19 @@ async def test_a_thousand_skipped_messages_are_read_later(peers: OmemoPeers) -> 
     await talk(alice, judge, 1)
     for number in (0, 999, 500):
         assert await read(alice, theirs[number], judge) == str(number)
+
+
+async def test_a_thousand_messages_of_ours_are_skipped_and_read_later(
+    peers: OmemoPeers,
+) -> None:
+    alice, judge = await peers.add("alice"), Judge(peers)
+    await talk(alice, judge, 1)
+    ours = [await encrypt(alice, judge, str(number)) for number in range(1001)]
+
+    assert judge.read(ours[1000], alice) == "1000"
+    await talk(alice, judge, 1)
+    for number in (0, 999, 500):
+        assert judge.read(ours[number], alice) == str(number)
 
 
 async def test_both_begin_at_once(peers: OmemoPeers) -> None:

@@ -1,8 +1,8 @@
 """python-omemo's session manager on our backends and our store.
 
-The claims are those of the library's own test of its session manager: sessions in
-both namespaces, a message whose payload was taken away, and talk that goes on after
-it. That file is not in what PyPI has, and not copied here.
+What its own test claims, for each namespace alone and over more rounds: sessions in
+both, a message whose payload was taken away, and talk that goes on after it. That
+test itself is run in ``test_upstream.py``.
 """
 
 import importlib.util
