@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from xmpp_onion.address import JID, Invite, OnionAddress
     from xmpp_onion.bot import Bot
     from xmpp_onion.chat import (
-        Attachment,
         ContactAccepted,
         ContactRemoved,
         ContactRequest,
@@ -53,7 +52,6 @@ _HOMES = {
     "OnionAddress": "address",
     "Secret": "seal",
     # talking
-    "Attachment": "chat",
     "Bot": "bot",
     "Client": "client",
     "ContactAccepted": "chat",
@@ -92,7 +90,6 @@ _HOMES = {
 __all__ = [
     "JID",
     "Account",
-    "Attachment",
     "Bot",
     "Client",
     "ContactAccepted",

@@ -18,13 +18,15 @@ from xmpp_onion.e2ee import (
     TrustUri,
     check_scan,
     entries_of,
-    parse_label,
     read_entries,
 )
 from xmpp_onion.errors import EncryptionError
 from xmpp_onion.store import Database
 
-__all__ = ["Change", "Notary"]
+__all__ = ["LABEL_LIMIT", "Change", "Notary"]
+
+# What XEP-0384 recommends: a name as long as that fits on a line.
+LABEL_LIMIT = 53
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +88,15 @@ class Notary:
         """Name this device, for everybody to read; empty takes the name away.
 
         Raises:
-            InvalidLabelError: It is too long.
+            EncryptionError: It is too long.
         """
-        name = parse_label(label)
+        name = " ".join(label.split())
+        if len(name) > LABEL_LIMIT:
+            raise EncryptionError(
+                "the device was not named",
+                why=f"a name has at most {LABEL_LIMIT} letters",
+                fix="Take a shorter one.",
+            )
         async with self._database.transaction():
             await self._omemo.set_label(name or None)
             await self._courier.keep_effects()

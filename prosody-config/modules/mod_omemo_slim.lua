@@ -123,14 +123,22 @@ end
 
 -- Copies with less in them -----------------------------------------------------------
 
--- A message goes to one occupant after the other, so the last plan is enough.
-local last = { };
+-- A message goes to one occupant after the other, so the last plan is enough, of each
+-- version.
+local last = { [xmlns_old] = {}; [xmlns_new] = {} };
 local function plan_for(room, header)
-	if last.header ~= header or last.changes ~= changes then
-		local plan = slim.plan(header, listed_in(room));
-		last = { header = header; changes = changes; plan = plan };
+	local xmlns = header.attr.xmlns;
+	local kept = last[xmlns];
+	if kept.header == header and kept.changes == changes then return kept.plan; end
+	local name, name_of;
+	if xmlns == xmlns_new then
+		name, name_of = slim.by_account(jid.prep);
+	else
+		name, name_of = slim.by_number(listed_in(room));
 	end
-	return last.plan;
+	local plan = slim.plan(header, name, name_of);
+	last[xmlns] = { header = header; changes = changes; plan = plan };
+	return plan;
 end
 
 -- A copy of one element with other children; they are shared with the original,
@@ -155,29 +163,32 @@ local function map(element, change)
 	return changed and with_children(element, children) or element;
 end
 
-local function slim_header(room, account, mine, header)
-	local children;
-	if header.attr.xmlns == xmlns_new then
-		children = slim.groups_for(header, account, jid.prep);
-	elseif mine then
-		children = slim.children_for(header, plan_for(room, header), mine);
-	end
-	return children and #children < #header and with_children(header, children) or header;
+local function slim_header(room, header, names)
+	local children = slim.children_for(header, plan_for(room, header), names);
+	return #children < #header and with_children(header, children) or header;
 end
 
--- Returns the message for an account of this server.
-local function slim_message(room, account, message)
-	local mine = (look_up(account) or {}).mine;
+local function make_slim(room, account, message)
+	local names = {
+		[xmlns_old] = (look_up(account) or {}).mine; -- nil: everything
+		[xmlns_new] = { [account] = true };
+	};
 	return map(message, function (encrypted)
 		local xmlns = encrypted.attr.xmlns;
-		if encrypted.name ~= "encrypted" or (xmlns ~= xmlns_old and xmlns ~= xmlns_new) then
-			return encrypted;
-		end
+		if encrypted.name ~= "encrypted" or not names[xmlns] then return encrypted; end
 		return map(encrypted, function (header)
 			if header.name ~= "header" or header.attr.xmlns ~= xmlns then return header; end
-			return slim_header(room, account, mine, header);
+			return slim_header(room, header, names[xmlns]);
 		end);
 	end);
+end
+
+-- Returns the message for an account of this server; whole rather than not at all.
+local function slim_message(room, account, message)
+	local fine, result = pcall(make_slim, room, account, message);
+	if fine then return result; end
+	module:log("error", "A message is delivered whole: %s", result);
+	return message;
 end
 
 -- Where messages pass ----------------------------------------------------------------

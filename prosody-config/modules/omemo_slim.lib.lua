@@ -7,62 +7,59 @@ function slim.id(text)
 	return type(text) == "string" and #text <= 20 and text:match("^0*(%d+)$") or nil;
 end
 
--- Old namespace (eu.siacs.conversations.axolotl): a key names a device number and
--- no account. Sorts the keys of a header once, for all who get it.
---   header  the <header/> element
+-- eu.siacs.conversations.axolotl: a key names a device number and no account.
 --   listed  set of the numbers in the present device lists of the room's people
--- Returns { always = places of what nobody may lose; of = number -> places }: places
--- are indices into header.
-function slim.plan(header, listed)
-	local always, of = {}, {};
-	for place = 1, #header do
-		local child = header[place];
-		local number = child.name == "key" and child.attr and slim.id(child.attr.rid);
-		if number and listed[number] then
-			of[number] = of[number] or {};
-			table.insert(of[number], place);
-		else
-			table.insert(always, place); -- <iv/>, and keys of devices that nobody here lists
-		end
-	end
-	return { always = always; of = of };
+function slim.by_number(listed)
+	return "key", function (key)
+		local number = slim.id(key.attr.rid);
+		return number and listed[number] and number; -- else it may be anybody's
+	end;
 end
 
--- The children of header for somebody whose devices are, or lately were, `mine`
--- (set of numbers), in their order.
-function slim.children_for(header, plan, mine)
-	local places = {};
-	for _, place in ipairs(plan.always) do table.insert(places, place); end
-	for number in pairs(mine) do
-		for _, place in ipairs(plan.of[number] or {}) do table.insert(places, place); end
+-- urn:xmpp:omemo:2: a group of keys names the account. Device numbers do not matter.
+--   prepare  returns a JID in the one form that can be compared, and nil if it is none
+function slim.by_account(prepare)
+	return "keys", function (group)
+		local name = group.attr.jid;
+		return name and not name:find("/", 1, true) and prepare(name);
+	end;
+end
+
+-- Sorts the children of a header once, for all who get it.
+--   name     of the elements that are for somebody
+--   name_of  returns for whom one of them certainly is; else nil or false
+-- Returns { always = places of what nobody may lose; of = whom -> places }: places are
+-- indices into header. `spare` is a place that stays where nothing else would.
+function slim.plan(header, name, name_of)
+	local always, of, spare, keeps_some = {}, {}, nil, false;
+	for place = 1, #header do
+		local child = header[place];
+		local is_key = child.name == name;
+		local whom = is_key and name_of(child);
+		if whom then
+			of[whom] = of[whom] or {};
+			table.insert(of[whom], place);
+			spare = spare or place;
+		else
+			table.insert(always, place);
+			keeps_some = keeps_some or is_key;
+		end
 	end
+	return { always = always; of = of; spare = not keeps_some and spare or nil };
+end
+
+-- Returns the children of header for somebody who is called `names` (a set), in their
+-- order. A header keeps one key at least: some schemas want one.
+function slim.children_for(header, plan, names)
+	local places = {};
+	for index, place in ipairs(plan.always) do places[index] = place; end
+	for whom in pairs(names) do
+		for _, place in ipairs(plan.of[whom] or {}) do table.insert(places, place); end
+	end
+	if #places == #plan.always and plan.spare then table.insert(places, plan.spare); end
 	table.sort(places);
 	local children = {};
 	for index, place in ipairs(places) do children[index] = header[place]; end
-	return children;
-end
-
--- urn:xmpp:omemo:2: <keys jid=""/> names the account, so the group is kept whole,
--- whatever the numbers in it.
---   bare     the account that gets it, prepared
---   prepare  returns a JID as `bare` is written, and nil if it is none
--- A group whose name is no bare JID is nobody's for certain, and is kept. A header
--- never loses its last group: to be without any is against the schema.
-function slim.groups_for(header, bare, prepare)
-	local children, groups, spare = {}, 0, nil;
-	for place = 1, #header do
-		local child = header[place];
-		local is_group = child.name == "keys";
-		local name = is_group and child.attr and child.attr.jid;
-		local owner = name and not name:find("/", 1, true) and prepare(name);
-		if is_group and owner and owner ~= bare then
-			spare = spare or child;
-		else
-			if is_group then groups = groups + 1; end
-			table.insert(children, child);
-		end
-	end
-	if groups == 0 and spare then table.insert(children, 1, spare); end
 	return children;
 end
 

@@ -10,6 +10,7 @@ import os
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
@@ -200,6 +201,28 @@ class Profanity:
             return text in await self.screen()
 
         await until(f"Profanity shows {text!r}", is_seen)
+
+    async def join(self, room: str) -> None:
+        """Enter a room that lets us in soon."""
+        nick = JID(self.jid).local
+
+        async def is_in() -> bool:
+            await self.type(f"/join {room} nick {nick}")
+            await asyncio.sleep(1)
+            return f"joined the room as {nick}" in await self.screen()
+
+        await until(f"{nick} is in the room", is_in)
+
+    def numbers_of_keys(self) -> set[str]:
+        """Return for which devices the keys were that it sent or got in rooms."""
+        messages = re.findall(
+            r"<message[^>]* type=.groupchat.[^>]*>.*?</message>", self._trace()
+        )
+        return {
+            number
+            for message in messages
+            for number in re.findall(r"<key rid=.(\d+).", message)
+        }
 
     def log(self) -> list[Logged]:
         """Return its chat log, or nothing while it writes there.
@@ -484,3 +507,45 @@ async def test_plain_text_of_profanity_is_not_passed_off_as_a_message(
 
     assert isinstance(event, Undecryptable)
     assert event.reason == "it was sent without encryption"
+
+
+async def test_profanities_in_a_room_read_what_came_with_their_own_keys_alone(
+    tmp_path: Path,
+) -> None:
+    async with Prosody(tmp_path / "server") as prosody, AsyncExitStack() as stack:
+        alice, bob, carol = [
+            await stack.enter_async_context(
+                Profanity(jid, tmp_path / jid.local, prosody.c2s_port)
+            )
+            for name in ("alice", "bob", "carol")
+            for jid in [await prosody.add_account(name, PASSWORD)]
+        ]
+        room = f"room@muc.{prosody.onion}"
+        for one in (alice, bob, carol):
+            await one.make_keys()
+        for reader in (bob, carol):
+            await alice.type(f"/sub request {reader.jid}")
+            await reader.see(f"Received authorization request from {alice.jid}")
+            await reader.type(f"/sub allow {alice.jid}")
+            await alice.start_omemo(reader.jid, await reader.fingerprint())
+        await alice.type(f"/join {room} nick alice")
+        await alice.see("Room locked")
+        await alice.type("/room accept")
+        await alice.see("Room unlocked")
+        for reader in (bob, carol):
+            await alice.type(f"/affiliation set member {reader.jid}")
+            await reader.join(room)
+        await alice.type("/omemo start")
+        await alice.see("[OMEMO]")
+
+        for text in ("first", "second"):
+            await alice.type(text)
+            await bob.see(f"alice: {text}")
+            await carol.see(f"alice: {text}")
+
+        for reader in (bob, carol):
+            await reader.read(room, "first", "second")
+        assert len(alice.numbers_of_keys()) == 2
+        both = bob.numbers_of_keys() | carol.numbers_of_keys()
+        assert both == alice.numbers_of_keys()
+        assert len(bob.numbers_of_keys()) == 1

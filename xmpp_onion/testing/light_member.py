@@ -135,6 +135,16 @@ class LightMember:
             )
         )
 
+    async def leave(self, room: str, nick: str) -> None:
+        """Leave a room; return when the room said that we are out."""
+        self.send(f"<presence type='unavailable' to={quoteattr(f'{room}/{nick}')}/>")
+        await self.next(
+            lambda stanza: (
+                stanza.get("type") == "unavailable"
+                and stanza.get("from") == f"{room}/{nick}"
+            )
+        )
+
     async def create(self, room: str, nick: str) -> None:
         """Make a room as the server makes them by default, and enter it."""
         await self.join(room, nick)

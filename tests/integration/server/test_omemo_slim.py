@@ -140,3 +140,68 @@ async def test_the_archive_is_whole_and_its_answers_are_slim(
         [result] = await archive_of(members[name], room)
         assert numbers_in(result) == own
         assert groups_in(result) == {str(members[name].jid): [1]}
+
+
+async def test_the_history_at_joining_is_slim(
+    prosody: Prosody, members: Members
+) -> None:
+    room = room_of(prosody)
+    await members["carol"].leave(room, "carol")
+    say(members["alice"], room, old_message([10, 11, 20, 21, 30, 31]))
+    await members["bob"].next_message()
+
+    await members["carol"].join(room, "carol", history=1)
+
+    assert numbers_in(await members["carol"].next_message()) == [30, 31]
+
+
+async def test_who_has_no_device_list_gets_everything(
+    prosody: Prosody, members: Members
+) -> None:
+    jid = await prosody.add_account("dave", "pw")
+    async with LightMember(jid, "pw", prosody.c2s_port) as dave:
+        await members["alice"].make_members(room_of(prosody), [str(jid)])
+        await dave.join(room_of(prosody), "dave")
+        say(members["alice"], room_of(prosody), old_message([10, 20, 30, 40]))
+
+        assert numbers_in(await dave.next_message()) == [10, 20, 30, 40]
+
+
+async def test_a_former_device_is_known_after_a_restart(
+    prosody: Prosody, members: Members
+) -> None:
+    await list_devices(members["bob"], [21])
+    await list_devices(members["carol"], [20, 30])
+    await prosody.restart()
+    async with AsyncExitStack() as stack:
+        room = room_of(prosody)
+        again = {
+            name: await stack.enter_async_context(
+                LightMember(member.jid, "pw", prosody.c2s_port)
+            )
+            for name, member in members.items()
+        }
+        for name, member in again.items():
+            await member.join(room, name)
+
+        say(again["alice"], room, old_message([10, 20, 21, 30]))
+
+        assert numbers_in(await again["bob"].next_message()) == [20, 21]
+        assert numbers_in(await again["carol"].next_message()) == [20, 30]
+
+
+async def test_what_is_not_omemo_passes_as_it_is(
+    prosody: Prosody, members: Members
+) -> None:
+    strange = (
+        f"<encrypted xmlns='{OLD}'>text<header/><header sid='1'><key/>x</header>"
+        f"</encrypted><encrypted xmlns='{NEW}'/><body>a&amp;b</body>"
+    )
+    say(members["alice"], room_of(prosody), strange)
+
+    for member in members.values():
+        message = await member.next_message()
+        shown = ET.tostring(message, encoding="unicode")
+        assert message.findtext("{jabber:client}body") == "a&b"
+        assert len(message.findall(f"{{{OLD}}}encrypted/{{{OLD}}}header")) == 2
+        assert "text" in shown
