@@ -17,8 +17,16 @@ import aiosqlite
 
 from xmpp_onion import private
 from xmpp_onion.errors import StoreError
+from xmpp_onion.store.statements import Connection
 
-__all__ = ["KEY_BYTES", "connector", "driver_errors", "is_plain", "use_rows"]
+__all__ = [
+    "KEY_BYTES",
+    "connector",
+    "driver_errors",
+    "is_plain",
+    "plain_connector",
+    "use_rows",
+]
 
 KEY_BYTES = 32
 _DRIVER = "sqlcipher3.dbapi2"
@@ -27,7 +35,22 @@ _DRIVER = "sqlcipher3.dbapi2"
 _MAGIC = b"SQLite format 3\0"
 
 
-def connector(uri: str, key: bytes, timeout: float) -> aiosqlite.Connection:
+def plain_connector(uri: str, timeout: float) -> Connection:
+    """Return a connection that is not open yet, to a file that is not encrypted.
+
+    Args:
+        uri: The file and how to open it.
+        timeout: Seconds to wait for another program.
+    """
+
+    def connect() -> sqlite3.Connection:
+        # BEGIN and COMMIT are ours.
+        return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=timeout)
+
+    return Connection(connect, iter_chunk_size=64)
+
+
+def connector(uri: str, key: bytes, timeout: float) -> Connection:
     """Return a connection that is not open yet, to a file encrypted with ``key``.
 
     Args:
@@ -49,7 +72,7 @@ def connector(uri: str, key: bytes, timeout: float) -> aiosqlite.Connection:
         connection.execute(f"PRAGMA key = {quoted}")
         return connection
 
-    return aiosqlite.Connection(connect, iter_chunk_size=64)
+    return Connection(connect, iter_chunk_size=64)
 
 
 def _quote(key: bytes) -> str:

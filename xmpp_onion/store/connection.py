@@ -18,10 +18,9 @@ from xmpp_onion.errors import (
     StorePermissionError,
 )
 from xmpp_onion.store import cipher, files, schema
+from xmpp_onion.store.statements import Connection, Value
 
 log = logging.getLogger(__name__)
-
-Value = str | bytes | int | float | None
 
 # Another program's SQLite shell or backup may hold the file for a while; we wait
 # for it in the database's own thread. Seconds.
@@ -153,7 +152,7 @@ async def _read_pragma(connection: aiosqlite.Connection, sql: str) -> Value:
 @contextlib.asynccontextmanager
 async def connect(
     path: Path, *, mode: str, key: bytes | None
-) -> AsyncIterator[aiosqlite.Connection]:
+) -> AsyncIterator[Connection]:
     """Open a file that is there, in a thread of its own, and close it for sure.
 
     Args:
@@ -163,12 +162,7 @@ async def connect(
     """
     uri = f"{path.as_uri()}?mode={mode}"
     if key is None:
-        connection = aiosqlite.connect(
-            uri,
-            uri=True,
-            isolation_level=None,  # BEGIN and COMMIT are ours
-            timeout=BUSY_TIMEOUT,
-        )
+        connection = cipher.plain_connector(uri, BUSY_TIMEOUT)
     else:
         connection = cipher.connector(uri, key, BUSY_TIMEOUT)
 

@@ -19,12 +19,9 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Self
 
-import aiosqlite
-
 from xmpp_onion.errors import StoreError
 from xmpp_onion.store import files, schema
 from xmpp_onion.store.connection import (
-    Value,
     beside,
     configure,
     connect,
@@ -33,6 +30,7 @@ from xmpp_onion.store.connection import (
     to_the_end,
 )
 from xmpp_onion.store.conversion import finish
+from xmpp_onion.store.statements import Connection, Statement, UndoneError, Value
 from xmpp_onion.store.witness import Witness
 
 log = logging.getLogger(__name__)
@@ -42,16 +40,28 @@ log = logging.getLogger(__name__)
 _OUT_OF_REACH = 1_000_000
 
 
+_BEGIN = Statement("BEGIN IMMEDIATE")
+_COUNT = Statement("UPDATE generation SET value = value + 1 RETURNING value")
+_COMMIT = Statement("COMMIT")
+
+
 class _Transaction:
-    """The identity of one transaction, and whether it changed anything.
+    """The identity of one transaction, and how far it is.
 
     Attributes:
         wrote: Whether it changed anything.
+        has_begun: Whether SQLite knows of it: from its first statement on.
+        gathered: What is to be written, and goes with what is next read.
+        is_broken: Whether a statement failed, and those behind it were not run.
         generation: Of the file when it is committed; 0 if it changed nothing.
     """
 
-    wrote = False
-    generation = 0
+    def __init__(self) -> None:
+        self.wrote = False
+        self.has_begun = False
+        self.gathered: list[Statement] = []
+        self.is_broken = False
+        self.generation = 0
 
 
 # Tasks started inside a transaction inherit it with their context, as a TaskGroup
@@ -77,7 +87,7 @@ class Database:
             a copy has the same. Empty without a witness.
     """
 
-    def __init__(self, path: Path, connection: aiosqlite.Connection) -> None:
+    def __init__(self, path: Path, connection: Connection) -> None:
         self.path = path
         self.store_id = ""
         self._connection = connection
@@ -188,7 +198,6 @@ class Database:
             transaction = self._current = _Transaction()
             token = _inside.set(_inside.get() | {transaction})
             try:
-                await self._execute("BEGIN IMMEDIATE")
                 yield
                 cancelled = await to_the_end(self._commit(transaction))
             except BaseException:
@@ -232,23 +241,22 @@ class Database:
             return await self._execute(sql, parameters)
 
     async def execute(self, sql: str, parameters: Sequence[Value] = ()) -> None:
-        """Change rows.
+        """Change rows, at the latest when something is read or the transaction ends.
+
+        So that is where it is raised that they cannot be changed.
 
         Raises:
             RuntimeError: Not inside a transaction.
         """
-        self._note_write()
-        await self._execute(sql, parameters)
+        self._gather(Statement(sql, (parameters,)))
 
     async def execute_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
-        """Change rows with one statement for many values, in one go.
+        """Change rows with one statement for many values; see :meth:`execute`.
 
         Raises:
             RuntimeError: Not inside a transaction.
         """
-        self._note_write()
-        with sqlite_errors(self.path):
-            await self._connection.executemany(sql, rows)
+        self._gather(Statement(sql, tuple(rows)))
 
     async def insert(self, sql: str, parameters: Sequence[Value] = ()) -> int:
         """Insert a row and return its id.
@@ -256,10 +264,9 @@ class Database:
         Raises:
             RuntimeError: Not inside a transaction.
         """
-        self._note_write()
-        with sqlite_errors(self.path):
-            row = await self._connection.execute_insert(sql, parameters)
-        return int(row[0]) if row else 0
+        self._gather(Statement(sql, (parameters,)))
+        [row] = await self._execute("SELECT last_insert_rowid()")
+        return int(row[0])
 
     async def wipe_log(self) -> None:
         """Take out of the write-ahead log what was deleted from the file.
@@ -347,36 +354,58 @@ class Database:
 
     # --- inside -----------------------------------------------------------------
 
-    def _note_write(self) -> None:
+    def _gather(self, statement: Statement) -> None:
         self.require_transaction()
         if self._current:
             self._current.wrote = True
+            self._current.gathered.append(statement)
 
     async def _execute(
         self, sql: str, parameters: Sequence[Value] = ()
     ) -> list[sqlite3.Row]:
-        with sqlite_errors(self.path):
-            return list(await self._connection.execute_fetchall(sql, parameters))
+        return await self._run(Statement(sql, (parameters,)))
+
+    async def _run(self, *statements: Statement) -> list[sqlite3.Row]:
+        """Run statements behind what was gathered, all in one go."""
+        transaction = self._current if self.in_transaction else None
+        if transaction is None:
+            with sqlite_errors(self.path):
+                return await self._connection.run(statements, is_inside=False)
+        if transaction.is_broken:
+            raise self._undone()
+        is_inside, transaction.has_begun = transaction.has_begun, True
+        begin = () if is_inside else (_BEGIN,)
+        gathered, transaction.gathered = transaction.gathered, []
+        try:
+            with sqlite_errors(self.path):
+                return await self._connection.run(
+                    (*begin, *gathered, *statements), is_inside=is_inside
+                )
+        except UndoneError:
+            raise self._undone() from None
+        except StoreError:
+            # Who swallows it must not be told that what came later is on the disk.
+            transaction.is_broken = True
+            raise
+
+    def _undone(self) -> StoreError:
+        return StoreError(
+            f"{self.path} was not written",
+            why="an earlier statement of the transaction failed and undid it",
+        )
 
     async def _commit(self, transaction: _Transaction) -> None:
         if self._closed:
             raise RuntimeError("the store was closed before the transaction ended")
         for write in self._before_commit:
             await write()
+        if transaction.is_broken:
+            raise self._undone()
         if transaction.wrote:
-            rows = await self._execute(
-                "UPDATE generation SET value = value + 1 RETURNING value"
-            )
-            transaction.generation = int(rows[0]["value"])
-        # SQLite undoes a transaction by itself on some errors; a caller that
-        # swallowed one must not be told that its work is on the disk.
-        if not self._connection.in_transaction:
-            raise StoreError(
-                f"{self.path} was not written",
-                why="an earlier statement of the transaction failed and undid it",
-            )
-        with sqlite_errors(self.path):
-            await self._connection.commit()
+            [row] = await self._run(_COUNT, _COMMIT)
+            transaction.generation = int(row["value"])
+        elif transaction.has_begun:
+            await self._run(_COMMIT)
 
     async def _undo(self) -> None:
         cancelled = await to_the_end(self._roll_back())

@@ -21,16 +21,13 @@ from xmpp_onion.session import Session
 from xmpp_onion.session.client_xmpp import OnionClient
 from xmpp_onion.session.wire import Wire
 from xmpp_onion.store import Database
+from xmpp_onion.store.statements import Connection
 
 VARIABLE = "XMPP_ONION_KILL"
 
 # kind -> (class, method, whether the kill comes before or after it)
 _PLACES: dict[str, list[tuple[type, str, str]]] = {
-    "store": [
-        (Database, "_execute", "before"),
-        (Database, "insert", "before"),
-        (Database, "execute_many", "before"),
-    ],
+    "store": [(Connection, "_run_one", "before")],
     "commit": [(Database, "_commit", "before")],
     "committed": [(Database, "_commit", "after")],
     "encrypted": [(Omemo, "encrypt", "after")],

@@ -1,0 +1,75 @@
+"""Statements that go to SQLite's thread together.
+
+Each call into that thread wakes two threads and the loop, which takes longer than
+most statements do. So what belongs together makes one call.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import aiosqlite
+
+__all__ = ["Connection", "Statement", "UndoneError", "Value"]
+
+Value = str | bytes | int | float | None
+
+
+class UndoneError(Exception):
+    """SQLite undid the transaction that a statement should have been part of."""
+
+
+class Statement(NamedTuple):
+    """A statement and what it is run with.
+
+    Attributes:
+        sql: The statement.
+        rows: One set of parameters for each time that it is run.
+    """
+
+    sql: str
+    rows: Sequence[Sequence[Value]] = ((),)
+
+
+class Connection(aiosqlite.Connection):
+    """A connection in a thread of its own that takes several statements at once."""
+
+    async def run(
+        self, statements: Iterable[Statement], *, is_inside: bool
+    ) -> list[sqlite3.Row]:
+        """Run statements in order, in one go; the first that fails ends it.
+
+        Args:
+            statements: What to run.
+            is_inside: Whether a transaction is open. SQLite undoes one by itself on
+                some errors, and what follows would be kept without the rest of it.
+
+        Returns:
+            The rows of the last one that has any.
+
+        Raises:
+            UndoneError: No transaction is open, and one should be.
+        """
+        rows: list[sqlite3.Row] = await self._execute(  # type: ignore[no-untyped-call] # aiosqlite has no types for it
+            self._run, [*statements], is_inside
+        )
+        return rows
+
+    def _run(
+        self,
+        statements: Sequence[Statement],
+        is_inside: bool,  # noqa: FBT001 - called by the thread, with what run() got
+    ) -> list[sqlite3.Row]:
+        if is_inside and not self._conn.in_transaction:
+            raise UndoneError
+        found: list[sqlite3.Row] = []
+        for statement in statements:
+            found = self._run_one(statement) or found
+        return found
+
+    def _run_one(self, statement: Statement) -> list[sqlite3.Row]:
+        sql, rows = statement
+        if len(rows) == 1:
+            return self._conn.execute(sql, rows[0]).fetchall()
+        self._conn.executemany(sql, rows)
+        return []
