@@ -162,7 +162,7 @@ class JID(str):
     @property
     def bare(self) -> Self:
         """The account, without the resource."""
-        return type(self)(self.partition("/")[0])
+        return type(self)(self.partition("/")[0]) if self.resource else self
 
     @property
     def short(self) -> str:

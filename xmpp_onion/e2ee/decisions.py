@@ -77,7 +77,9 @@ class Decisions:
         first = await self._first_list(jid, listed)
         if infos is None:
             infos = await manager.get_device_information(jid)
-        known = [self._device(policy, info) for info in infos if self._is_known(info)]
+        known = [
+            self._device(policy, jid, info) for info in infos if self._is_known(info)
+        ]
         devices = list(known)
         for info in infos:
             if self._is_known(info):
@@ -86,12 +88,14 @@ class Decisions:
             level = decide(
                 policy,
                 [] if is_first else known,
-                self._device(policy, info),
+                self._device(policy, jid, info),
                 self._pinned(jid),
             )
             if policy is not Trust.PINNED:
                 await manager.set_trust(jid, info.identity_key, level.name)
-            device = self._device(policy, info._replace(trust_level_name=level.name))
+            device = self._device(
+                policy, jid, info._replace(trust_level_name=level.name)
+            )
             devices.append(device)
             self._has_newcomers = True
             if device.own or (first and info.device_id not in first):
@@ -139,7 +143,9 @@ class Decisions:
             if fingerprint_of(info.identity_key) == wanted:
                 await manager.set_trust(jid, info.identity_key, level.name)
                 await self._note_decided(jid)
-                return self._device(policy, info._replace(trust_level_name=level.name))
+                return self._device(
+                    policy, jid, info._replace(trust_level_name=level.name)
+                )
         raise EncryptionError(
             "the decision was not kept",
             why="this JID has no device with that fingerprint",
@@ -172,8 +178,7 @@ class Decisions:
     def _pinned(self, jid: JID) -> frozenset[str]:
         return self._pins.get(jid, frozenset())
 
-    def _device(self, policy: Trust, info: omemo.DeviceInformation) -> Device:
-        jid = JID(info.bare_jid)
+    def _device(self, policy: Trust, jid: JID, info: omemo.DeviceInformation) -> Device:
         fingerprint = fingerprint_of(info.identity_key)
         namespaces = tuple(one for one in NAMESPACES if dict(info.active).get(one))
         is_new = info.trust_level_name == NEW

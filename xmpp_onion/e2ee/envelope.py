@@ -115,9 +115,9 @@ def read_envelope(data: bytes, *, sender: JID, to: JID, is_room: bool = False) -
     content = envelope.find(f"{{{SCE}}}content")
     if envelope.tag != f"{{{SCE}}}envelope" or content is None:
         raise _refused("its content is no envelope")
-    if _named(envelope, "from") != {sender.bare}:
+    if _named(envelope, "from", sender.bare) != {sender.bare}:
         raise _refused("its envelope does not name its sender")
-    named = _named(envelope, "to")
+    named = _named(envelope, "to", to.bare)
     if named != {to.bare} and (named or is_room):
         raise _refused("its envelope is for somebody else")
     if not all(_is_time(one) for one in envelope.iterfind(f"{{{SCE}}}time")):
@@ -129,10 +129,13 @@ def read_envelope(data: bytes, *, sender: JID, to: JID, is_room: bool = False) -
     return Plain(None if body is None else body.text or "", payload)
 
 
-def _named(envelope: ET.Element, name: str) -> set[JID | None]:
-    """Return the bare JIDs that an affix names; None stands for what is no JID."""
-    found = envelope.iterfind(f"{{{SCE}}}{name}")
-    return {_bare(element.get("jid", "")) for element in found}
+def _named(envelope: ET.Element, name: str, expected: JID) -> set[JID | None]:
+    """Return the bare JIDs that an affix names; None stands for what is no JID.
+
+    What is spelt as ``expected`` need not be parsed: that is most of what comes.
+    """
+    texts = (e.get("jid", "") for e in envelope.iterfind(f"{{{SCE}}}{name}"))
+    return {expected if text == expected else _bare(text) for text in texts}
 
 
 def _bare(text: str) -> JID | None:

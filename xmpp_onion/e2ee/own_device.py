@@ -89,6 +89,7 @@ class OwnDevice:
     def drop(self) -> None:
         """Forget the session manager; it may know what a roll-back has undone."""
         self._manager = None
+        self._door.records.forget()
         for backend in self.backends.values():
             backend.forget()
         self._next_check = 0.0

@@ -29,13 +29,16 @@ class Policies:
 
     async def of(self, jid: JID) -> Trust:
         """Return what holds for a bare JID."""
-        return (await self.all()).get(jid, self.default)
+        word = (await self._kept()).get(jid)
+        return self.default if word is None else Trust(word)
 
     async def all(self) -> Mapping[JID, Trust]:
         """Return the contacts that have a policy of their own."""
+        return {JID(jid): Trust(word) for jid, word in (await self._kept()).items()}
+
+    async def _kept(self) -> dict[str, str]:
         kept = (await self._storage.load(_POLICIES)).maybe({})
-        known = cast("dict[str, str]", kept)
-        return {JID(jid): Trust(word) for jid, word in known.items()}
+        return cast("dict[str, str]", kept)
 
     async def set(self, jid: JID, policy: Trust | None) -> None:
         """Give a contact a policy of its own; None takes it away. In a transaction.

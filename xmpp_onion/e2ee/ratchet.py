@@ -58,10 +58,11 @@ class Curve(DiffieHellmanRatchet):
 def _twin(original: _T) -> _T:
     """Copy an object of the library and those in it that change in their place."""
     twin = object.__new__(type(original))
-    vars(twin).update(
-        (name, _twin(value) if isinstance(value, _CHANGING) else value)
-        for name, value in vars(original).items()
-    )
+    parts = vars(twin)
+    parts.update(vars(original))
+    for name, value in parts.items():
+        if isinstance(value, _CHANGING):
+            parts[name] = _twin(value)
     return twin
 
 

@@ -30,6 +30,7 @@ from xmpp_onion.e2ee.directory import MAX_DEVICES
 from xmpp_onion.e2ee.effect import Effect, SendEmpty, UploadBundle, UploadDeviceList
 from xmpp_onion.e2ee.epoch import Epoch
 from xmpp_onion.e2ee.notices import Notices
+from xmpp_onion.e2ee.remembered import Remembered
 from xmpp_onion.e2ee.storage import KeyStorage
 from xmpp_onion.e2ee.versions import OMEMO_OLD, write_message
 from xmpp_onion.errors import EncryptionError
@@ -127,6 +128,7 @@ class Door:
         effects: What the library wants done on the network, in order.
         refused: Why a device's bundle was not let in.
         epoch: Which sessions may be sent with.
+        records: What the library knows of devices.
     """
 
     storage: KeyStorage
@@ -138,12 +140,14 @@ class Door:
     effects: list[Effect] = field(default_factory=list)
     refused: dict[tuple[str, int], str] = field(default_factory=dict)
     epoch: Epoch = field(init=False)
+    records: Remembered = field(init=False)
     _list_uploads: defaultdict[str, deque[float]] = field(
         default_factory=lambda: defaultdict(deque)
     )
 
     def __post_init__(self) -> None:
         self.epoch = Epoch(self.storage)
+        self.records = Remembered(self.storage)
 
     async def upload_bundle(self, namespace: str) -> None:
         """Note that a bundle has to be published; survives a crash."""
@@ -253,19 +257,22 @@ class Door:
         as their own.
         """
         fingerprint = fingerprint_of(identity_key)
-        owner = await self.owner(fingerprint)
-        if owner is not None and owner != bare_jid:
+        owner = await self._owner(fingerprint)
+        if owner and owner != bare_jid:
             return owner
         await self.storage.store(_OWNER + fingerprint, bare_jid)
         return bare_jid
 
     async def owner(self, fingerprint: str) -> JID | None:
         """Return whose key it is, if that is known."""
+        owner = await self._owner(fingerprint)
+        return JID(owner) if owner else None
+
+    async def _owner(self, fingerprint: str) -> str:
         for jid, pinned in self.pins.items():
             if fingerprint in pinned:
                 return jid.bare
-        owner = (await self.storage.load_primitive(_OWNER + fingerprint, str)).maybe("")
-        return JID(owner) if owner else None
+        return (await self.storage.load_primitive(_OWNER + fingerprint, str)).maybe("")
 
     async def disown(self, identity_key: bytes, bare_jid: str) -> None:
         """Forget whose key it is, if it is this JID's and not given beforehand."""
@@ -293,6 +300,11 @@ def session_manager_class(door: Door) -> type[SessionManager]:
     """
 
     class LocalSessionManager(SessionManager):
+        async def get_device_information(
+            self, bare_jid: str
+        ) -> frozenset[omemo.DeviceInformation]:
+            return await door.records.of(bare_jid, super().get_device_information)
+
         @staticmethod
         async def _upload_bundle(bundle: omemo.Bundle) -> None:
             # Read again when it is published, so that the newest goes out.

@@ -54,6 +54,11 @@ class KeyStorage(Storage):
     def __init__(self, keys: Keys) -> None:
         super().__init__(disable_cache=True)
         self._keys = keys
+        self._changed: Callable[[str], None] = _nothing
+
+    def watch(self, changed: Callable[[str], None]) -> None:
+        """Call ``changed`` with each key that is stored or deleted from now on."""
+        self._changed = changed
 
     async def load_text(self, key: str) -> str | None:
         """Return a value as the JSON text that is stored, or None."""
@@ -61,6 +66,7 @@ class KeyStorage(Storage):
 
     async def store_text(self, key: str, text: str) -> None:
         """Store a value that is JSON text already."""
+        self._changed(key)
         await self._keys.store(key, text)
 
     async def _load(self, key: str) -> Maybe[JSONType]:
@@ -68,11 +74,17 @@ class KeyStorage(Storage):
         return Nothing() if text is None else _Fresh(cast("JSONType", json.loads(text)))
 
     async def _store(self, key: str, value: JSONType) -> None:
+        self._changed(key)
         await self._keys.store(key, json.dumps(value, separators=(",", ":")))
 
     async def _delete(self, key: str) -> None:
+        self._changed(key)
         await self._keys.delete(key)
 
     async def names(self, prefix: str) -> list[str]:
         """Return the keys that begin with ``prefix``. Looks at every one there is."""
         return await self._keys.names(prefix)
+
+
+def _nothing(_key: str) -> None:
+    """Stand in until somebody watches."""
