@@ -40,6 +40,11 @@ class OutgoingAcks(Generic[T]):
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def sent(self) -> int:
+        """How many stanzas were sent in all, by the counter of the stream."""
+        return (self._acknowledged + len(self._waiting)) % WRAP
+
     def add(self, data: str, token: T | None = None) -> None:
         """Note a stanza that is being sent."""
         self._waiting.append(_Sent(data, token))

@@ -94,6 +94,7 @@ class OnionClient(ClientXMPP):
         self.resume_id = ""
         self.acknowledged = asyncio.Event()
         self.ack_requested = asyncio.Event()
+        self._questions = self._asked_for = 0
         self._deliver = deliver
         self._asking = asking
         self._wire: Wire | None = None
@@ -154,6 +155,7 @@ class OnionClient(ClientXMPP):
             early: What came before counting began.
         """
         self._wire = wire
+        self._questions = 0
         self.transport = wire.transport
         self.features = {"mechanisms", "bind"}
         self.authenticated = self.sessionstarted = self.bound = True
@@ -286,6 +288,8 @@ class OnionClient(ClientXMPP):
         if self._wire is not None:
             self.acknowledged.clear()
             self.ack_requested.set()
+            self._questions += 1
+            self._asked_for = self.outgoing.sent
             self._wire.write(f"<r xmlns='{SM}'/>")
 
     def take_ack(self, element: ET.Element) -> None:
@@ -296,7 +300,12 @@ class OnionClient(ClientXMPP):
         """
         count = read_count(element)
         self._complete(-1 if count is None else count)
-        self.ack_requested.clear()
+        self._questions -= 1
+        # With several questions out this may be the answer to an earlier one. That to
+        # the last counts all that went before it, or comes when each has its own.
+        if self._questions <= 0 or count == self._asked_for:
+            self._questions = 0
+            self.ack_requested.clear()
         self.acknowledged.set()
 
     def _complete(self, count: int) -> None:

@@ -14,7 +14,10 @@ from typing import Final
 from xmpp_onion.session.client_xmpp import OnionClient
 from xmpp_onion.session.wire import Wire
 
-__all__ = ["Liveness", "Timing"]
+__all__ = ["SILENT", "Liveness", "Timing"]
+
+# Why a connection was cut.
+SILENT: Final = "the server does not answer"
 
 # Bytes in a second that are more than people say to each other, and no more than a
 # circuit takes: two or three encrypted messages.
@@ -28,6 +31,10 @@ class Timing:
     Args:
         first_dial: The first dial, circuit building included. Each one that gets no
             answer doubles it, and the next goes by other circuits.
+        second_dial: After this, and not later than a quarter of its time, a dial
+            that has no answer gets company by other circuits. Most are answered
+            before; a dead circuit never is. The company has as much time, and is
+            followed by a third.
         dial: No dial is longer.
         login: From the connection to the session; eight round trips.
         idle: With nothing else to do the server is asked for a sign of life after
@@ -36,6 +43,8 @@ class Timing:
             A dead connection is thus noticed in 1.2 ``idle`` + ``silence``: 88 s.
         resumed_silence: The same right after a stream was resumed. Shorter,
             because Prosody 0.12 may resume a stream that it no longer reads.
+        doubt: After this much silence a connection by other circuits is made ready,
+            and taken if the silence lasts until then.
         answer: A server that sends much, and does not answer, is gone after this.
         goodbye: Given to the server to close its side.
         first_retry: The longest first pause between two attempts.
@@ -45,11 +54,13 @@ class Timing:
     """
 
     first_dial: float = 20.0
+    second_dial: float = 5.0
     dial: float = 60.0
     login: float = 90.0
     idle: float = 40.0
     silence: float = 40.0
     resumed_silence: float = 20.0
+    doubt: float = 10.0
     answer: float = 300.0
     goodbye: float = 3.0
     first_retry: float = 2.0
@@ -70,12 +81,16 @@ class Liveness:
         wire: Is cut when there is no answer.
         timing: How long to wait.
         is_paused: Tells that we are not reading: the answer may well be there.
+        doubt: Seconds of silence after which ``relieve`` is called.
+        relieve: Is to make another connection ready.
     """
 
     client: OnionClient
     wire: Wire
     timing: Timing
     is_paused: Callable[[], bool]
+    doubt: float
+    relieve: Callable[[], None]
 
     async def watch(self, *, resumed: bool, proved: Callable[[], None]) -> None:
         """Ask for signs of life until cancelled; cut the connection if there is none.
@@ -87,25 +102,30 @@ class Liveness:
         """
         timing, client = self.timing, self.client
         if not await self._is_answered(
-            timing.resumed_silence if resumed else timing.silence
+            timing.resumed_silence if resumed else timing.silence,
+            # What is deaf after it was resumed would be so by any circuit.
+            may_doubt=not resumed,
         ):
             if resumed:
                 client.resume_id = ""
-            self.wire.drop("the server does not answer")
+            self.wire.drop(SILENT)
             return
         proved()
         jitter = secrets.SystemRandom()
         while True:
+            if client.ack_requested.is_set():
+                # What came answers an earlier question; a later one is out.
+                client.acknowledged.clear()
             try:
                 async with asyncio.timeout(timing.idle * jitter.uniform(0.8, 1.2)):
                     await client.ack_requested.wait()
             except TimeoutError:
                 client.ask_for_ack()
-            if not await self._is_answered(timing.silence):
-                self.wire.drop("the server does not answer")
+            if not await self._is_answered(timing.silence, may_doubt=True):
+                self.wire.drop(SILENT)
                 return
 
-    async def _is_answered(self, silence: float) -> bool:
+    async def _is_answered(self, silence: float, *, may_doubt: bool) -> bool:
         """Wait for an ack; False if it does not come though it could."""
         clock = asyncio.get_running_loop().time
         start, heard_bytes = clock(), self.wire.heard_bytes
@@ -116,10 +136,15 @@ class Liveness:
             if not self.client.is_asking:
                 much = (self.wire.heard_bytes - heard_bytes) / _MUCH_BYTES
                 limit = min(limit, silence + much)
-            heard = max(self.wire.last_heard, start)
-            left = min(heard + silence, start + limit) - clock()
+            heard, now = max(self.wire.last_heard, start), clock()
+            left = min(heard + silence, start + limit) - now
             if left <= 0:
                 return False
+            if may_doubt and now >= heard + self.doubt:
+                may_doubt = False
+                self.relieve()
+            if may_doubt:
+                left = min(left, heard + self.doubt - now)
             try:
                 async with asyncio.timeout(left):
                     await self.client.acknowledged.wait()

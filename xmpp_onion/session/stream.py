@@ -18,7 +18,6 @@ from slixmpp.xmlstream.xmlstream import NotConnectedError
 
 from xmpp_onion.address import JID
 from xmpp_onion.errors import (
-    DialTimeoutError,
     DuplicateDeviceError,
     InvalidJIDError,
     NotAcknowledgedError,
@@ -36,6 +35,7 @@ from xmpp_onion.session.connection import (
     is_fatal,
     is_tor_away,
 )
+from xmpp_onion.session.dialing import Dialing
 from xmpp_onion.session.events import (
     Connected,
     Disconnected,
@@ -44,14 +44,13 @@ from xmpp_onion.session.events import (
     SessionEvent,
     SubscriptionRequest,
 )
-from xmpp_onion.session.liveness import Liveness, Timing
+from xmpp_onion.session.liveness import SILENT, Liveness, Timing
 from xmpp_onion.session.login import Credentials, Dialer, Login, log_in
 from xmpp_onion.session.people import People
 from xmpp_onion.session.queue import EventQueue, Ticket, size_of
 from xmpp_onion.session.roster import is_push, read_push
 from xmpp_onion.session.stanzas import serialise
 from xmpp_onion.session.wire import Connection, Wire
-from xmpp_onion.transport import Isolation, Purpose
 
 __all__ = ["Session"]
 
@@ -109,15 +108,13 @@ class Session:
         self.people = People(self.xmpp, self.send)
         self._account = jid.bare
         self._password = password
-        self._tor = tor
         self._tls = tls
-        self._port = port
+        self._dialing = Dialing(tor, jid.bare, port=port, timing=self.timing)
         self._event_limit = event_limit
         self._queue = EventQueue(self._settle, self._regulate)
         self._wire: Wire | None = None
         self._paused = False
         self._proved = False
-        self._turn = self._unanswered = 0
         self._online = asyncio.Event()
         self.losses = 0
         self._last_error: Exception | None = None
@@ -203,6 +200,7 @@ class Session:
         finally:
             if self.state is not State.CLOSED:
                 self._move(Event.STOP)
+            self._dialing.close()
             self.xmpp.forget_stream()
             self._queue.close(self._failure)
             self._online.set()
@@ -241,7 +239,7 @@ class Session:
 
     async def _attempt(self) -> None:
         """Dial, log in, and stay until the connection ends."""
-        sock = await self._dial()
+        sock = await self._dialing.dial()
         self._move(Event.DIALED)
         wire = self._wire = Wire()
         try:
@@ -251,23 +249,6 @@ class Session:
         finally:
             await wire.close()
             sock.close()
-
-    async def _dial(self) -> Connection:
-        """Connect; after a dial without an answer the next goes by other circuits."""
-        timing = self.timing
-        try:
-            sock = await self._tor.dial(
-                self._account.domain,
-                self._port,
-                isolation=Isolation(self._account, Purpose.XMPP, self._turn),
-                timeout=min(timing.first_dial * 2**self._unanswered, timing.dial),
-            )
-        except DialTimeoutError:
-            self._turn += 1
-            self._unanswered += 1
-            raise
-        self._unanswered = 0
-        return sock
 
     async def _log_in(self, wire: Wire, sock: Connection) -> Login:
         who = Credentials(
@@ -311,20 +292,32 @@ class Session:
 
     async def _tend(self, wire: Wire, *, resumed: bool) -> str:
         """Run what a connection needs beside it; return why it ended."""
-        liveness = Liveness(self.xmpp, wire, self.timing, lambda: self._paused)
+        since = asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as tasks:
-            helpers = (
-                tasks.create_task(self.xmpp.run_filters()),
-                tasks.create_task(
-                    liveness.watch(resumed=resumed, proved=self._note_proof)
-                ),
+            helpers = [tasks.create_task(self.xmpp.run_filters())]
+
+            def relieve() -> None:
+                relief = self._dialing.relieve(wire, wire.last_heard - since)
+                helpers.append(tasks.create_task(relief))
+
+            liveness = Liveness(
+                self.xmpp,
+                wire,
+                self.timing,
+                lambda: self._paused,
+                doubt=self._dialing.doubt,
+                relieve=relieve,
             )
+            watching = liveness.watch(resumed=resumed, proved=self._note_proof)
+            helpers.append(tasks.create_task(watching))
             reason = await wire.wait_lost()
             # slixmpp's filters forget what they have in hand when they are
             # cancelled: a request would wait for its answer in vain.
             await self.xmpp.waiting_queue.join()
             for helper in helpers:
                 helper.cancel()
+        if reason == SILENT:
+            self._dialing.change_circuits()
         return reason
 
     def _note_proof(self) -> None:

@@ -3,6 +3,7 @@ import logging
 import re
 import socket
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -390,6 +391,62 @@ async def test_a_server_that_falls_silent_is_left_and_dialed_again() -> None:
     ):
         events = await read_until(session, Disconnected)
         assert events[-1] == Disconnected("the server does not answer")
+
+
+async def test_a_silent_connection_is_left_when_another_one_is_there() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.log_in()
+        if len(server.peers) > 1:
+            await peer.read("<r ")
+            await peer.send(f"<a {SM} h='0'/>")
+
+    timing = replace(QUICK, silence=600.0, doubt=0.05)
+    async with HostileServer(script) as server:
+        tor = LoopbackDialer(server.port)
+        async with visit(server, tor=tor, timing=timing) as session:
+            events = await read_until(session, Disconnected)
+            await read_until(session, Connected)
+
+    why = "it is silent, and another circuit answers"
+    assert events[-1] == Disconnected(why)
+    assert [isolation.turn for _, _, isolation in tor.dialed] == [0, 1]
+
+
+async def test_after_silence_the_next_dial_goes_by_other_circuits() -> None:
+    timing = replace(QUICK, silence=0.3)
+    async with HostileServer(serving()) as server:
+        tor = LoopbackDialer(server.port)
+        async with visit(server, tor=tor, timing=timing) as session:
+            await read_until(session, Disconnected)
+            await read_until(session, Connected)
+
+    assert [isolation.turn for _, _, isolation in tor.dialed] == [0, 1]
+
+
+async def test_the_answer_to_an_earlier_question_is_not_that_to_the_last() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.log_in()
+        await peer.read("<r ")
+        await peer.send(f"<a {SM} h='0'/>")
+        await peer.read("id='two'")  # each has a question of its own behind it
+        await peer.send(f"<a {SM} h='1'/>")
+
+    timing = replace(QUICK, idle=600.0, silence=0.3)
+    async with HostileServer(script) as server, visit(server, timing=timing) as session:
+        await read_until(session, Connected)
+        async with asyncio.TaskGroup() as tasks:
+
+            async def say(name: str) -> None:
+                with suppress(NotAcknowledgedError):
+                    await session.send(f"<message id='{name}'/>", name)
+
+            first = tasks.create_task(say("one"))
+            await asyncio.sleep(0.01)
+            second = tasks.create_task(say("two"))
+            events = await read_until(session, Disconnected)
+            assert events[-1] == Disconnected("the server does not answer")
+            assert first.done()
+            second.cancel()
 
 
 async def test_an_idle_session_asks_for_a_sign_of_life_and_stays() -> None:
