@@ -23,7 +23,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "integration" / "durability")]
 
 def main() -> int:
     """Run what was asked for and return the exit status."""
-    from runs import RUNS  # noqa: PLC0415 - found by the path above
+    from every_run import RUNS  # noqa: PLC0415 - found by the path above
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="RUN", help=", ".join(RUNS))
@@ -50,7 +50,7 @@ def main() -> int:
 
 async def _run(name: str, number: int, folder: Path, program: str) -> int:
     from arena import Arena  # noqa: PLC0415 - found by the path above
-    from runs import RUNS  # noqa: PLC0415 - found by the path above
+    from every_run import RUNS  # noqa: PLC0415 - found by the path above
 
     started = time.monotonic()
     async with Arena(folder, program=program) as arena:
@@ -63,10 +63,9 @@ async def _run(name: str, number: int, folder: Path, program: str) -> int:
         f"| {time.monotonic() - started:.0f} |",
         flush=True,
     )
-    is_clean = not (lost or repeated or reordered or forged or figures["hangs"])
-    if not (is_clean and not figures["crashes"]):
-        print(f"{name}: {figures}", file=sys.stderr)
-    return int(not is_clean)
+    print(f"{name}: {figures}", file=sys.stderr, flush=True)
+    also = [figures.get(key) for key in ("torn", "broken", "wrong", "hangs")]
+    return int(bool(lost or repeated or reordered or forged or any(also)))
 
 
 if __name__ == "__main__":

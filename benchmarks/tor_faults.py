@@ -20,14 +20,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from xmpp_onion.testing import TorNetwork, default_template
-
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [
     str(ROOT),
     str(ROOT / "tests" / "onion" / "faults"),
     str(ROOT / "tests" / "integration" / "durability"),
 ]
+
+from xmpp_onion.testing import TorNetwork, default_template  # noqa: E402 - found by the path above
 
 
 async def main() -> int:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from xmpp_onion.address import JID, Invite, OnionAddress
     from xmpp_onion.bot import Bot
     from xmpp_onion.chat import (
+        Attachment,
         ContactAccepted,
         ContactRemoved,
         ContactRequest,
@@ -52,6 +53,7 @@ _HOMES = {
     "OnionAddress": "address",
     "Secret": "seal",
     # talking
+    "Attachment": "chat",
     "Bot": "bot",
     "Client": "client",
     "ContactAccepted": "chat",
@@ -90,6 +92,7 @@ _HOMES = {
 __all__ = [
     "JID",
     "Account",
+    "Attachment",
     "Bot",
     "Client",
     "ContactAccepted",

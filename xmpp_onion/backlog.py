@@ -1,4 +1,4 @@
-"""What our archive got while we were away, as steps to take one by one.
+"""What an archive got while we were away, as steps to take one by one.
 
 A step says where the archive is taken in up to; whoever takes it keeps the message
 and that place in one transaction. So a process that is killed goes on with the
@@ -44,23 +44,27 @@ class Step:
 
 
 class Backlog:
-    """The archive of one account, from where we left it to its end.
+    """The archive of one account, or of a room, from where we left it to its end.
 
     Args:
         session: Asks the archive.
         cursors: Where we left it.
         own: The account.
+        room: The room; None for the account's own archive.
 
     Attributes:
         is_taken_in: All up to now is taken in, so a live message is the next one
             of the archive, and may move the cursor. Before, it could jump over some.
     """
 
-    def __init__(self, session: Session, cursors: Cursors, own: JID) -> None:
+    def __init__(
+        self, session: Session, cursors: Cursors, own: JID, room: JID | None = None
+    ) -> None:
         self.is_taken_in = False
         self._session = session
         self._cursors = cursors
-        self._own = own.bare
+        self._place = (room or own).bare
+        self._room = room
         self._asked: CatchUp | None = None
 
     async def ask(self) -> None:
@@ -70,12 +74,12 @@ class Backlog:
         device cannot be read by it. Then only the archive's end is noted.
         """
         self.is_taken_in = False
-        cursor = await self._cursors.load(self._own)
+        cursor = await self._cursors.load(self._place)
         archive = self._session.archive
         if cursor is None:
-            self._asked = CatchUp(archive, None)
+            self._asked = CatchUp(archive, None, room=self._room)
         else:
-            self._asked = CatchUp(archive, cursor.last_id, cursor.at)
+            self._asked = CatchUp(archive, cursor.last_id, cursor.at, room=self._room)
 
     def pause(self) -> bool:
         """Let no live message move the cursor, until the archive is read once more.
@@ -102,7 +106,7 @@ class Backlog:
             try:
                 async with aclosing(self._pages()) as pages:
                     async for page in pages:
-                        yield list(_steps(page))
+                        yield list(_steps(page, self._room or ""))
             except FeatureMissingError:
                 log.info("the server keeps no archive")
                 break
@@ -126,16 +130,16 @@ class Backlog:
                     yield page
 
 
-def _steps(page: Page) -> Iterator[Step]:
+def _steps(page: Page, archive: str) -> Iterator[Step]:
     if page.missing is not None:
         since, _ = page.missing
         # With its time, but at no message: nothing that is left may be left out.
-        yield Step(Cursor("", since), missing=page.missing)
-    end = Cursor(page.last_id, page.at)
+        yield Step(Cursor("", since, archive), missing=page.missing)
+    end = Cursor(page.last_id, page.at, archive)
     is_at_end = False
     for entry in page.entries:
         if entry.incoming is not None:
-            cursor = Cursor(entry.id, entry.at)
+            cursor = Cursor(entry.id, entry.at, archive)
             is_at_end = cursor == end
             yield Step(cursor, entry.incoming)
     if not is_at_end:

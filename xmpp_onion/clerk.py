@@ -118,7 +118,7 @@ class Clerk:
 
     async def _move(self, cursor: Cursor | None) -> None:
         if cursor is not None:
-            await self._cursors.move(self._own, cursor)
+            await self._cursors.move(cursor.archive or self._own, cursor)
             # It passes what was not opened, which is to be known after a kill.
             await self._strangers.write_down()
 

@@ -65,6 +65,7 @@ from xmpp_onion.session import (
     SubscriptionRequest,
     read_message,
 )
+from xmpp_onion.sharing import Sharing
 from xmpp_onion.speaker import Speaker
 from xmpp_onion.store import Cursor, Cursors, Database, Inbox, Keys, Outbox
 from xmpp_onion.strangers import Strangers
@@ -158,6 +159,7 @@ class Client(Speaker):
             port=account.port,
             resource=await self._resource(keys),
         )
+        self._sharing = Sharing(self._session, self._tor, account.jid)
         self._omemo = Omemo(
             account.jid,
             keys,
@@ -165,6 +167,7 @@ class Client(Speaker):
             policy=self.trust,
             pins=account.pins,
             automatic_trust=account.automatic_trust,
+            is_contact=lambda jid: jid in self._contacts.people,
         )
         nodes = Nodes(self._session.xmpp)
         self._far_witness = FarWitness(self._database, keys, nodes)
@@ -418,7 +421,9 @@ class Client(Speaker):
         Raises:
             RuntimeError: Somebody else is reading.
         """
-        async with aclosing(self._inbox_reader.events(self.send)) as events:
+        async with aclosing(
+            self._inbox_reader.events(self.send, self._sharing.save)
+        ) as events:
             async for event in events:
                 yield event
 
@@ -513,8 +518,12 @@ class Client(Speaker):
         await self._contacts.add(parse_recipient(jid), timeout)
 
     async def accept_contact(self, jid: str, timeout: float = ANSWER_TIMEOUT) -> None:
-        """Accept a contact request, and ask back."""
-        await self._contacts.add(parse_recipient(jid), timeout)
+        """Accept a contact request, and ask back.
+
+        Raises:
+            AddressError: No request of theirs waits; :meth:`add_contact` asks them.
+        """
+        await self._contacts.accept(parse_recipient(jid), timeout)
 
     async def refuse_contact(self, jid: str, timeout: float = ANSWER_TIMEOUT) -> None:
         """Refuse a contact request, or do not let a contact see us any more."""

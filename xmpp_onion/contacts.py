@@ -22,7 +22,7 @@ from xmpp_onion.chat import (
     write_event,
 )
 from xmpp_onion.errors import AddressError, SessionError
-from xmpp_onion.session import REMOVED, Asked, Contact, Session
+from xmpp_onion.session import REMOVED, Asked, Contact, Session, SubscriptionRequest
 from xmpp_onion.silence import Silence
 from xmpp_onion.store import ContactRow, Database, Inbox, Keys, Requests
 from xmpp_onion.store import Contacts as ContactTable
@@ -62,6 +62,7 @@ class Contacts:
 
     Attributes:
         table: The contact list as it is known.
+        people: Who is on it, since it was taken in.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Contacts:
         self._news = news
         self.table, self._requests = ContactTable(database), Requests(database)
         self._inbox, self._keys = Inbox(database), Keys(database)
+        self.people: frozenset[JID] = frozenset()
         self._asked: Asked | None = None
         self._box: set[str] | None = None
         self._left_out = 0
@@ -142,6 +144,11 @@ class Contacts:
 
     async def _know_friends(self) -> None:
         rows = await self.table.all()
+        self.people = frozenset(
+            JID(row.jid)
+            for row in rows.values()
+            if row.subscription != "none" or row.ask
+        )
         self._session.xmpp.gate.friends = frozenset(
             JID(row.jid)
             for row in rows.values()
@@ -221,6 +228,43 @@ class Contacts:
         async with self._online(timeout):
             await self._session.people.subscribe(jid)
         await self._take_out(jid)
+
+    async def accept(self, jid: JID, timeout: float) -> None:
+        """Let somebody who asked for it see us, and ask back.
+
+        Raises:
+            AddressError: No request of theirs waits.
+            SessionError: No connection, or no answer, within ``timeout`` seconds.
+        """
+        self._check_other(jid)
+        async with self._online(timeout):
+            if not await self._has_asked(jid, timeout):
+                raise AddressError(
+                    f"{jid} did not ask to be a contact",
+                    why="no request of theirs waits",
+                    fix=f"Ask them: xmpp-onion contact add {jid}",
+                )
+            await self._session.people.subscribe(jid)
+        await self._take_out(jid)
+
+    async def _has_asked(self, jid: JID, timeout: float) -> bool:
+        """Tell whether somebody asked, or sees us already.
+
+        Right after a login the request may be on its way: the server tells requests
+        before it answers what is asked then, and it stands behind messages.
+        """
+        if await self._waits(jid):
+            return True
+        for contact in await self._session.people.roster(timeout):
+            if contact.jid == jid and contact.sees_us:
+                return True
+        came = self._session.has_unhandled(SubscriptionRequest(jid))
+        return came or await self._waits(jid)
+
+    async def _waits(self, jid: JID) -> bool:
+        # Those who found no room are counted, and nobody knows who they are.
+        box = await self.requests()
+        return bool(box.more) or any(each.sender == jid for each in box.waiting)
 
     async def refuse(self, jid: JID, timeout: float) -> None:
         """Do not let somebody see us."""

@@ -33,9 +33,15 @@ or a message. Catch a branch, not a leaf, unless you do something special::
     │   ├── NoDevicesError             the recipient has no device to encrypt for
     │   ├── UndecidedDevicesError      somebody has to decide about devices first
     │   ├── InvalidFingerprintError    not 64 hex digits
+    │   ├── InvalidLabelError          a device's name that is too long
     │   ├── FingerprintMismatchError   a scanned code contradicts what is known
     │   ├── DeviceListError            a device list or bundle could not be had
     │   └── DecryptionError
+    ├── FileError
+    │   ├── FileChangedError           it changed while it was sent
+    │   ├── FileDamagedError           what came is not what was sent
+    │   ├── FileTooLargeError          larger than the server, disk or caller allows
+    │   └── TransferError              the server refused it, or breaks the rules
     ├── StoreError
     │   ├── AccountNotFoundError       the profile has no account
     │   ├── StoreLockedError           another process holds the account
@@ -64,10 +70,15 @@ __all__ = [
     "DuplicateDeviceError",
     "EncryptionError",
     "FeatureMissingError",
+    "FileChangedError",
+    "FileDamagedError",
+    "FileError",
+    "FileTooLargeError",
     "FingerprintMismatchError",
     "InvalidFingerprintError",
     "InvalidInviteError",
     "InvalidJIDError",
+    "InvalidLabelError",
     "InvalidOnionAddressError",
     "NoDevicesError",
     "NotAcknowledgedError",
@@ -90,6 +101,7 @@ __all__ = [
     "TorError",
     "TorNotFoundError",
     "TorNotRunningError",
+    "TransferError",
     "UndecidedDevicesError",
     "XmppOnionError",
 ]
@@ -369,6 +381,12 @@ class InvalidFingerprintError(EncryptionError):
     exit_code = 2
 
 
+class InvalidLabelError(EncryptionError):
+    """A device's name that is too long. Nothing was changed; take a shorter one."""
+
+    exit_code = 2
+
+
 class FingerprintMismatchError(EncryptionError):
     """A scanned code contradicts what is known: somebody may be in between."""
 
@@ -381,6 +399,51 @@ class DeviceListError(EncryptionError):
 
 class DecryptionError(EncryptionError):
     """A message is not for this device, or its key does not fit."""
+
+
+# --- files ------------------------------------------------------------------------
+
+
+class FileError(XmppOnionError):
+    """A file could not be sent or fetched. Nothing of it was left under its name."""
+
+    exit_code = 5
+
+
+class FileChangedError(FileError):
+    """The file on the disk changed while it was sent. Send it again."""
+
+    exit_code = 7
+
+
+class FileDamagedError(FileError):
+    """What came is not what was sent: damaged, cut short, or exchanged."""
+
+
+class FileTooLargeError(FileError):
+    """Larger than the server, the disk or the caller allows."""
+
+
+class TransferError(FileError):
+    """The server refused an object, or breaks the rules of HTTP.
+
+    Attributes:
+        status: The HTTP status; 0 if there is none.
+        can_retry: Whether another circuit may mend it.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        why: str = "",
+        fix: str = "",
+        status: int = 0,
+        can_retry: bool = False,
+    ) -> None:
+        self.status = status
+        self.can_retry = can_retry
+        super().__init__(what, why=why, fix=fix)
 
 
 # --- what is kept on disk ---------------------------------------------------------

@@ -18,15 +18,13 @@ from xmpp_onion.e2ee import (
     TrustUri,
     check_scan,
     entries_of,
+    parse_label,
     read_entries,
 )
 from xmpp_onion.errors import EncryptionError
 from xmpp_onion.store import Database
 
-__all__ = ["LABEL_LIMIT", "Change", "Notary"]
-
-# What XEP-0384 recommends: a name as long as that fits on a line.
-LABEL_LIMIT = 53
+__all__ = ["Change", "Notary"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +86,9 @@ class Notary:
         """Name this device, for everybody to read; empty takes the name away.
 
         Raises:
-            EncryptionError: It is too long.
+            InvalidLabelError: It is too long.
         """
-        name = " ".join(label.split())
-        if len(name) > LABEL_LIMIT:
-            raise EncryptionError(
-                "the device was not named",
-                why=f"a name has at most {LABEL_LIMIT} letters",
-                fix="Take a shorter one.",
-            )
+        name = parse_label(label)
         async with self._database.transaction():
             await self._omemo.set_label(name or None)
             await self._courier.keep_effects()

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import replace
 
-from xmpp_onion.chat import Answer, Event, Said, read_event
+from xmpp_onion.chat import Answer, Event, Fetch, Said, read_event
 from xmpp_onion.courier import Courier
 from xmpp_onion.e2ee import Omemo
 from xmpp_onion.store import Database, Inbox
@@ -42,11 +42,14 @@ class InboxReader:
         self._is_awaited = False
         self._has_handled = False
 
-    async def events(self, answer: Answer) -> AsyncGenerator[Event, None]:
+    async def events(
+        self, answer: Answer, fetch: Fetch | None = None
+    ) -> AsyncGenerator[Event, None]:
         """Yield what nobody has handled; see ``Client.events``.
 
         Args:
             answer: What ``Message.reply`` calls.
+            fetch: What ``Attachment.save`` calls.
 
         Raises:
             RuntimeError: Somebody else is reading.
@@ -60,7 +63,7 @@ class InboxReader:
                 self._news.clear()
                 rows = await self._inbox.pending(limit=_AT_ONCE)
                 for row in rows:
-                    event = read_event(row.event_json, answer)
+                    event = read_event(row.event_json, answer, fetch)
                     event = await self._as_known_now(event)
                     self._is_awaited = False
                     yield event

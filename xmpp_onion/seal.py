@@ -131,6 +131,21 @@ class Secret:
             )
         return cls(kind, content)
 
+    def reveal(self) -> str:
+        """Return a passphrase as text, for a keyring to keep; never for a person.
+
+        Raises:
+            StoreKeyError: It is a key, or no text.
+        """
+        try:
+            if self.kind is Kind.PASSPHRASE:
+                return self._content.decode()
+        except UnicodeDecodeError:
+            pass
+        raise StoreKeyError(
+            f"this {self.kind} cannot be kept in a keyring", why="it is no text"
+        )
+
     def derive(self, header: "_Header") -> bytes:
         """Return the key that wraps the account's. Slow for a passphrase."""
         if header.kind is Kind.KEY_FILE:

@@ -1,11 +1,22 @@
 """What a client can say, and how it learns what became of it."""
 
+from pathlib import Path
+
 from xmpp_onion.account import parse_addressee
 from xmpp_onion.address import JID
-from xmpp_onion.chat import Content, Delivery, DeliveryState, Message
+from xmpp_onion.chat import (
+    FILE_LIMIT,
+    Attachment,
+    Content,
+    Delivery,
+    DeliveryState,
+    Message,
+    Progress,
+)
 from xmpp_onion.deliveries import Deliveries
 from xmpp_onion.errors import AddressError
 from xmpp_onion.outgoing import ACK_TIMEOUT, Outgoing
+from xmpp_onion.sharing import Sharing
 
 __all__ = ["Speaker"]
 
@@ -15,6 +26,7 @@ class Speaker:
 
     _outgoing: Outgoing
     _deliveries: Deliveries
+    _sharing: Sharing
 
     def _is_friend(self, jid: JID) -> bool:
         """Tell whether somebody may see when we are there."""
@@ -68,6 +80,62 @@ class Speaker:
         return await self._outgoing.send(
             recipient, what, timeout, allow_clear=allow_clear
         )
+
+    async def send_file(
+        self,
+        to: str,
+        path: Path | str,
+        progress: Progress | None = None,
+        *,
+        timeout: float | None = ACK_TIMEOUT,
+    ) -> Delivery:
+        """Encrypt a file, store it at our server, and send the link with its key.
+
+        The name travels inside of the envelope; the server sees a random one, and the
+        size. Nothing is taken out of the file: a photo may hold where it was made.
+
+        Args:
+            to: As in ``send()``.
+            path: The file. It must not change meanwhile.
+            progress: Told bytes done, and bytes in all.
+            timeout: Seconds to wait for the ack of the message; storing the file
+                takes as long as it gets on.
+
+        Raises:
+            FileError: It cannot be read, changed, or the server does not take it.
+            TorError: The server could not be reached for a long time.
+            XmppOnionError: As ``send()``.
+        """
+        recipient = parse_addressee(to)
+        attachment = await self._sharing.upload(Path(path), progress)
+        what = Content(text=attachment.url, attachment=attachment)
+        return await self._send(recipient, what, timeout, allow_clear=False)
+
+    async def download(
+        self,
+        url: str,
+        folder: Path | str,
+        progress: Progress | None = None,
+        *,
+        name: str = "",
+        limit_bytes: int = FILE_LIMIT,
+    ) -> Path:
+        """Fetch a file by its link, as ``Attachment.save()`` does.
+
+        Args:
+            url: What ``Attachment.url`` says: ``aesgcm://….onion…#…``.
+            folder: Where to put it.
+            progress: Told bytes done, and bytes in all.
+            name: What to call it; by default as the link does.
+            limit_bytes: Refuse a larger file.
+
+        Raises:
+            AddressError: It is no link, or leads elsewhere than to an onion.
+            FileError: It is gone, too large, or damaged.
+            TorError: The server could not be reached for a long time.
+        """
+        attachment = Attachment(url=url, name=name)
+        return await self._sharing.save(attachment, Path(folder), progress, limit_bytes)
 
     async def correct(
         self,

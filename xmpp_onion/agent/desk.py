@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from xmpp_onion import private
 from xmpp_onion.account import Account
-from xmpp_onion.agent import keys, people
+from xmpp_onion.agent import files, keys, people
 from xmpp_onion.agent.caller import END, LINE_LIMIT_BYTES, socket_path
 from xmpp_onion.agent.tor import find_tor
 from xmpp_onion.chat import DeliveryState, Line, line
@@ -100,8 +100,12 @@ async def _answer(
         request = json.loads(await reader.readline())
         if not isinstance(request, dict):
             return
-        for answer in [*await perform(client, request), END]:
+
+        def tell(answer: Line) -> None:
             writer.write(json.dumps(answer, ensure_ascii=False).encode() + b"\n")
+
+        for answer in [*await perform(client, request, tell), END]:
+            tell(answer)
             await writer.drain()
     except Exception as error:  # noqa: BLE001 - no request may end the holder
         log.info("a request ended early: %s", type(error).__name__)
@@ -109,17 +113,23 @@ async def _answer(
         writer.close()
 
 
-async def perform(client: Client, request: Line) -> list[Line]:
+async def perform(
+    client: Client, request: Line, tell: Callable[[Line], None] = lambda _line: None
+) -> list[Line]:
     """Do what ``request`` asks for and return the lines that tell about it.
 
     What goes wrong is a line with the event ``error``, too: it has to travel.
 
     Args:
         client: Who does it.
-        request: ``{"do": name, …}``; the names are the keys of ``_REQUESTS``.
+        request: ``{"do": name, …}``; the names are the keys of ``_REQUESTS`` and of
+            ``files.REQUESTS``.
+        tell: Called meanwhile with lines that say how far it is.
     """
-    do = _REQUESTS.get(str(request.get("do")))
-    if do is None or not _FIELDS[do] <= request.keys():
+    name = str(request.get("do"))
+    do, carry = _REQUESTS.get(name), files.REQUESTS.get(name)
+    needed = _FIELDS.get(do) if carry is None else files.FIELDS[carry]
+    if needed is None or not needed <= request.keys():
         return [
             XmppOnionError(
                 "the process that holds the account does not know this request",
@@ -127,7 +137,9 @@ async def perform(client: Client, request: Line) -> list[Line]:
             ).as_line()
         ]
     try:
-        return await do(client, request)
+        if carry is not None:
+            return await carry(client, request, tell)
+        return [] if do is None else await do(client, request)
     except XmppOnionError as error:
         return [error.as_line()]
 

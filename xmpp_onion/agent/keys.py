@@ -1,6 +1,7 @@
 """What other processes may ask the holder about devices and trust."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 from xmpp_onion.account import parse_recipient
 from xmpp_onion.chat import Line
@@ -30,6 +31,15 @@ async def _pin(client: Client, request: Line) -> list[Line]:
     digits = parse_fingerprint(str(request["fingerprint"]))
     client.account.update(lambda account: account.pin(owner, digits))
     return [{"v": 1, "event": "pinned", "jid": owner, "fingerprint": digits}]
+
+
+async def _set_automatic(client: Client, request: Line) -> list[Line]:
+    """Keep it in the account; what runs takes it up when it starts again."""
+    is_on = bool(request["on"])
+    client.account = client.account.update(
+        lambda account: replace(account, automatic_trust=is_on)
+    )
+    return [{"v": 1, "event": "automatic-trust", "jid": client.jid, "on": is_on}]
 
 
 async def _verify_uri(client: Client, request: Line) -> list[Line]:
@@ -99,6 +109,7 @@ async def _import(client: Client, request: Line) -> list[Line]:
 REQUESTS: Mapping[str, Callable[[Client, Line], Awaitable[list[Line]]]] = {
     "devices": _list_devices,
     "pin": _pin,
+    "automatic-trust": _set_automatic,
     "verify": _verify,
     "verify-uri": _verify_uri,
     "distrust": _distrust,
@@ -113,6 +124,7 @@ REQUESTS: Mapping[str, Callable[[Client, Line], Awaitable[list[Line]]]] = {
 FIELDS: Mapping[object, frozenset[str]] = {
     _list_devices: frozenset(),
     _pin: frozenset({"jid", "fingerprint"}),
+    _set_automatic: frozenset({"on"}),
     _verify: frozenset({"jid", "fingerprint"}),
     _verify_uri: frozenset({"uri"}),
     _distrust: frozenset({"jid", "fingerprint"}),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from xmpp_onion import private
 from xmpp_onion.account import Account, data_folder
+from xmpp_onion.agent.keychain import Keychain
 from xmpp_onion.errors import StoreKeyError
 from xmpp_onion.seal import Kind, Secret
 from xmpp_onion.store import Database, encrypt
@@ -48,7 +49,7 @@ def load_account(
     """
     kind = check_folders(profile, data_dir)
     if kind is not None and secret is None:
-        secret = find_secret(kind)
+        secret = find_secret(kind, Account.locate(profile, data_dir))
     return Account.load(profile, data_dir, secret=secret)
 
 
@@ -63,12 +64,16 @@ def check_folders(profile: str, data_dir: Path | None = None) -> Kind | None:
     return Account.kind(profile, data_dir)
 
 
-def find_secret(kind: Kind) -> Secret | None:
+def find_secret(kind: Kind, folder: Path | None = None) -> Secret | None:
     """Return what the environment has to open an account with.
 
     That is a file that ``$XMPP_ONION_KEY_FILE`` or ``$XMPP_ONION_PASSPHRASE_FILE``
-    names, else what the program in ``$XMPP_ONION_PASSPHRASE_COMMAND`` says, else
-    systemd's credential ``store-key`` or ``store-passphrase``.
+    names, else systemd's credential ``store-key`` or ``store-passphrase``, else what
+    the program in ``$XMPP_ONION_PASSPHRASE_COMMAND`` says, else what the keyring has.
+
+    Args:
+        kind: What opens it.
+        folder: Where the account lies; without it no keyring is asked.
 
     Raises:
         StoreKeyError: There is no such file, or it cannot be one; or the program
@@ -77,12 +82,14 @@ def find_secret(kind: Kind) -> Secret | None:
     """
     if named := os.environ.get(kind.variable):
         return Secret.read(kind, Path(named))
-    if kind is Kind.PASSPHRASE and (command := os.environ.get(_COMMAND)):
-        return Secret.passphrase(_first_line_of(command))
     credential = Path(os.environ.get("CREDENTIALS_DIRECTORY", "")) / _CREDENTIALS[kind]
     if "CREDENTIALS_DIRECTORY" in os.environ and credential.exists():
         return Secret.read(kind, credential, is_trusted_place=True)
-    return None
+    if kind is not Kind.PASSPHRASE:
+        return None
+    if command := os.environ.get(_COMMAND):
+        return Secret.passphrase(_first_line_of(command))
+    return None if folder is None else Keychain.look_up(folder)
 
 
 def _first_line_of(command: str) -> str:

@@ -9,6 +9,7 @@ have, or one of somebody else: then it means nothing.
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from xmpp_onion.chat.attachment import Attachment
 from xmpp_onion.chat.message import Said
 
 __all__ = [
@@ -95,6 +96,7 @@ class Content:
         displayed: The id of a message that was shown.
         typing: What the sender is doing.
         asks: The sender wants to know when it arrives.
+        attachment: The file that ``text`` is the link to.
     """
 
     text: str | None = field(default=None, repr=False)
@@ -108,3 +110,4 @@ class Content:
     displayed: str = ""
     typing: TypingState | None = None
     asks: bool = False
+    attachment: Attachment | None = None

@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from xmpp_onion.address import JID
 from xmpp_onion.chat.alarm import KeyChanged, KeyReuse, NewDevice, TrustChanged
+from xmpp_onion.chat.attachment import Attachment, Fetch
 from xmpp_onion.chat.contents import (
     Content,
     Correction,
@@ -225,7 +226,8 @@ def event_of(
         return Correction(**who, target=content.corrects, text=text)
     if text is not None:
         kind = OwnMessage if is_own else Message
-        return kind(**who, text=text, reply_to=content.reply_to)
+        attached = content.attachment
+        return kind(**who, text=text, reply_to=content.reply_to, attachment=attached)
     if content.typing is not None:
         return Typing(**who, state=content.typing)
     return None
@@ -241,12 +243,15 @@ def write_event(event: Event) -> str:
     return json.dumps({"kind": _NAMES[type(event)], **values}, ensure_ascii=False)
 
 
-def read_event(text: str, answer: Answer | None = None) -> Event:
+def read_event(
+    text: str, answer: Answer | None = None, fetch: Fetch | None = None
+) -> Event:
     """Return the event that ``write_event`` wrote.
 
     Args:
         text: What the inbox kept.
         answer: What ``Message.reply`` calls, with the place to answer to.
+        fetch: What ``Attachment.save`` calls.
     """
     values: dict[str, str | None] = json.loads(text)
     kind = _KINDS[str(values.pop("kind"))]
@@ -260,8 +265,14 @@ def read_event(text: str, answer: Answer | None = None) -> Event:
         parts["state"] = _STATES[kind](str(values["state"]))
     if kind is Message:
         parts["_answer"] = answer
+    if isinstance(parts.get("attachment"), dict):
+        attached = Attachment(**parts["attachment"])  # type: ignore[arg-type]  # written by write_event, from the same fields
+        parts["attachment"] = attached.bound(fetch)
     return kind(**parts)  # type: ignore[arg-type]  # written by write_event, from the same fields
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, Attachment):
+        names = (each.name for each in fields(value) if not each.name.startswith("_"))
+        return {name: getattr(value, name) for name in names}
     return value.isoformat() if isinstance(value, datetime) else value

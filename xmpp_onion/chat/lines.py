@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TypeAlias, assert_never
 
 from xmpp_onion.chat.alarm import KeyChanged, KeyReuse, NewDevice, TrustChanged
+from xmpp_onion.chat.attachment import Attachment
 from xmpp_onion.chat.contents import Correction, Reaction, Retraction, Typing
 from xmpp_onion.chat.delivery import Delivery, DeliveryFailed, Receipt
 from xmpp_onion.chat.event import (
@@ -88,6 +89,9 @@ def _about_us(what: Gap | RolledBack) -> Line:
 def _said(what: Said) -> Line:
     """Return the line of what was decrypted."""
     kind, content = _content(what)
+    if isinstance(what, Message | OwnMessage) and what.attachment is not None:
+        kind = "file" if isinstance(what, Message) else "own-file"
+        content = _file(what.attachment)
     return {
         "v": 1,
         "event": kind,
@@ -121,6 +125,16 @@ def _content(what: Said) -> tuple[str, Line]:
             return "typing", {"state": str(what.state)}
         case _:
             raise TypeError(f"{type(what).__name__} has no line")
+
+
+def _file(file: Attachment) -> Line:
+    return {
+        "name": file.name,
+        "size": file.size,
+        "media_type": file.media_type or None,
+        "seconds": file.seconds,
+        "url": file.url,
+    }
 
 
 def _delivered(what: Delivery | DeliveryFailed | Receipt) -> Line:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TypeAlias
 
 from xmpp_onion.address import JID
+from xmpp_onion.chat.attachment import Attachment
 from xmpp_onion.chat.delivery import Delivery
 
 __all__ = ["Answer", "Message", "OwnMessage", "Said"]
@@ -52,10 +53,12 @@ class Message(Said):
         text: What was written.
         reply_to: The id of the message that it answers; empty for none. Its author
             chose it: it may name a message that you do not have.
+        attachment: The file that came with it, if one did; ``text`` is its link then.
     """
 
     text: str = field(repr=False)
     reply_to: str = ""
+    attachment: Attachment | None = None
     _answer: Answer | None = field(default=None, repr=False, compare=False)
 
     async def reply(self, text: str) -> Delivery:
@@ -80,7 +83,9 @@ class OwnMessage(Said):
     Attributes:
         text: What was written.
         reply_to: The id of the message that it answers; empty for none.
+        attachment: The file that went with it, if one did.
     """
 
     text: str = field(repr=False)
     reply_to: str = ""
+    attachment: Attachment | None = None

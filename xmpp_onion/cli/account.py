@@ -31,7 +31,7 @@ from xmpp_onion.agent.profile import (
 )
 from xmpp_onion.agent.signals import until_terminated
 from xmpp_onion.agent.tor import find_tor
-from xmpp_onion.cli import unlock
+from xmpp_onion.cli import keyring, unlock
 from xmpp_onion.cli.reach import hold, load_account, watch_bootstrap
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.e2ee.trust import Trust
@@ -48,6 +48,9 @@ _FILES = ("account.toml*", "store.sqlite3*", "agent.sock")
 @click.group("account")
 def command() -> None:
     """Make, list and remove the account of a profile."""
+
+
+command.add_command(keyring.command)
 
 
 @command.command("add")
@@ -322,6 +325,7 @@ def _passphrase(
     account = load_account(settings)
     secret = unlock.find_given(new_key_file, new_passphrase_file) or unlock.ask_new()
     account = change_secret(account, secret)
+    keyring.follow(account.folder, secret)
     settings.output.result(
         {**_line(account), "event": "encrypted"},
         f"{account.jid} is opened with another {secret.kind} now.",
@@ -379,6 +383,7 @@ def _remove(settings: Settings, *, yes: bool) -> None:
     folder = Account.locate(profile, settings.data_dir)
     Database.check_free(folder / "store.sqlite3")
     _clear(folder)
+    keyring.follow(folder, None)
     settings.output.result(
         {"v": 1, "event": "removed", "profile": profile, "jid": jid},
         f"Removed {what}.",

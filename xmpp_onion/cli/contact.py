@@ -51,13 +51,14 @@ def _add(settings: Settings, jid: str, timeout: float | None) -> int:
 
 
 @command.command("requests")
+@_timeout
 @click.pass_obj
-def _requests(settings: Settings) -> int:
+def _requests(settings: Settings, timeout: float | None) -> int:
     """List who asks to be a contact.
 
     The oldest 200, and how many more there are.
     """
-    return _do(settings, {"do": "contact-requests"}, nothing="Nobody asks.")
+    return _do(settings, {"do": "contact-requests"}, timeout, nothing="Nobody asks.")
 
 
 @command.command("accept")

@@ -10,6 +10,7 @@ from xmpp_onion.chat import KeyChanged, KeyReuse, Line, NewDevice, TrustChanged
 from xmpp_onion.cli.output import visible
 from xmpp_onion.cli.reach import run
 from xmpp_onion.cli.settings import Settings
+from xmpp_onion.e2ee.trust import parse_label
 
 __all__ = ["command", "grouped", "list_devices", "told", "told_alarm"]
 
@@ -42,7 +43,7 @@ def _label(settings: Settings, text: str) -> int:
 
     Only clients that speak the newer OMEMO show it.
     """
-    return run(settings, {"do": "label", "label": text}, told)
+    return run(settings, {"do": "label", "label": parse_label(text)}, told)
 
 
 @command.command("remove")

@@ -38,7 +38,8 @@ def load_account(settings: Settings, name: str | None = None) -> Account:
     """
     name = name or settings.profile
     kind = profile.check_folders(name, settings.data_dir)
-    secret = None if kind is None else unlock.find(settings, kind)
+    folder = Account.locate(name, settings.data_dir)
+    secret = None if kind is None else unlock.find(settings, kind, folder)
     return Account.load(name, settings.data_dir, secret=secret)
 
 
@@ -111,6 +112,7 @@ def run(
     offline: Callable[[Account], Line] | None = None,
     nothing: str = "",
     closing: str = "",
+    watch: Callable[[Line], None] = lambda _line: None,
 ) -> int:
     """Have ``request`` done, print what comes of it, and return the exit code.
 
@@ -121,14 +123,15 @@ def run(
         offline: Does it where nobody holds the account; None logs in for it.
         nothing: What to tell a person if nothing comes of it.
         closing: What to tell a person after all of it, if nothing went wrong.
+        watch: Called meanwhile with lines that say how far it is.
     """
     output, code = settings.output, 0
-    lines = asyncio.run(_ask_holder(settings, request))
+    lines = asyncio.run(_ask_holder(settings, request, watch))
     if lines is None and offline is not None:
         lines = [offline(load_account(settings))]
     if lines is None:
         # Not inside a loop, where Ctrl-C would not end the question for a passphrase.
-        lines = asyncio.run(_perform(settings, load_account(settings), request))
+        lines = asyncio.run(_perform(settings, load_account(settings), request, watch))
     for line in lines:
         if line["event"] == "error":
             output.error(line)
@@ -140,23 +143,36 @@ def run(
     return code
 
 
-async def _ask_holder(settings: Settings, request: Line) -> list[Line] | None:
+async def _ask_holder(
+    settings: Settings, request: Line, watch: Callable[[Line], None]
+) -> list[Line] | None:
     """Return the answer of the process that holds the account; None if none does.
 
     It has opened the account, so nothing that opens it is needed here.
     """
     profile.check_folders(settings.profile, settings.data_dir)
     folder = Account.locate(settings.profile, settings.data_dir)
+    lines: list[Line] = []
     try:
-        return [line async for line in ask(folder, request)]
+        async for line in ask(folder, request):
+            if line["event"] == "progress":
+                watch(line)
+            else:
+                lines.append(line)
     except OSError:
         return None
+    return lines
 
 
-async def _perform(settings: Settings, account: Account, request: Line) -> list[Line]:
+async def _perform(
+    settings: Settings,
+    account: Account,
+    request: Line,
+    watch: Callable[[Line], None],
+) -> list[Line]:
     timeout = request.get("timeout")
     limit = float(timeout) if isinstance(timeout, int | float) else _LOGIN_TIMEOUT
     async with hold(settings, account, login_timeout=limit) as client:
         from xmpp_onion.agent import desk  # noqa: PLC0415 - loaded by `hold`
 
-        return await desk.perform(client, request)
+        return await desk.perform(client, request, watch)

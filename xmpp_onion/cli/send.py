@@ -1,6 +1,7 @@
 """``xmpp-onion send``: one message, exit 0 once the server has it."""
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -9,6 +10,7 @@ from xmpp_onion.chat import Line
 from xmpp_onion.cli.output import visible
 from xmpp_onion.cli.reach import run
 from xmpp_onion.cli.settings import Settings
+from xmpp_onion.cli.transfer import watching
 
 __all__ = ["command"]
 
@@ -22,12 +24,20 @@ _HELP = """Send an encrypted message to each TO.
 \b
 echo disk full | xmpp-onion send ops@….onion
 xmpp-onion send ops@….onion -m "disk full"
+xmpp-onion send ops@….onion --file report.pdf
 """
 
 
 @click.command("send", help=_HELP)
 @click.argument("to", nargs=-1, required=True)
 @click.option("-m", "--message", metavar="TEXT", help="What to say; else from stdin.")
+@click.option(
+    "--file",
+    "path",
+    metavar="F",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Send this file instead; it is encrypted while it is read.",
+)
 @click.option(
     "--wait", type=click.Choice(["ack", "receipt", "none"]), default="ack",
     show_default=True,
@@ -44,10 +54,15 @@ def command(
     to: tuple[str, ...],
     *,
     message: str | None,
+    path: Path | None,
     wait: str,
     timeout: float | None,
 ) -> int:
     """Send an encrypted message to each TO, all at once."""
+    if path is not None:
+        if message is not None:
+            raise click.UsageError("a file goes by itself: leave out -m")
+        return _send_file(settings, to, path, wait=wait, timeout=timeout)
     request: Line = {
         "do": "send",
         "to": [parse_addressee(one) for one in to],
@@ -56,6 +71,25 @@ def command(
         "timeout": timeout,
     }
     return run(settings, request, _told)
+
+
+def _send_file(
+    settings: Settings,
+    to: tuple[str, ...],
+    path: Path,
+    *,
+    wait: str,
+    timeout: float | None,
+) -> int:
+    request: Line = {
+        "do": "send-file",
+        "to": [parse_addressee(one) for one in to],
+        "path": str(path.absolute()),
+        "wait": wait,
+        "timeout": timeout,
+    }
+    with watching(settings, "Sending") as watch:
+        return run(settings, request, _told, watch=watch)
 
 
 def _told(line: Line) -> str:

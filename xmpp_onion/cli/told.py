@@ -4,6 +4,7 @@ import shlex
 from typing import assert_never
 
 from xmpp_onion.chat import (
+    Attachment,
     ContactAccepted,
     ContactRemoved,
     ContactRequest,
@@ -95,6 +96,10 @@ def _told_of_people(
 
 def _said(event: Said) -> str:
     match event:
+        case Message(attachment=Attachment() as file):
+            what = _file(file)
+        case OwnMessage(attachment=Attachment() as file, to=to):
+            what = f" to {visible(to)}{_file(file)}"
         case Message(text=text):
             what = f": {visible(text)}"
         case OwnMessage(text=text, to=to):
@@ -111,6 +116,11 @@ def _said(event: Said) -> str:
         case _:
             what = ""
     return what
+
+
+def _file(file: Attachment) -> str:
+    size = "" if file.size is None else f", {file.size} bytes"
+    return f": [file: {visible(file.name)}{size}; {visible(file.url)}]"
 
 
 def _short(identifier: str) -> str:

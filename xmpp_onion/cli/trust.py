@@ -10,7 +10,7 @@ from xmpp_onion.account import Account, parse_recipient
 from xmpp_onion.chat import Line
 from xmpp_onion.cli.devices import grouped, list_devices, told
 from xmpp_onion.cli.qr import qr_code
-from xmpp_onion.cli.reach import load_account, run
+from xmpp_onion.cli.reach import run
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.e2ee.trust import Trust, parse_fingerprint
 from xmpp_onion.e2ee.trust_text import read_entries
@@ -139,19 +139,24 @@ def _told_policy(line: Line) -> str:
 @command.command("automatic")
 @click.argument("switch", type=click.Choice(["on", "off"]))
 @click.pass_obj
-def _automatic(settings: Settings, switch: str) -> None:
+def _automatic(settings: Settings, switch: str) -> int:
     """Say whether verified devices tell each other which keys to believe.
 
     It is on unless you switch it off. Works without a connection; a program that
     runs takes it up when it starts again.
     """
-    account = load_account(settings).update(
-        lambda account: replace(account, automatic_trust=switch == "on")
-    )
-    settings.output.result(
-        {"v": 1, "event": "automatic-trust", "jid": account.jid, "on": switch == "on"},
-        f"Automatic trust is {switch}.",
-    )
+    is_on = switch == "on"
+
+    def turn(account: Account) -> Line:
+        account.update(lambda now: replace(now, automatic_trust=is_on))
+        return {"v": 1, "event": "automatic-trust", "jid": account.jid, "on": is_on}
+
+    request: Line = {"do": "automatic-trust", "on": is_on}
+    return run(settings, request, _told_automatic, offline=turn)
+
+
+def _told_automatic(line: Line) -> str:
+    return f"Automatic trust is {'on' if line['on'] else 'off'}."
 
 
 @command.command("export")

@@ -12,8 +12,13 @@ from xmpp_onion.seal import Kind, Secret
 __all__ = ["ask_new", "find", "find_given"]
 
 
-def find(settings: Settings, kind: Kind) -> Secret | None:
+def find(settings: Settings, kind: Kind, folder: Path | None) -> Secret | None:
     """Return what opens an account: as was typed, else the environment's, else asked.
+
+    Args:
+        settings: The global options.
+        kind: What opens it.
+        folder: Where it lies, by which the keyring knows it; None asks no keyring.
 
     Raises:
         StoreKeyError: It cannot be one, or there is no such file.
@@ -21,7 +26,7 @@ def find(settings: Settings, kind: Kind) -> Secret | None:
     """
     secret = find_given(settings.key_file, settings.passphrase_file)
     if secret is None:
-        secret = profile.find_secret(kind)
+        secret = profile.find_secret(kind, folder)
     if secret is None and kind is Kind.PASSPHRASE and _can_ask():
         secret = _ask("Passphrase", twice=False)
     return secret

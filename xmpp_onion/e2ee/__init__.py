@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         TrustLevel,
         accepts,
         parse_fingerprint,
+        parse_label,
     )
     from xmpp_onion.e2ee.trust_text import Entry, entries_of, read_entries
     from xmpp_onion.e2ee.uri import TrustUri, check_scan
@@ -73,6 +74,7 @@ __all__ = [
     "entries_of",
     "essence",
     "parse_fingerprint",
+    "parse_label",
     "quiet_libraries",
     "read_entries",
     "reader_ids",
@@ -111,6 +113,7 @@ _HOME = {
     "check_scan": "uri",
     "closed_nodes": "publisher",
     "parse_fingerprint": "trust",
+    "parse_label": "trust",
     "quiet_libraries": "omemo",
     "entries_of": "trust_text",
     "read_entries": "trust_text",

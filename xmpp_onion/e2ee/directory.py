@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import logging
 import time
-from collections import defaultdict, deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Coroutine
 from typing import NamedTuple
 from weakref import WeakValueDictionary
@@ -18,6 +18,7 @@ from omemo import DeviceList, SignedLabel
 
 from xmpp_onion.address import JID
 from xmpp_onion.e2ee.devices import Bundle, Pep
+from xmpp_onion.e2ee.shelf import Shelf
 from xmpp_onion.e2ee.versions import NAMESPACES
 from xmpp_onion.errors import DeviceListError
 
@@ -30,6 +31,19 @@ MAX_DEVICES = 32
 
 # Entries of a list that are kept in memory. Nobody has as many devices.
 _MAX_LISTED = 1000
+# The same of a stranger: four times what is written to.
+_MAX_LISTED_OF_STRANGER = 128
+# What is kept of strangers in all, in entries of device lists: 12 MB if each has a
+# signed label, of those with three devices 4,000.
+_ROOM = 32 * 1024
+# What a bundle of 100 pre-keys weighs in entries.
+_BUNDLE_WEIGHT = 32
+# Places of one JID that a bundle was had from, or was missing at: four lists of 32
+# devices with two versions each. Contacts may change their lists for ever, too.
+_MAX_PLACES = 256
+# JIDs whose fetched bundles are counted: an hour of what strangers may have fetched
+# is a tenth of it. 40 times each take 1.5 KB.
+_COUNTED = 5000
 # XEP-0384, section 5.3.1: from 1 to 2**31 - 1.
 _MAX_DEVICE_ID = 2**31 - 1
 # Requests at once: enough for ten contacts with two lists each in one flight. They
@@ -71,10 +85,20 @@ class Directory:
             checked for range; the order of the list.
         hidden: The JIDs that show a device list to contacts only.
         bundles: Fetched and not yet used.
+
+    Args:
+        pep: The way to the servers.
+        is_contact: Tells who is on our contact list, or is ourselves: what is known
+            of them stays. Strangers push out each other, the longest unused first.
+        clock: Seconds that only go forward.
     """
 
     def __init__(
-        self, pep: Pep, *, clock: Callable[[], float] = time.monotonic
+        self,
+        pep: Pep,
+        *,
+        is_contact: Callable[[str], bool] = lambda _: False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.lists: dict[tuple[str, str], DeviceList] = {}
         self.hidden: set[str] = set()
@@ -84,7 +108,10 @@ class Directory:
         self._watched: set[tuple[str, str]] = set()
         self._asked: dict[tuple[str, str], float] = {}
         self._absent: dict[Place, _Absence] = {}
-        self._fetched: defaultdict[str, deque[float]] = defaultdict(deque)
+        self._fetched: OrderedDict[str, deque[float]] = OrderedDict()
+        self._places: dict[str, dict[Place, None]] = {}
+        self._is_contact = is_contact
+        self._shelf = Shelf(_ROOM, is_contact)
         self._slots = asyncio.Semaphore(_REQUESTS_AT_ONCE)
         self._locks: WeakValueDictionary[object, asyncio.Lock] = WeakValueDictionary()
         self._order = itertools.count()
@@ -115,7 +142,12 @@ class Directory:
 
     def keep(self, namespace: str, jid: JID, devices: DeviceList) -> None:
         """Take a device list for what is published now."""
-        self.lists[namespace, jid] = _checked(devices)
+        limit = _MAX_LISTED if self._is_contact(jid) else _MAX_LISTED_OF_STRANGER
+        if len(devices) > limit:  # what we may have sessions with comes first
+            before = self.lists.get((namespace, jid), {})
+            devices = {i: devices[i] for i in before if i in devices} | devices
+        self.lists[namespace, jid] = _checked(devices, limit)
+        self._use(jid)
 
     def _on_change(self, namespace: str, jid: JID, devices: DeviceList) -> None:
         """Take a pushed list, if we asked for that JID's before."""
@@ -138,6 +170,8 @@ class Directory:
             The JIDs whose lists could not be fetched, with the reason.
         """
         wanted = [(namespace, jid) for jid in jids for namespace in NAMESPACES]
+        for jid in jids:
+            self._use(jid.bare)
         if anew:
             self._watched.difference_update(wanted)
             for one in wanted:
@@ -172,7 +206,6 @@ class Directory:
             started = next(self._order)
             async with self._slots:
                 found = await self._pep.fetch_device_list(namespace, jid)
-            self.keep(namespace, jid, found.devices)
             self._started[key] = started
             self._asked[key] = self._clock()
             if found.is_watched:
@@ -181,6 +214,7 @@ class Directory:
                 self.hidden.add(jid)
             else:
                 self.hidden.discard(jid)
+            self.keep(namespace, jid, found.devices)
 
     async def fetch_bundles(self, places: Collection[Place]) -> None:
         """Fetch the bundles that are not here, in one flight.
@@ -206,6 +240,7 @@ class Directory:
             if bundle is not None and _is_sane(bundle):
                 self.bundles[place] = bundle
                 self._absent.pop(place, None)
+                self._note(place)
             else:
                 self.mark_absent(place)
 
@@ -217,7 +252,10 @@ class Directory:
     def _may_fetch(self, place: Place) -> bool:
         if self.is_absent(place):
             return False
-        now, times = self._clock(), self._fetched[place.jid]
+        now, times = self._clock(), self._fetched.setdefault(place.jid, deque())
+        self._fetched.move_to_end(place.jid)
+        if len(self._fetched) > _COUNTED:
+            self._fetched.popitem(last=False)
         while times and now - times[0] > _HOUR:
             times.popleft()
         if len(times) >= _BUNDLES_PER_HOUR:
@@ -233,15 +271,52 @@ class Directory:
             wait = min(max(wait, before.wait * 2), _HOUR)
         self._absent[place] = _Absence(self._clock() + wait, wait)
         self.bundles.pop(place, None)
+        self._note(place)
+
+    # --- what there is room for ---------------------------------------------------
+
+    def _note(self, place: Place) -> None:
+        """Note that something is known of a place; forget the oldest of many."""
+        places = self._places.setdefault(place.jid, {})
+        places.pop(place, None)
+        places[place] = None
+        if len(places) > _MAX_PLACES:
+            self._drop(next(iter(places)))
+        self._use(place.jid)
+
+    def _drop(self, place: Place) -> None:
+        self.bundles.pop(place, None)
+        self._absent.pop(place, None)
+        del self._places[place.jid][place]
+
+    def _use(self, jid: str) -> None:
+        """Note that a JID is in use now, and forget those who were not for longest."""
+        places = self._places.get(jid, {})
+        weight = 1 + _BUNDLE_WEIGHT * sum(place in self.bundles for place in places)
+        weight += sum(place in self._absent for place in places)
+        weight += sum(len(self.lists.get((each, jid), ())) for each in NAMESPACES)
+        for name in self._shelf.put(jid, weight):
+            self._forget(name)
+
+    def _forget(self, jid: str) -> None:
+        for place in [*self._places.get(jid, {})]:
+            self._drop(place)
+        self._places.pop(jid, None)
+        self.hidden.discard(jid)
+        for namespace in NAMESPACES:
+            key = (namespace, jid)
+            self._watched.discard(key)
+            for known in (self.lists, self._asked, self._started):
+                known.pop(key, None)
 
     def _lock(self, key: object) -> asyncio.Lock:
         return self._locks.setdefault(key, asyncio.Lock())
 
 
-def _checked(devices: DeviceList) -> DeviceList:
+def _checked(devices: DeviceList, limit: int) -> DeviceList:
     """Drop what is no device id, what nobody reads, and labels that are too long."""
     sane = ((i, label) for i, label in devices.items() if 0 < i <= _MAX_DEVICE_ID)
-    return {i: _short(label) for i, label in itertools.islice(sane, _MAX_LISTED)}
+    return {i: _short(label) for i, label in itertools.islice(sane, limit)}
 
 
 def _short(label: SignedLabel | None) -> SignedLabel | None:

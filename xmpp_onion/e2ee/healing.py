@@ -11,7 +11,7 @@ Source: XEP-0384, section 5.7 (recovery of broken sessions).
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -34,8 +34,11 @@ log = logging.getLogger(__name__)
 _DEVICES = "/devices/"
 _RENEWED = "/xmpp-onion/renewed"
 _HOUR = 3600.0
-# Fresh starts in an hour, with whomever: each costs a bundle and a message.
+# Fresh starts in an hour with whoever is no contact and not verified: each costs a
+# bundle and a message. Who is, is one of few, and has a limit on bundles.
 _MAX_AN_HOUR = 1000
+# The same with the people of one server, whose owner can make as many as he likes.
+_MAX_OF_A_DOMAIN = 200
 # What a fresh session mends. Whoever is distrusted or unknown gets no answer.
 _BROKEN = (
     omemo.NoSession,
@@ -96,21 +99,30 @@ class Healing:
         self._own = own
         self._now = now
 
-    async def ask(self, namespace: str, jid: str, device_id: int) -> None:
+    async def ask(
+        self, namespace: str, jid: JID, device_id: int, *, is_known: bool = False
+    ) -> None:
         """Wish for a fresh start, unless there was one. In a transaction.
 
         A clock that was put back by more than an hour grants another one.
+
+        Args:
+            namespace: The OMEMO version of the session.
+            jid: Whom it is with, bare.
+            device_id: The device.
+            is_known: A contact, or a device that a person verified: they need no
+                share of what all others have.
         """
         now, storage = self._now(), self._door.storage
         kept = (await storage.load_dict(_RENEWED, float)).maybe({})
         recent = {key: at for key, at in kept.items() if abs(now - at) < _HOUR}
         key = f"{namespace}/{jid}/{device_id}"
-        if key in recent or len(recent) >= _MAX_AN_HOUR:
+        if key in recent or not (is_known or _has_share(recent, jid.domain)):
             return
         marked: dict[str, JSONType] = {**recent, key: now}
         await storage.store(_RENEWED, marked)
         session = await self._device.backends[namespace].name_session(jid, device_id)
-        patient = Patient(namespace, JID(jid), device_id, session)
+        patient = Patient(namespace, jid, device_id, session)
         self._door.effects.append(RenewSession(patient.write()))
 
     async def retire_all(self) -> None:
@@ -128,7 +140,7 @@ class Healing:
             await self._door.upload_bundle(namespace)
             for jid, device_id in known:
                 if await backend.name_session(jid, device_id):
-                    await self.ask(namespace, jid, device_id)
+                    await self.ask(namespace, jid, device_id, is_known=True)
 
     async def _known_devices(self) -> list[tuple[JID, int]]:
         storage, found = self._door.storage, []
@@ -168,6 +180,12 @@ class Healing:
         )
         self._door.send_empty(message, jid)
         await backend.store_session(session)
+
+
+def _has_share(recent: Collection[str], domain: str) -> bool:
+    """Tell whether there may be one more with a server's people, in this hour."""
+    theirs = sum(key.split("/")[1].endswith(f"@{domain}") for key in recent)
+    return theirs < _MAX_OF_A_DOMAIN and len(recent) < _MAX_AN_HOUR
 
 
 def is_broken(error: BaseException | None) -> bool:

@@ -29,6 +29,9 @@ __all__ = ["KnownDevices"]
 
 log = logging.getLogger(__name__)
 
+# Lists that need not be told to the library again; each is 2 KB, with 32 devices.
+_MOST_APPLIED = 4000
+
 
 class KnownDevices:
     """What this store knows of devices. All but :meth:`listed` in a transaction.
@@ -92,10 +95,14 @@ class KnownDevices:
 
     async def may_answer(self, jid: JID, device_id: int) -> bool:
         """Tell whether the policy accepts a device that is in use."""
-        return any(
-            device.device_id == device_id and device.active and accepts(device.trust)
-            for device in await self.of(jid)
-        )
+        return await self.accepted(jid, device_id) is not None
+
+    async def accepted(self, jid: JID, device_id: int) -> Device | None:
+        """Return a device that is in use, if the policy accepts it."""
+        for device in await self.of(jid):
+            if device.device_id == device_id and device.active:
+                return device if accepts(device.trust) else None
+        return None
 
     async def may_send(self, effect: SendEmpty) -> bool:
         """Tell whether the policy accepts the devices that an empty message is for."""
@@ -129,5 +136,7 @@ class KnownDevices:
             devices = {i: label for i, label in published.items() if i in wanted}
             if self._applied.get((namespace, jid)) != devices:
                 await manager.update_device_list(namespace, jid, devices)
+                if len(self._applied) >= _MOST_APPLIED:
+                    self._applied.clear()
                 self._applied[namespace, jid] = devices
                 await self._records.trim(jid, wanted)

@@ -96,6 +96,8 @@ class Omemo:
         policy: What to do about devices that nobody has decided about.
         pins: Fingerprints that were given beforehand, by JID.
         automatic_trust: Whether verified devices tell each other whom to believe.
+        is_contact: Tells who is on our contact list; what is known of all others is
+            forgotten when there is too much of it.
         clock: Seconds that only go forward; tests pass their own.
 
     Attributes:
@@ -113,15 +115,21 @@ class Omemo:
         policy: Trust,
         pins: Mapping[JID, frozenset[str]] | None = None,
         automatic_trust: bool = True,
+        is_contact: Callable[[JID], bool] = lambda _: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         quiet_libraries()
         bare_pins = {jid.bare: prints for jid, prints in (pins or {}).items()}
         self._own = own.bare
+        self._is_contact = is_contact
         self._storage = KeyStorage(keys)
         self.policies = Policies(self._own, self._storage, policy)
         self.notices = Notices()
-        self._directory = Directory(pep, clock=clock)
+        self._directory = Directory(
+            pep,
+            is_contact=lambda jid: jid == self._own or is_contact(JID(jid)),
+            clock=clock,
+        )
         self._door = Door(
             storage=self._storage,
             bundles=self._directory.bundles,
@@ -355,8 +363,10 @@ class Omemo:
         namespace, element = found
         jid, device_id = sender.bare, sender_id(element)
         with suppress(*LIBRARY_ERRORS):  # what we cannot even look at stays as it is
-            if await self._known.may_answer(jid, device_id):
-                await self._healing.ask(namespace, jid, device_id)
+            device = await self._known.accepted(jid, device_id)
+            if device is not None:
+                is_known = device.trust is TrustLevel.TRUSTED or self._is_contact(jid)
+                await self._healing.ask(namespace, jid, device_id, is_known=is_known)
 
     def take_effects(self) -> list[Effect]:
         """Return what the operations since the last call want from the network.

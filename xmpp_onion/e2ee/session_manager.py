@@ -53,6 +53,8 @@ _OWNER = "/xmpp-onion/owner/"
 # XEP-0384, section 5 asks clients to put themselves back into the device list;
 # two clients that disagree would do so for ever.
 _LIST_UPLOADS_PER_HOUR = 3
+# Refusals that are remembered, to say why nothing is sent: the newest.
+_MOST_REFUSED = 1000
 _HOUR = 3600.0
 _WHY: tuple[tuple[type[Exception], str], ...] = (
     (omemo.MessageNotForUs, "it is not encrypted for this device"),
@@ -200,10 +202,16 @@ class Door:
             raise omemo.BundleNotFound("not fetched before this operation")
         refusal = await self._refusal(bundle)
         if refusal:
-            self.refused[bare_jid, device_id] = refusal
+            self._note_refusal(bare_jid, device_id, refusal)
             log.warning("device %d of %s: %s", device_id, JID(bare_jid).short, refusal)
             raise omemo.BundleNotFound(refusal)
         return bundle
+
+    def _note_refusal(self, bare_jid: str, device_id: int, refusal: str) -> None:
+        self.refused.pop((bare_jid, device_id), None)
+        self.refused[bare_jid, device_id] = refusal
+        if len(self.refused) > _MOST_REFUSED:
+            del self.refused[next(iter(self.refused))]
 
     async def _refusal(self, bundle: omemo.Bundle) -> str:
         """Say why a bundle must not be used; empty if it may be."""

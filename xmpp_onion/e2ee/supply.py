@@ -14,6 +14,9 @@ from xmpp_onion.errors import DeviceListError
 
 __all__ = ["Supply"]
 
+# Sessions that are known without a look at the disk; each takes 200 bytes.
+_MOST_SESSIONS = 10_000
+
 log = logging.getLogger(__name__)
 
 
@@ -125,5 +128,7 @@ class Supply:
             return True
         if not await self._device.may_send(*place):
             return False
+        if len(self._sessions) >= _MOST_SESSIONS:
+            self._sessions.clear()
         self._sessions.add(place)
         return True

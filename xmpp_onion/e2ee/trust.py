@@ -17,6 +17,7 @@ from xmpp_onion.address import JID
 from xmpp_onion.errors import (
     EncryptionError,
     InvalidFingerprintError,
+    InvalidLabelError,
     NoDevicesError,
     UndecidedDevicesError,
 )
@@ -29,10 +30,13 @@ __all__ = [
     "decide",
     "in_force",
     "parse_fingerprint",
+    "parse_label",
     "recipients",
     "verified",
 ]
 
+# What XEP-0384 recommends: a name as long as that fits on a line.
+_LABEL_LIMIT = 53
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _ALIASES = {
     "firstusage": "tofu",
@@ -159,6 +163,22 @@ def parse_fingerprint(text: str) -> str:
             fix="Copy the whole of it; `xmpp-onion trust list JID` shows them.",
         )
     return plain
+
+
+def parse_label(text: str) -> str:
+    """Return the name of a device as it is published, on one line.
+
+    Raises:
+        InvalidLabelError: It is too long.
+    """
+    label = " ".join(text.split())
+    if len(label) > _LABEL_LIMIT:
+        raise InvalidLabelError(
+            "the device was not named",
+            why=f"a name has at most {_LABEL_LIMIT} letters",
+            fix="Take a shorter one.",
+        )
+    return label
 
 
 def decide(

@@ -15,23 +15,24 @@ from xmpp_onion.session.events import (
     SubscriptionRequest,
 )
 from xmpp_onion.session.gate import Bucket
+from xmpp_onion.session.groupchat import Seat, read_groupchat, seat_of
 from xmpp_onion.session.liveness import Timing
 from xmpp_onion.session.login import Dialer
 from xmpp_onion.session.notices import Notice
 from xmpp_onion.session.people import Asked, People
 from xmpp_onion.session.registration import register
 from xmpp_onion.session.roster import REMOVED, Contact
+from xmpp_onion.session.shelf import read_waiting, write_incoming
 from xmpp_onion.session.stanzas import (
     Incoming,
     message_stanza,
     parse_sent,
     presence_stanza,
     read_message,
-    read_waiting,
     serialise,
-    write_incoming,
 )
 from xmpp_onion.session.stream import Session
+from xmpp_onion.session.upload import Slots
 
 __all__ = [
     "REMOVED",
@@ -50,17 +51,21 @@ __all__ = [
     "People",
     "Received",
     "RosterChange",
+    "Seat",
     "Session",
     "SessionEvent",
+    "Slots",
     "SubscriptionRequest",
     "Timing",
     "message_stanza",
     "parse_sent",
     "presence_stanza",
     "read_content",
+    "read_groupchat",
     "read_message",
     "read_waiting",
     "register",
+    "seat_of",
     "serialise",
     "write_content",
     "write_incoming",

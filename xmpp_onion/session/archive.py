@@ -1,8 +1,8 @@
-"""Our own archive at the server, page by page (XEP-0313).
+"""Our own archive at the server, and those of rooms, page by page (XEP-0313).
 
 slixmpp's pager takes results from anybody who knows the query's id, and ends
 silently on an error. Here a result counts only while its query is running and only
-from our own account, and an error is one. What to ask for next is decided in
+from the archive that was asked, and an error is one. What to ask for next is decided in
 :mod:`.catch_up`.
 
 Source: XEP-0313, version 1.1 (``urn:xmpp:mam:2``), and XEP-0059 for the pages.
@@ -22,6 +22,7 @@ from slixmpp.stanza import Iq
 from xmpp_onion.address import JID
 from xmpp_onion.errors import FeatureMissingError, SessionError
 from xmpp_onion.session.client_xmpp import OnionClient
+from xmpp_onion.session.groupchat import read_room_archived
 from xmpp_onion.session.queue import size_of
 from xmpp_onion.session.stanzas import Incoming, read_archived, read_stamp
 
@@ -75,6 +76,8 @@ class Query:
     """A page that was asked for; it is live until its answer comes."""
 
     id: str
+    own: JID
+    room: JID | None
     limit: int
     answer: asyncio.Future[Iq]
     entries: dict[str, Archived] = field(default_factory=dict)
@@ -83,7 +86,11 @@ class Query:
     breach: Archived | None = None
     timeout: asyncio.Timeout | None = None
 
-    def add(self, result: ET.Element, own: JID, patience: float) -> None:
+    def is_from(self, sender: str | None) -> bool:
+        """Tell whether a stanza comes from the archive that was asked."""
+        return (self.room or self.own) == (self.own if sender is None else sender)
+
+    def add(self, result: ET.Element, patience: float) -> None:
         """Keep a result that came, if it has room and was not there before."""
         name = result.get("id", "")
         if not name or len(name) > _ID_LIMIT or name in self.entries:
@@ -96,13 +103,13 @@ class Query:
         if self.is_full:
             return  # the next page begins with it
         self.size_bytes += size
-        self.entries[name] = _read_entry(name, result, own)
+        self.entries[name] = _read_entry(name, result, self)
         if self.timeout is not None and self.timeout.when() is not None:
             self.timeout.reschedule(asyncio.get_running_loop().time() + patience)
 
 
 class Archive:
-    """The archive of one account, as a session sees it.
+    """The archives that one account may read, as a session sees them.
 
     Args:
         xmpp: Sends the requests.
@@ -139,12 +146,12 @@ class Archive:
         if (
             query is None
             or query.answer.done()
-            or element.get("from", self._own) != self._own
+            or not query.is_from(element.get("from"))
         ):
             # Mostly a page that was asked for ahead by a client that has ended.
             log.info("a result that nobody waits for was dropped")
         else:
-            query.add(result, self._own, self._patience)
+            query.add(result, self._patience)
         return True
 
     def break_off(self, outline: ET.Element) -> None:
@@ -156,24 +163,31 @@ class Archive:
         """
         result = outline.find(f"{{{MAM}}}result")
         query = None if result is None else self._live.get(result.get("queryid", ""))
-        if (
-            result is None
-            or query is None
-            or outline.get("from", self._own) != self._own
-        ):
+        if result is None or query is None or not query.is_from(outline.get("from")):
             return
         name = result.get("id", "")
         self._breaks[name] = breaks = self._breaks.pop(name, 0) + 1
         if len(self._breaks) > _REMEMBERED:
             self._breaks.pop(next(iter(self._breaks)))
-        query.breach = _read_entry(name, result, self._own)
+        query.breach = _read_entry(name, result, query)
         if breaks >= _MOST_BREAKS and name and len(name) <= _ID_LIMIT:
             query.entries.setdefault(name, query.breach)
 
     def ask(
-        self, *, after: str = "", start: datetime | None = None, newest: bool = False
+        self,
+        *,
+        after: str = "",
+        start: datetime | None = None,
+        newest: bool = False,
+        room: JID | None = None,
     ) -> Query:
         """Send the request for a page.
+
+        Args:
+            after: The archive's name for the last message that is known.
+            start: Only what came since then.
+            newest: The last message alone.
+            room: Whose archive; our own by default.
 
         Raises:
             SessionError: There is no session.
@@ -192,12 +206,13 @@ class Archive:
             ET.SubElement(pages, f"{{{RSM}}}before")
         elif after:
             ET.SubElement(pages, f"{{{RSM}}}after").text = after
-        request = self._xmpp.make_iq_set(query)
+        request = self._xmpp.make_iq_set(query, ito=None if room is None else room.bare)
         # Patience is ours; slixmpp's clock only cleans up.
         answer = request.send(timeout=int(self._patience * 10) + 1)
         # A page that nobody waits for any more may end as it likes.
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())
-        asked = self._live[name] = Query(name, limit, answer)
+        place = None if room is None else room.bare
+        asked = self._live[name] = Query(name, self._own, place, limit, answer)
         return asked
 
     async def read(self, query: Query) -> tuple[tuple[Archived, ...], bool]:
@@ -235,7 +250,7 @@ class Archive:
         self._live.pop(query.id, None)
 
 
-def _read_entry(name: str, result: ET.Element, own: JID) -> Archived:
+def _read_entry(name: str, result: ET.Element, query: Query) -> Archived:
     forwarded = result.find(f"{{{FORWARD}}}forwarded")
     if forwarded is None:
         return Archived(name, datetime.now(UTC), None)
@@ -245,7 +260,11 @@ def _read_entry(name: str, result: ET.Element, own: JID) -> Archived:
     message = forwarded.find("{jabber:client}message")
     if message is None:
         return Archived(name, at, None)
-    return Archived(name, at, read_archived(message, own=own, at=at, stanza_id=name))
+    if query.room is None:
+        incoming = read_archived(message, own=query.own, at=at, stanza_id=name)
+    else:
+        incoming = read_room_archived(message, room=query.room, at=at, stanza_id=name)
+    return Archived(name, at, incoming)
 
 
 def _form(start: datetime) -> ET.Element:

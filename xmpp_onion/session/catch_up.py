@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from xmpp_onion.address import JID
 from xmpp_onion.errors import SessionError
 from xmpp_onion.session.archive import Archive, Archived, ExpiredError
 
@@ -56,15 +57,22 @@ class CatchUp:
         last_id: The archive's name for that message. Empty begins with the oldest.
             None takes nothing: the one page only says where the archive ends now.
         since: When that was, in case that the archive has forgotten it.
+        room: Whose archive; our own by default.
 
     Raises:
         SessionError: There is no session.
     """
 
     def __init__(
-        self, archive: Archive, last_id: str | None, since: datetime | None = None
+        self,
+        archive: Archive,
+        last_id: str | None,
+        since: datetime | None = None,
+        *,
+        room: JID | None = None,
     ) -> None:
         self._archive = archive
+        self._room = room
         self._place = last_id or ""
         self._since = since
         self._start: datetime | None = None
@@ -72,8 +80,10 @@ class CatchUp:
         self._is_newest_only = last_id is None
         # Prosody 13 takes a message that it does not know for the last one. What its
         # last one is comes in the same flight, and is looked at if nothing is new.
-        self._newest = archive.ask(newest=True) if last_id else None
-        self._query = archive.ask(after=self._place, newest=self._is_newest_only)
+        self._newest = archive.ask(newest=True, room=room) if last_id else None
+        self._query = archive.ask(
+            after=self._place, newest=self._is_newest_only, room=room
+        )
 
     async def pages(self) -> AsyncGenerator[Page, None]:
         """Yield pages; the next one is on its way while one is handled.
@@ -114,7 +124,9 @@ class CatchUp:
     def _ask_next(self) -> SessionError | None:
         """Ask for the next page; an error has to wait until this one was handled."""
         try:
-            self._query = self._archive.ask(after=self._place, start=self._start)
+            self._query = self._archive.ask(
+                after=self._place, start=self._start, room=self._room
+            )
         except SessionError as error:
             return error
         return None
@@ -134,7 +146,7 @@ class CatchUp:
             self._missing_since = self._since
             self._start = _earlier(self._since)
             self._place = ""  # so that an archive that is empty now is not asked again
-            self._query = self._archive.ask(start=self._start)
+            self._query = self._archive.ask(start=self._start, room=self._room)
             return await self._next()
         self._drop_newest()
         now = datetime.now(UTC)

@@ -2,7 +2,7 @@
 
 The same elements outside of an envelope are anybody's, and are not read here.
 Each is small, bounded and alone of its kind: two that contradict each other say
-nothing. File metadata (XEP-0447) will stand here as well.
+nothing. What is said of a file is in :mod:`.file_sharing`.
 
 Source: XEP-0461 (replies), 0428 (what they quote), 0308 (corrections), 0444
 (reactions), 0424 (retractions), 0184 (receipts), 0333 (markers), 0085 (chat states).
@@ -12,7 +12,8 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from xmpp_onion.chat import Content, TypingState
+from xmpp_onion.chat import Content, TypingState, linked
+from xmpp_onion.session.file_sharing import read_attachment, write_attachment
 
 __all__ = ["read_content", "write_content"]
 
@@ -60,6 +61,8 @@ def write_content(content: Content) -> tuple[ET.Element, ...]:
         elements.append(reactions)
     if content.typing is not None:
         elements.append(ET.Element(f"{{{CHAT_STATES}}}{content.typing}"))
+    if content.attachment is not None:
+        elements.append(write_attachment(content.attachment))
     if content.asks:
         elements += [ET.Element(REQUEST), ET.Element(MARKABLE)]
     return tuple(elements)
@@ -81,6 +84,7 @@ def read_content(text: str | None, payload: Sequence[ET.Element]) -> Content:
         displayed=_id(_only(payload, DISPLAYED)),
         typing=_typing(payload),
         asks=_only(payload, REQUEST) is not None,
+        attachment=read_attachment(payload) or linked(text),
     )
 
 

@@ -46,6 +46,7 @@ class EventQueue:
         self._news = asyncio.Event()
         self._end: BaseException | None = None
         self._in_hand: Ticket | None = None
+        self._event_in_hand: SessionEvent | None = None
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -64,6 +65,12 @@ class EventQueue:
         self._end = error or StopAsyncIteration()
         self._news.set()
 
+    def holds(self, event: SessionEvent) -> bool:
+        """Tell whether ``event`` waits, or its reader is not done with it."""
+        if self._event_in_hand == event:
+            return True
+        return any(entry.event == event for entry in self._entries)
+
     def drop_stanzas(self) -> None:
         """Leave out each counted stanza that nobody has begun with: all come again."""
         self._entries = deque(entry for entry in self._entries if entry.ticket is None)
@@ -79,6 +86,7 @@ class EventQueue:
         if self._in_hand is not None:
             self._settle(self._in_hand)
             self._in_hand = None
+        self._event_in_hand = None
         while not self._entries:
             if isinstance(self._end, StopAsyncIteration):
                 return None
@@ -88,7 +96,7 @@ class EventQueue:
             await self._news.wait()
         entry = self._entries.popleft()
         self.size_bytes -= entry.size_bytes
-        self._in_hand = entry.ticket
+        self._in_hand, self._event_in_hand = entry.ticket, entry.event
         self._changed()
         return entry.event
 

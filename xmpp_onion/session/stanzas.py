@@ -27,9 +27,7 @@ __all__ = [
     "read_archived",
     "read_message",
     "read_stamp",
-    "read_waiting",
     "serialise",
-    "write_incoming",
 ]
 
 CLIENT: Final = "jabber:client"
@@ -45,7 +43,7 @@ _FALLBACK: Final = (
 # What a person sent. Rooms, errors and broadcasts take other ways.
 _KINDS: Final = frozenset({"chat", "normal"})
 # Ids are chosen by the sender; ours have 32 characters.
-_ID_LIMIT: Final = 1024
+ID_LIMIT: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +52,16 @@ class Incoming:
 
     Args:
         id: The sender's own name for it (XEP-0359 origin-id, else the id).
-        sender: The full JID it came from, as our server tells.
+        sender: The full JID it came from, as our server tells. In a room, the real
+            account as the room tells; where it does not, the place in the room.
         at: When it was sent if our own server says so, else when it came.
         encrypted: The OMEMO elements; empty if it was sent in the clear.
         key: Names it for "seen already?". The same bytes sent twice have the
             same key; two messages never share one, whatever ids the sender chose.
             For what this device can read, the clerk takes a better one
             (``e2ee.essence``): a server may give others other names.
-        stanza_id: Our own archive's name for it, or empty. Others cannot set it.
+        stanza_id: The name that our own archive, or that of the room, has for it, or
+            empty. Others cannot set it.
         delayed: It was kept for us meanwhile; what is in the archive is, too.
         to: The bare JID it was for; ours, unless we sent it on another device.
         notice: What it says in the clear about a message of ours. Then it says
@@ -69,6 +69,8 @@ class Incoming:
         excess: Which limit it is beyond, as a clause: nothing else of it was kept.
         is_silent: It has no text for clients without OMEMO: nothing in it is for a
             person to read.
+        room: The room that it was said in; None between two people.
+        nick: What its author is called there: it proves nothing.
     """
 
     id: str
@@ -83,6 +85,13 @@ class Incoming:
     asks: bool = False
     excess: str = ""
     is_silent: bool = False
+    room: JID | None = None
+    nick: str = ""
+
+    @property
+    def is_nobodys(self) -> bool:
+        """Whether it came from a room that does not say who wrote it."""
+        return self.room is not None and self.sender.bare == self.room
 
 
 def message_stanza(
@@ -93,6 +102,7 @@ def message_stanza(
     clear: Sequence[ET.Element] = (),
     receipt: bool = False,
     silent: bool = False,
+    is_room: bool = False,
 ) -> str:
     """Return the stanza that carries OMEMO elements, as it goes on the wire.
 
@@ -104,14 +114,16 @@ def message_stanza(
         receipt: Ask the recipient's device to confirm it (XEP-0184).
         silent: Nothing in it is for a person to read: no text for clients without
             OMEMO goes along.
+        is_room: The recipient is a room.
     """
-    attributes = {"type": "chat", "id": message_id, "to": to}
-    message = ET.Element(_client("message"), attributes)
+    kind = "groupchat" if is_room else "chat"
+    attributes = {"type": kind, "id": message_id, "to": to}
+    message = ET.Element(client_tag("message"), attributes)
     message.extend((*encrypted, *clear))
     versions = [one for one in _VERSIONS if _has_payload(encrypted, one)]
     if versions and not silent:
         # XEP-0380: for clients without OMEMO. Not for an empty OMEMO message.
-        ET.SubElement(message, _client("body")).text = _FALLBACK
+        ET.SubElement(message, client_tag("body")).text = _FALLBACK
         ET.SubElement(
             message,
             "{urn:xmpp:eme:0}encryption",
@@ -124,26 +136,6 @@ def message_stanza(
     return serialise(message)
 
 
-def write_incoming(incoming: Incoming) -> str:
-    """Return a stanza that :func:`read_waiting` reads as the same message."""
-    to = {} if incoming.to is None else {"to": incoming.to}
-    names = {"type": "chat", "from": incoming.sender, "id": incoming.id}
-    message = ET.Element(_client("message"), names | to)
-    message.extend(incoming.encrypted)
-    if not incoming.is_silent:
-        ET.SubElement(message, _client("body"))
-    if incoming.asks:
-        ET.SubElement(message, "{urn:xmpp:receipts}request")
-    return serialise(message)
-
-
-def read_waiting(
-    text: str, *, own: JID, at: datetime, stanza_id: str
-) -> Incoming | None:
-    """Return the message that :func:`write_incoming` wrote."""
-    return read_archived(parse_sent(text), own=own, at=at, stanza_id=stanza_id)
-
-
 def parse_sent(text: str) -> ET.Element:
     """Return the element of a stanza that :func:`serialise` wrote."""
     wrapped = f"<stream xmlns='{CLIENT}'>{text}</stream>"
@@ -153,7 +145,7 @@ def parse_sent(text: str) -> ET.Element:
 def presence_stanza(to: JID, kind: str, stanza_id: str) -> str:
     """Return a presence stanza about a subscription (RFC 6121, section 3)."""
     attributes = {"type": kind, "id": stanza_id, "to": to.bare}
-    return serialise(ET.Element(_client("presence"), attributes))
+    return serialise(ET.Element(client_tag("presence"), attributes))
 
 
 def serialise(stanza: ET.Element) -> str:
@@ -216,7 +208,7 @@ def _open_carbon(element: ET.Element, own: JID) -> tuple[ET.Element, ET.Element]
         if copy is None:
             continue
         forwarded = copy.find("{urn:xmpp:forward:0}forwarded")
-        message = None if forwarded is None else forwarded.find(_client("message"))
+        message = None if forwarded is None else forwarded.find(client_tag("message"))
         if element.get("from") != own.bare or forwarded is None or message is None:
             return None
         is_sent = _bare(message.get("from", "")) == own.bare
@@ -229,7 +221,7 @@ def _read(
 ) -> Incoming | None:
     kind = element.get("type", "normal")
     # RFC 6120, section 8.1.2.1: an error without a sender is of our own server.
-    sender = _read_jid(element.get("from", own.bare if kind == "error" else ""))
+    sender = read_jid(element.get("from", own.bare if kind == "error" else ""))
     if sender is None or kind not in {*_KINDS, "error"}:
         return None
     is_own = sender.bare == own.bare and kind != "error"
@@ -239,25 +231,25 @@ def _read(
         return _outlined(
             element, sender, at=at, stanza_id=stanza_id, delayed=delayed, own=own
         )
-    found = [] if kind == "error" else _find_encrypted(element)
+    found = [] if kind == "error" else find_encrypted(element)
     notice = _read_notice(element, sender, own, kind)
     if len({one.tag for one in found}) < len(found) or (
-        not found and (is_own or (notice is None and not _says_something(element)))
+        not found and (is_own or (notice is None and not says_something(element)))
     ):
         return None
     encrypted = tuple(found)
-    message_id = _read_id(element)
+    message_id = read_id(element)
     return Incoming(
         id=message_id,
         sender=sender,
         at=at,
         encrypted=encrypted,
-        key=_key(sender, message_id, _content(element, encrypted, notice)),
+        key=name_of(sender, message_id, content_of(element, encrypted, notice)),
         stanza_id=stanza_id,
         delayed=delayed,
         to=_bare(element.get("to", "")) if is_own else own.bare,
         notice=None if encrypted else notice,
-        is_silent=bool(encrypted) and element.find(_client("body")) is None,
+        is_silent=bool(encrypted) and element.find(client_tag("body")) is None,
         asks=element.find("{urn:xmpp:receipts}request") is not None,
     )
 
@@ -272,7 +264,7 @@ def _outlined(
     own: JID,
 ) -> Incoming:
     # Its children may or may not be there: the id alone names it.
-    message_id = element.get("id", "")[:_ID_LIMIT]
+    message_id = element.get("id", "")[:ID_LIMIT]
     key = hashlib.sha256(f"excess\0{sender.bare}\0{message_id}".encode())
     return Incoming(
         id=message_id,
@@ -292,20 +284,20 @@ def _read_notice(
 ) -> Notice | None:
     if kind == "error":
         return read_error(element, sender, own)
-    return None if _says_something(element) else read_confirmation(element, sender)
+    return None if says_something(element) else read_confirmation(element, sender)
 
 
-def _says_something(element: ET.Element) -> bool:
+def says_something(element: ET.Element) -> bool:
     is_error = element.get("type") == "error"
-    return not is_error and element.find(_client("body")) is not None
+    return not is_error and element.find(client_tag("body")) is not None
 
 
 def _bare(text: str) -> JID | None:
-    jid = _read_jid(text)
+    jid = read_jid(text)
     return None if jid is None else jid.bare
 
 
-def _find_encrypted(element: ET.Element) -> list[ET.Element]:
+def find_encrypted(element: ET.Element) -> list[ET.Element]:
     return [
         one for name in _VERSIONS for one in element.findall(f"{{{name}}}encrypted")
     ]
@@ -315,21 +307,21 @@ def _has_payload(elements: Sequence[ET.Element], namespace: str) -> bool:
     return any(one.find(f"{{{namespace}}}payload") is not None for one in elements)
 
 
-def _client(name: str) -> str:
+def client_tag(name: str) -> str:
     return f"{{{CLIENT}}}{name}"
 
 
-def _read_jid(text: str) -> JID | None:
+def read_jid(text: str) -> JID | None:
     try:
         return JID(text)
     except InvalidJIDError:
         return None
 
 
-def _read_id(element: ET.Element) -> str:
+def read_id(element: ET.Element) -> str:
     origin = element.find("{urn:xmpp:sid:0}origin-id")
     text = "" if origin is None else origin.get("id", "")
-    return (text or element.get("id", ""))[:_ID_LIMIT]
+    return (text or element.get("id", ""))[:ID_LIMIT]
 
 
 def _read_stanza_id(element: ET.Element, own: JID) -> str:
@@ -339,7 +331,7 @@ def _read_stanza_id(element: ET.Element, own: JID) -> str:
     and does not look deeper.
     """
     found = [
-        stanza_id.get("id", "")[:_ID_LIMIT]
+        stanza_id.get("id", "")[:ID_LIMIT]
         for stanza_id in element.iterfind("{urn:xmpp:sid:0}stanza-id")
         if stanza_id.get("by") == own.bare
     ]
@@ -368,16 +360,16 @@ def read_stamp(stamp: str | None, now: datetime) -> datetime:
         return now
 
 
-def _key(sender: JID, message_id: str, content: Sequence[str]) -> str:
+def name_of(sender: JID, message_id: str, content: Sequence[str]) -> str:
     parts = (sender.bare, message_id, *content)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def _content(
+def content_of(
     element: ET.Element, encrypted: Sequence[ET.Element], notice: Notice | None
 ) -> list[str]:
     if encrypted:
         return [ET.canonicalize(ET.tostring(one, "unicode")) for one in encrypted]
     if notice is not None:
         return [notice.state, notice.target]
-    return [element.findtext(_client("body"), "")]
+    return [element.findtext(client_tag("body"), "")]

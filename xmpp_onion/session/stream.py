@@ -433,6 +433,10 @@ class Session:
                 lambda done: done.cancelled() or done.exception()
             )
 
+    def has_unhandled(self, event: SessionEvent) -> bool:
+        """Tell whether ``event`` came and nobody is done with it."""
+        return self._queue.holds(event)
+
     async def announce(self) -> None:
         """Tell our server and contacts that we are there; offline messages follow."""
         self.xmpp.send_presence()

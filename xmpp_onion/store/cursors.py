@@ -18,10 +18,12 @@ class Cursor:
     Attributes:
         last_id: The archive's id of it; empty if the archive was empty then.
         at: When the archive got it, in UTC.
+        archive: Whose archive: a room's JID; empty for our own account's.
     """
 
     last_id: str
     at: datetime
+    archive: str = ""
 
 
 class Cursors:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from xmpp_onion.address import OnionAddress
@@ -20,11 +21,13 @@ class LoopbackDialer:
         port: Where the server listens on 127.0.0.1.
         dialed: What was asked for, in order.
         refusing: While true, every dial fails as if the service were down.
+        ports: Virtual ports that are elsewhere on 127.0.0.1.
     """
 
     port: int
     dialed: list[tuple[OnionAddress, int, Isolation]] = field(default_factory=list)
     refusing: bool = False
+    ports: Mapping[int, int] = field(default_factory=dict)
     _wires: list[socket.socket] = field(default_factory=list)
 
     async def dial(
@@ -40,7 +43,7 @@ class LoopbackDialer:
         # With its protocol named asyncio sends small pieces at once (TCP_NODELAY).
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
-            await self._connect(sock, timeout)
+            await self._connect(sock, self.ports.get(port, self.port), timeout)
         except OSError as error:
             sock.close()
             raise OnionUnreachableError(
@@ -52,13 +55,13 @@ class LoopbackDialer:
         self._wires.append(sock)
         return sock
 
-    async def _connect(self, sock: socket.socket, timeout: float) -> None:
+    async def _connect(self, sock: socket.socket, port: int, timeout: float) -> None:
         if self.refusing:
             raise ConnectionRefusedError
         sock.setblocking(False)  # noqa: FBT003 - it takes no keyword
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(timeout):
-            await loop.sock_connect(sock, ("127.0.0.1", self.port))
+            await loop.sock_connect(sock, ("127.0.0.1", port))
 
     def cut(self) -> None:
         """Break every connection, as a lost circuit does: both ends see the end."""

@@ -50,6 +50,7 @@ class OmemoPeer:
         automatic_trust: Whether it hears and tells whom to believe.
 
     Attributes:
+        contacts: Who is on its contact list.
         effects: What its operations wanted from the network and was not done yet.
         now: What its clock shows; tests move it.
         path: Of its store; a copy of its folder is a copy of the device.
@@ -68,6 +69,7 @@ class OmemoPeer:
     ) -> None:
         self.jid = JID(f"{name}@{ONION}")
         self.pep = FakePep(self.jid, server)
+        self.contacts: set[JID] = set()
         self.effects: list[Effect] = []
         self.now = 1000.0
         self.omemo: Omemo
@@ -108,6 +110,7 @@ class OmemoPeer:
             policy=self._policy,
             pins=self._pins,
             automatic_trust=self._automatic_trust,
+            is_contact=self.contacts.__contains__,
             clock=lambda: self.now,
         )
 

@@ -18,7 +18,7 @@ from xmpp_onion import (
 from xmpp_onion.agent.caller import ask
 from xmpp_onion.agent.desk import serve
 from xmpp_onion.chat import Line
-from xmpp_onion.errors import SessionError
+from xmpp_onion.errors import AddressError, SessionError
 from xmpp_onion.testing.loopback import LoopbackDialer
 
 Enrol: TypeAlias = Callable[..., Awaitable[Account]]
@@ -63,6 +63,33 @@ async def test_two_become_contacts_by_hand_and_part_again(
         await alice.remove_contact(bob.jid)
         assert (await next_of(at_bob, ContactRemoved)).sender == alice.jid
         assert await states(alice) == {}
+
+
+async def test_who_did_not_ask_is_not_accepted(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        with pytest.raises(AddressError, match="did not ask") as caught:
+            await bob.accept_contact(alice.jid)
+        assert caught.value.fix.endswith(f"contact add {alice.jid}")
+        assert await states(bob) == {}  # and nobody was asked
+
+
+async def test_a_request_of_before_the_login_is_accepted_right_after_it(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    alice_account, bob_account = await enrol("alice"), await enrol("bob")
+    async with Client(alice_account, tor=wire) as alice:
+        await alice.add_contact(bob_account.jid)
+        async with Client(bob_account, tor=wire) as bob:
+            await bob.accept_contact(alice.jid)
+            await bob.accept_contact(alice.jid)  # who sees us may be accepted again
+            async with asyncio.timeout(30):
+                while (await states(bob)).get(alice.jid) not in {"from", "both"}:
+                    pass
 
 
 async def test_who_is_refused_learns_it(enrol: Enrol, wire: LoopbackDialer) -> None:

@@ -16,8 +16,9 @@ from typing import Self
 
 import checker
 import peer
-from clock import ClockedProcess
+from clock import clocked
 from peer import Plan
+from process import OwnProcess
 
 from xmpp_onion import Account
 from xmpp_onion.errors import ProsodyError
@@ -26,6 +27,7 @@ from xmpp_onion.testing import ChaosProxy
 
 HERE = Path(__file__).parent
 CHECKER = HERE / "checker.py"
+_LOOK = 0.1  # seconds between two looks at a history
 
 
 class Arena:
@@ -35,6 +37,11 @@ class Arena:
         folder: For all of it.
         program: Prosody.
         patience: Seconds without any progress after which a message counts as stuck.
+
+    Attributes:
+        data: Where profiles live.
+        prefixes: What is put before the processes of a profile; see OwnProcess.
+        future: How many migrations the processes of a profile know too many.
     """
 
     def __init__(
@@ -47,8 +54,11 @@ class Arena:
         self.crashes: list[str] = []
         self.kills = 0
         self.places: Counter[str] = Counter()
+        self.data = folder / "data"
+        self.prefixes: dict[str, list[str]] = {}
+        self.future: dict[str, int] = {}
         self._context: ForkServerContext = multiprocessing.get_context("forkserver")
-        self.running: dict[str, ForkServerProcess | ClockedProcess] = {}
+        self.running: dict[str, ForkServerProcess | OwnProcess] = {}
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -72,7 +82,7 @@ class Arena:
         """Make an account, in a profile of its name."""
         account = Account(
             profile=name,
-            folder=self.folder / "data" / name,
+            folder=self.data / name,
             jid=await self.prosody.add_account(name, f"secret of {name}"),
             password=f"secret of {name}",
             certificate=self.prosody.certificate_fingerprint,
@@ -94,13 +104,19 @@ class Arena:
         zone: str = "",
         is_listening: bool = True,
         is_brief: bool = False,
+        is_measured: bool = False,
+        future: int = 0,
+        history: str = "",
     ) -> Plan:
-        """Return a plan for a process of ``profile``."""
+        """Return a plan for a process of ``profile``.
+
+        It writes its history under another name if there is one.
+        """
         return Plan(
             profile,
-            self.folder / "data",
+            self.data,
             self.wire.socks,
-            self.history(profile),
+            self.history(history or profile),
             to=to and f"{to}@{self.prosody.onion}",
             until=until,
             pause=pause,
@@ -111,18 +127,22 @@ class Arena:
             zone=zone,
             is_listening=is_listening,
             is_brief=is_brief,
+            is_measured=is_measured,
+            future=future or self.future.get(profile, 0),
         )
 
     def history(self, profile: str) -> Path:
         """Return where the history of a profile is."""
         return self.folder / f"{profile}.history"
 
-    def start(self, plan: Plan) -> ForkServerProcess | ClockedProcess:
+    def start(self, plan: Plan) -> ForkServerProcess | OwnProcess:
         """Start a process; the one before it must have ended."""
-        process: ForkServerProcess | ClockedProcess
+        process: ForkServerProcess | OwnProcess
         if plan.clock:
-            clock = Path(plan.clock)
-            process = ClockedProcess("peer.py", plan, clock=clock, zone=plan.zone)
+            environment = clocked(Path(plan.clock), plan.zone)
+            process = OwnProcess("peer.py", plan, environment=environment)
+        elif prefix := self.prefixes.get(plan.profile):
+            process = OwnProcess("peer.py", plan, prefix=prefix)
         else:
             process = self._context.Process(target=peer.main, args=(plan,), daemon=True)
         process.start()
@@ -138,7 +158,7 @@ class Arena:
             del self.running[profile]
             self.kills += status == -signal.SIGKILL
             # A process that is told to stop before it has begun ends by the signal.
-            if status not in {0, -signal.SIGKILL, -signal.SIGTERM}:
+            if status not in {0, peer.FAILED, -signal.SIGKILL, -signal.SIGTERM}:
                 tail = self.history(profile).with_suffix(".log").read_text("utf-8")
                 self.crashes.append(f"{profile}: {tail[-2000:]}")
         return status
@@ -202,6 +222,27 @@ class Arena:
                 return False
             await asyncio.sleep(0.05)
         return True
+
+    def newest(self, profile: str, what: str) -> int:
+        """Return the highest number among the lines of a kind; 0 if there are none."""
+        numbers = (int(e["number"]) for e in self.entries(profile) if e["what"] == what)
+        return max(numbers, default=0)
+
+    async def flow(self, one: str, other: str) -> float:
+        """Wait until something said from now on has arrived both ways.
+
+        Returns:
+            How many seconds that took; infinity if it took more than the patience.
+        """
+        started = time.monotonic()
+        pairs = ((one, other), (other, one))
+        said = {name: self.newest(name, "intent") for name, _ in pairs}
+        for sender, receiver in pairs:
+            while self.newest(receiver, "handled") <= said[sender]:
+                if time.monotonic() - started > self.patience:
+                    return float("inf")
+                await asyncio.sleep(_LOOK)
+        return time.monotonic() - started
 
     # --- the end ------------------------------------------------------------------
 

@@ -5,17 +5,8 @@ is from a file, so that the clock can jump while the program runs. What measures
 much time has passed (the monotonic clock) stays as it is, as on a real machine.
 """
 
-import dataclasses
-import json
-import os
-import signal
-import subprocess
-import sys
-from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, Self
-
-ROOT = Path(__file__).resolve().parents[3]
+from typing import NamedTuple
 
 
 class Setting(NamedTuple):
@@ -59,69 +50,19 @@ def library() -> Path:
     raise FileNotFoundError("install faketime")
 
 
-class ClockedProcess:
-    """A process by another clock; used as a :class:`multiprocessing.Process` is.
+def clocked(clock: Path, zone: str) -> dict[str, str]:
+    """Return the environment of a process by another clock.
 
     Args:
-        program: A script of this folder.
-        plan: Its one argument, a dataclass.
         clock: The file that says what time it is.
-        zone: Its time zone.
+        zone: Its time zone; empty leaves it.
     """
-
-    def __init__(self, program: str, plan: object, *, clock: Path, zone: str) -> None:
-        assert dataclasses.is_dataclass(plan)
-        assert not isinstance(plan, type)
-        fields = {
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in dataclasses.asdict(plan).items()
-        }
-        environment = {
-            **os.environ,
-            "LD_PRELOAD": str(library()),
-            "FAKETIME_TIMESTAMP_FILE": str(clock),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "DONT_FAKE_MONOTONIC": "1",  # its older name
-            "NO_FAKE_STAT": "1",
-            "PYTHONPATH": str(ROOT),
-            **({"TZ": zone} if zone else {}),
-        }
-        self._command = [
-            sys.executable,
-            str(Path(__file__).with_name(program)),
-            json.dumps(fields),
-        ]
-        self._environment = environment
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> Self:
-        """Start it."""
-        self._process = subprocess.Popen(self._command, env=self._environment)
-        return self
-
-    @property
-    def pid(self) -> int | None:
-        """Its number."""
-        return self._process and self._process.pid
-
-    @property
-    def exitcode(self) -> int | None:
-        """How it ended; None if it runs."""
-        return self._process and self._process.poll()
-
-    def join(self, timeout: float | None = None) -> None:
-        """Wait until it has ended, so many seconds at most."""
-        assert self._process is not None
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout)
-
-    def terminate(self) -> None:
-        """Tell it to stop."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End it."""
-        assert self._process is not None
-        self._process.kill()
+    return {
+        "LD_PRELOAD": str(library()),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "DONT_FAKE_MONOTONIC": "1",  # its older name
+        "NO_FAKE_STAT": "1",
+        **({"TZ": zone} if zone else {}),
+    }

@@ -10,6 +10,9 @@ Each line is a JSON object with a ``what``:
 ``rotated``   a signed pre-key was replaced
 ``unreadable`` something came that could not be read
 ``state``     the connection went into another state
+``rolled back`` the library says that its store is an old copy
+``lag``       for how many seconds nothing could run in the event loop, at most
+``failed``    the process ends because of its store: which error, and its words
 ``stopped``   the process ends in order; the most memory that it had
 
 Each has the time, ``at``, by the clock of the machine.

@@ -10,10 +10,12 @@ import logging
 import os
 import signal
 import sys
+import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from future import install_future
 from history import History
 from killpoints import VARIABLE, KillPoint, install_cuts, note_rotations
 from poison import poisons
@@ -22,15 +24,19 @@ from xmpp_onion import (
     Account,
     Client,
     Message,
+    RolledBack,
     Tor,
     Undecryptable,
     XmppOnionError,
 )
-from xmpp_onion.errors import NotAcknowledgedError
+from xmpp_onion.errors import NotAcknowledgedError, StoreError
 from xmpp_onion.session import Timing, stream
 
 # Every so many texts, this many are sent at once.
 _BURST_EVERY, _BURST = 7, 4
+# The exit status of a process that its store has failed.
+FAILED = 7
+_LAG_PAUSE = 0.02  # seconds between two looks at the event loop
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,9 @@ class Plan:
         control: The control port of the Tor at ``socks``, if it may be used.
         torrc: If not empty, a Tor of its own is launched with these lines.
         haste: How many times less than usual it waits for a server that is silent.
+        is_measured: Whether it measures how long its event loop is held up, and
+            writes the longest down at each SIGUSR2.
+        future: How many migrations it knows that do not exist yet; see future.py.
     """
 
     profile: str
@@ -75,6 +84,8 @@ class Plan:
     control: str = ""
     torrc: tuple[str, ...] = ()
     haste: float = 1.0
+    is_measured: bool = False
+    future: int = 0
 
 
 class Peer:
@@ -85,6 +96,8 @@ class Peer:
         self._kill = kill
         self._number = History.last_number(plan.history)
         self._poisoned = 0
+        self._lag = 0.0
+        self.status = 0
         self._history = History(plan.history)
         self._account = Account.load(plan.profile, plan.data_dir)
         note_rotations(lambda: self._history.write("rotated"))
@@ -93,30 +106,54 @@ class Peer:
 
     async def run(self) -> None:
         """Be there until told to go, or until everything is sent."""
-        plan = self._plan
         self._history.write("started", who=self._account.jid)
-        with suppress(asyncio.CancelledError):
-            async with (
-                self._tor() as tor,
-                Client(self._account, tor=tor, login_timeout=None) as client,
-                asyncio.TaskGroup() as tasks,
-            ):
-                if plan.cut_percent:
-                    install_cuts(
-                        plan.cut_percent, lambda: client._session._wire.drop("cut")
-                    )
-                self._history.write("ready")
-                listening = (
-                    tasks.create_task(self._listen(client))
-                    if plan.is_listening
-                    else None
+        try:
+            with suppress(asyncio.CancelledError):
+                await self._live()
+        except* StoreError as group:
+            error: BaseException = group
+            while isinstance(error, BaseExceptionGroup):
+                error = error.exceptions[0]
+            assert isinstance(error, StoreError)
+            self._history.write(
+                "failed", error=type(error).__name__, why=error.why, fix=error.fix
+            )
+            self.status = FAILED
+        else:
+            self._history.write("stopped", memory=_peak_bytes())
+
+    async def _live(self) -> None:
+        plan = self._plan
+        async with (
+            self._tor() as tor,
+            Client(self._account, tor=tor, login_timeout=None) as client,
+            asyncio.TaskGroup() as tasks,
+        ):
+            if plan.cut_percent:
+                install_cuts(
+                    plan.cut_percent, lambda: client._session._wire.drop("cut")
                 )
-                await self._talk(client)
-                if plan.is_brief and listening:
-                    listening.cancel()
-                elif not plan.is_brief:
-                    await asyncio.Event().wait()
-        self._history.write("stopped", memory=_peak_bytes())
+            self._history.write("ready", fingerprint=client.fingerprint)
+            beside = [self._listen(client)] if plan.is_listening else []
+            beside += [self._watch_loop()] if plan.is_measured else []
+            helpers = [tasks.create_task(each) for each in beside]
+            await self._talk(client)
+            if not plan.is_brief:
+                await asyncio.Event().wait()
+            for helper in helpers:
+                helper.cancel()
+
+    async def _watch_loop(self) -> None:
+        """Note the longest time for which nothing could run here."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, self._tell_lag)
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(_LAG_PAUSE)
+            self._lag = max(self._lag, time.monotonic() - before - _LAG_PAUSE)
+
+    def _tell_lag(self) -> None:
+        self._history.write("lag", seconds=self._lag)
+        self._lag = 0.0
 
     def _tor(self) -> Tor:
         plan = self._plan
@@ -166,6 +203,8 @@ class Peer:
                     self._kill.reach("handled")
                 case Undecryptable(sender=sender, reason=reason):
                     self._history.write("unreadable", sender=sender, reason=reason)
+                case RolledBack():
+                    self._history.write("rolled back")
 
 
 def _peak_bytes() -> int:
@@ -203,6 +242,8 @@ async def _until_told(peer: Peer) -> None:
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _tell_where)
     await peer.run()
+    if peer.status:
+        sys.exit(peer.status)
 
 
 def _tell_where() -> None:
@@ -222,6 +263,7 @@ def main(plan: Plan) -> None:
     )
     kill = KillPoint(plan.kill or os.environ.get(VARIABLE, ""))
     kill.install()
+    install_future(plan.future)
     asyncio.run(_until_told(Peer(plan, kill)))
 
 

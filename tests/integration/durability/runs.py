@@ -64,7 +64,7 @@ async def kill_sender(arena: Arena, kills: int) -> dict[str, object]:
             arena, ALICE, place, to=BOB, until=10**6, pause=0.005, is_listening=False
         )
     arena.start(arena.plan(ALICE, is_listening=False))
-    return await _end(arena)
+    return await end(arena)
 
 
 async def kill_receiver(arena: Arena, kills: int) -> dict[str, object]:
@@ -83,7 +83,7 @@ async def kill_receiver(arena: Arena, kills: int) -> dict[str, object]:
     await arena.reach(BOB, "ready", ready + 1, patience=10 * arena.patience)
     await arena.stop(ALICE)
     arena.start(arena.plan(ALICE, is_listening=False))
-    return await _end(arena)
+    return await end(arena)
 
 
 async def _live_until_killed(
@@ -137,29 +137,29 @@ async def _send_once(arena: Arena, sender: str, receiver: str) -> None:
 
 async def cut_all(arena: Arena, seconds: int) -> dict[str, object]:
     """R5: every connection is cut every two seconds, with traffic both ways."""
-    await _both_ways(arena)
+    await both_ways(arena)
     for _ in range(seconds // 2):
         await asyncio.sleep(2)
         arena.wire.cut()
-    return await _calm_down(arena)
+    return await calm_down(arena)
 
 
 async def kill_server(arena: Arena, kills: int) -> dict[str, object]:
     """R7: the server is killed and started again, with traffic both ways."""
-    await _both_ways(arena)
+    await both_ways(arena)
     for _ in range(kills):
         await asyncio.sleep(1 + secrets.randbelow(2000) / 1000)
         await arena.kill_server()
-    return await _calm_down(arena)
+    return await calm_down(arena)
 
 
 async def restart_server(arena: Arena, restarts: int) -> dict[str, object]:
     """R7, in order: the server is stopped and started again."""
-    await _both_ways(arena)
+    await both_ways(arena)
     for _ in range(restarts):
         await asyncio.sleep(1 + secrets.randbelow(2000) / 1000)
         await arena.restart_server()
-    return await _calm_down(arena)
+    return await calm_down(arena)
 
 
 async def stay_away(arena: Arena, messages: int) -> dict[str, object]:
@@ -172,7 +172,7 @@ async def stay_away(arena: Arena, messages: int) -> dict[str, object]:
     arena.start(arena.plan(ALICE, to=BOB, until=messages, is_listening=False))
     await arena.reach(ALICE, "accepted", messages)
     arena.start(arena.plan(BOB))
-    return await _end(arena)
+    return await end(arena)
 
 
 async def catch_up(arena: Arena, messages: int) -> dict[str, object]:
@@ -221,7 +221,7 @@ async def poison(arena: Arena, messages: int) -> dict[str, object]:
     sent = arena.count(ALICE, "poisoned")
     arena.start(arena.plan(BOB))
     await arena.reach(BOB, "unreadable", sent)
-    figures = await _end(arena)  # logs in twice more
+    figures = await end(arena)  # logs in twice more
     return {**figures, "poisoned": sent, "told": arena.count(BOB, "unreadable")}
 
 
@@ -235,12 +235,12 @@ async def vanish(arena: Arena, messages: int) -> dict[str, object]:
     arena.start(arena.plan(ALICE, to=BOB, until=messages, is_listening=False))
     await arena.reach(ALICE, "accepted", messages)
     arena.start(arena.plan(BOB))
-    return await _end(arena)
+    return await end(arena)
 
 
 async def stop(arena: Arena, stops: int) -> dict[str, object]:
     """R28: both are told to stop, by SIGTERM and SIGINT in turn, in the middle."""
-    await _both_ways(arena)
+    await both_ways(arena)
     slowest, unclean = 0.0, 0
     for number in range(stops):
         who, other = (ALICE, BOB) if number % 2 else (BOB, ALICE)
@@ -260,7 +260,7 @@ async def stop(arena: Arena, stops: int) -> dict[str, object]:
         arena.start(arena.plan(who, to=other, until=10**6, pause=0.05))
         await arena.reach(who, "started", begun + 1)
     stopped = {"slowest": round(slowest, 2), "unclean": unclean}
-    return {**await _calm_down(arena), **stopped}
+    return {**await calm_down(arena), **stopped}
 
 
 async def change_clocks(arena: Arena, settings: int) -> dict[str, object]:
@@ -310,26 +310,35 @@ async def _change_clock(arena: Arena, right: str, wrong: str, setting: Setting) 
         await arena.stop(name)
 
 
-async def _both_ways(arena: Arena) -> None:
+async def both_ways(arena: Arena, *, is_enrolled: bool = False, **plan: Any) -> None:
+    """Let two write to each other until they are told to stop.
+
+    Args:
+        arena: Where.
+        is_enrolled: Whether they have accounts already.
+        plan: More of what they are to do.
+    """
     for name in (ALICE, BOB):
-        await arena.enrol(name)
+        if not is_enrolled:
+            await arena.enrol(name)
         arena.start(arena.plan(name))
         await arena.reach(name, "ready", 1)  # the keys of both are there
     for name, other in ((ALICE, BOB), (BOB, ALICE)):
         await arena.stop(name)
-        arena.start(arena.plan(name, to=other, until=10**6, pause=0.05))
+        arena.start(arena.plan(name, to=other, until=10**6, pause=0.05, **plan))
 
 
-async def _calm_down(arena: Arena) -> dict[str, object]:
+async def calm_down(arena: Arena) -> dict[str, object]:
     """Let nobody say anything more, and everything arrive."""
     for name in (ALICE, BOB):
         await arena.stop(name)
     for name in (ALICE, BOB):
         arena.start(arena.plan(name))
-    return await _end(arena)
+    return await end(arena)
 
 
-async def _end(arena: Arena) -> dict[str, object]:
+async def end(arena: Arena) -> dict[str, object]:
+    """Let everything arrive, both log in once more, and the judge speak."""
     await arena.settle([ALICE, BOB])
     # What is repeated may come late: let both log in once more.
     for name in (ALICE, BOB):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from arena import Arena
-from runs import RUNS
+from every_run import RUNS
 
 pytestmark = pytest.mark.prosody
 
@@ -103,3 +103,38 @@ async def test_messages_that_nobody_can_read_are_told_once_and_stop_nothing(
     figures = await run("R25", tmp_path, RUNS["R25"].small)
 
     assert (figures["poisoned"], figures["told"]) == (5, 5)
+
+
+async def test_a_full_disk_is_told_and_loses_and_repeats_nothing(
+    tmp_path: Path,
+) -> None:
+    figures = await run("R9", tmp_path, 5)
+
+    assert figures["refused"]
+    assert figures["fixes"] in ([], ["Make room"])
+    assert figures["sound"]
+
+
+async def test_a_store_that_another_program_locks_is_waited_for(tmp_path: Path) -> None:
+    figures = await run("R10", tmp_path, 20)
+
+    assert (figures["refused"], figures["failed"]) == (0, 0)
+
+
+async def test_a_damaged_store_is_refused_or_keeps_its_identity(tmp_path: Path) -> None:
+    figures = await run("R11", tmp_path, 60)
+
+    assert figures["wrong"] == []
+
+
+async def test_what_was_promised_is_there_after_a_power_loss(tmp_path: Path) -> None:
+    figures = await run("R12", tmp_path, 20)
+
+    assert figures["torn"] == []
+    assert figures["alarms"] == 0  # what is there is what was there
+
+
+async def test_an_upgrade_that_is_killed_breaks_nothing(tmp_path: Path) -> None:
+    figures = await run("R27", tmp_path, 20)
+
+    assert figures["broken"] == []

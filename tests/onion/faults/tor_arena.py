@@ -100,7 +100,7 @@ class TorArena(Arena):
         await self.network.seed(self.folder / "data" / ALICE / "tor")
         for name, other in ((ALICE, BOB), (BOB, ALICE)):
             self.start(self.plan(name, to=other, until=10**6, pause=pause))
-        await self.flow()
+        await self.flow(ALICE, BOB)
 
     # --- what the histories say ---------------------------------------------------
 
@@ -116,25 +116,6 @@ class TorArena(Arena):
             entries = [*entries, *map(json.loads, lines)]
             self._read[profile] = (offset + len(data) - len(rest), entries)
         return entries
-
-    def _newest(self, profile: str, what: str) -> int:
-        numbers = (int(e["number"]) for e in self.entries(profile) if e["what"] == what)
-        return max(numbers, default=0)
-
-    async def flow(self) -> float:
-        """Wait until something said from now on has arrived both ways.
-
-        Returns:
-            How many seconds that took; infinity if it took more than the patience.
-        """
-        started = time.monotonic()
-        said = {name: self._newest(name, "intent") for name in (ALICE, BOB)}
-        for name, other in ((ALICE, BOB), (BOB, ALICE)):
-            while self._newest(other, "handled") <= said[name]:
-                if time.monotonic() - started > self.patience:
-                    return float("inf")
-                await asyncio.sleep(_LOOK)
-        return time.monotonic() - started
 
     async def leave_online(self, profile: str, since: float, limit: float) -> float:
         """Return how long after ``since`` a connection was given up."""

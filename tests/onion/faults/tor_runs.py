@@ -31,7 +31,7 @@ async def restart_tor(arena: TorArena, restarts: int) -> dict[str, object]:
         else:
             await _end_node(arena, victim, how)
             await arena.network.restart(victim)
-        back[victim].append(await arena.flow())
+        back[victim].append(await arena.flow(ALICE, BOB))
     figures = await arena.end_talk()
     return {**figures, "back": [each for seen in back.values() for each in seen]}
 
@@ -56,7 +56,7 @@ async def close_circuits(arena: TorArena, rounds: int) -> dict[str, object]:
         async with Tor.attach(*sides[number % 3 == 2]) as tor:
             await tor.new_identity()
             await _close_all(tor)
-        back.append(await arena.flow())
+        back.append(await arena.flow(ALICE, BOB))
         await asyncio.sleep(max(0.0, pause - back[-1]))
     return {**await arena.end_talk(), "back": back}
 
@@ -85,7 +85,7 @@ async def move_server(arena: TorArena, moves: int) -> dict[str, object]:
         await network.seed(folder)
         await arena.open_site(new, Tor.launch(folder, extra=network.torrc_lines))
         place = new
-        back.append(await arena.flow())
+        back.append(await arena.flow(ALICE, BOB))
     figures = await arena.end_talk()
     await arena.site.aclose()
     await network.restart("service")
@@ -108,7 +108,7 @@ async def freeze_tor(arena: TorArena, seconds: int) -> dict[str, object]:
         attempts = arena.attempts(ALICE, since)
     finally:
         os.kill(pid, signal.SIGCONT)
-    back = [await arena.flow()]
+    back = [await arena.flow(ALICE, BOB)]
     seen = {"noticed": noticed, "cpu_percent": 100 * share, "attempts": attempts}
     return {**await arena.end_talk(), "back": back, **seen}
 
@@ -121,7 +121,7 @@ async def fall_silent(arena: TorArena, rounds: int) -> dict[str, object]:
         since = time.time()
         arena.wire.swallow(way)
         noticed.append(await arena.leave_online(ALICE, since, 120))
-        back.append(await arena.flow())
+        back.append(await arena.flow(ALICE, BOB))
     return {**await arena.end_talk(), "back": back, "noticed": noticed}
 
 
@@ -131,7 +131,7 @@ async def slow_down(arena: TorArena, texts: int) -> dict[str, object]:
     wire = arena.wire
     wire.rtt, wire.rate = 3.0 / arena.haste, 2048 * arena.haste
     wire.cut()  # the login has to fit through it, too
-    back, since = [await arena.flow()], time.time()
+    back, since = [await arena.flow(ALICE, BOB)], time.time()
     while len(arena.delays(ALICE, BOB, since)) < texts:
         await asyncio.sleep(20.0 / arena.haste)
         wire.stall()

@@ -1,10 +1,14 @@
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import pytest
 
 from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.chat import KeyChanged, KeyReuse, NewDevice, TrustChanged
 from xmpp_onion.cli.devices import told, told_alarm
+
+if TYPE_CHECKING:
+    from tests.unit.cli.conftest import Command
 
 ONION = OnionAddress.from_public_key(b"\x05" * 32)
 ALICE, BOB = JID(f"alice@{ONION}"), JID(f"bob@{ONION}")
@@ -44,3 +48,15 @@ def test_an_alarm_shows_whose_it_is_and_the_fingerprint_in_groups(
 
 def test_a_new_device_comes_with_the_line_to_type() -> None:
     assert f"xmpp-onion trust verify {BOB} {DIGITS}" in told_alarm(NEW)
+
+
+@pytest.mark.usefixtures("account")
+def test_a_label_that_is_too_long_is_wrong_usage_before_anybody_logs_in(
+    command: "Command",
+) -> None:
+    done = command("devices", "label", "x" * 54, "--json")
+
+    (line,) = done.lines
+    assert (done.code, line["code"]) == (2, 2)
+    assert "53" in str(line["why"])
+    assert done.err == ""

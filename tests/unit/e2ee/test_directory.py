@@ -22,7 +22,22 @@ class Setting:
         self.server = FakePepServer()
         self.pep = FakePep(ALICE, self.server)
         self.now = 0.0
-        self.directory = Directory(self.pep, clock=lambda: self.now)
+        self.contacts = {ALICE, BOB}
+        self.directory = Directory(
+            self.pep,
+            is_contact=lambda jid: jid in self.contacts,
+            clock=lambda: self.now,
+        )
+
+    def sizes(self) -> tuple[int, ...]:
+        """Return how much is kept, of each kind."""
+        known = self.directory
+        return (
+            len(known.lists),
+            len(known.bundles),
+            *map(len, (known._asked, known._watched, known._started, known._absent)),
+            *map(len, (known._fetched, known._places, known._shelf, known.hidden)),
+        )
 
 
 async def test_requests_that_are_on_their_way_are_bounded() -> None:
@@ -129,6 +144,68 @@ async def test_a_list_without_end_is_cut_and_long_labels_are_left_out() -> None:
 
     kept = setting.directory.lists[OMEMO_2, BOB]
     assert (kept[1], kept[2], len(kept)) == (labels[1], None, 1000)
+
+
+async def test_what_is_known_of_strangers_is_bounded_and_contacts_stay() -> None:
+    setting = Setting()
+    for jid in (ALICE, BOB):
+        setting.server.push(jid, range(1, 1001))
+    await setting.directory.fetch_lists([ALICE, BOB])
+    await setting.directory.fetch_bundles([Place(OMEMO_2, BOB, 1)])
+
+    sizes = []
+    for part in range(16):
+        strangers = [JID(f"u{part}.{n}@{ONION}") for n in range(1000)]
+        for jid in strangers:
+            setting.server.push(jid, range(1, 4))
+        setting.server.hidden.update(strangers[:500])
+        await setting.directory.fetch_lists(strangers)
+        await setting.directory.fetch_bundles(
+            [Place(OMEMO_2, jid, number) for jid in strangers for number in (1, 2)]
+        )
+        sizes.append(setting.sizes())
+
+    assert sizes[-1] == sizes[-2]
+    assert max(sizes[-1]) <= 20_000
+    assert len(setting.directory.ids(BOB)) == len(setting.directory.ids(ALICE)) == 1000
+    assert setting.directory.is_absent(Place(OMEMO_2, BOB, 1))
+    assert setting.directory.is_known(strangers[-1])
+
+
+async def test_who_was_forgotten_is_asked_again_and_pushes_nothing_before() -> None:
+    setting = Setting()
+    stranger = JID(f"stranger@{ONION}")
+    setting.server.push(stranger, [7])
+    await setting.directory.fetch_lists([stranger])
+
+    setting.directory._forget(stranger)
+    setting.pep.receive(OMEMO_2, stranger, {9: None})
+    assert not setting.directory.is_known(stranger)
+    await setting.directory.fetch_lists([stranger])
+
+    assert setting.directory.ids(stranger) == (7,)
+
+
+async def test_a_contact_that_changes_devices_for_ever_fills_no_memory() -> None:
+    setting = Setting()
+
+    for hour in range(20):
+        setting.now = hour * 3601.0
+        places = [Place(OMEMO_2, BOB, 1000 * hour + n) for n in range(1, 41)]
+        await setting.directory.fetch_bundles(places)
+
+    assert len(setting.pep.requests) == 800
+    assert len(setting.directory._absent) == 256
+
+
+async def test_a_stranger_has_a_shorter_list() -> None:
+    setting = Setting()
+    stranger = JID(f"stranger@{ONION}")
+    setting.server.push(stranger, range(1, 1001))
+
+    await setting.directory.fetch_lists([stranger])
+
+    assert len(setting.directory.ids(stranger)) == 128
 
 
 async def test_a_list_for_contacts_only_is_told_apart_from_an_empty_one() -> None:

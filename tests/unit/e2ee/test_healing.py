@@ -1,6 +1,7 @@
 """A broken session gets one fresh start an hour, and nobody learns why (D15, D17)."""
 
 import base64
+import hashlib
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,12 +9,17 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from xmpp_onion.address import JID
+from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.e2ee import NAMESPACES, OMEMO_2, Effect, Encrypted, Trust, TrustLevel
 from xmpp_onion.e2ee.effect import RenewSession
 from xmpp_onion.e2ee.healing import Healing, Patient
 from xmpp_onion.errors import DecryptionError
 from xmpp_onion.testing.omemo_peer import ONION, OmemoPeer, OmemoPeers
+
+OTHERS = [
+    OnionAddress.from_public_key(hashlib.sha256(bytes([number])).digest())
+    for number in range(5)
+]
 
 
 async def read_or_heal(
@@ -127,6 +133,59 @@ async def test_an_hour_later_there_is_another_one(peers: OmemoPeers) -> None:
             counts.append(len(wishes(bob.omemo.take_effects())))
 
     assert counts == [1, 0, 0, 1]
+
+
+async def test_no_servers_use_up_the_fresh_starts_of_friends(
+    peers: OmemoPeers,
+) -> None:
+    bob, wished = await peers.add("bob"), []
+    healing = bob.omemo._healing
+
+    async def ask(name: str, domain: str, *, is_known: bool = False) -> None:
+        jid = JID(f"{name}@{domain}")
+        await healing.ask(OMEMO_2, jid, 1, is_known=is_known)
+        wished.append(len(wishes(bob.omemo.take_effects())))
+
+    async with bob.database.transaction():
+        for number in range(201):
+            await ask(f"u{number}", ONION)
+        assert wished == [1] * 200 + [0]  # one server has its share
+        await ask("somebody", OTHERS[0])
+        assert wished.pop() == 1
+        for server in OTHERS:
+            for number in range(200):
+                await ask(f"u{number}", server)
+        assert sum(wished) == 1000 - 1  # and all of them have theirs
+        await ask("friend", ONION, is_known=True)
+
+    assert wished.pop() == 1
+
+
+async def test_contacts_and_verified_devices_have_fresh_starts_of_their_own(
+    peers: OmemoPeers,
+) -> None:
+    alice, carol, dave = [await peers.add(name) for name in ("alice", "carol", "dave")]
+    bob = peers.new("bob")
+    bob.contacts.add(carol.jid)
+    await bob.__aenter__()
+    for peer in (alice, carol, dave):
+        await peer.meet(bob)
+
+    async with without_sessions(bob):
+        async with bob.database.transaction():
+            for number in range(1000):
+                jid = JID(f"u{number}@{OTHERS[number % 5]}")
+                await bob.omemo._healing.ask(OMEMO_2, jid, 1)
+            bob.omemo.take_effects()
+
+        await bob.trust(alice, TrustLevel.TRUSTED)
+        healed = []
+        for peer in (alice, carol, dave):
+            before = len(wishes(bob.effects))
+            assert not await read_or_heal(bob, await peer.encrypt(bob, "lost"), peer)
+            healed.append(len(wishes(bob.effects)) - before)
+
+    assert healed == [1, 1, 0]
 
 
 async def test_a_duplicate_heals_nothing(peers: OmemoPeers) -> None:

@@ -13,9 +13,15 @@ from xmpp_onion.e2ee.trust import (
     decide,
     in_force,
     parse_fingerprint,
+    parse_label,
     recipients,
 )
-from xmpp_onion.errors import EncryptionError, NoDevicesError, UndecidedDevicesError
+from xmpp_onion.errors import (
+    EncryptionError,
+    InvalidLabelError,
+    NoDevicesError,
+    UndecidedDevicesError,
+)
 
 BOB = JID("bob@" + OnionAddress.from_public_key(hashlib.sha256(b"x").digest()))
 NOBODY: frozenset[str] = frozenset()
@@ -201,3 +207,10 @@ def test_nothing_is_sent_when_a_person_distrusts_all_devices() -> None:
 
 def test_no_devices_are_no_recipients() -> None:
     assert recipients(Trust.TOFU, BOB, []) == ()
+
+
+def test_a_label_is_one_line_of_at_most_53_letters() -> None:
+    assert parse_label(" my\n\tlaptop ") == "my laptop"
+    assert parse_label("é" * 53) == "é" * 53
+    with pytest.raises(InvalidLabelError, match="53"):
+        parse_label("é" * 54)

@@ -78,3 +78,17 @@ async def test_a_cancelled_reader_loses_no_event() -> None:
         queue.put(Disconnected("x"))
         reader.cancel()
     assert len(queue) == 1
+
+
+async def test_an_event_is_held_until_its_reader_is_done_with_it() -> None:
+    queue = EventQueue(lambda _: None, lambda: None)
+    request = SubscriptionRequest(SOMEBODY)
+    assert not queue.holds(request)
+
+    queue.put(request)
+    queue.put(Connected(resumed=False))
+    assert queue.holds(request)
+    assert await queue.get() == request
+    assert queue.holds(request)
+    await queue.get()
+    assert not queue.holds(request)

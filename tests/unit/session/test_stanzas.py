@@ -8,13 +8,12 @@ from slixmpp.stanza import Message
 
 from xmpp_onion.address import JID
 from xmpp_onion.session.guards import StanzaReader
+from xmpp_onion.session.shelf import read_waiting, write_incoming
 from xmpp_onion.session.stanzas import (
     Incoming,
     message_stanza,
     presence_stanza,
     read_message,
-    read_waiting,
-    write_incoming,
 )
 
 ONION = "25njqamcweflpvkl73j4szahhihoc4xt3ktcgjnpaingr5yhkenl5sid.onion"

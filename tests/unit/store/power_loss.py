@@ -19,6 +19,8 @@ _SECTOR_BYTES = 512
 _CALL = re.compile(
     r"^(?:\d+ +)?(?P<name>\w+)\((?P<file>\d+)<(?P<path>[^>]*)>(?:, |\))(?P<rest>.*)$"
 )
+_UNFINISHED = " <unfinished ...>"
+_RESUMED = re.compile(r"^ *<\.\.\. \w+ resumed>(?P<rest>.*)$")
 _GONE = re.compile(r'^(?:\d+ +)?unlink\("(?P<path>[^"]*)"\)')
 _DATA = re.compile(r'^"(?P<data>(?:\\x[0-9a-f]{2})*)", (?P<size>\d+)(?:, (?P<at>\d+))?')
 
@@ -78,9 +80,12 @@ def record(path: Path, trace: Path, transactions: int, root: Path) -> list[str]:
 def replay(
     calls: list[str], path: Path, files: dict[str, Disk]
 ) -> Iterator[tuple[int, dict[str, Disk]]]:
-    """Yield, after each call that changes the disk, how many were promised by then."""
+    """Yield, after each call that changes the disk, how many were promised by then.
+
+    A promise is a number that the writer says, or the note of its store's witness.
+    """
     promised = 0
-    for call in calls:
+    for call in _joined(calls):
         if gone := _GONE.match(call):
             files.pop(_text(gone["path"]).removeprefix(str(path)), None)
             yield promised, files
@@ -89,14 +94,31 @@ def replay(
             continue
         name = _text(found["path"])
         said = _DATA.match(found["rest"] or "")
-        if found["file"] == "1" and found["name"] == "write" and said:
-            promised = int(_bytes(said).strip() or promised)
+        is_said = found["file"] == "1" and found["name"] == "write"
+        if said and (is_said or name.endswith(".generation")):
+            promised = int((_bytes(said).split() or [promised])[0])
             continue
         if not name.startswith(str(path)) or name.endswith(("-shm", ".lock")):
             continue
         disk = files.setdefault(name.removeprefix(str(path)), Disk())
         _apply(disk, found["name"], found["rest"] or "", said)
         yield promised, files
+
+
+def _joined(calls: list[str]) -> Iterator[str]:
+    """Yield calls as they end; strace cuts those in two that others come between."""
+    begun: dict[str, str] = {}
+    for call in calls:
+        thread, _, rest = call.partition(" ")
+        if call.endswith(_UNFINISHED):
+            begun[thread] = call.removesuffix(_UNFINISHED)
+        elif resumed := _RESUMED.match(rest):
+            yield begun.pop(thread, "") + resumed["rest"]
+        else:
+            yield call
+    for call in begun.values():  # whether they happened nobody knows
+        if "sync" not in call:
+            yield call
 
 
 def _apply(disk: Disk, name: str, rest: str, said: re.Match[str] | None) -> None:

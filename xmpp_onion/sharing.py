@@ -1,0 +1,84 @@
+"""Files of one account: slots from the session, circuits of their own."""
+
+import secrets
+from pathlib import Path
+from typing import Final
+
+from xmpp_onion.address import JID
+from xmpp_onion.chat import Attachment, Progress, Slot
+from xmpp_onion.errors import FileTooLargeError
+from xmpp_onion.files import (
+    TAG_BYTES,
+    Dialer,
+    Lane,
+    Pace,
+    Source,
+    download,
+    upload_single,
+)
+from xmpp_onion.session import Session, Slots
+
+__all__ = ["Sharing"]
+
+# Seconds that a lost session may take to come back before a slot is asked for again.
+_ONLINE_TIMEOUT: Final = 60.0
+
+
+class Sharing:
+    """Stores files at our server, and fetches those of others.
+
+    Args:
+        session: Where slots are asked for.
+        dialer: The way through Tor.
+        own: Our account.
+        pace: How slow a server may be.
+    """
+
+    def __init__(
+        self, session: Session, dialer: Dialer, own: JID, pace: Pace | None = None
+    ) -> None:
+        self._session = session
+        self._slots = Slots(session.xmpp, own.domain)
+        self._dialer = dialer
+        self._own = own
+        self._pace = pace or Pace()
+
+    async def upload(self, path: Path, progress: Progress | None = None) -> Attachment:
+        """Encrypt a file, store it, and return what a message says of it.
+
+        Raises:
+            FileError: It cannot be read, changed, or the server does not take it.
+            SessionError: There is no connection for a long time.
+            TorError: The server could not be reached for a long time.
+        """
+        source = Source(path)
+        await self._session.wait_online(_ONLINE_TIMEOUT)
+        limit = await self._slots.limit()
+        if source.size + TAG_BYTES > limit:
+            raise FileTooLargeError(
+                f"{path} was not sent",
+                why=f"it has {source.size} bytes, and the server takes {limit}",
+                fix="Split it, or ask who runs the server.",
+            )
+        async with self._lane() as lane:
+            return await upload_single(lane, self._ask, source, progress)
+
+    async def save(
+        self,
+        attachment: Attachment,
+        folder: Path,
+        progress: Progress | None,
+        limit_bytes: int,
+    ) -> Path:
+        """Fetch a file; see ``Attachment.save``."""
+        return await download(
+            self._lane, attachment, folder, progress=progress, limit_bytes=limit_bytes
+        )
+
+    async def _ask(self, size: int) -> Slot:
+        """Return a slot, under a name that says nothing."""
+        await self._session.wait_online(_ONLINE_TIMEOUT)
+        return await self._slots.ask(secrets.token_hex(16), size)
+
+    def _lane(self) -> Lane:
+        return Lane(self._dialer, self._own, pace=self._pace)

@@ -1,0 +1,94 @@
+"""An HTTP server on loopback that answers exactly what a test tells it to."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from xmpp_onion.address import OnionAddress
+from xmpp_onion.chat import Place
+from xmpp_onion.testing.loopback import LoopbackDialer
+
+__all__ = ["ONION", "PLACE", "Answer", "Server", "ok", "part", "serving"]
+
+ONION = OnionAddress.from_public_key(bytes(32))
+PLACE = Place(ONION, 5280, "/share/object")
+
+Answer: TypeAlias = bytes | Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Server:
+    """What it was asked, and the way to it.
+
+    Attributes:
+        requests: Heads that came, in their order.
+        bodies: What came with each of them.
+        dialer: Leads every onion here.
+    """
+
+    dialer: LoopbackDialer
+    requests: list[bytes] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+
+
+@asynccontextmanager
+async def serving(answers: Sequence[Answer]) -> AsyncIterator[Server]:
+    """Answer one request after the other; the last answer is given for ever."""
+    left = list(answers)
+    server = Server(LoopbackDialer(0))
+
+    async def connected(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                server.requests.append(head)
+                server.bodies.append(await reader.readexactly(announced(head)))
+                answer = left.pop(0) if len(left) > 1 else left[0]
+                if isinstance(answer, bytes):
+                    writer.write(answer)
+                else:
+                    await answer(writer)
+                await writer.drain()
+                if b"keep-alive" not in (answer if isinstance(answer, bytes) else b""):
+                    return
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    listening = await asyncio.start_server(connected, "127.0.0.1", 0)
+    server.dialer.port = listening.sockets[0].getsockname()[1]
+    try:
+        yield server
+    finally:
+        server.dialer.cut()
+        listening.close()
+        await listening.wait_closed()
+
+
+def announced(head: bytes) -> int:
+    """Return the Content-Length of a request."""
+    for line in head.lower().split(b"\r\n"):
+        if line.startswith(b"content-length:"):
+            return int(line.partition(b":")[2])
+    return 0
+
+
+def ok(body: bytes, *headers: str, status: str = "200 OK", length: int = -1) -> bytes:
+    """Return a whole answer; ``length`` may lie."""
+    lines = [
+        f"HTTP/1.1 {status}",
+        f"Content-Length: {len(body) if length < 0 else length}",
+        *headers,
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def part(body: bytes, start: int, total: int, *, said: str = "") -> bytes:
+    """Return what answers a question for a range."""
+    content_range = said or f"bytes {start}-{total - 1}/{total}"
+    return ok(body, f"Content-Range: {content_range}", status="206 Partial Content")
