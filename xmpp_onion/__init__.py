@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from xmpp_onion.address import JID, Invite, OnionAddress
     from xmpp_onion.bot import Bot
     from xmpp_onion.chat import (
+        Affiliation,
         Attachment,
         ContactAccepted,
         ContactRemoved,
@@ -29,11 +30,15 @@ if TYPE_CHECKING:
         Message,
         MoreRequests,
         NewDevice,
+        Occupant,
         OwnMessage,
         Reaction,
         Receipt,
         Retraction,
         RolledBack,
+        RoomChange,
+        RoomEvent,
+        RoomState,
         TrustChanged,
         Typing,
         Undecryptable,
@@ -41,6 +46,7 @@ if TYPE_CHECKING:
     from xmpp_onion.client import Client
     from xmpp_onion.e2ee import Device, Trust, TrustLevel
     from xmpp_onion.errors import XmppOnionError
+    from xmpp_onion.room import Room
     from xmpp_onion.seal import Secret
     from xmpp_onion.transport import OnionService, Tor
 
@@ -54,6 +60,7 @@ _HOMES = {
     "Secret": "seal",
     # talking
     "Attachment": "chat",
+    "Affiliation": "chat",
     "Bot": "bot",
     "Client": "client",
     "ContactAccepted": "chat",
@@ -70,11 +77,16 @@ _HOMES = {
     "Message": "chat",
     "MoreRequests": "chat",
     "NewDevice": "chat",
+    "Occupant": "chat",
     "OwnMessage": "chat",
     "Reaction": "chat",
     "Receipt": "chat",
     "Retraction": "chat",
     "RolledBack": "chat",
+    "Room": "room",
+    "RoomChange": "chat",
+    "RoomEvent": "chat",
+    "RoomState": "chat",
     "TrustChanged": "chat",
     "Typing": "chat",
     "Undecryptable": "chat",
@@ -92,6 +104,7 @@ _HOMES = {
 __all__ = [
     "JID",
     "Account",
+    "Affiliation",
     "Attachment",
     "Bot",
     "Client",
@@ -111,6 +124,7 @@ __all__ = [
     "Message",
     "MoreRequests",
     "NewDevice",
+    "Occupant",
     "OnionAddress",
     "OnionService",
     "OwnMessage",
@@ -118,6 +132,10 @@ __all__ = [
     "Receipt",
     "Retraction",
     "RolledBack",
+    "Room",
+    "RoomChange",
+    "RoomEvent",
+    "RoomState",
     "Secret",
     "Tor",
     "Trust",

@@ -52,6 +52,9 @@ from xmpp_onion.errors import (
 from xmpp_onion.notary import Notary
 from xmpp_onion.outgoing import Outgoing
 from xmpp_onion.reader import InboxReader
+from xmpp_onion.room import Room
+from xmpp_onion.room_journal import RoomJournal
+from xmpp_onion.rooms import ROOM_TIMEOUT, Rooms, parse_room
 from xmpp_onion.session import (
     Connected,
     Contact,
@@ -59,6 +62,7 @@ from xmpp_onion.session import (
     Disconnected,
     Incoming,
     Received,
+    RoomChanged,
     RosterChange,
     Session,
     SessionEvent,
@@ -183,6 +187,9 @@ class Client(Speaker):
         self._contacts = Contacts(
             self._database, self._session, own=account.jid, news=news
         )
+        journal = RoomJournal(self._database, own=account.jid, news=news)
+        self.rooms = Rooms(self._session, journal, own=account.jid)
+        await self.rooms.load()
         self._strangers = Strangers(
             self._database, contacts=self._contacts.table, own=account.jid, news=news
         )
@@ -219,6 +226,8 @@ class Client(Speaker):
             self._clerk.room.run(),
             self._courier.run(),
             self._contacts.run(),
+            self.rooms.run(),
+            journal.run(),
             self._confirmations.run(self._outgoing.confirm),
             self._strangers.run(),
             self._far_witness.run(),
@@ -258,6 +267,7 @@ class Client(Speaker):
         order, and the server sends nothing that would have to wait in memory.
         """
         self._stop_settling()
+        self.rooms.begin_anew()
         self._omemo.begin_history()
         with suppress(SessionError):  # asked again when its turn comes
             await self._backlog.ask()
@@ -290,6 +300,7 @@ class Client(Speaker):
         is_readable = self._backlog.pause()
         await self._session.announce()
         self._ready.set()
+        self.rooms.enter_all()
         self._far_witness.tell()
         self._settling = self._tasks.create_task(self._settle(is_readable))
 
@@ -363,6 +374,8 @@ class Client(Speaker):
                 await self._contacts.take_request(sender)
             case RosterChange(contact):
                 await self._contacts.take_push(contact)
+            case RoomChanged(news):
+                await self.rooms.take(news)
             case Received(stanza):
                 incoming = read_message(stanza, own=self.account.jid)
                 if incoming is not None:
@@ -494,6 +507,45 @@ class Client(Speaker):
     def accepts(self, message: Said) -> bool:
         """Tell whether the policy lets the device behind ``message`` give orders."""
         return accepts(TrustLevel.from_word(message.trust))
+
+    # --- rooms ------------------------------------------------------------------
+
+    def room(self, jid: str) -> Room:
+        """Return a room by its address, whether or not we are in it."""
+        return Room(self.rooms, parse_room(jid), self.send)
+
+    async def join(
+        self, jid: str, nick: str = "", *, timeout: float = ROOM_TIMEOUT
+    ) -> Room:
+        """Enter a room, and stay in it, after restarts too, until we leave it.
+
+        Args:
+            jid: The room.
+            nick: Our name there; by default that of our account.
+            timeout: Seconds for a connection, and for the room to let us in.
+
+        Raises:
+            RoomError: It refused.
+            SessionError: No connection, or no answer, in time.
+        """
+        room = self.room(jid)
+        await self.rooms.join(room.jid, nick, timeout)
+        return room
+
+    async def create_room(
+        self, jid: str, nick: str = "", *, timeout: float = ROOM_TIMEOUT
+    ) -> Room:
+        """Make a room: members only, not anonymous, lasting, archived, not listed.
+
+        All of that is read back: a room that is not so is destroyed again.
+
+        Raises:
+            RoomError: There is one of this name, or the server does not make it so.
+            SessionError: As :meth:`join`.
+        """
+        room = self.room(jid)
+        await self.rooms.create(room.jid, nick, timeout)
+        return room
 
     # --- people -----------------------------------------------------------------
 

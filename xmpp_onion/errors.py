@@ -26,6 +26,7 @@ or a message. Catch a branch, not a leaf, unless you do something special::
     │   ├── FeatureMissingError        the server lacks a XEP that we need
     │   ├── DeliveryFailedError        a message was accepted and cannot arrive
     │   ├── NotAcknowledgedError       the server did not confirm a message in time
+    │   ├── RoomError                  a room refused, or is not what it should be
     │   ├── StreamViolationError       the server breaks the rules of the stream
     │   └── SessionLostError           given up; the cause is chained
     │       └── DuplicateDeviceError   a copy of the account is in use elsewhere
@@ -88,6 +89,7 @@ __all__ = [
     "ProsodyError",
     "ProsodyNotFoundError",
     "RegistrationError",
+    "RoomError",
     "ServerError",
     "SessionError",
     "SessionLostError",
@@ -300,6 +302,33 @@ class NotAcknowledgedError(SessionError):
     """The server did not confirm in time; the message stays in the outbox."""
 
     exit_code = 8
+
+
+class RoomError(SessionError):
+    """A room did not do what it was asked, or is not what it should be.
+
+    Attributes:
+        condition: What it answered (RFC 6120, section 8.3.3); empty if it did not.
+    """
+
+    exit_code = 5
+
+    def __init__(
+        self, what: str, *, condition: str = "", why: str = "", fix: str = ""
+    ) -> None:
+        self.condition = condition
+        super().__init__(what, why=why, fix=fix)
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether it may be otherwise in a while."""
+        return self.condition in {
+            "internal-server-error",
+            "remote-server-not-found",
+            "remote-server-timeout",
+            "resource-constraint",
+            "undefined-condition",
+        }
 
 
 class StreamViolationError(SessionError):

@@ -7,6 +7,7 @@ from typing import assert_never, assert_type
 from xmpp_onion import (
     JID,
     Account,
+    Affiliation,
     Bot,
     Client,
     ContactAccepted,
@@ -32,6 +33,9 @@ from xmpp_onion import (
     Receipt,
     Retraction,
     RolledBack,
+    Room,
+    RoomEvent,
+    RoomState,
     Tor,
     Trust,
     TrustChanged,
@@ -89,12 +93,27 @@ def describe(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one for eac
             return state
         case DeliveryFailed(reason=reason):
             return reason
+        case RoomEvent(change=change):
+            return change
         case RolledBack(at=at):
             return at.isoformat()
         case NewDevice() | KeyChanged() | KeyReuse() | TrustChanged():
             return event.fingerprint
         case _:
             assert_never(event)
+
+
+async def gather(client: Client) -> None:
+    room = await client.create_room("friends@muc.x.onion", "me")
+    assert_type(room, Room)
+    assert_type(await client.join("friends@muc.x.onion"), Room)
+    assert_type(room.state, RoomState | None)
+    assert_type(await room.members(), dict[JID, Affiliation])
+    await room.invite("bob@x.onion", "carol@x.onion")
+    await room.grant("bob@x.onion", Affiliation.ADMIN)
+    await room.kick("carol@x.onion")
+    assert_type(await room.send("hello"), Delivery)
+    await room.leave()
 
 
 bot = Bot("echo", trust=Trust.PINNED)

@@ -38,9 +38,18 @@ from xmpp_onion.chat.event import (
 from xmpp_onion.chat.lines import Line, line
 from xmpp_onion.chat.link import Link, Place, Slot
 from xmpp_onion.chat.message import Answer, Message, OwnMessage, Said
+from xmpp_onion.chat.room import (
+    Affiliation,
+    Occupant,
+    Role,
+    RoomChange,
+    RoomEvent,
+    RoomState,
+)
 
 __all__ = [
     "FILE_LIMIT",
+    "Affiliation",
     "Answer",
     "Attachment",
     "ContactAccepted",
@@ -61,13 +70,18 @@ __all__ = [
     "Message",
     "MoreRequests",
     "NewDevice",
+    "Occupant",
     "OwnMessage",
     "Place",
     "Progress",
     "Reaction",
     "Receipt",
     "Retraction",
+    "Role",
     "RolledBack",
+    "RoomChange",
+    "RoomEvent",
+    "RoomState",
     "Said",
     "Slot",
     "TrustChanged",

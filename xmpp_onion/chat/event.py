@@ -25,6 +25,7 @@ from xmpp_onion.chat.contents import (
 )
 from xmpp_onion.chat.delivery import DeliveryFailed, DeliveryState, Receipt
 from xmpp_onion.chat.message import Answer, Message, OwnMessage, Said
+from xmpp_onion.chat.room import Affiliation, RoomChange, RoomEvent
 
 __all__ = [
     "ContactAccepted",
@@ -147,6 +148,7 @@ Event: TypeAlias = (
     | MoreRequests
     | ContactAccepted
     | ContactRemoved
+    | RoomEvent
     | Gap
     | RolledBack
     | NewDevice
@@ -170,6 +172,7 @@ _KINDS: Mapping[str, type[Event]] = MappingProxyType(
         "requests": MoreRequests,
         "contact-accepted": ContactAccepted,
         "contact-removed": ContactRemoved,
+        "room": RoomEvent,
         "gap": Gap,
         "rolled-back": RolledBack,
         "new-device": NewDevice,
@@ -192,6 +195,9 @@ _READ: Mapping[str, Callable[[str], object]] = MappingProxyType(
         "room": JID,
         "owner": JID,
         "by": JID,
+        "who": JID,
+        "change": RoomChange,
+        "affiliation": Affiliation,
         "emojis": tuple,
     }
 )

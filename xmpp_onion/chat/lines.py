@@ -21,6 +21,7 @@ from xmpp_onion.chat.event import (
     Undecryptable,
 )
 from xmpp_onion.chat.message import Message, OwnMessage, Said
+from xmpp_onion.chat.room import RoomEvent
 
 __all__ = ["Line", "line"]
 
@@ -57,7 +58,13 @@ def line(what: Event | Delivery) -> Line:
                 "count": what.count,
                 "at": _time(what.at),
             }
-        case ContactRequest() | MoreRequests() | ContactAccepted() | ContactRemoved():
+        case (
+            ContactRequest()
+            | MoreRequests()
+            | ContactAccepted()
+            | ContactRemoved()
+            | RoomEvent()
+        ):
             return _about_people(what)
         case Gap() | RolledBack():
             return _about_us(what)
@@ -197,8 +204,10 @@ def _alarm(what: NewDevice | KeyChanged | KeyReuse | TrustChanged) -> Line:
 
 
 def _about_people(
-    what: ContactRequest | MoreRequests | ContactAccepted | ContactRemoved,
+    what: ContactRequest | MoreRequests | ContactAccepted | ContactRemoved | RoomEvent,
 ) -> Line:
+    if isinstance(what, RoomEvent):
+        return _about_room(what)
     line: Line = {
         "v": 1,
         "event": _PEOPLE[type(what)],
@@ -206,6 +215,22 @@ def _about_people(
         "at": _time(what.at),
     }
     return {**line, "count": what.count} if isinstance(what, MoreRequests) else line
+
+
+def _about_room(what: RoomEvent) -> Line:
+    return {
+        "v": 1,
+        "event": f"room-{what.change}",
+        "room": what.sender,
+        "jid": what.who,
+        "nick": what.nick or None,
+        "affiliation": what.affiliation and str(what.affiliation),
+        "by": what.by,
+        "private": what.is_private,
+        "reason": what.reason or None,
+        "count": what.count,
+        "at": _time(what.at),
+    }
 
 
 def _time(at: datetime) -> str:

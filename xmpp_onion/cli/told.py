@@ -22,6 +22,8 @@ from xmpp_onion.chat import (
     Receipt,
     Retraction,
     RolledBack,
+    RoomChange,
+    RoomEvent,
     Said,
     TrustChanged,
     Typing,
@@ -55,6 +57,8 @@ def told(event: Event) -> str:
             text = f"{who}: [{many}not readable: {visible(event.reason)}]"
         case ContactRequest() | MoreRequests() | ContactAccepted() | ContactRemoved():
             text = _told_of_people(event)
+        case RoomEvent():
+            text = f"{who}: [{_told_of_room(event)}]"
         case Gap():
             since, until = event.since.astimezone(), event.until.astimezone()
             text = (
@@ -92,6 +96,33 @@ def _told_of_people(
             return f"{time} {sender} lets you see them now"
         case ContactRemoved():
             return f"{time} {sender} does not let you see them any more"
+
+
+def _told_of_room(event: RoomEvent) -> str:
+    who = visible(event.who or event.nick or "somebody")
+    if event.nick and event.who is not None:
+        who = f"{who} as {visible(event.nick)}"
+    if event.count > 1:
+        who = f"{event.count} people"
+    by = f", by {visible(event.by)}" if event.by else ""
+    match event.change:
+        case RoomChange.JOINED:
+            text = f"{who} came in"
+        case RoomChange.LEFT:
+            text = f"{who} left{by}"
+        case RoomChange.AFFILIATION:
+            text = f"{who} is {event.affiliation or 'something else'} now{by}"
+        case RoomChange.CONFIGURATION if event.is_private:
+            text = "the room is private now"
+        case RoomChange.CONFIGURATION:
+            text = f"nothing is sent here any more: {event.reason}"
+        case RoomChange.INVITED:
+            text = f"{who} invites you; join with: xmpp-onion room join {event.sender}"
+        case RoomChange.REMOVED:
+            text = f"you are out: {event.reason}{by}"
+        case _:
+            assert_never(event.change)
+    return text
 
 
 def _said(event: Said) -> str:

@@ -10,6 +10,7 @@ from xmpp_onion.session.events import (
     Connected,
     Disconnected,
     Received,
+    RoomChanged,
     RosterChange,
     SessionEvent,
     SubscriptionRequest,
@@ -18,9 +19,20 @@ from xmpp_onion.session.gate import Bucket
 from xmpp_onion.session.groupchat import Seat, read_groupchat, seat_of
 from xmpp_onion.session.liveness import Timing
 from xmpp_onion.session.login import Dialer
+from xmpp_onion.session.muc import (
+    AffiliationList,
+    Configuration,
+    Invitation,
+    RoomNews,
+    RoomPresence,
+    RoomSignal,
+    Status,
+)
 from xmpp_onion.session.notices import Notice
+from xmpp_onion.session.occupancy import Change, Occupancy
 from xmpp_onion.session.people import Asked, People
 from xmpp_onion.session.registration import register
+from xmpp_onion.session.room_service import RoomService, room_error
 from xmpp_onion.session.roster import REMOVED, Contact
 from xmpp_onion.session.shelf import read_waiting, write_incoming
 from xmpp_onion.session.stanzas import (
@@ -36,25 +48,36 @@ from xmpp_onion.session.upload import Slots
 
 __all__ = [
     "REMOVED",
+    "AffiliationList",
     "Archive",
     "Archived",
     "Asked",
     "Bucket",
     "CatchUp",
+    "Change",
+    "Configuration",
     "Connected",
     "Contact",
     "Dialer",
     "Disconnected",
     "Incoming",
+    "Invitation",
     "Notice",
+    "Occupancy",
     "Page",
     "People",
     "Received",
+    "RoomChanged",
+    "RoomNews",
+    "RoomPresence",
+    "RoomService",
+    "RoomSignal",
     "RosterChange",
     "Seat",
     "Session",
     "SessionEvent",
     "Slots",
+    "Status",
     "SubscriptionRequest",
     "Timing",
     "message_stanza",
@@ -65,6 +88,7 @@ __all__ = [
     "read_message",
     "read_waiting",
     "register",
+    "room_error",
     "seat_of",
     "serialise",
     "write_content",

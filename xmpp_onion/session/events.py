@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from slixmpp.stanza import Message
 
 from xmpp_onion.address import JID
+from xmpp_onion.session.muc import RoomNews
 from xmpp_onion.session.roster import Contact
 
 __all__ = [
     "Connected",
     "Disconnected",
     "Received",
+    "RoomChanged",
     "RosterChange",
     "SessionEvent",
     "SubscriptionRequest",
@@ -70,4 +72,22 @@ class RosterChange:
     contact: Contact
 
 
-SessionEvent = Connected | Disconnected | Received | SubscriptionRequest | RosterChange
+@dataclass(frozen=True, slots=True)
+class RoomChanged:
+    """A room that we are in says something about itself, or somebody invites us.
+
+    Args:
+        news: What; what people say in it is :class:`Received`.
+    """
+
+    news: RoomNews
+
+
+SessionEvent = (
+    Connected
+    | Disconnected
+    | Received
+    | SubscriptionRequest
+    | RosterChange
+    | RoomChanged
+)

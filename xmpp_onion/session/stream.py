@@ -40,14 +40,17 @@ from xmpp_onion.session.events import (
     Connected,
     Disconnected,
     Received,
+    RoomChanged,
     RosterChange,
     SessionEvent,
     SubscriptionRequest,
 )
 from xmpp_onion.session.liveness import SILENT, Liveness, Timing
 from xmpp_onion.session.login import Credentials, Dialer, Login, log_in
+from xmpp_onion.session.muc import read_room_message, read_room_presence
 from xmpp_onion.session.people import People
 from xmpp_onion.session.queue import EventQueue, Ticket, size_of
+from xmpp_onion.session.room_service import RoomService
 from xmpp_onion.session.roster import is_push, read_push
 from xmpp_onion.session.stanzas import serialise
 from xmpp_onion.session.wire import Connection, Wire
@@ -106,6 +109,7 @@ class Session:
         self.xmpp = OnionClient(jid, self._deliver, self._regulate, resource=resource)
         self.archive = Archive(self.xmpp, jid)
         self.people = People(self.xmpp, self.send)
+        self.rooms = RoomService(self.xmpp, self.send)
         self._account = jid.bare
         self._password = password
         self._tls = tls
@@ -342,11 +346,15 @@ class Session:
                 return None  # slixmpp's plugins tell those who asked
             if self.archive.take(element):
                 return None  # whoever asked the archive gets it
+            said = read_room_message(element, self.rooms.known)
+            if said is not None:
+                return RoomChanged(said)
             return Received(Message(self.xmpp, xml=element, recv=True))
         if is_push(element):
             contact = read_push(element, self._account)
             return None if contact is None else RosterChange(contact)
-        return _read_request(element)
+        seen = read_room_presence(element, self.rooms.known)
+        return _read_request(element) if seen is None else RoomChanged(seen)
 
     def _settle(self, ticket: Ticket) -> None:
         self.xmpp.incoming.settle(ticket)

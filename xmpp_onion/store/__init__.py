@@ -10,10 +10,18 @@ from xmpp_onion.store.keys import Keys
 from xmpp_onion.store.outbox import JobRow, Outbox, OutboxRow
 from xmpp_onion.store.owed import Owed, OwedRow
 from xmpp_onion.store.requests import RequestRow, Requests
+from xmpp_onion.store.rooms import (
+    INVITATION_LIMIT,
+    InvitationRow,
+    MemberRow,
+    RoomRow,
+    Rooms,
+)
 from xmpp_onion.store.set_aside import SetAside, WaitingRow
 from xmpp_onion.store.strangers import Strangers, Tally
 
 __all__ = [
+    "INVITATION_LIMIT",
     "ContactRow",
     "Contacts",
     "Cursor",
@@ -23,14 +31,18 @@ __all__ = [
     "DeliveryRows",
     "Inbox",
     "InboxRow",
+    "InvitationRow",
     "JobRow",
     "Keys",
+    "MemberRow",
     "Outbox",
     "OutboxRow",
     "Owed",
     "OwedRow",
     "RequestRow",
     "Requests",
+    "RoomRow",
+    "Rooms",
     "SetAside",
     "Strangers",
     "Tally",

@@ -177,6 +177,35 @@ CREATE TABLE owed (
 PRAGMA user_version = 9;
 """
 
+# The rooms that we are in, as far as a restart has to know them; and who asks us
+# to come into others.
+_VERSION_10 = """
+CREATE TABLE rooms (
+    jid TEXT PRIMARY KEY NOT NULL,
+    nick TEXT NOT NULL,
+    strict INTEGER NOT NULL,
+    known INTEGER NOT NULL,
+    private INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE room_members (
+    room TEXT NOT NULL,
+    jid TEXT NOT NULL,
+    affiliation TEXT NOT NULL,
+    accepted INTEGER NOT NULL,
+    PRIMARY KEY (room, jid)
+) STRICT;
+
+CREATE TABLE invitations (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    room TEXT NOT NULL UNIQUE,
+    inviter TEXT NOT NULL,
+    at TEXT NOT NULL
+) STRICT;
+
+PRAGMA user_version = 10;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _VERSION_1,
     _VERSION_2,
@@ -187,6 +216,7 @@ MIGRATIONS: tuple[str, ...] = (
     _VERSION_7,
     _VERSION_8,
     _VERSION_9,
+    _VERSION_10,
 )
 
 

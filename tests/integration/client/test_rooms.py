@@ -1,0 +1,252 @@
+"""Rooms on a real server: making, entering, knowing who is there, being thrown out."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeAlias
+
+import pytest
+
+from xmpp_onion import (
+    JID,
+    Account,
+    Affiliation,
+    Client,
+    Event,
+    Room,
+    RoomChange,
+    RoomEvent,
+    RoomState,
+)
+from xmpp_onion.errors import RoomError
+from xmpp_onion.testing.loopback import LoopbackDialer
+
+Enrol: TypeAlias = Callable[..., Awaitable[Account]]
+
+pytestmark = pytest.mark.prosody
+
+
+async def next_change(events: AsyncIterator[Event], change: RoomChange) -> RoomEvent:
+    async with asyncio.timeout(30):
+        while True:
+            event = await anext(events)
+            if isinstance(event, RoomEvent) and event.change is change:
+                return event
+
+
+async def state_when(
+    client: Client, room: Room, is_so: Callable[[RoomState], object]
+) -> RoomState:
+    async with asyncio.timeout(30):
+        while True:
+            changed = client.rooms.changed
+            state = client.rooms.state(room.jid)
+            if state is not None and is_so(state):
+                return state
+            await changed.wait()
+
+
+def address(client: Client, name: str = "friends") -> str:
+    return f"{name}@muc.{client.jid.domain}"
+
+
+async def test_a_room_that_we_make_is_private_and_knows_its_members(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        room = await alice.create_room(address(alice))
+        assert room.state is not None
+        assert room.state.is_joined
+        assert room.state.is_private
+        assert room.state.members == {alice.jid: Affiliation.OWNER}
+
+        await room.invite(bob.jid)
+        assert await room.members() == {
+            alice.jid: Affiliation.OWNER,
+            bob.jid: Affiliation.MEMBER,
+        }
+        at_alice = alice.events()
+        entered = await bob.join(room.jid)
+        came = await next_change(at_alice, RoomChange.JOINED)
+
+        assert (came.who, came.nick) == (bob.jid, "bob")
+        assert entered.state is not None
+        assert entered.state.is_private
+        assert entered.state.members == room.state.members
+        assert {o.jid for o in entered.state.occupants.values()} == {
+            alice.jid,
+            bob.jid,
+        }
+
+
+async def test_who_is_no_member_does_not_come_in(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("mallory"), tor=wire) as mallory,
+    ):
+        room = await alice.create_room(address(alice))
+        with pytest.raises(RoomError) as caught:
+            await mallory.join(room.jid)
+
+        assert caught.value.condition == "registration-required"
+        assert mallory.rooms.state(room.jid) is None
+
+
+async def test_a_name_with_a_typo_makes_no_room(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        for _ in range(2):
+            with pytest.raises(RoomError, match="there is no room"):
+                await alice.join(address(alice, "fiends"))
+        await bob.create_room(address(bob, "fiends"))
+
+
+async def test_a_room_that_is_there_is_not_made_again(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        room = await alice.create_room(address(alice))
+        await room.invite(bob.jid)
+        with pytest.raises(RoomError, match="already"):
+            await bob.create_room(room.jid)
+
+        assert bob.rooms.state(room.jid) is None
+
+
+async def test_a_room_is_not_private_from_the_moment_that_it_is_opened_to_all(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        room = await alice.create_room(address(alice))
+        await room.invite(bob.jid)
+        at_bob = bob.events()
+        await bob.join(room.jid)
+        for fields, why in (
+            ({"muc#roomconfig_membersonly": "0"}, "no members"),
+            (
+                {
+                    "muc#roomconfig_membersonly": "1",
+                    "muc#roomconfig_whois": "moderators",
+                },
+                "hides who",
+            ),
+        ):
+            await alice._session.rooms.configure(room.jid, fields)
+            state = await state_when(bob, room, lambda s, why=why: why in s.why)
+            assert not state.is_private
+        told = await next_change(at_bob, RoomChange.CONFIGURATION)
+        assert told.is_private is False
+
+        await alice._session.rooms.configure(
+            room.jid, {"muc#roomconfig_whois": "anyone"}
+        )
+        await state_when(bob, room, lambda s: s.is_private)
+
+
+async def test_who_is_kicked_is_no_member_and_everybody_knows(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+        Client(await enrol("carol"), tor=wire) as carol,
+    ):
+        room = await alice.create_room(address(alice))
+        await room.invite(bob.jid, carol.jid)
+        at_bob, at_carol = bob.events(), carol.events()
+        await bob.join(room.jid)
+        await carol.join(room.jid)
+        await room.kick(bob.jid)
+        out = await next_change(at_bob, RoomChange.REMOVED)
+        gone = await next_change(at_carol, RoomChange.AFFILIATION)
+        state = await state_when(carol, room, lambda s: bob.jid not in s.members)
+
+        assert out.reason == "we are no member any more"
+        assert bob.rooms.state(room.jid) is None
+        assert (gone.who, gone.affiliation) == (bob.jid, Affiliation.NONE)
+        assert bob.jid not in {o.jid for o in state.occupants.values()}
+        with pytest.raises(RoomError):
+            await bob.join(room.jid)
+
+
+async def test_a_member_who_is_away_is_added_and_banned_before_everybodys_eyes(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    dave = await enrol("dave")
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        room = await alice.create_room(address(alice))
+        await room.invite(bob.jid)
+        at_bob = bob.events()
+        await bob.join(room.jid)
+        await room.invite(dave.jid)
+        added = await next_change(at_bob, RoomChange.AFFILIATION)
+        await room.ban(dave.jid)
+        banned = await next_change(at_bob, RoomChange.AFFILIATION)
+
+        assert (added.who, added.affiliation) == (dave.jid, Affiliation.MEMBER)
+        assert (banned.who, banned.affiliation) == (dave.jid, Affiliation.NONE)
+
+
+async def test_a_fresh_login_enters_again_and_tells_what_changed_meanwhile(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    bob_account, dave = await enrol("bob"), await enrol("dave")
+    async with Client(await enrol("alice"), tor=wire) as alice:
+        room = await alice.create_room(address(alice))
+        await room.invite(bob_account.jid)
+        async with Client(bob_account, tor=wire) as bob:
+            await bob.join(room.jid)
+            await bob.rooms._journal.write_down()
+        await room.invite(dave.jid)
+        async with Client(bob_account, tor=wire) as bob:
+            news = await next_change(bob.events(), RoomChange.AFFILIATION)
+            state = await state_when(bob, room, lambda s: s.is_joined and s.is_private)
+
+    assert news.who == dave.jid
+    assert dave.jid in state.members
+
+
+async def test_a_room_that_we_left_is_not_entered_again(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    account = await enrol("alice")
+    async with Client(account, tor=wire) as alice:
+        room = await alice.create_room(address(alice))
+        await room.leave()
+        assert room.state is None
+    async with Client(account, tor=wire) as alice:
+        assert alice.rooms.all() == ()
+
+
+async def test_where_our_nick_is_somebody_elses_we_take_another(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        room = await alice.create_room(address(alice), "me")
+        await room.invite(bob.jid)
+        entered = await bob.join(room.jid, "me")
+
+        assert entered.state is not None
+        assert entered.state.nick == "me-2"
+        assert entered.state.occupants["me"].jid == alice.jid
+        assert entered.state.occupants["me-2"].jid == JID(bob.jid)

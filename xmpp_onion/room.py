@@ -1,0 +1,75 @@
+"""One room, as a program sees it: who is in, who may be, and what to say there."""
+
+from xmpp_onion.address import JID
+from xmpp_onion.chat import Affiliation, Answer, Delivery, RoomState
+from xmpp_onion.rooms import ROOM_TIMEOUT, Rooms
+
+__all__ = ["Room"]
+
+
+class Room:
+    """A room; ``Client.room()`` and ``Client.join()`` make one.
+
+    It holds nothing itself: what it tells is as of the moment of asking.
+
+    Args:
+        rooms: All rooms of the account.
+        jid: Which one this is.
+        send: Encrypts and sends; ``Client.send``.
+    """
+
+    def __init__(self, rooms: Rooms, jid: JID, send: Answer) -> None:
+        self._rooms = rooms
+        self._send = send
+        self.jid = jid
+
+    def __repr__(self) -> str:
+        return f"<Room {self.jid.short}>"
+
+    @property
+    def state(self) -> RoomState | None:
+        """The room as it is now; None if we are not in it and do not want to."""
+        return self._rooms.state(self.jid)
+
+    async def send(self, text: str) -> Delivery:
+        """Encrypt ``text`` for all members and send it; else as ``Client.send()``."""
+        return await self._send(self.jid, text)
+
+    async def members(self, *, timeout: float = ROOM_TIMEOUT) -> dict[JID, Affiliation]:
+        """Return owners, admins and members, there or not, as the room says now.
+
+        Raises:
+            RoomError: It does not tell, or we are not in it.
+            SessionError: No connection, or no answer, in time.
+        """
+        return await self._rooms.members(self.jid, timeout)
+
+    async def invite(self, *people: str, timeout: float = ROOM_TIMEOUT) -> None:
+        """Make people members, and ask each to come (XEP-0249).
+
+        Raises:
+            RoomError: We may not; nobody after the first who failed is asked.
+        """
+        for person in people:
+            await self._rooms.invite(self.jid, JID(person).bare, timeout)
+
+    async def kick(self, person: str, *, timeout: float = ROOM_TIMEOUT) -> None:
+        """Take somebody out, who is no member any more and reads nothing from now on.
+
+        Only throwing them out would not do: a member is written to, there or not.
+        """
+        await self.grant(person, Affiliation.NONE, timeout=timeout)
+
+    async def ban(self, person: str, *, timeout: float = ROOM_TIMEOUT) -> None:
+        """Take somebody out for good: they cannot be invited by mistake."""
+        await self.grant(person, Affiliation.OUTCAST, timeout=timeout)
+
+    async def grant(
+        self, person: str, affiliation: Affiliation, *, timeout: float = ROOM_TIMEOUT
+    ) -> None:
+        """Make an account something else to the room: a member, an admin, an owner."""
+        await self._rooms.grant(self.jid, JID(person).bare, affiliation, timeout)
+
+    async def leave(self, *, timeout: float = ROOM_TIMEOUT) -> None:
+        """Go out, and do not come back by itself. Who is a member stays one."""
+        await self._rooms.leave(self.jid, timeout)
