@@ -472,8 +472,11 @@ class Client(Speaker):
     async def verify(self, jid: str, fingerprint: str) -> Device:
         """Trust a device whose fingerprint was compared with its owner.
 
+        Who had the key, or another key for that device, loses it.
+
         Raises:
             EncryptionError: The account has no such device.
+            FingerprintMismatchError: The key is ours, or verified as another's.
         """
         owner = parse_recipient(jid)
         return await self.notary.decide(owner, fingerprint, TrustLevel.TRUSTED)
@@ -483,7 +486,8 @@ class Client(Speaker):
 
         Raises:
             AddressError: It is no such URI.
-            FingerprintMismatchError: It contradicts what is known; nothing changed.
+            FingerprintMismatchError: It contradicts what was verified; nothing
+                changed.
         """
         return await self.notary.scan(TrustUri.parse(uri))
 

@@ -35,7 +35,7 @@ or a message. Catch a branch, not a leaf, unless you do something special::
     │   ├── UndecidedDevicesError      somebody has to decide about devices first
     │   ├── InvalidFingerprintError    not 64 hex digits
     │   ├── InvalidLabelError          a device's name that is too long
-    │   ├── FingerprintMismatchError   a scanned code contradicts what is known
+    │   ├── FingerprintMismatchError   a scanned code contradicts what was verified
     │   ├── DeviceListError            a device list or bundle could not be had
     │   └── DecryptionError
     ├── FileError
@@ -417,7 +417,7 @@ class InvalidLabelError(EncryptionError):
 
 
 class FingerprintMismatchError(EncryptionError):
-    """A scanned code contradicts what is known: somebody may be in between."""
+    """A scanned code contradicts what was verified: somebody may be in between."""
 
 
 class DeviceListError(EncryptionError):

@@ -18,6 +18,7 @@ from xmpp_onion.e2ee import (
     TrustUri,
     check_scan,
     entries_of,
+    parse_fingerprint,
     parse_label,
     read_entries,
 )
@@ -73,12 +74,29 @@ class Notary:
         return devices
 
     async def decide(self, owner: JID, fingerprint: str, level: TrustLevel) -> Device:
-        """Keep a decision about one device."""
+        """Keep a decision about one device.
+
+        A key that takes the place of another, or was shown by somebody else first,
+        is believed when a person says so: see :meth:`Omemo.install`.
+        """
         await self._omemo.fetch([owner])
+        is_new = level is TrustLevel.TRUSTED and not await self._knows(
+            owner, parse_fingerprint(fingerprint)
+        )
+        if is_new:
+            await self._omemo.fetch_anew(owner)
         async with self._database.transaction():
+            if is_new:
+                await self._omemo.install(owner, parse_fingerprint(fingerprint))
             device = await self._omemo.set_trust(owner, fingerprint, level)
             await self._courier.keep_effects()
         return device
+
+    async def _knows(self, owner: JID, fingerprint: str) -> bool:
+        async with self._database.transaction():
+            known = {device.fingerprint for device in await self._known(owner)}
+            await self._courier.keep_effects()
+        return fingerprint in known
 
     # --- our own devices --------------------------------------------------------
 
@@ -134,10 +152,11 @@ class Notary:
     async def scan(self, uri: TrustUri) -> tuple[Device, ...]:
         """Verify exactly the devices that a URI names.
 
-        One that is not published yet is verified when it appears.
+        One that is not published yet is verified when it appears. Who shows one of
+        the keys, or another key for one of the devices, and is not verified loses it.
 
         Raises:
-            FingerprintMismatchError: The URI contradicts what is known. Nothing was
+            FingerprintMismatchError: The URI contradicts what was verified. Nothing was
                 changed.
         """
         await self._omemo.fetch([uri.jid])
@@ -163,6 +182,7 @@ class Notary:
         level = TrustLevel.TRUSTED
         if fingerprint in known:
             return await self._omemo.set_trust(jid, fingerprint, level)
+        await self._omemo.install(jid, fingerprint, device_id)
         await self._omemo.promise([(jid, fingerprint, level)])
         own = jid == self._own
         return Device(jid, device_id, fingerprint, level, active=False, own=own)

@@ -44,8 +44,8 @@ def _verify(settings: Settings, jid: str, fingerprint: tuple[str, ...]) -> int:
 
     Compare its FINGERPRINT with the owner first, over another channel. It has 64
     hex digits; groups of them are fine. The URI is that of `trust qr`, or of the
-    QR code that Conversations shows; one that contradicts what is known changes
-    nothing.
+    QR code that Conversations shows; one that contradicts what was verified
+    changes nothing.
     """
     if not fingerprint:
         if not jid.lower().startswith("xmpp:"):

@@ -12,8 +12,9 @@ from xmpp_onion.address import JID
 from xmpp_onion.e2ee.decisions import is_decided
 from xmpp_onion.e2ee.directory import MAX_DEVICES
 from xmpp_onion.e2ee.own_device import OwnDevice
-from xmpp_onion.e2ee.session_manager import Door
+from xmpp_onion.e2ee.session_manager import Door, fingerprint_of
 from xmpp_onion.e2ee.sightings import Sightings
+from xmpp_onion.e2ee.trust import TrustLevel
 from xmpp_onion.e2ee.versions import NAMESPACES
 
 __all__ = ["DeviceRecords"]
@@ -67,7 +68,7 @@ class DeviceRecords:
 
     async def _worth(self, jid: JID, device_id: int) -> tuple[int, str]:
         """Return what is sorted by: the least worth keeping is first."""
-        key = await self._key(jid, device_id)
+        key = await self.key(jid, device_id)
         if key is None:
             return _UNKNOWN, ""
         level = await self._storage.load_primitive(_trust(jid, key), str)
@@ -78,13 +79,39 @@ class DeviceRecords:
             return _KEPT, ""
         return _SEEN, await self._sightings.last(jid, device_id)
 
-    async def _key(self, jid: JID, device_id: int) -> bytes | None:
+    async def key(self, jid: JID, device_id: int) -> bytes | None:
+        """Return the identity key of a device, in Ed25519 form, if it is known."""
         place = f"/devices/{jid}/{device_id}/identity_key"
         found = await self._storage.load_bytes(place)
         return found.from_just() if found.is_just else None
 
+    async def numbers(self, jid: JID, fingerprint: str) -> tuple[int, ...]:
+        """Return the devices of a JID that show a key."""
+        ids = (await self._storage.load_list(f"/devices/{jid}/list", int)).maybe([])
+        keys = [(number, await self.key(jid, number)) for number in ids]
+        return tuple(n for n, key in keys if key and fingerprint_of(key) == fingerprint)
+
+    async def is_verified(self, jid: JID, fingerprint: str) -> bool:
+        """Tell whether somebody verified a key as that of a JID."""
+        for number in await self.numbers(jid, fingerprint):
+            key = await self.key(jid, number)
+            level = key and await self._storage.load_primitive(_trust(jid, key), str)
+            if level and level.maybe("") == TrustLevel.TRUSTED.name:
+                return True
+        return False
+
+    async def take_key(self, jid: JID, device_id: int) -> None:
+        """Forget which key a device has, and what was decided about that."""
+        key = await self.key(jid, device_id)
+        if key is None:
+            return
+        await self._storage.delete(f"/devices/{jid}/{device_id}/identity_key")
+        await self._sightings.forget(jid, device_id)
+        if not await self.numbers(jid, fingerprint_of(key)):
+            await self._storage.delete(_trust(jid, key))
+
     async def _forget(self, jid: JID, device_id: int) -> None:
-        key = await self._key(jid, device_id)
+        key = await self.key(jid, device_id)
         if key is not None:
             await self._storage.delete(_trust(jid, key))
             await self._door.disown(key, jid)

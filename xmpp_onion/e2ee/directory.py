@@ -230,7 +230,7 @@ class Directory:
 
     async def _fetch_bundle(self, place: Place) -> None:
         async with self._lock(place):
-            if place in self.bundles or not self._may_fetch(place):
+            if self.has_usable(place) or not self._may_fetch(place):
                 return
             async with self._slots:
                 # No answer is no absence: a message waits for this bundle.
@@ -243,6 +243,40 @@ class Directory:
                 self._note(place)
             else:
                 self.mark_absent(place)
+
+    async def fetch_anew(self, jid: JID) -> None:
+        """Fetch the newest bundle of each device again, whatever is known of them.
+
+        What is broken or missing is asked for, too; the limit of an hour holds.
+
+        Raises:
+            DeviceListError: The server did not answer for at least one of them.
+        """
+        for place in [*self._places.get(jid, {})]:
+            self._drop(place)
+        newest = [self.places(jid, number)[:1] for number in self.ids(jid)]
+        await self.fetch_bundles([*itertools.chain(*newest)][:MAX_DEVICES])
+
+    def ask_again(self, jid: str) -> None:
+        """Take nothing of a JID for missing: what was refused may be welcome now."""
+        for place in [*self._places.get(jid, {})]:
+            if place in self._absent:
+                self._drop(place)
+
+    def has_usable(self, place: Place) -> bool:
+        """Tell whether a bundle is here that was not refused."""
+        return place in self.bundles and place not in self._absent
+
+    def mark_refused(self, place: Place) -> None:
+        """Fetch a bundle again in a while: its key must not be used as it is.
+
+        Until then it stays, to say why.
+        """
+        if not self.is_absent(place):
+            bundle = self.bundles.get(place)
+            self.mark_absent(place)
+            if bundle is not None:
+                self.bundles[place] = bundle
 
     def is_absent(self, place: Place) -> bool:
         """Tell whether a bundle is known to be missing, and not asked for yet."""

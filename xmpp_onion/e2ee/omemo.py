@@ -44,6 +44,7 @@ from xmpp_onion.e2ee.room_encryption import RoomEncryption
 from xmpp_onion.e2ee.session_manager import Door, omemo_errors
 from xmpp_onion.e2ee.sightings import Sightings
 from xmpp_onion.e2ee.storage import KeyStorage
+from xmpp_onion.e2ee.succession import Succession
 from xmpp_onion.e2ee.supply import Supply
 from xmpp_onion.e2ee.trust import (
     Device,
@@ -136,6 +137,7 @@ class Omemo:
             lists=self._directory.lists,
             pins=bare_pins,
             notices=self.notices,
+            refuse=self._directory.mark_refused,
             clock=clock,
         )
         self._device = OwnDevice(self._own, self._door, clock=clock)
@@ -162,13 +164,15 @@ class Omemo:
             is_on=automatic_trust,
         )
         self._sightings = Sightings(self._storage)
+        records = DeviceRecords(self._door, self._device, self._sightings)
+        self._succession = Succession(self._own, self._door, self._device, records)
         self._known = KnownDevices(
             self._own,
             self._device,
             self._directory,
             decisions=self._decisions,
             vouching=self._vouching,
-            records=DeviceRecords(self._door, self._device, self._sightings),
+            records=records,
         )
         self._supply = Supply(self._own, self._device, self._directory, self._known)
         self._encryption = Encryption(
@@ -530,6 +534,35 @@ class Omemo:
             self._door.effects += withdrawn(device, known)
         return device
 
+    async def fetch_anew(self, jid: JID) -> None:
+        """Fetch what :meth:`install` will need. NETWORK, outside of transactions."""
+        await self._supply.fetch_anew(jid.bare)
+
+    async def install(
+        self, jid: JID, fingerprint: str, device_id: int | None = None
+    ) -> None:
+        """Let a key that a person compared take the place of what is known.
+
+        In a transaction. Who had it, or its device, before loses that, unless
+        somebody verified it; the sessions go, and what waits to be sent to them.
+
+        Args:
+            jid: Whose key it is.
+            fingerprint: 64 hex digits.
+            device_id: Of which device; else of that which shows it to
+                :meth:`fetch_anew`.
+
+        Raises:
+            FingerprintMismatchError: It is ours, or verified as somebody else's.
+        """
+        with omemo_errors(EncryptionError, "the decision was not kept"):
+            await self._device.open()
+            device_id = device_id or self._supply.shown(jid.bare, fingerprint)
+            await self._succession.install(jid.bare, fingerprint, device_id)
+        self._directory.ask_again(jid.bare)
+        self._known.forget_lists()
+        self._supply.forget_sessions()
+
     async def promise(self, words: Iterable[tuple[JID, str, TrustLevel]]) -> None:
         """Keep decisions about keys that are not known yet. In a transaction.
 
@@ -553,9 +586,8 @@ class Omemo:
         }
 
     async def owners(self, fingerprints: Iterable[str]) -> dict[str, JID]:
-        """Return whose key each fingerprint is, where that is known."""
-        found = {digits: await self._door.owner(digits) for digits in fingerprints}
-        return {digits: owner for digits, owner in found.items() if owner is not None}
+        """Return whose key each fingerprint is beyond doubt. In a transaction."""
+        return await self._succession.owners(fingerprints)
 
     async def known_devices(self, jid: JID) -> tuple[Device, ...]:
         """Return what is known of a JID's devices, without this one. In a transaction.

@@ -26,7 +26,7 @@ from omemo.session_manager import SessionManager
 from xmpp_onion.address import JID
 from xmpp_onion.chat import KeyChanged, KeyReuse
 from xmpp_onion.e2ee.agreement import LIBRARY_ERRORS
-from xmpp_onion.e2ee.directory import MAX_DEVICES
+from xmpp_onion.e2ee.directory import MAX_DEVICES, Place
 from xmpp_onion.e2ee.effect import Effect, SendEmpty, UploadBundle, UploadDeviceList
 from xmpp_onion.e2ee.epoch import Epoch
 from xmpp_onion.e2ee.notices import Notices
@@ -50,6 +50,8 @@ NEW = "NEW"
 """What the library stores as trust of a device that no policy has looked at."""
 
 _OWNER = "/xmpp-onion/owner/"
+# A key that a person says is not that of a JID: another has its place.
+_BARRED = "/xmpp-onion/barred/"
 # XEP-0384, section 5 asks clients to put themselves back into the device list;
 # two clients that disagree would do so for ever.
 _LIST_UPLOADS_PER_HOUR = 3
@@ -126,6 +128,7 @@ class Door:
         lists: The device lists fetched before, by namespace and JID; those of
             the library are no longer than these.
         pins: Fingerprints given beforehand: they name a key's owner for good.
+        refuse: Told where the bundle is from that is refused.
         notices: Where a key that is refused is told.
         effects: What the library wants done on the network, in order.
         refused: Why a device's bundle was not let in.
@@ -138,6 +141,7 @@ class Door:
     lists: Mapping[tuple[str, str], omemo.DeviceList]
     pins: Mapping[JID, frozenset[str]]
     notices: Notices
+    refuse: Callable[[Place], None]
     clock: Callable[[], float] = time.monotonic
     effects: list[Effect] = field(default_factory=list)
     refused: dict[tuple[str, int], str] = field(default_factory=dict)
@@ -203,6 +207,7 @@ class Door:
         refusal = await self._refusal(bundle)
         if refusal:
             self._note_refusal(bare_jid, device_id, refusal)
+            self.refuse(Place(namespace, bare_jid, device_id))
             log.warning("device %d of %s: %s", device_id, JID(bare_jid).short, refusal)
             raise omemo.BundleNotFound(refusal)
         return bundle
@@ -225,37 +230,60 @@ class Door:
                 JID(bundle.bare_jid), bundle.device_id, bundle.identity_key, before
             )
             return "its bundle shows another identity key than before"
+        if await self._is_barred(bundle):
+            return "somebody verified another identity key for it"
         try:
             owner = await self.claim(bundle.identity_key, bundle.bare_jid)
         except (ValueError, xeddsa.XEdDSAException):
             return "its identity key is malformed"
         if owner != bundle.bare_jid:
-            self._tell_reuse(bundle, JID(owner))
+            jid, shown = JID(bundle.bare_jid), fingerprint_of(bundle.identity_key)
+            self.tell_reuse(jid, bundle.device_id, shown, JID(owner))
             return "its identity key belongs to another account"
         return ""
 
     def tell_change(self, jid: JID, device_id: int, key: bytes, before: bytes) -> None:
         """Have it told that a device shows another key than before."""
+        self.tell_changed(jid, device_id, _shown(key), _shown(before))
+
+    def tell_changed(self, jid: JID, device_id: int, now: str, before: str) -> None:
+        """Have it told, by fingerprints, that a device has another key than before."""
         self.notices.add(
             KeyChanged(
                 sender=jid,
                 device=device_id,
-                fingerprint=_shown(key),
-                before=_shown(before),
+                fingerprint=now,
+                before=before,
                 at=self.notices.now(),
             )
         )
 
-    def _tell_reuse(self, bundle: omemo.Bundle, owner: JID) -> None:
+    def tell_reuse(self, jid: JID, device_id: int, shown: str, owner: JID) -> None:
+        """Have it told that a device shows somebody else's key."""
         self.notices.add(
             KeyReuse(
-                sender=JID(bundle.bare_jid),
-                device=bundle.device_id,
-                fingerprint=fingerprint_of(bundle.identity_key),
+                sender=jid,
+                device=device_id,
+                fingerprint=shown,
                 owner=owner,
                 at=self.notices.now(),
             )
         )
+
+    async def _is_barred(self, bundle: omemo.Bundle) -> bool:
+        place = f"{_BARRED}{bundle.bare_jid}/{_shown(bundle.identity_key)}"
+        return (await self.storage.load_primitive(place, str)).is_just
+
+    async def bar(self, fingerprint: str, jid: JID) -> None:
+        """Let a key be no device's of ``jid`` until a person says otherwise."""
+        await self.storage.store(f"{_BARRED}{jid}/{fingerprint}", "yes")
+
+    async def give(self, fingerprint: str, jid: JID) -> None:
+        """Let a key be that of ``jid``, whoever showed it first."""
+        await self.storage.store(_OWNER + fingerprint, jid)
+        await self.storage.delete(f"{_BARRED}{jid}/{fingerprint}")
+        for place in [place for place in self.refused if place[0] == jid]:
+            del self.refused[place]
 
     async def claim(self, identity_key: bytes, bare_jid: str) -> str:
         """Return whose key it is: this JID's, unless another had it before.

@@ -9,6 +9,7 @@ from xmpp_onion.e2ee.directory import Directory, Place
 from xmpp_onion.e2ee.healing import Patient
 from xmpp_onion.e2ee.known_devices import KnownDevices
 from xmpp_onion.e2ee.own_device import OwnDevice
+from xmpp_onion.e2ee.session_manager import fingerprint_of
 from xmpp_onion.e2ee.versions import NAMESPACES, addressed, sender_id
 from xmpp_onion.errors import DeviceListError
 
@@ -62,7 +63,7 @@ class Supply:
         if (jid, device_id) == (self._own, self._device.device_id):
             return None
         for place in self._directory.places(jid, device_id):
-            if await self._has_session(place) or place in self._directory.bundles:
+            if await self._has_session(place) or self._directory.has_usable(place):
                 return None
             if not self._directory.is_absent(place):
                 return place
@@ -102,6 +103,21 @@ class Supply:
         return any(place in self._directory.bundles for place in places) or any(
             [await self._has_session(place) for place in places]
         )
+
+    async def fetch_anew(self, jid: JID) -> None:
+        """Fetch again what a JID shows of its devices now; nothing is raised."""
+        await self._directory.fetch_lists([jid], anew=True)
+        try:
+            await self._directory.fetch_anew(jid)
+        except DeviceListError:
+            log.info("not all bundles could be fetched")
+
+    def shown(self, jid: JID, fingerprint: str) -> int | None:
+        """Return the device that shows a key in what was fetched, if one does."""
+        for (_, owner, device_id), bundle in self._directory.bundles.items():
+            if owner == jid and fingerprint_of(bundle.identity_key) == fingerprint:
+                return device_id
+        return None
 
     async def fetch_patient(self, patient: Patient) -> None:
         """Fetch what beginning a session anew will need.

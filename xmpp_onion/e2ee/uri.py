@@ -71,16 +71,16 @@ class TrustUri:
 def check_scan(
     uri: TrustUri, devices: Iterable[Device], owners: Mapping[str, JID]
 ) -> None:
-    """Refuse a URI that contradicts what is known.
+    """Refuse a URI that contradicts what was verified.
 
     Args:
         uri: What was scanned.
         devices: All known devices of its JID.
-        owners: Whose key each fingerprint is, as far as that is known.
+        owners: Whose key each fingerprint is, as far as that is beyond doubt.
 
     Raises:
-        FingerprintMismatchError: A device shows us another key than its owner has, a
-            key belongs to somebody else, or a person distrusted it.
+        FingerprintMismatchError: A device that was verified has another key, a key
+            has another device or belongs to somebody else, or a person distrusted it.
     """
     known = tuple(devices)
     for device_id, digits in uri.fingerprints:
@@ -88,7 +88,9 @@ def check_scan(
             raise _mismatch(uri, "one of the keys belongs to another account")
         for device in known:
             same_key = device.fingerprint == digits
-            if same_key != (device.device_id == device_id):
+            same_device = device.device_id == device_id
+            is_doubtful = not same_key and device.trust is not TrustLevel.TRUSTED
+            if same_key != same_device and not is_doubtful:
                 raise _mismatch(
                     uri, f"device {device.device_id} shows us another key than the code"
                 )
@@ -98,7 +100,7 @@ def check_scan(
 
 def _mismatch(uri: TrustUri, why: str) -> FingerprintMismatchError:
     return FingerprintMismatchError(
-        "ALARM: the scanned code contradicts what is known; nothing was changed",
+        "ALARM: the scanned code contradicts what was verified; nothing was changed",
         why=why,
         fix="Somebody may read along. Compare each fingerprint with the owner: "
         f"xmpp-onion trust list {uri.jid}",

@@ -5,13 +5,17 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 import pytest
+from oldmemo import oldmemo
+from twomemo import twomemo
 
 from xmpp_onion import Account, Client, NewDevice, Trust, TrustLevel
 from xmpp_onion.agent.desk import perform
 from xmpp_onion.chat import Line
+from xmpp_onion.e2ee import NAMESPACES, SlixmppPep
 from xmpp_onion.errors import (
     AddressError,
     FingerprintMismatchError,
+    NoDevicesError,
     UndecidedDevicesError,
 )
 from xmpp_onion.testing.loopback import LoopbackDialer
@@ -44,7 +48,7 @@ async def test_a_scanned_uri_verifies_exactly_what_it_names(
         await alice.send(bob.jid, "hi")
 
 
-async def test_a_uri_that_contradicts_what_is_known_changes_nothing(
+async def test_a_uri_that_contradicts_what_was_verified_changes_nothing(
     enrol: Enrol, wire: LoopbackDialer
 ) -> None:
     async with (
@@ -52,8 +56,8 @@ async def test_a_uri_that_contradicts_what_is_known_changes_nothing(
         Client(await enrol("bob"), tor=wire) as bob,
         Client(await enrol("carol"), tor=wire) as carol,
     ):
-        (device,) = await alice.devices(bob.jid)
-        await alice.devices(carol.jid)
+        device = await alice.verify(bob.jid, bob.fingerprint)
+        await alice.verify(carol.jid, carol.fingerprint)
         number = device.device_id
         start = f"xmpp:{bob.jid}?omemo-sid-"
         forged = [
@@ -67,13 +71,59 @@ async def test_a_uri_that_contradicts_what_is_known_changes_nothing(
             with pytest.raises(FingerprintMismatchError, match="ALARM"):
                 await alice.verify_uri(uri)
         (after,) = await alice.devices(bob.jid)
-        assert after.trust is TrustLevel.BLINDLY_TRUSTED
+        assert (after.fingerprint, after.trust) == (bob.fingerprint, VERIFIED)
 
         await alice.distrust(bob.jid, bob.fingerprint)
         with pytest.raises(FingerprintMismatchError, match="distrusted before"):
             await alice.verify_uri(f"{start}{number}={bob.fingerprint}")
         with pytest.raises(AddressError):
             await alice.verify_uri(f"xmpp:{bob.jid}")
+
+
+@pytest.mark.parametrize("how", ["verify", "verify-uri"])
+async def test_a_key_that_a_stranger_copied_first_goes_to_whom_a_person_says(
+    enrol: Enrol, wire: LoopbackDialer, how: str
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+        Client(await enrol("mallory"), tor=wire) as mallory,
+    ):
+        pep, number = SlixmppPep(mallory._session.xmpp), bob._omemo.device_id
+        for namespace in NAMESPACES:
+            bundle = await pep.fetch_bundle(namespace, bob.jid, number)
+            assert isinstance(bundle, oldmemo.BundleImpl | twomemo.BundleImpl)
+            await pep.publish_bundle(
+                type(bundle)(
+                    mallory.jid,
+                    number,
+                    bundle.bundle,
+                    bundle.signed_pre_key_id,
+                    bundle.pre_key_ids,
+                )
+            )
+            await pep.publish_device_list(namespace, {number: None})
+        (squatter,) = [
+            device
+            for device in await alice.devices(mallory.jid)
+            if device.fingerprint == bob.fingerprint
+        ]
+        with pytest.raises(NoDevicesError, match="belongs to another account"):
+            await alice.send(bob.jid, "not yet")
+
+        uri = f"xmpp:{bob.jid}?omemo-sid-{number}={bob.fingerprint}"
+        (line,) = await ask(
+            alice, do=how, jid=bob.jid, fingerprint=bob.fingerprint, uri=uri
+        )
+        await alice.send(bob.jid, "hello")
+        async with asyncio.timeout(30):
+            message = await anext(bob.messages())
+
+        assert (line["jid"], line["trust"]) == (bob.jid, "verified")
+        assert message.text == "hello"
+        assert squatter.jid == mallory.jid
+        left = {device.fingerprint for device in await alice.devices(mallory.jid)}
+        assert bob.fingerprint not in left
 
 
 async def test_a_device_that_is_not_published_yet_is_verified_when_it_appears(

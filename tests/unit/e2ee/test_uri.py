@@ -103,13 +103,25 @@ def test_a_scan_that_contradicts_what_is_known_is_an_alarm(
     scanned: dict[int, str], why: str
 ) -> None:
     distrusted = TrustLevel.DISTRUSTED
-    known = [device(1, ONE), Device(BOB, 2, TWO, distrusted, active=True, own=False)]
+    known = [
+        Device(BOB, 1, ONE, TrustLevel.TRUSTED, active=True, own=False),
+        Device(BOB, 2, TWO, distrusted, active=True, own=False),
+    ]
     owners = {ONE: BOB, TWO: BOB, "3c" * 32: CAROL}
 
     with pytest.raises(FingerprintMismatchError, match="ALARM") as caught:
         check_scan(TrustUri(BOB, tuple(scanned.items())), known, owners)
 
     assert why in caught.value.why
+
+
+@pytest.mark.parametrize(
+    "level", [TrustLevel.BLINDLY_TRUSTED, TrustLevel.UNDECIDED, TrustLevel.DISTRUSTED]
+)
+def test_a_scan_counts_more_than_a_key_that_nobody_verified(level: TrustLevel) -> None:
+    known = [Device(BOB, 1, ONE, level, active=True, own=False)]
+
+    check_scan(TrustUri(BOB, ((1, TWO),)), known, {ONE: BOB})
 
 
 def test_a_scan_of_what_is_known_or_new_is_none() -> None:
