@@ -38,6 +38,7 @@ from xmpp_onion.e2ee import (
     sender_ids,
 )
 from xmpp_onion.errors import DecryptionError, DeviceListError, XmppOnionError
+from xmpp_onion.rooms import Rooms
 from xmpp_onion.session import (
     Incoming,
     Notice,
@@ -52,6 +53,8 @@ __all__ = ["Clerk"]
 
 log = logging.getLogger(__name__)
 
+_NOBODYS = "a room does not say who wrote it, or it was said in private within one"
+
 
 class Clerk:
     """Reads what came and puts it into the inbox, one message at a time.
@@ -64,6 +67,7 @@ class Clerk:
         deliveries: What is said about messages of ours goes there.
         strangers: Says what is opened of theirs, and what is told.
         confirmations: Owes who asks for it that a message arrived.
+        rooms: Which places are in rooms, and no people.
         own: Our bare JID.
 
     Attributes:
@@ -71,7 +75,7 @@ class Clerk:
         room: Where messages wait for keys; its owner runs it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it takes to read a message, by name
         self,
         database: Database,
         session: Session,
@@ -81,8 +85,10 @@ class Clerk:
         deliveries: Deliveries,
         strangers: Strangers,
         confirmations: Confirmations,
+        rooms: Rooms,
         own: JID,
     ) -> None:
+        self._rooms = rooms
         self.news = deliveries.news
         self._strangers = strangers
         self._deliveries = deliveries
@@ -111,8 +117,9 @@ class Clerk:
             await self._move(step.cursor)
             if step.missing is not None:
                 since, until = step.missing
-                now = datetime.now(UTC)
-                gap = Gap(sender=self._own, since=since, until=until, at=now)
+                now, archive = datetime.now(UTC), step.cursor.archive
+                whose = JID(archive) if archive else self._own
+                gap = Gap(sender=whose, since=since, until=until, at=now)
                 await self._inbox.add(write_event(gap))
         self.news.set()
 
@@ -132,8 +139,8 @@ class Clerk:
         incoming = self._named(incoming)
         if self._is_for_others(incoming):
             # A stranger's is passed with the next message that counts.
-            if not await self._strangers.is_stranger(incoming.sender):
-                await self._note_place(place)
+            if not await self._is_strangers(incoming):
+                await self._note_place(place, incoming)
             return
         async with self._turn:
             if not await self._is_opened(incoming):
@@ -141,6 +148,8 @@ class Clerk:
                 return
             if incoming.notice is not None:
                 await self._keep_notice(incoming, incoming.notice, place)
+            elif (nobodys := self._find_nobodys(incoming)) is not None:
+                await self._keep_unreadable(nobodys, place, DecryptionError(_NOBODYS))
             elif not await self._has_share(incoming):
                 too_many = DecryptionError("too many strangers write at once")
                 await self._keep_unreadable(incoming, place, too_many)
@@ -178,9 +187,30 @@ class Clerk:
 
     async def _is_opened(self, incoming: Incoming) -> bool:
         """Tell whether to look into a message; what is known costs nothing."""
-        if await self._inbox.is_seen(incoming.key):
+        if incoming.room is not None or await self._inbox.is_seen(incoming.key):
             return True
         return await self._strangers.may_open(incoming.sender)
+
+    async def _is_strangers(self, incoming: Incoming) -> bool:
+        """Tell whether somebody sent it whose share is bounded.
+
+        Nobody gets into our rooms who was not let in, and the server of a room bounds
+        what each says there.
+        """
+        is_alone = incoming.room is None
+        return is_alone and await self._strangers.is_stranger(incoming.sender)
+
+    def _find_nobodys(self, incoming: Incoming) -> Incoming | None:
+        """Return what nobody is known to have said, as the room's; else None.
+
+        What is said in private within a room comes from a place that may be
+        somebody else's tomorrow. It is not read as if it came from a person.
+        """
+        if incoming.is_nobodys:
+            return incoming
+        room = incoming.sender.bare
+        is_private = incoming.room is None and self._rooms.state(room) is not None
+        return replace(incoming, room=room) if is_private else None
 
     async def _take(self, incoming: Incoming, place: Cursor | None) -> None:
         """Read a message, or keep that it cannot be read; its keys were asked for."""
@@ -234,10 +264,21 @@ class Clerk:
         )
         return (is_own or is_silent) and this not in reader_ids(encrypted)
 
-    async def _note_place(self, place: Cursor | None) -> None:
-        if place is not None:
-            async with self._database.transaction():
-                await self._move(place)
+    async def _note_place(self, place: Cursor | None, of: Incoming) -> None:
+        """Note that something was passed; a room gives us back what we said there."""
+        is_back = of.room is not None and of.sender.bare == self._own.bare
+        if place is None and not is_back:
+            return
+        async with self._database.transaction():
+            await self._move(place)
+            if is_back and of.room is not None:
+                await self._deliveries.confirm(
+                    of.id,
+                    of.room,
+                    DeliveryState.RECEIVED,
+                    authenticated=False,
+                    at=of.at,
+                )
 
     async def _keep_read(self, incoming: Incoming, place: Cursor | None) -> None:
         async with self._database.transaction():
@@ -260,8 +301,8 @@ class Clerk:
         about no message of ours costs nothing, however much of it comes.
         """
         if await self._deliveries.load(notice.target) is None:
-            if not await self._strangers.is_stranger(incoming.sender):
-                await self._note_place(place)
+            if not await self._is_strangers(incoming):
+                await self._note_place(place, incoming)
             return
         async with self._database.transaction():
             await self._move(place)
@@ -305,7 +346,7 @@ class Clerk:
         sender = incoming.sender
         return (
             not incoming.encrypted
-            or not await self._strangers.is_stranger(sender)
+            or not await self._is_strangers(incoming)
             or await self._omemo.is_at_hand(incoming.encrypted, sender)
             or await self._inbox.is_seen(incoming.key)
             or self.room.asks_for(incoming)
@@ -322,6 +363,7 @@ class Clerk:
             incoming.encrypted,
             incoming.sender,
             to=incoming.to if is_own else None,
+            room=incoming.room,
         )
 
     async def _keep_unreadable(
@@ -331,8 +373,9 @@ class Clerk:
         error: DecryptionError | DeviceListError,
     ) -> None:
         is_known = await self._inbox.is_seen(incoming.key)
-        is_told = is_known or await self._strangers.may_tell(incoming.sender)
-        if not is_told and await self._strangers.is_stranger(incoming.sender):
+        whose = incoming.room or incoming.sender.bare
+        is_told = is_known or await self._strangers.may_tell(whose)
+        if not is_told and await self._is_strangers(incoming):
             await self._pass_over(place)  # and nobody else's is forgotten for it
             return
         async with self._database.transaction():
@@ -343,9 +386,10 @@ class Clerk:
             if is_told:
                 unreadable = Undecryptable(
                     id=incoming.id,
-                    sender=incoming.sender.bare,
+                    sender=whose,
                     reason=error.why or error.what,
                     at=incoming.at,
+                    room=incoming.room,
                 )
                 await self._keep_of(incoming, unreadable)
             await self._omemo.heal(incoming.encrypted, incoming.sender, error)
@@ -355,7 +399,8 @@ class Clerk:
         """Keep what a message became, and whose it was."""
         text = write_event(event)
         row_id = await self._inbox.add(text)
-        await self._strangers.mark(row_id, incoming.sender, len(text))
+        if incoming.room is None:
+            await self._strangers.mark(row_id, incoming.sender, len(text))
 
     async def keep(self, event: Event) -> None:
         """Keep an event that is not a message."""
@@ -385,6 +430,7 @@ class Clerk:
             id=incoming.id,
             sender=incoming.sender.bare,
             to=incoming.to or self._own.bare,
+            room=incoming.room,
             namespace=decrypted.namespace,
             device=decrypted.device.device_id,
             fingerprint=decrypted.device.fingerprint,
@@ -400,7 +446,7 @@ class Clerk:
             await self._confirmations.settle(incoming.to, content.received)
         # Only the older version has no room for the question inside.
         asks = incoming.asks if decrypted.namespace == OMEMO_OLD else content.asks
-        if asks and isinstance(event, Message):
+        if asks and isinstance(event, Message) and incoming.room is None:
             await self._confirmations.owe(incoming.sender, incoming.id)
 
 

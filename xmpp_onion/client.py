@@ -53,7 +53,10 @@ from xmpp_onion.notary import Notary
 from xmpp_onion.outgoing import Outgoing
 from xmpp_onion.reader import InboxReader
 from xmpp_onion.room import Room
+from xmpp_onion.room_feed import RoomFeed
 from xmpp_onion.room_journal import RoomJournal
+from xmpp_onion.room_post import RoomPost
+from xmpp_onion.room_watch import RoomWatch
 from xmpp_onion.rooms import ROOM_TIMEOUT, Rooms, parse_room
 from xmpp_onion.session import (
     Connected,
@@ -176,20 +179,23 @@ class Client(Speaker):
         nodes = Nodes(self._session.xmpp)
         self._far_witness = FarWitness(self._database, keys, nodes)
         self._deliveries = Deliveries(self._database)
+        news = self._deliveries.news
+        journal = RoomJournal(self._database, own=account.jid, news=news)
+        self.rooms = Rooms(self._session, journal, own=account.jid)
+        await self.rooms.load()
         self._courier = Courier(
             self._database,
             self._outbox,
             self._session,
             self._omemo,
             deliveries=self._deliveries,
+            watch=RoomWatch(
+                self._database, self.rooms, self._deliveries, own=account.jid
+            ),
         )
-        news = self._deliveries.news
         self._contacts = Contacts(
             self._database, self._session, own=account.jid, news=news
         )
-        journal = RoomJournal(self._database, own=account.jid, news=news)
-        self.rooms = Rooms(self._session, journal, own=account.jid)
-        await self.rooms.load()
         self._strangers = Strangers(
             self._database, contacts=self._contacts.table, own=account.jid, news=news
         )
@@ -202,8 +208,10 @@ class Client(Speaker):
             deliveries=self._deliveries,
             strangers=self._strangers,
             confirmations=self._confirmations,
+            rooms=self.rooms,
             own=account.jid,
         )
+        self._feed = RoomFeed(self.rooms, self._clerk, self._open_archive)
         self._outgoing = Outgoing(
             self._database,
             self._session,
@@ -211,6 +219,14 @@ class Client(Speaker):
             courier=self._courier,
             deliveries=self._deliveries,
             confirmations=self._confirmations,
+            post=RoomPost(
+                self._database,
+                self._session,
+                self._omemo,
+                self.rooms,
+                courier=self._courier,
+                deliveries=self._deliveries,
+            ),
         )
         self._inbox_reader = InboxReader(
             self._database, self._omemo, self._courier, self._deliveries.news
@@ -227,6 +243,7 @@ class Client(Speaker):
             self._courier.run(),
             self._contacts.run(),
             self.rooms.run(),
+            self._feed.run(),
             journal.run(),
             self._confirmations.run(self._outgoing.confirm),
             self._strangers.run(),
@@ -268,6 +285,7 @@ class Client(Speaker):
         """
         self._stop_settling()
         self.rooms.begin_anew()
+        self._feed.look()
         self._omemo.begin_history()
         with suppress(SessionError):  # asked again when its turn comes
             await self._backlog.ask()
@@ -376,7 +394,10 @@ class Client(Speaker):
                 await self._contacts.take_push(contact)
             case RoomChanged(news):
                 await self.rooms.take(news)
+                self._feed.look()
             case Received(stanza):
+                if await self._feed.take(stanza.xml):
+                    return
                 incoming = read_message(stanza, own=self.account.jid)
                 if incoming is not None:
                     await self._wait_for_older(incoming)
@@ -414,6 +435,9 @@ class Client(Speaker):
                 await self._clerk.fetch_senders(steps)
                 for step in steps:
                     await self._clerk.take_step(step)
+
+    def _open_archive(self, room: JID) -> Backlog:
+        return Backlog(self._session, self._cursors, self.account.jid, room)
 
     def _be_patient(self) -> None:
         """Start the time of a login anew: it gets on."""
@@ -534,6 +558,7 @@ class Client(Speaker):
         """
         room = self.room(jid)
         await self.rooms.join(room.jid, nick, timeout)
+        await self._feed.until_read(room.jid)
         return room
 
     async def create_room(
@@ -549,6 +574,7 @@ class Client(Speaker):
         """
         room = self.room(jid)
         await self.rooms.create(room.jid, nick, timeout)
+        await self._feed.until_read(room.jid)
         return room
 
     # --- people -----------------------------------------------------------------

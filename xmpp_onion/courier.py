@@ -10,8 +10,9 @@ import logging
 import secrets
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
+from weakref import WeakValueDictionary
 
 from xmpp_onion.address import JID
 from xmpp_onion.deliveries import Deliveries
@@ -33,6 +34,7 @@ from xmpp_onion.errors import (
     DeviceListError,
     NotAcknowledgedError,
 )
+from xmpp_onion.room_watch import RoomWatch
 from xmpp_onion.session import Session, message_stanza, parse_sent, serialise
 from xmpp_onion.store import Database, JobRow, Outbox, OutboxRow
 
@@ -65,6 +67,7 @@ class Courier:
         session: Where it goes.
         omemo: Knows how to do the jobs: publishing a bundle, a device list.
         deliveries: Where it is noted that the server has a message.
+        watch: Says what may go to rooms.
         clock: Seconds that only go forward; tests pass their own.
     """
 
@@ -76,6 +79,7 @@ class Courier:
         omemo: Omemo,
         *,
         deliveries: Deliveries,
+        watch: RoomWatch | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._bundles = Quota(_BUNDLES, _BUNDLE_EVERY, clock)
@@ -84,6 +88,9 @@ class Courier:
         self._session = session
         self._omemo = omemo
         self._deliveries = deliveries
+        self._watch = watch
+        self._parked: dict[str, int] = {}  # rooms that have to wait, from which row on
+        self._room_lines: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._under_way: set[int] = set()
         self._offered = 0  # rows up to this one were offered to this session
@@ -218,6 +225,8 @@ class Courier:
         async with asyncio.TaskGroup() as tasks:
             # Beside: a message must not wait for the answer to an upload.
             tasks.create_task(self._do_jobs())
+            if self._watch is not None:
+                tasks.create_task(self._look_after_rooms(self._watch))
             while True:
                 await self._work.wait()
                 await self._open.wait()
@@ -236,14 +245,55 @@ class Courier:
                 return  # the session ended meanwhile: older rows come first
             for row in rows:
                 self._offered = row.id
-                if row.id not in self._under_way:
+                if row.id not in self._under_way and not self._is_parked(row):
                     self._under_way.add(row.id)
                     # Tasks start in this order, so the wire keeps it.
                     tasks.create_task(self._carry(row))
 
+    def _is_parked(self, row: OutboxRow) -> bool:
+        """Tell whether a row waits for its room, and all of that behind it."""
+        if self._watch is None:
+            return False
+        if row.to not in self._parked and not self._watch.must_wait(row):
+            return False
+        self._parked.setdefault(row.to, row.id)
+        return True
+
+    async def _look_after_rooms(self, watch: RoomWatch) -> None:
+        """Offer again what waits for its room, when something changed in one."""
+        while True:
+            await watch.changed.wait()
+            if self._parked:
+                self._offered = min(self._offered, *self._parked.values()) - 1
+                self._parked.clear()
+                self._work.set()
+
+    async def _begin(self, row: OutboxRow) -> Awaitable[None] | None:
+        """Give a row to the session; None if it has to wait, or nothing is left.
+
+        Those to one room go in their order, however long it takes to look at each.
+        """
+        if self._watch is None or not row.readers:
+            return self._session.send(row.stanza_xml, row.message_id)
+        async with self._room_lines.setdefault(row.to, asyncio.Lock()):
+            admitted = None
+            if not self._is_parked(row):
+                admitted = await self._watch.admit(row)
+                if admitted is None:
+                    self._failed.append(row.id)
+                    self._tell_failed()
+            if admitted is None:
+                self._under_way.discard(row.id)
+                return None
+            return self._session.send(admitted.stanza_xml, row.message_id)
+
     async def _carry(self, row: OutboxRow) -> None:
         try:
-            await self._session.send(row.stanza_xml, row.message_id)
+            acknowledged = await self._begin(row)
+            if acknowledged is None:
+                self._work.set()  # there is room again
+                return
+            await acknowledged
         except NotAcknowledgedError:
             # The session ended and is not coming back; the next one gets the row.
             self._under_way.discard(row.id)

@@ -111,18 +111,22 @@ class Deliveries:
         await self._inbox.add(write_event(failed))
         return True
 
-    async def leave_out(self, message_id: str, to: JID, device: str) -> None:
-        """Note that a message goes to a device less. In a transaction.
+    async def leave_out(
+        self, message_id: str, to: JID, whom: str, *, devices: int = 1
+    ) -> None:
+        """Note that a message goes to a device less, or a few. In a transaction.
 
         Args:
             message_id: Of our message.
             to: Its recipient.
-            device: The fingerprint of the device that is left out.
+            whom: What is left out: the fingerprint of a device, or in a room an
+                account.
+            devices: How many devices that are.
         """
         row = await self._rows.load(message_id, to.bare)
         if row is not None:
-            skipped = (*row.skipped, device)
-            await self._rows.set(replace(row, devices=row.devices - 1, skipped=skipped))
+            skipped, left = (*row.skipped, whom), row.devices - devices
+            await self._rows.set(replace(row, devices=left, skipped=skipped))
 
     async def _move(
         self, message_id: str, to: str, state: DeliveryState, reason: str = ""

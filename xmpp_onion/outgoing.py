@@ -22,6 +22,7 @@ from xmpp_onion.errors import (
     NotAcknowledgedError,
     SessionError,
 )
+from xmpp_onion.room_post import RoomPost
 from xmpp_onion.session import Session, message_stanza, write_content
 from xmpp_onion.store import Database, Outbox
 
@@ -42,6 +43,7 @@ class Outgoing:
         courier: Carries what is kept.
         deliveries: Knows how far it has come.
         confirmations: Knows what is owed until it is said.
+        post: The way to rooms.
     """
 
     def __init__(
@@ -53,7 +55,9 @@ class Outgoing:
         courier: Courier,
         deliveries: Deliveries,
         confirmations: Confirmations,
+        post: RoomPost,
     ) -> None:
+        self._post = post
         self._database = database
         self._outbox = Outbox(database)
         self._session = session
@@ -138,6 +142,10 @@ class Outgoing:
         except TimeoutError:
             raise _no_keys_in_time() from None
         try:
+            if self._post.is_room(to):
+                return await self._post.keep(
+                    to, what, deadline, allow_clear=allow_clear
+                )
             return await self._keep_outgoing(
                 to, what, deadline, allow_clear=allow_clear
             )

@@ -112,11 +112,16 @@ class WaitingRoom:
             return True
         if await self._is_at_hand(incoming):
             return False
-        if is_behind or await self._strangers.is_stranger(incoming.sender):
+        if is_behind or await self._is_strangers(incoming):
             return True
         if await self._is_silent(incoming.sender.domain):
             return True
         return not await self._come_soon(incoming)
+
+    async def _is_strangers(self, incoming: Incoming) -> bool:
+        """Tell whether little patience is due: it is of nobody who was let in."""
+        is_alone = incoming.room is None
+        return is_alone and await self._strangers.is_stranger(incoming.sender)
 
     async def _may_overtake(self, incoming: Incoming) -> bool:
         """Tell whether a message need not wait behind those of its sender.
@@ -164,7 +169,7 @@ class WaitingRoom:
             stanza_id=incoming.stanza_id,
             at=incoming.at,
             since=datetime.now(UTC),
-            is_stranger=await self._strangers.is_stranger(incoming.sender),
+            is_stranger=await self._is_strangers(incoming),
         )
         is_kept = await self._rows.add(row)
         if is_kept:
@@ -220,7 +225,7 @@ class WaitingRoom:
         if incoming is None:
             await self._remove(row)
             return None
-        is_stranger = await self._strangers.is_stranger(incoming.sender)
+        is_stranger = await self._is_strangers(incoming)
         failure = await self._fetch(incoming, is_stranger=is_stranger)
         if failure is None:
             await self._finish(row, incoming, None)

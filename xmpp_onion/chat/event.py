@@ -48,11 +48,13 @@ class Undecryptable:
 
     Attributes:
         id: The sender's id for it.
-        sender: The account that the server says it is from.
+        sender: The account that the server says it is from. For one of a room the
+            room: who wrote what nobody can read is not known.
         reason: Why, in words that carry nothing of the content.
         at: When the server got it, in UTC.
         count: How many messages this is about. More than one, and no ``id``, when
             there were so many that each was not worth an event.
+        room: The room that it was said in; None for a conversation of two.
     """
 
     id: str
@@ -60,6 +62,7 @@ class Undecryptable:
     reason: str
     at: datetime
     count: int = 1
+    room: JID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,6 +54,7 @@ def line(what: Event | Delivery) -> Line:
                 "event": "undecryptable",
                 "id": what.id,
                 "from": what.sender,
+                "room": what.room,
                 "reason": what.reason,
                 "count": what.count,
                 "at": _time(what.at),

@@ -120,7 +120,7 @@ def _read(
         sender=sender,
         at=at,
         encrypted=tuple(found),
-        key=name_of(seat.room, message_id, content),
+        key=name_of(seat.room, message_id, ["groupchat", *content]),
         stanza_id=stanza_id,
         to=seat.room,
         excess=excess,

@@ -4,6 +4,8 @@ A stanza is stored encrypted, in the transaction that moved the ratchet, and sen
 as often as it takes until the server acknowledged it: always the same bytes.
 """
 
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -20,6 +22,8 @@ class OutboxRow:
         to: The recipient's address.
         message_id: The stanza's ``id`` attribute.
         added_at: When it was accepted, in UTC.
+        readers: For a room: which devices of whom it has keys for, by bare JID. Empty
+            between two people.
     """
 
     id: int
@@ -27,6 +31,7 @@ class OutboxRow:
     to: str = field(repr=False)
     message_id: str
     added_at: datetime
+    readers: Mapping[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +56,35 @@ class Outbox:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, stanza_xml: str, *, to: str, message_id: str) -> int:
+    async def add(
+        self,
+        stanza_xml: str,
+        *,
+        to: str,
+        message_id: str,
+        readers: Mapping[str, Iterable[int]] | None = None,
+    ) -> int:
         """Keep a stanza until :meth:`remove`, and return its row id.
+
+        Args:
+            stanza_xml: The bytes for the wire, as text.
+            to: The recipient's address.
+            message_id: The stanza's ``id`` attribute.
+            readers: As :attr:`OutboxRow.readers`.
 
         Raises:
             RuntimeError: Not inside a transaction.
         """
         return await self._database.insert(
-            "INSERT INTO outbox (stanza_xml, recipient, message_id, added_at) "
-            "VALUES (?, ?, ?, ?)",
-            (stanza_xml, to, message_id, datetime.now(UTC).isoformat()),
+            "INSERT INTO outbox (stanza_xml, recipient, message_id, added_at, readers) "
+            "VALUES (?, ?, ?, ?, ?)",
+            (
+                stanza_xml,
+                to,
+                message_id,
+                datetime.now(UTC).isoformat(),
+                _write_readers(readers or {}),
+            ),
         )
 
     async def pending(self, *, after: int = 0, limit: int = -1) -> list[OutboxRow]:
@@ -80,18 +104,31 @@ class Outbox:
                 to=row["recipient"],
                 message_id=row["message_id"],
                 added_at=datetime.fromisoformat(row["added_at"]),
+                readers=_read_readers(row["readers"]),
             )
             for row in rows
         ]
 
-    async def revise(self, row_id: int, stanza_xml: str) -> None:
+    async def revise(
+        self,
+        row_id: int,
+        stanza_xml: str,
+        readers: Mapping[str, Iterable[int]] | None = None,
+    ) -> None:
         """Keep other bytes for a stanza, such as with a device less.
+
+        Args:
+            row_id: Which.
+            stanza_xml: The bytes for the wire, as text.
+            readers: Who can read it now; None leaves what is noted.
 
         Raises:
             RuntimeError: Not inside a transaction.
         """
         await self._database.execute(
-            "UPDATE outbox SET stanza_xml = ? WHERE id = ?", (stanza_xml, row_id)
+            "UPDATE outbox SET stanza_xml = ?, readers = coalesce(?, readers) "
+            "WHERE id = ?",
+            (stanza_xml, None if readers is None else _write_readers(readers), row_id),
         )
 
     async def remove(self, row_id: int) -> None:
@@ -128,3 +165,14 @@ class Outbox:
             RuntimeError: Not inside a transaction.
         """
         await self._database.execute("DELETE FROM jobs WHERE id = ?", (row_id,))
+
+
+def _write_readers(readers: Mapping[str, Iterable[int]]) -> str:
+    if not readers:
+        return ""
+    return json.dumps({str(jid): sorted(ids) for jid, ids in readers.items()})
+
+
+def _read_readers(text: str) -> dict[str, tuple[int, ...]]:
+    found: dict[str, list[int]] = json.loads(text) if text else {}
+    return {jid: tuple(ids) for jid, ids in found.items()}

@@ -206,6 +206,13 @@ CREATE TABLE invitations (
 PRAGMA user_version = 10;
 """
 
+# Who has a key in a stanza for a room: the older OMEMO does not say it there.
+_VERSION_11 = """
+ALTER TABLE outbox ADD COLUMN readers TEXT NOT NULL DEFAULT '';
+
+PRAGMA user_version = 11;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _VERSION_1,
     _VERSION_2,
@@ -217,6 +224,7 @@ MIGRATIONS: tuple[str, ...] = (
     _VERSION_8,
     _VERSION_9,
     _VERSION_10,
+    _VERSION_11,
 )
 
 

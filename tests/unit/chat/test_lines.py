@@ -93,6 +93,7 @@ def test_an_undecryptable_line_has_what_the_contract_names() -> None:
         "event": "undecryptable",
         "id": "u1",
         "from": ALICE,
+        "room": None,
         "reason": "no session",
         "count": 1,
         "at": "2026-11-23T12:00:05Z",

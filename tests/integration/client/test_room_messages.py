@@ -1,0 +1,316 @@
+"""What is said in rooms, on a real server: by whom, for whom, and to nobody else."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypeAlias, TypeVar
+
+import pytest
+
+from xmpp_onion import (
+    JID,
+    Account,
+    Client,
+    DeliveryFailed,
+    DeliveryState,
+    Event,
+    Message,
+    Room,
+    RoomState,
+    Undecryptable,
+)
+from xmpp_onion.e2ee import Plain, reader_ids
+from xmpp_onion.errors import DeliveryFailedError, NoDevicesError, RoomError
+from xmpp_onion.server import Prosody
+from xmpp_onion.session import CatchUp, message_stanza
+from xmpp_onion.testing.loopback import LoopbackDialer
+
+Enrol: TypeAlias = Callable[..., Awaitable[Account]]
+T = TypeVar("T", bound=Event)
+
+pytestmark = pytest.mark.prosody
+
+
+def address(client: Client, name: str = "friends") -> str:
+    return f"{name}@muc.{client.jid.domain}"
+
+
+class Ear:
+    """What one client is told, each event once."""
+
+    def __init__(self, client: Client) -> None:
+        self._events = client.events()
+
+    async def next_of(self, kind: type[T] | tuple[type[T], ...]) -> T:
+        async with asyncio.timeout(30):
+            async for event in self._events:
+                if isinstance(event, kind):
+                    return event
+        raise AssertionError
+
+    async def messages(self, number: int) -> list[Message]:
+        """Return the next messages; nothing that cannot be read may come before."""
+        found: list[Message] = []
+        while len(found) < number:
+            event = await self.next_of((Message, Undecryptable))
+            assert isinstance(event, Message), event
+            found.append(event)
+        return found
+
+    async def message(self) -> Message:
+        [message] = await self.messages(1)
+        return message
+
+
+async def until(
+    client: Client, room: str, is_so: Callable[[RoomState], object]
+) -> RoomState:
+    async with asyncio.timeout(30):
+        while True:
+            changed = client.rooms.changed
+            state = client.rooms.state(JID(room))
+            if state is not None and is_so(state):
+                return state
+            await changed.wait()
+
+
+async def come_together(owner: Client, others: Sequence[Client], name: str) -> Room:
+    """Make a room, and let all come in."""
+    room = await owner.create_room(name)
+    for other in others:
+        await room.invite(other.jid)
+    for other in others:
+        await other.join(name)
+        await until(other, name, lambda state: state.is_private)
+    everybody = {owner.jid, *(other.jid for other in others)}
+    for client in (owner, *others):
+        await until(client, name, lambda state: everybody <= set(state.members))
+    return room
+
+
+@asynccontextmanager
+async def people(
+    enrol: Enrol, wire: LoopbackDialer, *names: str
+) -> AsyncIterator[list[Client]]:
+    async with AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(Client(await enrol(name), tor=wire))
+            for name in names
+        ]
+
+
+async def test_members_read_what_is_said_and_who_said_it(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with people(enrol, wire, "alice", "bob", "carol") as [alice, bob, carol]:
+        name = address(alice)
+        room = await come_together(alice, [bob, carol], name)
+        at_alice, at_bob, at_carol = Ear(alice), Ear(bob), Ear(carol)
+
+        delivery = await room.send("hello all")
+
+        assert (delivery.devices, delivery.skipped) == (2, ())
+        for ear in (at_bob, at_carol):
+            message = await ear.message()
+            assert (message.text, message.sender) == ("hello all", alice.jid)
+            assert (message.room, message.to) == (name, name)
+            assert message.fingerprint == alice.fingerprint
+            assert message.id == delivery.id
+        await alice.wait(delivery.id, DeliveryState.RECEIVED)
+        await message.reply("hello yourself")
+        for ear in (at_alice, at_bob):
+            message = await ear.message()
+            assert (message.text, message.sender) == ("hello yourself", carol.jid)
+
+
+async def test_who_was_away_reads_all_of_it_also_of_one_who_left(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with people(enrol, wire, "alice", "bob") as [alice, bob]:
+        name = address(alice)
+        account = await enrol("carol")
+        async with Client(account, tor=wire) as carol:
+            room = await come_together(alice, [bob, carol], name)
+        at_bob = Ear(bob)
+        await room.send("one")
+        first = await at_bob.message()
+        await first.reply("two")
+        await room.send("three")
+        await at_bob.message()
+        await bob.room(name).leave()
+        await until(alice, name, lambda state: len(state.occupants) == 1)
+
+        async with Client(account, tor=wire) as carol:
+            messages = await Ear(carol).messages(3)
+
+    assert [(m.text, m.sender, m.room) for m in messages] == [
+        ("one", alice.jid, name),
+        ("two", bob.jid, name),
+        ("three", alice.jid, name),
+    ]
+
+
+async def test_a_member_who_was_taken_out_reads_nothing_that_is_sent_then(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with people(enrol, wire, "alice", "bob", "carol") as [alice, bob, carol]:
+        name = address(alice)
+        room = await come_together(alice, [bob, carol], name)
+        await room.kick(carol.jid)
+        await until(alice, name, lambda state: carol.jid not in state.members)
+
+        delivery = await room.send("without you")
+
+        assert delivery.devices == 1
+        assert (await Ear(bob).message()).text == "without you"
+
+
+async def test_nothing_is_said_in_a_room_that_is_open_to_others(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with people(enrol, wire, "alice", "bob") as [alice, bob]:
+        name = address(alice)
+        room = await come_together(alice, [bob], name)
+        open_it = {"muc#roomconfig_membersonly": "0"}
+        await alice._session.rooms.configure(JID(name), open_it)
+
+        for client in (alice, bob):
+            await until(client, name, lambda state: not state.is_private)
+            with pytest.raises(RoomError, match="not private"):
+                await client.send(name, "secret")
+
+        close_it = {"muc#roomconfig_membersonly": "1"}
+        await alice._session.rooms.configure(JID(name), close_it)
+        await until(alice, name, lambda state: state.is_private)
+        await room.send("among us again")
+        assert (await Ear(bob).message()).text == "among us again"
+
+
+async def test_a_room_of_one_has_nobody_to_talk_to(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with people(enrol, wire, "alice") as [alice]:
+        room = await alice.create_room(address(alice))
+
+        with pytest.raises(NoDevicesError, match="only member"):
+            await room.send("echo")
+
+
+async def test_what_waited_goes_without_the_keys_of_who_was_taken_out_meanwhile(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with people(enrol, wire, "alice", "bob", "carol") as [alice, bob, carol]:
+        name = address(alice)
+        room = await come_together(alice, [bob, carol], name)
+        alice._courier.hold()
+        waiting = await alice.queue(name, "without you")
+        assert waiting.devices == 2
+        await room.kick(carol.jid)
+        await until(alice, name, lambda state: carol.jid not in state.members)
+        alice._courier.open()
+
+        assert (await Ear(bob).message()).text == "without you"
+        delivery = await alice.delivery(waiting.id)
+        assert delivery is not None
+        assert (delivery.devices, delivery.skipped) == (1, (carol.jid,))
+        [stored] = [
+            entry.incoming
+            async for page in CatchUp(bob._session.archive, "", room=JID(name)).pages()
+            for entry in page.entries
+            if entry.incoming is not None
+        ]
+        assert carol._omemo.device_id not in reader_ids(stored.encrypted)
+
+
+async def test_what_waited_for_nobody_else_fails_and_says_so(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with people(enrol, wire, "alice", "bob") as [alice, bob]:
+        name = address(alice)
+        room = await come_together(alice, [bob], name)
+        alice._courier.hold()
+        waiting = await alice.queue(name, "to nobody")
+        await room.kick(bob.jid)
+        await until(alice, name, lambda state: bob.jid not in state.members)
+
+        alice._courier.open()
+
+        with pytest.raises(DeliveryFailedError):
+            await alice.wait(waiting.id, DeliveryState.ACKED)
+        failed = await Ear(alice).next_of(DeliveryFailed)
+        assert failed.sender == name
+        assert not await alice._outbox.pending()
+
+
+async def test_a_restarted_server_loses_nothing_that_was_said_and_keeps_its_order(
+    enrol: Enrol, wire: LoopbackDialer, prosody: Prosody
+) -> None:
+    async with people(enrol, wire, "alice", "bob") as [alice, bob]:
+        name = address(alice)
+        await come_together(alice, [bob], name)
+        alice._courier.hold()
+        for number in range(3):
+            await alice.queue(name, str(number))
+        await prosody.restart()
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(3, 5):
+                tasks.create_task(alice.send(name, str(number)))
+                await asyncio.sleep(0)
+
+        messages = await Ear(bob).messages(5)
+
+    assert [message.text for message in messages] == ["0", "1", "2", "3", "4"]
+
+
+async def test_what_is_said_in_private_or_in_the_clear_is_no_message(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with people(enrol, wire, "alice", "bob") as [alice, bob]:
+        name = address(alice)
+        await come_together(alice, [bob], name)
+        await alice.send(bob.jid, "to bob alone")
+        ear = Ear(bob)
+        assert (await ear.next_of(Message)).room is None
+
+        for kind, to in (("chat", f"{name}/bob"), ("groupchat", name)):
+            text = f"<message type='{kind}' to='{to}'><body>psst</body></message>"
+            await alice._session.send(text, "x")
+            unread = await ear.next_of((Message, Undecryptable))
+            assert isinstance(unread, Undecryptable)
+            assert (unread.sender, unread.room) == (name, name)
+
+        await alice._omemo.fetch([bob.jid])
+        async with alice._database.transaction():
+            sealed = await alice._omemo.encrypt(bob.jid, Plain("as if from a room"))
+        private = message_stanza(JID(f"{name}/bob"), "y", sealed.elements)
+        await alice._session.send(private, "y")
+        unread = await ear.next_of((Message, Undecryptable))
+        assert isinstance(unread, Undecryptable)
+        assert (unread.sender, unread.room) == (name, name)
+
+
+async def test_who_takes_the_nick_of_another_is_still_themselves(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with people(enrol, wire, "alice", "bob", "mallory") as [alice, bob, mallory]:
+        name = address(alice)
+        room = await come_together(alice, [bob, mallory], name)
+        account = await enrol("carol")
+        async with Client(account, tor=wire) as carol:
+            await room.invite(carol.jid)
+            await carol.join(name)
+        await until(bob, name, lambda state: carol.jid in state.members)
+        await bob.room(name).send("I am bob")
+        await mallory.room(name).leave()
+        await bob.room(name).leave()
+        await until(alice, name, lambda state: len(state.occupants) == 1)
+        await mallory.join(name, "bob")
+        await until(mallory, name, lambda state: carol.jid in state.members)
+        await mallory.room(name).send("I am bob, too")
+
+        ears = [Ear(alice)]
+        async with Client(account, tor=wire) as carol:
+            for ear in (*ears, Ear(carol)):
+                first, second = await ear.messages(2)
+                assert (first.text, first.sender) == ("I am bob", bob.jid)
+                assert (second.text, second.sender) == ("I am bob, too", mallory.jid)

@@ -1,0 +1,212 @@
+"""The way out to a room: who may read it now, keys, one transaction, the outbox.
+
+Nothing is said in a room that lets in others than its members, or hides who they
+are. Who the members are is looked at when it is encrypted, and again when it goes
+(:mod:`.room_watch`).
+"""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from xml.etree import ElementTree as ET
+
+from xmpp_onion.address import JID
+from xmpp_onion.chat import Content, Delivery, DeliveryState, RoomState
+from xmpp_onion.courier import Courier
+from xmpp_onion.deliveries import Deliveries
+from xmpp_onion.e2ee import OMEMO_OLD, Omemo, Plain, RoomEncrypted, reader_ids
+from xmpp_onion.errors import EncryptionError, RoomError, SessionError
+from xmpp_onion.room_watch import may_hear
+from xmpp_onion.rooms import Rooms
+from xmpp_onion.session import Session, message_stanza, write_content
+from xmpp_onion.store import Database, Outbox
+
+__all__ = ["RoomPost"]
+
+_UNSENT = "nothing was sent"
+
+
+class _ChangedError(Exception):
+    """The room changed while keys were fetched: look again."""
+
+
+class RoomPost:
+    """Takes messages to rooms from the caller to the disk.
+
+    Args:
+        database: Of the account.
+        session: Where keys are asked for.
+        omemo: Encrypts.
+        rooms: Who may read what is said in them.
+        courier: Carries what is kept.
+        deliveries: Knows how far it has come.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        session: Session,
+        omemo: Omemo,
+        rooms: Rooms,
+        *,
+        courier: Courier,
+        deliveries: Deliveries,
+    ) -> None:
+        self._database = database
+        self._outbox = Outbox(database)
+        self._session = session
+        self._omemo = omemo
+        self._rooms = rooms
+        self._courier = courier
+        self._deliveries = deliveries
+
+    def is_room(self, jid: JID) -> bool:
+        """Tell whether a recipient is a room that we are in, or want to be."""
+        return self._rooms.state(jid) is not None
+
+    async def keep(
+        self, room: JID, what: Content, deadline: float | None, *, allow_clear: bool
+    ) -> tuple[Delivery, asyncio.Future[None]]:
+        """Encrypt and keep; the future completes when the server has it.
+
+        Raises:
+            RoomError: It is no room in which something may be said.
+            EncryptionError: It cannot be encrypted; nothing was kept.
+            SessionError: Not in time.
+        """
+        while True:
+            losses, state = await self._fetch(room, deadline)
+            try:
+                return await self._encrypt(state, what, allow_clear=allow_clear)
+            except _ChangedError:
+                continue
+            except EncryptionError:
+                # What a broken connection left out may be all that was missing.
+                if losses == self._session.losses:
+                    await self._omemo.notices.flush()
+                    raise
+            finally:
+                # Whoever waits for this may have given up while it was committed.
+                self._courier.wake()
+
+    async def _fetch(self, room: JID, deadline: float | None) -> tuple[int, RoomState]:
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._session.wait_online()
+                losses = self._session.losses
+                state = await self._until_private(room)
+                await self._omemo.fetch(state.members)
+        except TimeoutError:
+            raise SessionError(
+                _UNSENT,
+                why="the room did not let us in, or keys did not come, in time",
+                fix="Send it again when the connection is back.",
+            ) from None
+        return losses, state
+
+    async def _until_private(self, room: JID) -> RoomState:
+        """Return a room when we are in, and it was read that it is private."""
+        was_read = False
+        while True:
+            changed, state = self._rooms.changed, self._rooms.state(room)
+            if state is None:
+                raise RoomError(
+                    _UNSENT,
+                    why="we are not in this room any more",
+                    fix=f"Join it: xmpp-onion room join {room}",
+                )
+            if not state.is_joined:
+                await changed.wait()
+            elif may_hear(state):
+                return state
+            elif state.is_private:
+                raise _unaccepted(state)
+            elif was_read:
+                raise _not_private(state)
+            else:  # it may only have changed in something else
+                await self._rooms.refresh(room)
+                was_read = True
+
+    async def _encrypt(
+        self, state: RoomState, what: Content, *, allow_clear: bool
+    ) -> tuple[Delivery, asyncio.Future[None]]:
+        message_id, room = secrets.token_hex(16), state.jid
+        beside = write_content(what)
+        clear = beside if allow_clear else ()
+        async with self._database.transaction():
+            now = self._rooms.state(room)
+            if now is None or not may_hear(now) or now.members.keys() - state.members:
+                raise _ChangedError
+            plain = Plain(what.text, beside)
+            encrypted = await self._omemo.rooms.encrypt(now.members, plain, room)
+            delivery = Delivery(
+                id=message_id,
+                to=room,
+                devices=encrypted.devices,
+                skipped=encrypted.skipped,
+                state=DeliveryState.QUEUED,
+                text_only=_older(encrypted) if beside and not clear else 0,
+            )
+            row_id = await self._put(
+                delivery, encrypted, clear, is_said=what.text is not None
+            )
+            await self._deliveries.begin(delivery)
+            await self._courier.keep_effects()
+        return delivery, self._courier.expect(row_id)
+
+    async def _put(
+        self,
+        delivery: Delivery,
+        encrypted: RoomEncrypted,
+        clear: Sequence[ET.Element],
+        *,
+        is_said: bool,
+    ) -> int:
+        """Put the stanzas into the outbox; return the row of the last one.
+
+        Who has no key in one of several must not be told so: theirs is in another.
+        """
+        row_id = 0
+        for elements in encrypted.parts:
+            here = reader_ids(elements)
+            row_id = await self._outbox.add(
+                message_stanza(
+                    delivery.to,
+                    delivery.id,
+                    elements,
+                    clear=clear,
+                    silent=not is_said or len(encrypted.parts) > 1,
+                    is_room=True,
+                ),
+                to=delivery.to,
+                message_id=delivery.id,
+                readers={
+                    jid: ids & here
+                    for jid, ids in encrypted.readers.items()
+                    if ids & here
+                },
+            )
+        return row_id
+
+
+def _older(encrypted: RoomEncrypted) -> int:
+    """Return how many devices get the text alone: the older version has no room."""
+    elements = [each for part in encrypted.parts for each in part]
+    return len(reader_ids(each for each in elements if OMEMO_OLD in each.tag))
+
+
+def _not_private(state: RoomState) -> RoomError:
+    return RoomError(
+        _UNSENT,
+        why=f"the room is not private: {state.why}",
+        fix="One of its owners can make it members-only, and show real addresses.",
+    )
+
+
+def _unaccepted(state: RoomState) -> RoomError:
+    names = ", ".join(sorted(state.unaccepted))
+    return RoomError(
+        _UNSENT,
+        why=f"the room has members that nobody accepted yet: {names}",
+        fix="Accept them, or take them out of the room.",
+    )
