@@ -113,7 +113,8 @@ Component "muc.@ONION@" "muc"
 Component "share.@ONION@" "http_file_share"
 	http_host                    = "@ONION@"
 	http_external_url            = "http://@ONION@:5280/"
-	http_file_share_size_limit   = 16 * 1024 * 1024        -- bytes
-	http_file_share_daily_quota  = 100 * 1024 * 1024       -- bytes, for each account
-	http_file_share_global_quota = 2 * 1024 * 1024 * 1024  -- bytes, for everybody
+	http_file_share_size_limit   = 16 * 1024 * 1024        -- bytes of an object; a larger
+	                                                       -- file is several
+	http_file_share_daily_quota  = 3 * 1024 * 1024 * 1024  -- bytes, for each account
+	http_file_share_global_quota = 10 * 1024 * 1024 * 1024 -- bytes, for everybody
 	http_file_share_expires_after = 3 * 86400              -- seconds

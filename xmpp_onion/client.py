@@ -49,6 +49,7 @@ from xmpp_onion.errors import (
     SessionError,
     StoreCorruptError,
 )
+from xmpp_onion.files import Journal
 from xmpp_onion.notary import Notary
 from xmpp_onion.outgoing import Outgoing
 from xmpp_onion.reader import InboxReader
@@ -166,7 +167,8 @@ class Client(Speaker):
             port=account.port,
             resource=await self._resource(keys),
         )
-        self._sharing = Sharing(self._session, self._tor, account.jid)
+        uploads = Journal(self._database, keys)
+        self._sharing = Sharing(self._session, self._tor, account.jid, uploads)
         self._omemo = Omemo(
             account.jid,
             keys,

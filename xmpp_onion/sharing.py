@@ -1,6 +1,7 @@
 """Files of one account: slots from the session, circuits of their own."""
 
 import secrets
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -8,20 +9,27 @@ from xmpp_onion.address import JID
 from xmpp_onion.chat import Attachment, Progress, Slot
 from xmpp_onion.errors import FileTooLargeError
 from xmpp_onion.files import (
+    CHUNK_BYTES,
     TAG_BYTES,
     Dialer,
+    Journal,
     Lane,
     Pace,
     Source,
+    choose_chunk_size,
     download,
+    upload_chunks,
     upload_single,
 )
 from xmpp_onion.session import Session, Slots
 
-__all__ = ["Sharing"]
+__all__ = ["SINGLE_BYTES", "Sharing"]
 
 # Seconds that a lost session may take to come back before a slot is asked for again.
 _ONLINE_TIMEOUT: Final = 60.0
+# Bytes up to which a file is one object, which every client reads. A circuit that
+# breaks costs all of it then: as much as two chunks.
+SINGLE_BYTES: Final = 2 * CHUNK_BYTES
 
 
 class Sharing:
@@ -31,20 +39,40 @@ class Sharing:
         session: Where slots are asked for.
         dialer: The way through Tor.
         own: Our account.
+        journal: Remembers uploads over a crash.
         pace: How slow a server may be.
     """
 
     def __init__(
-        self, session: Session, dialer: Dialer, own: JID, pace: Pace | None = None
+        self,
+        session: Session,
+        dialer: Dialer,
+        own: JID,
+        journal: Journal,
+        *,
+        pace: Pace | None = None,
     ) -> None:
         self._session = session
+        self._journal = journal
         self._slots = Slots(session.xmpp, own.domain)
         self._dialer = dialer
         self._own = own
         self._pace = pace or Pace()
 
-    async def upload(self, path: Path, progress: Progress | None = None) -> Attachment:
+    async def upload(
+        self,
+        path: Path,
+        progress: Progress | None = None,
+        *,
+        may_split: Callable[[], Awaitable[bool]],
+    ) -> Attachment:
         """Encrypt a file, store it, and return what a message says of it.
+
+        Args:
+            path: The file.
+            progress: Told bytes done, and bytes in all.
+            may_split: Asked of a large file: whether all who get it can put chunks
+                together.
 
         Raises:
             FileError: It cannot be read, changed, or the server does not take it.
@@ -54,11 +82,23 @@ class Sharing:
         source = Source(path)
         await self._session.wait_online(_ONLINE_TIMEOUT)
         limit = await self._slots.limit()
+        chunk_size = choose_chunk_size(source.size, limit)
+        if source.size > SINGLE_BYTES and chunk_size and await may_split():
+            return await upload_chunks(
+                self._lane,
+                self._ask,
+                source,
+                chunk_size=chunk_size,
+                journal=self._journal,
+                progress=progress,
+            )
         if source.size + TAG_BYTES > limit:
             raise FileTooLargeError(
                 f"{path} was not sent",
-                why=f"it has {source.size} bytes, and the server takes {limit}",
-                fix="Split it, or ask who runs the server.",
+                why=f"it has {source.size} bytes, and the server takes {limit} at once",
+                fix="Split it: a device of theirs cannot put parts together."
+                if chunk_size
+                else "Split it, or ask who runs the server.",
             )
         async with self._lane() as lane:
             return await upload_single(lane, self._ask, source, progress)

@@ -14,7 +14,9 @@ from xmpp_onion.chat import (
     Progress,
 )
 from xmpp_onion.deliveries import Deliveries
+from xmpp_onion.e2ee import OMEMO_2, TrustLevel
 from xmpp_onion.errors import AddressError
+from xmpp_onion.notary import Notary
 from xmpp_onion.outgoing import ACK_TIMEOUT, Outgoing
 from xmpp_onion.sharing import Sharing
 
@@ -27,6 +29,7 @@ class Speaker:
     _outgoing: Outgoing
     _deliveries: Deliveries
     _sharing: Sharing
+    notary: Notary
 
     def _is_friend(self, jid: JID) -> bool:
         """Tell whether somebody may see when we are there."""
@@ -107,9 +110,24 @@ class Speaker:
             XmppOnionError: As ``send()``.
         """
         recipient = parse_addressee(to)
-        attachment = await self._sharing.upload(Path(path), progress)
+        attachment = await self._sharing.upload(
+            Path(path), progress, may_split=lambda: self._may_split(recipient)
+        )
         what = Content(text=attachment.url, attachment=attachment)
         return await self._send(recipient, what, timeout, allow_clear=False)
+
+    async def _may_split(self, to: JID) -> bool:
+        """Tell whether all devices that get a file take one in chunks, as ours do.
+
+        A device that speaks the older OMEMO alone is no device of ours.
+        """
+        devices = await self.notary.devices(to)
+        reading = (each for each in devices if each.active)
+        return all(
+            OMEMO_2 in each.namespaces
+            for each in reading
+            if each.trust is not TrustLevel.DISTRUSTED
+        )
 
     async def download(
         self,

@@ -3,18 +3,24 @@
 from xmpp_onion.files.cipher import TAG_BYTES
 from xmpp_onion.files.download import download
 from xmpp_onion.files.http import Dialer, Pace
+from xmpp_onion.files.index import CHUNK_BYTES, choose_chunk_size
+from xmpp_onion.files.journal import Journal
 from xmpp_onion.files.lane import Lane
 from xmpp_onion.files.names import safe_name
 from xmpp_onion.files.source import Source
-from xmpp_onion.files.upload import upload_single
+from xmpp_onion.files.upload import upload_chunks, upload_single
 
 __all__ = [
+    "CHUNK_BYTES",
     "TAG_BYTES",
     "Dialer",
+    "Journal",
     "Lane",
     "Pace",
     "Source",
+    "choose_chunk_size",
     "download",
     "safe_name",
+    "upload_chunks",
     "upload_single",
 ]

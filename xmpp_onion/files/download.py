@@ -6,20 +6,20 @@ beside where the file shall be, under a name made from the link.
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO
 
 from xmpp_onion.chat import Attachment, Link, Progress
 from xmpp_onion.errors import FileDamagedError, FileTooLargeError
+from xmpp_onion.files.assembly import assemble
 from xmpp_onion.files.cipher import TAG_BYTES, decrypt
+from xmpp_onion.files.convoy import NewLane
 from xmpp_onion.files.disk import check_room, draft, settle
-from xmpp_onion.files.lane import Lane
+from xmpp_onion.files.index import INDEX_BYTES, Index
 
-__all__ = ["NewLane", "download"]
-
-NewLane: TypeAlias = Callable[[], Lane]
+__all__ = ["download"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +29,18 @@ class _Limits:
     folder: Path
     size: int | None
     limit: int
+    told: Progress | None
+
+    def tell(self, done: int, total: int) -> None:
+        """Tell of the bytes of the file rather than of the object."""
+        if self.told is not None:
+            self.told(min(done, total - TAG_BYTES), total - TAG_BYTES)
 
     def allow(self, total: int) -> None:
         """Refuse an object by its size, before any of it is taken."""
         plain = total - TAG_BYTES
         if plain < 0 or self.size not in {None, plain}:
-            raise FileDamagedError(
-                "the server has another file than the one that was sent",
-                why="it has another size",
-                fix="Ask its sender to send it again.",
-            )
+            raise _another("it has another size")
         if plain > self.limit:
             raise FileTooLargeError(
                 "the file was not fetched",
@@ -80,22 +82,51 @@ async def download(
         TorError: The server could not be reached for a long time; what came is kept.
     """
     link = Link.parse(attachment.url)
+    limits = _Limits(folder, attachment.size, limit_bytes, progress)
+    # Nobody who has not got the link can guess where the draft is.
     stem = f".{hashlib.sha256(link.text.encode()).hexdigest()[:32]}"
-    limits = _Limits(folder, attachment.size, limit_bytes)
-    told = progress or (lambda _done, _total: None)
-    name = attachment.name or link.place.target.rpartition("/")[2]
-    with draft(folder, f"{stem}.part", keep=True) as sealed:
-        async with lanes() as lane:
-            total = await lane.fetch(
-                link.place, sealed, allow=limits.allow, told=_without_tag(told)
-            )
+    part = folder / f"{stem}.part"
+    with draft(folder, part.name, keep=True) as file:
         try:
-            new = folder / f"{stem}.new"
-            wanted = _Wanted(new, attachment.sha256, name)
-            return await _open(sealed, total, link, wanted)
+            if link.is_index:
+                index = await _fetch_index(lanes, link, attachment)
+                limits.allow(index.size + TAG_BYTES)
+                await assemble(lanes, index, file, progress)
+                return settle(file, part, attachment.name or index.name)
+            total = await _fetch(lanes, link, file, limits)
+            name = attachment.name or link.place.target.rpartition("/")[2]
+            wanted = _Wanted(folder / f"{stem}.new", attachment.sha256, name)
+            return await _open(file, total, link, wanted)
         except FileDamagedError:
-            sealed.truncate(0)  # or the next try would find the same
+            file.truncate(0)  # or the next try would find the same
             raise
+
+
+async def _fetch(lanes: NewLane, link: Link, into: BinaryIO, limits: _Limits) -> int:
+    """Fetch an object, and return its bytes; what came before stays."""
+    async with lanes() as lane:
+        return await lane.fetch(link.place, into, allow=limits.allow, told=limits.tell)
+
+
+async def _fetch_index(lanes: NewLane, link: Link, attachment: Attachment) -> Index:
+    """Fetch the index, and compare it with what the message says."""
+    sealed = io.BytesIO()
+
+    def allow(total: int) -> None:
+        if not TAG_BYTES < total <= INDEX_BYTES:
+            raise _another("the list of its parts is too long")
+
+    async with lanes() as lane:
+        total = await lane.fetch(
+            link.place, sealed, allow=allow, told=lambda _done, _total: None
+        )
+    sealed.seek(0)
+    data = b"".join(decrypt(sealed, total, link.key, link.iv))
+    index = Index.read(data, at=link.place)
+    said = attachment.size or index.size, attachment.sha256 or index.sha256.hex()
+    if said != (index.size, index.sha256.hex()):
+        raise _another("its size or its hash is another than the message says")
+    return index
 
 
 async def _open(sealed: BinaryIO, total: int, link: Link, wanted: _Wanted) -> Path:
@@ -109,14 +140,13 @@ async def _open(sealed: BinaryIO, total: int, link: Link, wanted: _Wanted) -> Pa
             plain.write(piece)
             await asyncio.sleep(0)  # others live in this loop
         if wanted.sha256 not in {"", digest.hexdigest()}:
-            raise FileDamagedError(
-                "the file that came is not the one that was sent",
-                why="it has another hash",
-                fix="Ask its sender to send it again.",
-            )
+            raise _another("it has another hash")
         return settle(plain, wanted.draft, wanted.name)
 
 
-def _without_tag(told: Progress) -> Progress:
-    """Tell of the bytes of the file rather than of the object."""
-    return lambda done, total: told(min(done, total - TAG_BYTES), total - TAG_BYTES)
+def _another(why: str) -> FileDamagedError:
+    return FileDamagedError(
+        "the file that is there is not the one that was sent",
+        why=why,
+        fix="Ask its sender to send it again.",
+    )

@@ -1,5 +1,7 @@
 """A file of ours on the disk, which has to stay as it is while it is sent."""
 
+import asyncio
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -49,6 +51,22 @@ class Source:
         if left > 0:
             raise self.changed()
         self.check()
+
+    async def digest(self, chunk_size: int) -> tuple[bytes, list[bytes]]:
+        """Return the SHA-256 of all of it, and of each chunk.
+
+        Raises:
+            FileChangedError: It changes meanwhile.
+        """
+        whole, chunks = hashlib.sha256(), []
+        for start in range(0, self.size, chunk_size):
+            chunk = hashlib.sha256()
+            for piece in self.read(start, min(chunk_size, self.size - start)):
+                whole.update(piece)
+                chunk.update(piece)
+                await asyncio.sleep(0)  # others live in this loop
+            chunks.append(chunk.digest())
+        return whole.digest(), chunks
 
     def check(self) -> None:
         """Refuse it if it was written or exchanged meanwhile.

@@ -1,7 +1,7 @@
 """Files between two people, through a real Prosody."""
 
 import asyncio
-import hashlib
+import json
 import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -9,8 +9,12 @@ from typing import TypeAlias
 
 import pytest
 
-from xmpp_onion import Account, Client
+from xmpp_onion import Account, Attachment, Client
+from xmpp_onion.chat import Progress
+from xmpp_onion.errors import FileDamagedError
+from xmpp_onion.files import CHUNK_BYTES
 from xmpp_onion.server import Prosody
+from xmpp_onion.sharing import SINGLE_BYTES
 from xmpp_onion.testing.loopback import LoopbackDialer
 
 Enrol: TypeAlias = Callable[..., Awaitable[Account]]
@@ -25,6 +29,11 @@ def wire(prosody: Prosody) -> LoopbackDialer:
     return LoopbackDialer(prosody.c2s_port, ports=ports)
 
 
+@pytest.fixture(autouse=True)
+def _target(tmp_path: Path) -> None:
+    (tmp_path / "downloads").mkdir()
+
+
 @pytest.mark.parametrize("size", [0, 1, 4096, 300_001])
 async def test_a_file_arrives_as_it_was_sent(
     enrol: Enrol, wire: LoopbackDialer, tmp_path: Path, size: int
@@ -32,7 +41,6 @@ async def test_a_file_arrives_as_it_was_sent(
     source = tmp_path / "report 7.pdf"
     source.write_bytes(secrets.token_bytes(size))
     target = tmp_path / "downloads"
-    target.mkdir()
     steps: list[tuple[int, int]] = []
     async with (
         Client(await enrol("alice"), tor=wire) as alice,
@@ -50,6 +58,228 @@ async def test_a_file_arrives_as_it_was_sent(
     assert saved.read_bytes() == source.read_bytes()
     assert saved.parent == target
     assert list(target.iterdir()) == [saved]
-    assert hashlib.sha256(saved.read_bytes()).digest()
     if size:
         assert steps[-1] == (size, size)
+
+
+LARGE = SINGLE_BYTES + 3 * CHUNK_BYTES + 12_345
+# Three chunks are under way at once: with more than that, one at least is done.
+MOST = 4 * CHUNK_BYTES
+
+
+async def test_a_large_file_goes_in_chunks_over_several_circuits(
+    enrol: Enrol, wire: LoopbackDialer, tmp_path: Path
+) -> None:
+    source = tmp_path / "film.mkv"
+    source.write_bytes(secrets.token_bytes(LARGE))
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+        asyncio.timeout(120),
+    ):
+        await alice.send_file(bob.jid, source)
+        attachment = await received(bob)
+        up = circuits(wire)
+        saved = await attachment.save(tmp_path / "downloads")
+
+    assert saved.name == "film.mkv"
+    assert saved.read_bytes() == source.read_bytes()
+    assert list(saved.parent.iterdir()) == [saved]
+    assert len(up) == 3 + 1  # the index has one of its own
+    assert len(circuits(wire)) == len(up) + 1 + 3
+    assert await kept_uploads(alice) == []
+
+
+async def test_broken_circuits_cost_a_chunk_each_at_most(
+    enrol: Enrol, wire: LoopbackDialer, prosody: Prosody, tmp_path: Path
+) -> None:
+    source = tmp_path / "film.mkv"
+    source.write_bytes(secrets.token_bytes(LARGE))
+    cuts = [LARGE // 3, 2 * LARGE // 3]
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+        asyncio.timeout(120),
+    ):
+        await alice.send_file(bob.jid, source, cutting(wire, cuts))
+        attachment = await received(bob)
+        stored = stored_bytes(prosody)
+        saved = await attachment.save(tmp_path / "downloads", cutting(wire, cuts))
+
+    assert saved.read_bytes() == source.read_bytes()
+    assert stored < LARGE + len(cuts) * 3 * CHUNK_BYTES
+
+
+async def test_an_upload_goes_on_in_another_process(
+    enrol: Enrol, wire: LoopbackDialer, prosody: Prosody, tmp_path: Path
+) -> None:
+    source = tmp_path / "film.mkv"
+    source.write_bytes(secrets.token_bytes(LARGE))
+    alice_account, bob_account = await enrol("alice"), await enrol("bob")
+
+    async with Client(bob_account, tor=wire):
+        pass  # has keys from now on
+    async with Client(alice_account, tor=wire) as alice, asyncio.timeout(120):
+        with pytest.raises(Stop):
+            await alice.send_file(bob_account.jid, source, stopping_at(MOST))
+        begun = await kept_uploads(alice)
+    before = stored_bytes(prosody)
+    async with (
+        Client(alice_account, tor=wire) as alice,
+        Client(bob_account, tor=wire) as bob,
+        asyncio.timeout(120),
+    ):
+        steps: list[int] = []
+        await alice.send_file(bob.jid, source, lambda done, _total: steps.append(done))
+        saved = await (await received(bob)).save(tmp_path / "downloads")
+
+    assert len(begun) >= 2  # the file, and a chunk
+    assert before >= CHUNK_BYTES
+    assert steps[0] >= CHUNK_BYTES
+    assert saved.read_bytes() == source.read_bytes()
+
+
+async def test_a_file_that_changed_is_begun_anew_with_another_key(
+    enrol: Enrol, wire: LoopbackDialer, tmp_path: Path
+) -> None:
+    source = tmp_path / "film.mkv"
+    source.write_bytes(secrets.token_bytes(LARGE))
+    alice_account, bob_account = await enrol("alice"), await enrol("bob")
+    async with Client(bob_account, tor=wire):
+        pass
+    async with Client(alice_account, tor=wire) as alice, asyncio.timeout(120):
+        with pytest.raises(Stop):
+            await alice.send_file(bob_account.jid, source, stopping_at(MOST))
+        with source.open("r+b") as file:
+            file.write(b"another beginning")
+        with pytest.raises(Stop):
+            await alice.send_file(bob_account.jid, source, stopping_at(MOST))
+        begun = [name for name in await kept_uploads(alice) if name.count("/") == 3]
+        keys = [await alice._sharing._journal._keys.load(name) for name in begun]
+
+    assert len(begun) == 2
+    assert len({json.loads(key or "")["key"] for key in keys}) == 2
+
+
+async def test_a_download_goes_on_in_another_process(
+    enrol: Enrol, wire: LoopbackDialer, tmp_path: Path
+) -> None:
+    source = tmp_path / "film.mkv"
+    source.write_bytes(secrets.token_bytes(LARGE))
+    target = tmp_path / "downloads"
+    alice_account, bob_account = await enrol("alice"), await enrol("bob")
+    async with Client(bob_account, tor=wire):
+        pass
+    async with Client(alice_account, tor=wire) as alice, asyncio.timeout(120):
+        await alice.send_file(bob_account.jid, source)
+    async with Client(bob_account, tor=wire) as bob, asyncio.timeout(120):
+        attachment = await received(bob)
+        with pytest.raises(Stop):
+            await attachment.save(target, stopping_at(MOST))
+        there = [path.name for path in target.iterdir()]
+    steps: list[int] = []
+    async with Client(bob_account, tor=wire) as bob, asyncio.timeout(120):
+        saved = await bob.download(
+            attachment.url, target, lambda done, _total: steps.append(done)
+        )
+
+    assert there[0].startswith(".")
+    assert steps[0] >= CHUNK_BYTES
+    assert saved.read_bytes() == source.read_bytes()
+    assert list(target.iterdir()) == [saved]
+
+
+async def test_a_chunk_that_the_server_exchanged_leaves_no_file(
+    enrol: Enrol, wire: LoopbackDialer, prosody: Prosody, tmp_path: Path
+) -> None:
+    source = tmp_path / "film.mkv"
+    source.write_bytes(secrets.token_bytes(LARGE))
+    target = tmp_path / "downloads"
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+        asyncio.timeout(120),
+    ):
+        await alice.send_file(bob.jid, source)
+        attachment = await received(bob)
+        chunks = [path for path in objects(prosody) if path.stat().st_size > 4_000_000]
+        one, other = chunks[0].read_bytes(), chunks[1].read_bytes()
+        chunks[0].write_bytes(other)
+        chunks[1].write_bytes(one)
+        with pytest.raises(FileDamagedError):
+            await attachment.save(target)
+
+    assert [path.stat().st_size for path in target.iterdir()] == [0]
+
+
+async def test_the_server_sees_neither_name_nor_content(
+    enrol: Enrol, wire: LoopbackDialer, prosody: Prosody, tmp_path: Path
+) -> None:
+    source = tmp_path / "canary-name.txt"
+    source.write_bytes(b"canary content " * 1000)
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+        asyncio.timeout(60),
+    ):
+        await alice.send_file(bob.jid, source)
+        assert (await received(bob)).name == "canary-name.txt"
+        data = [path for path in folder_of(prosody).rglob("*") if path.is_file()]
+
+        assert len(data) > 5
+        assert not [path for path in data if b"canary" in path.read_bytes()]
+
+
+# --- what they share ------------------------------------------------------------------
+
+
+class Stop(Exception):  # noqa: N818 - it stands for a kill, not for an error
+    """Ends a transfer where it is, as a kill would."""
+
+
+def stopping_at(limit: int) -> Progress:
+    def told(done: int, _total: int) -> None:
+        if done >= limit:
+            raise Stop
+
+    return told
+
+
+def cutting(wire: LoopbackDialer, places: list[int]) -> Progress:
+    """Break every circuit, that of the session too, where so much was done."""
+    left = list(places)
+
+    def told(done: int, _total: int) -> None:
+        if left and done >= left[0]:
+            del left[0]
+            wire.cut()
+
+    return told
+
+
+async def received(client: Client) -> Attachment:
+    message = await anext(client.messages())
+    assert message.attachment is not None
+    return message.attachment
+
+
+def circuits(wire: LoopbackDialer) -> set[tuple[str, str]]:
+    """Which circuits files went over; none of them twice by chance."""
+    return {how.credentials() for _, port, how in wire.dialed if port == 5280}
+
+
+async def kept_uploads(client: Client) -> list[str]:
+    return await client._sharing._journal._keys.names("/xmpp-onion/upload/")
+
+
+def folder_of(prosody: Prosody) -> Path:
+    return prosody.key_file.parent / "prosody" / "data"
+
+
+def objects(prosody: Prosody) -> list[Path]:
+    found = folder_of(prosody).rglob("*.bin")
+    return [path for path in found if path.is_file() and path.stat().st_size > 10_000]
+
+
+def stored_bytes(prosody: Prosody) -> int:
+    return sum(path.stat().st_size for path in objects(prosody))

@@ -1,0 +1,112 @@
+"""What of an upload is done already: in the account's store, so encrypted as it is.
+
+A row for the file and one for each chunk that the server has. The key in it would
+read the file; it is forgotten when the message is on its way.
+"""
+
+import json
+import secrets
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from xmpp_onion.chat import Place
+from xmpp_onion.files.cipher import KEY_BYTES
+from xmpp_onion.store import Database, Keys
+
+__all__ = ["Begun", "Journal"]
+
+_PREFIX: Final = "/xmpp-onion/upload/"
+# A server keeps objects for some days (ours three). What was stored longer ago than
+# this might go before the recipient has looked.
+_LASTING: Final = timedelta(days=1)
+# Uploads that are begun and not finished: beyond, the oldest is forgotten.
+_MOST: Final = 20
+
+
+@dataclass(slots=True)
+class Begun:
+    """An upload that is under way.
+
+    Attributes:
+        name: Of its rows.
+        key: Of the file.
+        chunk_size: Bytes of each chunk.
+        places: Chunks that the server has, by their number.
+    """
+
+    name: str
+    key: bytes = field(repr=False)
+    chunk_size: int
+    places: dict[int, Place] = field(default_factory=dict, repr=False)
+
+
+class Journal:
+    """Remembers uploads over a crash.
+
+    Args:
+        database: Of the account.
+        keys: Its table of texts.
+    """
+
+    def __init__(self, database: Database, keys: Keys) -> None:
+        self._database = database
+        self._keys = keys
+
+    async def begin(self, sha256: bytes, chunk_size: int) -> Begun:
+        """Return what is known of an upload of this very content, or a new one."""
+        async with self._database.transaction():
+            await self._tidy()
+            name = f"{_PREFIX}{sha256.hex()}"
+            known = await self._load(name)
+            if known is not None and known.chunk_size == chunk_size:
+                return known
+            await self._forget(name)
+            begun = Begun(name, secrets.token_bytes(KEY_BYTES), chunk_size)
+            text = {
+                "key": begun.key.hex(),
+                "chunk_size": chunk_size,
+                "at": datetime.now(UTC).isoformat(),
+            }
+            await self._keys.store(name, json.dumps(text))
+        return begun
+
+    async def note(self, begun: Begun, number: int, place: Place) -> None:
+        """Remember that the server has a chunk."""
+        begun.places[number] = place
+        async with self._database.transaction():
+            await self._keys.store(f"{begun.name}/{number}", place.url)
+
+    async def forget(self, begun: Begun) -> None:
+        """Forget an upload, its key too."""
+        async with self._database.transaction():
+            await self._forget(begun.name)
+
+    async def _load(self, name: str) -> Begun | None:
+        text = await self._keys.load(name)
+        if text is None:
+            return None
+        values = json.loads(text)
+        begun = Begun(name, bytes.fromhex(values["key"]), values["chunk_size"])
+        for row in await self._keys.names(f"{name}/"):
+            url = await self._keys.load(row)
+            begun.places[int(row.rpartition("/")[2])] = Place.parse(url or "")
+        return begun
+
+    async def _forget(self, name: str) -> None:
+        for row in await self._keys.names(name):
+            await self._keys.delete(row)
+
+    async def _tidy(self) -> None:
+        """Forget what is too old to go on with, and what are too many."""
+        begun = [
+            (datetime.fromisoformat(json.loads(text)["at"]), name)
+            for name in await self._keys.names(_PREFIX)
+            if "/" not in name.removeprefix(_PREFIX)
+            and (text := await self._keys.load(name)) is not None
+        ]
+        begun.sort(reverse=True)
+        now = datetime.now(UTC)
+        for place, (at, name) in enumerate(begun):
+            if place >= _MOST - 1 or not timedelta(0) <= now - at < _LASTING:
+                await self._forget(name)
