@@ -176,6 +176,8 @@ TESTED_IN = {
     "room_watch.py": "integration/client/test_room_messages.py",
     "outgoing.py": "integration/client/test_client.py",
     "room.py": "integration/client/test_rooms.py",
+    "invitations.py": "integration/client/test_rooms.py",
+    "room_care.py": "integration/client/test_rooms.py",
     "room_journal.py": "integration/client/test_rooms.py",
     "rooms.py": "integration/client/test_rooms.py",
     "session/room_service.py": "integration/client/test_rooms.py",

@@ -50,6 +50,7 @@ from xmpp_onion.errors import (
     StoreCorruptError,
 )
 from xmpp_onion.files import Journal
+from xmpp_onion.invitations import Invitations
 from xmpp_onion.notary import Notary
 from xmpp_onion.outgoing import Outgoing
 from xmpp_onion.reader import InboxReader
@@ -182,8 +183,18 @@ class Client(Speaker):
         self._far_witness = FarWitness(self._database, keys, nodes)
         self._deliveries = Deliveries(self._database)
         news = self._deliveries.news
+        self._contacts = Contacts(
+            self._database, self._session, own=account.jid, news=news
+        )
         journal = RoomJournal(self._database, own=account.jid, news=news)
-        self.rooms = Rooms(self._session, journal, own=account.jid)
+        self.rooms = Rooms(
+            self._session,
+            journal,
+            invitations=Invitations(
+                self._database, self._contacts.table.is_contact, news=news
+            ),
+            own=account.jid,
+        )
         await self.rooms.load()
         self._courier = Courier(
             self._database,
@@ -194,9 +205,6 @@ class Client(Speaker):
             watch=RoomWatch(
                 self._database, self.rooms, self._deliveries, own=account.jid
             ),
-        )
-        self._contacts = Contacts(
-            self._database, self._session, own=account.jid, news=news
         )
         self._strangers = Strangers(
             self._database, contacts=self._contacts.table, own=account.jid, news=news

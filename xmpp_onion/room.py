@@ -1,7 +1,9 @@
 """One room, as a program sees it: who is in, who may be, and what to say there."""
 
+from xmpp_onion.account import parse_recipient
 from xmpp_onion.address import JID
 from xmpp_onion.chat import Affiliation, Answer, Delivery, RoomState
+from xmpp_onion.errors import EncryptionError
 from xmpp_onion.rooms import ROOM_TIMEOUT, Rooms
 
 __all__ = ["Room"]
@@ -44,14 +46,23 @@ class Room:
         """
         return await self._rooms.members(self.jid, timeout)
 
-    async def invite(self, *people: str, timeout: float = ROOM_TIMEOUT) -> None:
+    async def invite(
+        self, *people: str, through_room: bool = False, timeout: float = ROOM_TIMEOUT
+    ) -> None:
         """Make people members, and ask each to come (XEP-0249).
+
+        Args:
+            people: Their JIDs.
+            through_room: Leave both to the room, which lets members invite if its
+                owners want that. It does not tell whether it did.
+            timeout: Seconds for a connection, and for each answer.
 
         Raises:
             RoomError: We may not; nobody after the first who failed is asked.
         """
         for person in people:
-            await self._rooms.invite(self.jid, JID(person).bare, timeout)
+            jid = parse_recipient(person)
+            await self._rooms.invite(self.jid, jid, timeout, is_direct=not through_room)
 
     async def kick(self, person: str, *, timeout: float = ROOM_TIMEOUT) -> None:
         """Take somebody out, who is no member any more and reads nothing from now on.
@@ -68,7 +79,47 @@ class Room:
         self, person: str, affiliation: Affiliation, *, timeout: float = ROOM_TIMEOUT
     ) -> None:
         """Make an account something else to the room: a member, an admin, an owner."""
-        await self._rooms.grant(self.jid, JID(person).bare, affiliation, timeout)
+        await self._rooms.grant(self.jid, parse_recipient(person), affiliation, timeout)
+
+    async def set_strict(self, *, strict: bool = True) -> None:
+        """Send nothing while there is a member whom nobody here accepted, or do.
+
+        Who is a member now is accepted. Needs no connection.
+        """
+        await self._rooms.be_strict(self.jid, strict=strict)
+
+    async def accept(self, *people: str) -> None:
+        """Let a strict room send to new members. Needs no connection."""
+        await self._rooms.accept(self.jid, [parse_recipient(each) for each in people])
+
+    async def set_subject(
+        self,
+        subject: str,
+        *,
+        allow_clear: bool = False,
+        timeout: float = ROOM_TIMEOUT,
+    ) -> None:
+        """Set the subject, which cannot be encrypted.
+
+        Args:
+            subject: What every server on the way, and every member to come, reads.
+            allow_clear: That is known and wanted.
+            timeout: Seconds for a connection, and for the server to have it.
+
+        Raises:
+            EncryptionError: ``allow_clear`` was not said; nothing was sent.
+        """
+        if not allow_clear:
+            raise EncryptionError(
+                "the subject of a room cannot be encrypted",
+                why="every server on the way would read it",
+                fix="Say it in a message, or pass allow_clear=True.",
+            )
+        await self._rooms.set_subject(self.jid, subject, timeout)
+
+    async def destroy(self, *, timeout: float = ROOM_TIMEOUT) -> None:
+        """Make an end of the room, for everybody. Owners may."""
+        await self._rooms.destroy(self.jid, timeout)
 
     async def leave(self, *, timeout: float = ROOM_TIMEOUT) -> None:
         """Go out, and do not come back by itself. Who is a member stays one."""

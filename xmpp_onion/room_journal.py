@@ -87,6 +87,20 @@ class RoomJournal:
             await self.table.put(replace(row, nick=nick))
             await self.table.remove_invitation(room)
 
+    async def keep_accepted(self, occupancy: Occupancy) -> None:
+        """Keep whether a room is strict, and whom it may send to."""
+        room = occupancy.room
+        async with self._database.transaction():
+            row = await self.table.load(room)
+            if row is None:
+                return
+            await self.table.put(replace(row, strict=occupancy.is_strict))
+            rows = [
+                replace(each, accepted=JID(each.jid) in occupancy.accepted)
+                for each in await self.table.members(room)
+            ]
+            await self.table.put_members(room, rows)
+
     async def forget(self, room: JID) -> None:
         """Keep nothing of a room: we left it."""
         self._pages.pop(room, None)

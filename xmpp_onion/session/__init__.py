@@ -32,7 +32,7 @@ from xmpp_onion.session.notices import Notice
 from xmpp_onion.session.occupancy import Change, Occupancy
 from xmpp_onion.session.people import Asked, People
 from xmpp_onion.session.registration import register
-from xmpp_onion.session.room_service import RoomService, room_error
+from xmpp_onion.session.room_service import RoomService, room_error, unanswered
 from xmpp_onion.session.roster import REMOVED, Contact
 from xmpp_onion.session.shelf import read_waiting, write_incoming
 from xmpp_onion.session.stanzas import (
@@ -91,6 +91,7 @@ __all__ = [
     "room_error",
     "seat_of",
     "serialise",
+    "unanswered",
     "write_content",
     "write_incoming",
 ]

@@ -23,6 +23,7 @@ from xmpp_onion.session.muc import (
     DISCO,
     MUC,
     MUC_ADMIN,
+    MUC_USER,
     AffiliationList,
     Configuration,
     read_affiliations,
@@ -30,7 +31,7 @@ from xmpp_onion.session.muc import (
 )
 from xmpp_onion.session.stanzas import serialise
 
-__all__ = ["RoomService", "room_error"]
+__all__ = ["RoomService", "room_error", "unanswered"]
 
 # Seconds for one answer of a room: two bad circuits' worth.
 _PATIENCE: Final = 30.0
@@ -172,10 +173,19 @@ class RoomService:
         what = {"nick": nick, "role": "none"}
         await self._ask(self._query("set", room, MUC_ADMIN, **what))
 
-    async def invite(self, room: JID, jid: JID) -> None:
-        """Ask somebody to come, directly (XEP-0249)."""
-        message = _stanza("message", to=jid.bare)
-        ET.SubElement(message, f"{{{CONFERENCE}}}x", {"jid": room.bare})
+    async def invite(self, room: JID, jid: JID, *, is_direct: bool = True) -> None:
+        """Ask somebody to come: directly (XEP-0249), or through the room.
+
+        Through the room a member may where its owners allow it, and the invited
+        becomes a member. Whether it was allowed is not told.
+        """
+        if is_direct:
+            message = _stanza("message", to=jid.bare)
+            ET.SubElement(message, f"{{{CONFERENCE}}}x", {"jid": room.bare})
+        else:
+            message = _stanza("message", to=room.bare)
+            x = ET.SubElement(message, f"{{{MUC_USER}}}x")
+            ET.SubElement(x, f"{{{MUC_USER}}}invite", {"to": jid.bare})
         await self._tell(message)
 
     async def set_subject(self, room: JID, subject: str) -> None:
@@ -205,7 +215,7 @@ class RoomService:
         try:
             asked: asyncio.Future[Iq] = request.send(timeout=_PATIENCE)
         except NotConnectedError:
-            raise _unanswered("the session is down") from None
+            raise unanswered("the session is down") from None
         # Nobody may come to read it: one of several questions can fail before.
         asked.add_done_callback(lambda done: done.cancelled() or done.exception())
         return asked
@@ -215,7 +225,7 @@ async def _answer(asked: asyncio.Future[Iq]) -> ET.Element:
     try:
         answer = await asked
     except IqTimeout:
-        raise _unanswered("no answer came") from None
+        raise unanswered("no answer came") from None
     except IqError as error:
         raise room_error(str(error.condition)) from None
     return answer.xml
@@ -238,7 +248,8 @@ def room_error(condition: str) -> RoomError:
     )
 
 
-def _unanswered(why: str) -> SessionError:
+def unanswered(why: str) -> SessionError:
+    """Return the error that a room did not answer, and why, as a clause."""
     return SessionError(
         "the room did not answer",
         why=why,

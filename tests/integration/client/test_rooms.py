@@ -17,7 +17,7 @@ from xmpp_onion import (
     RoomEvent,
     RoomState,
 )
-from xmpp_onion.errors import RoomError
+from xmpp_onion.errors import EncryptionError, RoomError
 from xmpp_onion.testing.loopback import LoopbackDialer
 
 Enrol: TypeAlias = Callable[..., Awaitable[Account]]
@@ -250,3 +250,172 @@ async def test_where_our_nick_is_somebody_elses_we_take_another(
         assert entered.state.nick == "me-2"
         assert entered.state.occupants["me"].jid == alice.jid
         assert entered.state.occupants["me-2"].jid == JID(bob.jid)
+
+
+async def befriend(client: Client, other: JID) -> None:
+    await client.add_contact(other)
+    async with asyncio.timeout(30):
+        while not await client._contacts.table.is_contact(other):
+            await client.contacts()
+
+
+async def test_an_invitation_of_a_contact_waits_and_nothing_is_joined(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        await befriend(bob, alice.jid)
+        room = await alice.create_room(address(alice))
+        await room.invite(bob.jid)
+        invited = await next_change(bob.events(), RoomChange.INVITED)
+        waiting = await bob.rooms.invitations.all()
+
+        assert (invited.sender, invited.who) == (room.jid, alice.jid)
+        assert [(each.sender, each.who) for each in waiting] == [(room.jid, alice.jid)]
+        assert bob.rooms.all() == ()
+
+        await bob.join(room.jid)
+        assert await bob.rooms.invitations.all() == ()
+
+
+async def test_a_room_that_lets_members_invite_makes_who_is_invited_a_member(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+        Client(await enrol("carol"), tor=wire) as carol,
+    ):
+        await befriend(carol, bob.jid)
+        room = await alice.create_room(address(alice))
+        await room.invite(bob.jid)
+        allowing = {
+            "{http://prosody.im/protocol/muc}roomconfig_allowmemberinvites": "1"
+        }
+        await alice._session.rooms.configure(room.jid, allowing)
+        entered = await bob.join(room.jid)
+        with pytest.raises(RoomError):
+            await entered.invite(carol.jid)
+        await entered.invite(carol.jid, through_room=True)
+        invited = await next_change(carol.events(), RoomChange.INVITED)
+        at_alice = await state_when(alice, room, lambda s: carol.jid in s.members)
+
+        assert (invited.sender, invited.who) == (room.jid, bob.jid)
+        assert at_alice.members[carol.jid] is Affiliation.MEMBER
+
+
+async def test_a_strangers_invitation_is_not_even_told(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("mallory"), tor=wire) as mallory,
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        await befriend(bob, alice.jid)
+        trap = await mallory.create_room(address(mallory, "trap"))
+        await trap.invite(bob.jid)
+        room = await alice.create_room(address(alice))
+        await room.invite(bob.jid)
+        told = await next_change(bob.events(), RoomChange.INVITED)
+
+        assert told.sender == room.jid
+        assert len(await bob.rooms.invitations.all()) == 1
+
+
+async def test_a_strict_room_waits_for_each_new_member_to_be_accepted(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    carol, account = await enrol("carol"), await enrol("bob")
+    async with Client(await enrol("alice"), tor=wire) as alice:
+        room = await alice.create_room(address(alice))
+        await room.invite(account.jid)
+        async with Client(account, tor=wire) as bob:
+            entered = await bob.join(room.jid)
+            await entered.set_strict()
+            await room.invite(carol.jid)
+            state = await state_when(bob, room, lambda s: carol.jid in s.members)
+            assert state.unaccepted == {carol.jid}
+            await bob.rooms._journal.write_down()
+        async with Client(account, tor=wire) as bob:
+            entered = bob.room(room.jid)
+            state = await state_when(bob, room, lambda s: s.is_private)
+            assert state.is_strict
+            assert state.unaccepted == {carol.jid}
+            await entered.accept(carol.jid)
+            assert entered.state is not None
+            assert entered.state.unaccepted == frozenset()
+        async with Client(account, tor=wire) as bob:
+            state = await state_when(bob, room, lambda s: s.is_private)
+            assert state.unaccepted == frozenset()
+
+
+async def test_the_subject_goes_out_in_the_clear_only_if_that_is_said(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with Client(await enrol("alice"), tor=wire) as alice:
+        room = await alice.create_room(address(alice))
+        with pytest.raises(EncryptionError, match="cannot be encrypted"):
+            await room.set_subject("a secret")
+        await room.set_subject("no secret", allow_clear=True)
+
+
+async def test_a_room_that_is_destroyed_is_gone_for_everybody(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        room = await alice.create_room(address(alice))
+        await room.invite(bob.jid)
+        at_bob = bob.events()
+        await bob.join(room.jid)
+        await room.destroy()
+        out = await next_change(at_bob, RoomChange.REMOVED)
+
+        assert out.reason == "the room was closed for good"
+        assert bob.rooms.all() == alice.rooms.all() == ()
+
+
+async def test_a_room_that_lost_us_without_a_word_is_entered_again(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        room = await alice.create_room(address(alice))
+        await room.invite(bob.jid)
+        await bob.join(room.jid)
+        await state_when(alice, room, lambda s: "bob" in s.occupants)
+        service = bob._session.rooms
+        service.known = set()
+        await service.leave(room.jid, "bob")
+        await state_when(alice, room, lambda s: "bob" not in s.occupants)
+        service.known = {room.jid}
+        bob.rooms._clock = lambda: 10.0**9
+        bob.rooms._work.set()
+        await state_when(alice, room, lambda s: "bob" in s.occupants)
+
+        state = await state_when(bob, room, lambda s: s.is_joined and s.is_private)
+        assert state.occupants["alice"].jid == alice.jid
+
+
+async def test_a_server_that_restarts_is_entered_again(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with Client(await enrol("alice"), tor=wire) as alice:
+        room = await alice.create_room(address(alice))
+        logins = alice.rooms._care.logins
+        alice._session.xmpp.resume_id = ""
+        wire.cut()
+        await state_when(
+            alice,
+            room,
+            lambda s: (
+                s.is_joined and s.is_private and alice.rooms._care.logins > logins
+            ),
+        )
