@@ -26,9 +26,13 @@ log = logging.getLogger(__name__)
 # for it in the database's own thread. Seconds.
 BUSY_TIMEOUT = 60.0
 
+# The log is taken into the file at 256 pages: with SQLite's 1,000 it grows to 4 MB,
+# which on a full disk nobody gets back, for taking it in needs room, too.
 _SETTINGS = """
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
+PRAGMA wal_autocheckpoint = 256;
+PRAGMA journal_size_limit = 1048576;
 PRAGMA foreign_keys = ON;
 PRAGMA secure_delete = ON;
 PRAGMA trusted_schema = OFF;

@@ -226,6 +226,18 @@ async def test_the_settings_that_keep_our_promises_are_on(database: Database) ->
     assert found == promised
 
 
+async def test_the_log_does_not_grow_past_a_megabyte(path: Path) -> None:
+    log, sizes = path.with_name(f"{path.name}-wal"), set()
+    async with Database.open(path) as database:
+        inbox = Inbox(database)
+        for number in range(300):
+            async with database.transaction():
+                await inbox.add(f"{number} {'x' * 10_000}")
+            sizes.add(log.stat().st_size)
+
+    assert 500_000 < max(sizes) < 1_200_000
+
+
 async def test_a_file_system_without_shared_memory_is_refused(
     path: Path, monkeypatch: pytest.MonkeyPatch, key: bytes | None
 ) -> None:
