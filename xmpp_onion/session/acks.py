@@ -31,10 +31,13 @@ class OutgoingAcks(Generic[T]):
     """What was sent and is not acknowledged, in order.
 
     A token goes in with a stanza, and comes out when that stanza is acknowledged.
+
+    Attributes:
+        acknowledged: How many the server says it has.
     """
 
     def __init__(self) -> None:
-        self._acknowledged = 0
+        self.acknowledged = 0
         self._waiting: deque[_Sent[T]] = deque()
 
     def __len__(self) -> int:
@@ -43,7 +46,7 @@ class OutgoingAcks(Generic[T]):
     @property
     def sent(self) -> int:
         """How many stanzas were sent in all, by the counter of the stream."""
-        return (self._acknowledged + len(self._waiting)) % WRAP
+        return (self.acknowledged + len(self._waiting)) % WRAP
 
     def add(self, data: str, token: T | None = None) -> None:
         """Note a stanza that is being sent."""
@@ -55,14 +58,14 @@ class OutgoingAcks(Generic[T]):
         Raises:
             StreamViolationError: It claims stanzas that were never sent.
         """
-        new = (count - self._acknowledged) % WRAP
+        new = (count - self.acknowledged) % WRAP
         if not 0 <= count < WRAP or new > len(self._waiting):
             raise StreamViolationError(
                 "the server acknowledged what was never sent",
                 condition="undefined-condition",
                 fix="The connection was closed; nothing was marked as delivered.",
             )
-        self._acknowledged = count
+        self.acknowledged = count
         done = [self._waiting.popleft() for _ in range(new)]
         return [sent.token for sent in done if sent.token is not None]
 
@@ -80,7 +83,7 @@ class OutgoingAcks(Generic[T]):
         """Start over at zero, and return the tokens of what was not acknowledged."""
         lost = [sent.token for sent in self._waiting if sent.token is not None]
         self._waiting.clear()
-        self._acknowledged = 0
+        self.acknowledged = 0
         return lost
 
 

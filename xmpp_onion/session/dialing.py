@@ -26,10 +26,6 @@ __all__ = ["Dialing"]
 log = logging.getLogger(__name__)
 
 _LONGEST_SHIFT: Final = 16  # past this many doublings every timing is at its limit
-# A connection that spoke for less than this, in seconds, and was left for another one,
-# may have been slow and not dead. So would be the next: it gets twice the time.
-_SHORT: Final = 10.0
-
 _Try = asyncio.Task[Connection | XmppOnionError | OSError]
 
 
@@ -68,14 +64,16 @@ class Dialing:
         spare, self._spare = self._spare, None
         return await self._race() if spare is None else spare
 
-    async def relieve(self, wire: Wire, spoke: float) -> None:
+    async def relieve(self, wire: Wire, *, is_stuck: bool) -> None:
         """Dial by other circuits, and cut ``wire`` if it is silent until that answers.
 
         The new connection is what the next `dial` returns.
 
         Args:
             wire: A connection that does not answer.
-            spoke: How many seconds it did.
+            is_stuck: Whether the server took nothing of what waits, on this connection.
+                It may be slow and not dead, and so would be the next one, which gets
+                twice the time: nothing must be begun again and again.
         """
         if self._is_relieving:
             return
@@ -91,7 +89,7 @@ class Dialing:
         if wire.heard_bytes != heard_bytes:
             spare.close()
             return
-        self._hasty = self._hasty + 1 if spoke < _SHORT else 0
+        self._hasty = self._hasty + 1 if is_stuck else 0
         self._spare = spare
         wire.drop("it is silent, and another circuit answers")
 

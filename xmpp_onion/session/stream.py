@@ -296,12 +296,14 @@ class Session:
 
     async def _tend(self, wire: Wire, *, resumed: bool) -> str:
         """Run what a connection needs beside it; return why it ended."""
-        since = asyncio.get_running_loop().time()
+        outgoing = self.xmpp.outgoing
+        taken = outgoing.acknowledged
         async with asyncio.TaskGroup() as tasks:
             helpers = [tasks.create_task(self.xmpp.run_filters())]
 
             def relieve() -> None:
-                relief = self._dialing.relieve(wire, wire.last_heard - since)
+                is_stuck = len(outgoing) > 0 and outgoing.acknowledged == taken
+                relief = self._dialing.relieve(wire, is_stuck=is_stuck)
                 helpers.append(tasks.create_task(relief))
 
             liveness = Liveness(

@@ -47,7 +47,7 @@ def test_an_ack_cannot_go_back() -> None:
 
 def test_counters_go_on_past_their_32_bits() -> None:
     acks = sent(0)
-    acks._acknowledged = WRAP - 1
+    acks.acknowledged = WRAP - 1
     acks.add("<a/>", 1)
     acks.add("<b/>", 2)
     assert acks.acknowledge(0) == [1]
