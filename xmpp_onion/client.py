@@ -221,7 +221,9 @@ class Client(Speaker):
             rooms=self.rooms,
             own=account.jid,
         )
-        self._feed = RoomFeed(self.rooms, self._clerk, self._open_archive)
+        self._feed = RoomFeed(
+            self.rooms, self._clerk, self._open_archive, self._omemo.fetch
+        )
         self._outgoing = Outgoing(
             self._database,
             self._session,

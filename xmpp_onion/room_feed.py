@@ -9,7 +9,7 @@ import asyncio
 import logging
 import xml.etree.ElementTree as ET
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final
@@ -71,14 +71,21 @@ class RoomFeed:
         rooms: Which, and who is behind which nick.
         clerk: Decrypts and keeps it.
         open_archive: Makes a :class:`Backlog` of a room.
+        warm: Fetches what writing to people needs, so that the first message to a
+            room does not wait for the keys of a hundred.
     """
 
     def __init__(
-        self, rooms: Rooms, clerk: Clerk, open_archive: Callable[[JID], Backlog]
+        self,
+        rooms: Rooms,
+        clerk: Clerk,
+        open_archive: Callable[[JID], Backlog],
+        warm: Callable[[Collection[JID]], Awaitable[None]],
     ) -> None:
         self._rooms = rooms
         self._clerk = clerk
         self._open_archive = open_archive
+        self._warm = warm
         self._readings: dict[JID, _Reading] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._work = asyncio.Event()
@@ -132,9 +139,19 @@ class RoomFeed:
             while True:
                 await self._work.wait()
                 self._work.clear()
-                for reading in self._readings.values():
+                for room, reading in self._readings.items():
                     if reading.task is None:
-                        reading.task = tasks.create_task(self._read(reading))
+                        reading.task = tasks.create_task(self._tend(room, reading))
+
+    async def _tend(self, room: JID, reading: _Reading) -> None:
+        """Do what a room needs that we came into."""
+        await self._read(reading)
+        while True:
+            changed, state = self._rooms.changed, self._rooms.state(room)
+            if state is not None and state.is_private:
+                await self._warm(state.members)
+                return
+            await changed.wait()
 
     async def _read(self, reading: _Reading) -> None:
         """Take in what the archive has, and then what came meanwhile."""

@@ -11,7 +11,7 @@ import click
 from xmpp_onion.account import Account, parse_recipient
 from xmpp_onion.address import JID
 from xmpp_onion.agent.signals import until_terminated
-from xmpp_onion.chat import Event, Message, OwnMessage, line
+from xmpp_onion.chat import Event, Message, OwnMessage, Said, line
 from xmpp_onion.cli.reach import check_free, hold, load_account
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.cli.told import told
@@ -23,12 +23,14 @@ __all__ = ["command"]
 @click.argument("jids", nargs=-1, metavar="[JID]...")
 @click.option(
     "--exec", "program", metavar="CMD",
-    help="Run CMD for each message from a device that your policy accepts: the text "
-    "on its stdin, the rest in $XMPP_ONION_FROM, _ID, _TRUST. No shell reads it.",
+    help="Run CMD for each message from a device that your policy accepts: the text on "
+    "its stdin, the rest in $XMPP_ONION_FROM, _ROOM, _ID, _TRUST. No shell reads it.",
 )  # fmt: skip
 @click.pass_obj
 def command(settings: Settings, jids: tuple[str, ...], *, program: str | None) -> None:
     """Print decrypted messages as they come; of the JIDs alone if any are given.
+
+    A JID may be a room; what is said there is shown with its author's account.
 
     While it runs, it holds the account: `send`, `trust`, `contact` and `devices`
     of the same profile go through it.
@@ -68,7 +70,12 @@ async def _listen(
 
 
 def _concerns(event: Event, people: set[JID]) -> bool:
-    """Tell whether an event is about people; what we wrote is about its recipient."""
+    """Tell whether an event is about people or rooms.
+
+    What we wrote is about its recipient, and what was said in a room about that.
+    """
+    if isinstance(event, Said) and event.room is not None:
+        return event.room in people
     about = event.to if isinstance(event, OwnMessage) else event.sender
     return about in people
 
@@ -82,6 +89,7 @@ async def _execute(program: list[str], message: Message, settings: Settings) -> 
         env={
             **os.environ,
             "XMPP_ONION_FROM": message.sender,
+            "XMPP_ONION_ROOM": message.room or "",
             "XMPP_ONION_ID": message.id,
             "XMPP_ONION_TRUST": message.trust,
         },

@@ -44,7 +44,8 @@ def told(event: Event) -> str:
     who = f"{at} {visible(event.sender)}"
     match event:
         case Said():
-            text = f"{who} ({event.trust}){_said(event)}"
+            where = f"{at} {visible(event.room)}: " if event.room else f"{at} "
+            text = f"{where}{visible(event.sender)} ({event.trust}){_said(event)}"
         case Receipt():
             doubt = "" if event.authenticated else ", not authenticated"
             text = f"{who}: [{event.state}{doubt}: {_short(event.id)}]"

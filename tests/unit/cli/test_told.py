@@ -10,6 +10,7 @@ from xmpp_onion.chat import (
     DeliveryFailed,
     DeliveryState,
     Event,
+    Message,
     OwnMessage,
     Reaction,
     Receipt,
@@ -23,6 +24,9 @@ from xmpp_onion.cli.told import told
 ONION = OnionAddress.from_public_key(b"\x05" * 32)
 ALICE, BOB = JID(f"alice@{ONION}"), JID(f"bob@{ONION}")
 AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+
+ROOM = JID(f"friends@muc.{ONION}")
 
 
 def said(kind: type, **content: object) -> Event:
@@ -48,6 +52,7 @@ def said(kind: type, **content: object) -> Event:
         (said(Reaction, target="m1", emojis=("+", "!")), "reacts to m1: + !"),
         (said(Reaction, target="m1", emojis=()), "reacts to m1: nothing any more"),
         (said(Retraction, target="m1"), "takes back m1"),
+        (said(Message, text="hi", room=ROOM), f"{ROOM}: {ALICE} (tofu): hi"),
         (said(Typing, state=TypingState.COMPOSING), "is composing"),
     ],
 )
@@ -94,3 +99,8 @@ def test_what_we_wrote_is_about_its_recipient_alone() -> None:
     assert listen._concerns(said(OwnMessage, text="hi"), {ALICE, BOB})
     assert not listen._concerns(said(OwnMessage, text="hi"), {ALICE})
     assert listen._concerns(said(Retraction, target="m1"), {ALICE})
+
+
+def test_what_is_said_in_a_room_is_about_the_room_and_not_about_who_says_it() -> None:
+    assert listen._concerns(said(Message, text="hi", room=ROOM), {ROOM})
+    assert not listen._concerns(said(Message, text="hi", room=ROOM), {ALICE, BOB})

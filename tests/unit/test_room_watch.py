@@ -1,0 +1,264 @@
+"""What waits for a room: it goes when it may, in its order, to members alone."""
+
+import asyncio
+import xml.etree.ElementTree as ET
+from collections.abc import AsyncIterator, Awaitable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from xmpp_onion.address import JID, OnionAddress
+from xmpp_onion.chat import (
+    Affiliation,
+    Delivery,
+    DeliveryState,
+    RoomState,
+)
+from xmpp_onion.courier import Courier
+from xmpp_onion.deliveries import Deliveries
+from xmpp_onion.e2ee import OMEMO_2, OMEMO_OLD, Device, Omemo, reader_ids
+from xmpp_onion.errors import DeliveryFailedError
+from xmpp_onion.room_watch import RoomWatch
+from xmpp_onion.session import Session, message_stanza, parse_sent
+from xmpp_onion.store import Database, Outbox
+
+if TYPE_CHECKING:
+    from xmpp_onion.rooms import Rooms
+
+ONION = OnionAddress.from_public_key(bytes(32))
+ALICE, BOB, CAROL = (JID(f"{name}@{ONION}") for name in ("alice", "bob", "carol"))
+ROOM, OTHER = JID(f"friends@muc.{ONION}"), JID(f"others@muc.{ONION}")
+# One of Carol's devices has the number of one of Bob's.
+DEVICES = {BOB: (1, 2), CAROL: (2, 3), ALICE: (9,)}
+
+
+def encrypted(readers: dict[JID, tuple[int, ...]]) -> list[ET.Element]:
+    new = ET.Element(f"{{{OMEMO_2}}}encrypted")
+    header = ET.SubElement(new, f"{{{OMEMO_2}}}header", {"sid": "8"})
+    old = ET.Element(f"{{{OMEMO_OLD}}}encrypted")
+    flat = ET.SubElement(old, f"{{{OMEMO_OLD}}}header", {"sid": "8"})
+    for jid, ids in readers.items():
+        keys = ET.SubElement(header, f"{{{OMEMO_2}}}keys", {"jid": jid})
+        for number in ids:
+            ET.SubElement(keys, f"{{{OMEMO_2}}}key", {"rid": str(number)})
+            ET.SubElement(flat, f"{{{OMEMO_OLD}}}key", {"rid": str(number)})
+    return [new, old]
+
+
+class TheRooms:
+    """Stands in for the rooms of an account; the test says how they are."""
+
+    def __init__(self) -> None:
+        self.states: dict[JID, RoomState] = {}
+        self.changed = asyncio.Event()
+
+    def state(self, room: JID) -> RoomState | None:
+        return self.states.get(room)
+
+    def put(
+        self,
+        room: JID = ROOM,
+        members: Iterable[JID] = (ALICE, BOB, CAROL),
+        *,
+        joined: bool = True,
+        private: bool = True,
+        unaccepted: Iterable[JID] = (),
+    ) -> None:
+        self.states[room] = RoomState(
+            jid=room,
+            nick="al",
+            is_joined=joined,
+            is_private=private,
+            members=dict.fromkeys(members, Affiliation.MEMBER),
+            unaccepted=frozenset(unaccepted),
+        )
+        changed, self.changed = self.changed, asyncio.Event()
+        changed.set()
+
+
+class TheLine:
+    """Stands in for a session that has everything at once."""
+
+    jid = JID(f"{ALICE}/here")
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, ET.Element]] = []
+
+    async def wait_online(self) -> None:
+        """It always is."""
+
+    def send(self, xml: str, message_id: str) -> Awaitable[None]:
+        self.sent.append((message_id, parse_sent(xml)))
+        done = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+
+class NoOmemo:
+    """Has no other devices and wants nothing from the network."""
+
+    async def devices(self, jid: JID) -> tuple[Device, ...]:
+        del jid
+        return ()
+
+
+class Desk:
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.outbox = Outbox(database)
+        self.deliveries = Deliveries(database)
+        self.rooms, self.line = TheRooms(), TheLine()
+        watch = RoomWatch(
+            database, cast("Rooms", self.rooms), self.deliveries, own=ALICE
+        )
+        self.courier = Courier(
+            database,
+            self.outbox,
+            cast("Session", self.line),
+            cast("Omemo", NoOmemo()),
+            deliveries=self.deliveries,
+            watch=watch,
+        )
+
+    async def put(
+        self,
+        name: str,
+        to: JID = ROOM,
+        readers: dict[JID, tuple[int, ...]] | None = None,
+    ) -> asyncio.Future[None]:
+        readers = DEVICES if readers is None else readers
+        is_room = bool(readers)
+        xml = message_stanza(to, name, encrypted(readers), is_room=is_room)
+        delivery = Delivery(
+            id=name, to=to, devices=5, skipped=(), state=DeliveryState.QUEUED
+        )
+        async with self.database.transaction():
+            row_id = await self.outbox.add(
+                xml, to=to, message_id=name, readers={**readers} if is_room else None
+            )
+            await self.deliveries.begin(delivery)
+        self.courier.wake()
+        return self.courier.expect(row_id)
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _ in self.line.sent]
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    async with Database.open(tmp_path / "account" / "store.db") as database:
+        desk = Desk(database)
+        async with asyncio.TaskGroup() as tasks:
+            work = tasks.create_task(desk.courier.run())
+            desk.courier.open()
+            yield desk
+            work.cancel()
+
+
+async def test_what_waits_for_one_room_holds_up_nobody_else(desk: Desk) -> None:
+    desk.rooms.put(private=False)
+    desk.rooms.put(OTHER)
+    waiting = [await desk.put("one"), await desk.put("two")]
+
+    await (await desk.put("elsewhere", OTHER))
+    await (await desk.put("to bob", BOB, {}))
+
+    assert desk.names == ["elsewhere", "to bob"]
+    desk.rooms.put()
+    for each in waiting:
+        await each
+    assert desk.names == ["elsewhere", "to bob", "one", "two"]
+
+
+@pytest.mark.parametrize(
+    "is_so", [{"joined": False}, {"private": False}, {"unaccepted": [CAROL]}]
+)
+async def test_nothing_goes_to_a_room_that_is_not_as_it_should_be(
+    desk: Desk, is_so: dict[str, bool]
+) -> None:
+    desk.rooms.put(**is_so)  # type: ignore[arg-type] # one of its three
+    waiting = await desk.put("one")
+    await (await desk.put("to bob", BOB, {}))
+
+    assert desk.names == ["to bob"]
+    desk.rooms.put()
+    await waiting
+    assert desk.names == ["to bob", "one"]
+
+
+async def test_order_stays_when_somebody_was_taken_out_meanwhile(desk: Desk) -> None:
+    desk.rooms.put(joined=False)
+    names = [str(number) for number in range(6)]
+    for name in names[:3]:
+        await desk.put(name)
+    without = {BOB: DEVICES[BOB], ALICE: DEVICES[ALICE]}
+    desk.rooms.put(members=(ALICE, BOB), joined=False)
+    for name in names[3:]:
+        last = await desk.put(name, readers=without)
+
+    desk.rooms.put(members=(ALICE, BOB))
+    await last
+
+    assert desk.names == names
+
+
+async def test_the_keys_of_who_was_taken_out_go_in_both_versions(desk: Desk) -> None:
+    desk.rooms.put(members=(ALICE, BOB))
+
+    await (await desk.put("one"))
+
+    [(_, stanza)] = desk.line.sent
+    new = stanza.find(f"{{{OMEMO_2}}}encrypted")
+    old = stanza.find(f"{{{OMEMO_OLD}}}encrypted")
+    assert new is not None
+    assert old is not None
+    assert {
+        keys.get("jid") for keys in new.iter(f"{{{OMEMO_2}}}keys") if len(keys)
+    } == {
+        BOB,
+        ALICE,
+    }
+    assert reader_ids([new]) == {1, 2, 9}
+    # The older version does not say whose a key is: that of Bob's twin goes, too.
+    assert reader_ids([old]) == {1, 9}
+    delivery = await desk.deliveries.load("one")
+    assert delivery is not None
+    assert (delivery.skipped, delivery.devices) == ((CAROL,), 3)
+
+
+async def test_who_comes_meanwhile_gets_no_key_and_takes_none(desk: Desk) -> None:
+    dave = JID(f"dave@{ONION}")
+    desk.rooms.put(members=(ALICE, BOB, CAROL, dave))
+
+    await (await desk.put("one"))
+
+    [(_, stanza)] = desk.line.sent
+    assert reader_ids(stanza.findall("{*}encrypted")) == {1, 2, 3, 9}
+
+
+async def test_what_has_no_reader_left_fails(desk: Desk) -> None:
+    desk.rooms.put(members=(ALICE,))
+
+    with pytest.raises(DeliveryFailedError):
+        await (await desk.put("one"))
+
+    assert desk.names == []
+    assert await desk.outbox.pending() == []
+    delivery = await desk.deliveries.load("one")
+    assert delivery is not None
+    assert delivery.state is DeliveryState.FAILED
+
+
+async def test_what_waited_for_a_room_that_we_left_fails(desk: Desk) -> None:
+    desk.rooms.put(joined=False)
+    waiting = await desk.put("one")
+    await (await desk.put("to bob", BOB, {}))
+
+    del desk.rooms.states[ROOM]
+    desk.rooms.put(OTHER)
+
+    with pytest.raises(DeliveryFailedError):
+        await waiting
+    assert desk.names == ["to bob"]
