@@ -407,13 +407,15 @@ class Client(Speaker):
             case RoomChanged(news):
                 await self.rooms.take(news)
                 self._feed.look()
-            case Received(stanza):
+            case Received(stanza, is_early):
                 if await self._feed.take(stanza.xml):
                     return
                 incoming = read_message(stanza, own=self.account.jid)
                 if incoming is not None:
                     await self._wait_for_older(incoming)
-                    await self._clerk.take_in(incoming, self._place_of(incoming))
+                    await self._clerk.take_in(
+                        incoming, None if is_early else self._place_of(incoming)
+                    )
             case _:
                 assert_never(event)
 

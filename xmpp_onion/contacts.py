@@ -149,6 +149,7 @@ class Contacts:
             for row in rows.values()
             if row.subscription != "none" or row.ask
         )
+        self._session.know_contacts(self.people)
         self._session.xmpp.gate.friends = frozenset(
             JID(row.jid)
             for row in rows.values()

@@ -45,9 +45,15 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message stanza came. Nothing in it is authenticated."""
+    """A message stanza came. Nothing in it is authenticated.
+
+    Args:
+        stanza: The message.
+        is_early: Something that came before it, of others, was not yielded yet.
+    """
 
     stanza: Message
+    is_early: bool = False
 
 
 @dataclass(frozen=True, slots=True)

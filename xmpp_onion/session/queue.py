@@ -2,12 +2,12 @@
 
 import asyncio
 import xml.etree.ElementTree as ET
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from xmpp_onion.session.events import SessionEvent
+from xmpp_onion.session.events import Connected, Disconnected, Received, SessionEvent
+from xmpp_onion.session.lanes import NEAR, Lanes, Load
 
 __all__ = ["EventQueue", "Ticket", "size_of"]
 
@@ -24,16 +24,14 @@ class _Entry:
 
 
 class EventQueue:
-    """Events in the order they came, and what the reader has done with them.
+    """Events, each lane's in the order they came, and what the reader has done.
 
-    An event counts as handled when the next one is asked for.
+    Nothing overtakes the beginning or the end of a connection. An event counts as
+    handled when the next one is asked for.
 
     Args:
         settle: Called with the ticket of each stanza that is handled.
         changed: Called when the queue became longer or shorter.
-
-    Attributes:
-        size_bytes: What waits here takes about this much memory.
     """
 
     def __init__(
@@ -41,8 +39,7 @@ class EventQueue:
     ) -> None:
         self._settle = settle
         self._changed = changed
-        self.size_bytes = 0
-        self._entries: deque[_Entry] = deque()
+        self._entries: Lanes[_Entry] = Lanes()
         self._news = asyncio.Event()
         self._end: BaseException | None = None
         self._in_hand: Ticket | None = None
@@ -51,12 +48,40 @@ class EventQueue:
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def near(self) -> Load:
+        """What waits of contacts, of our own account and our server."""
+        return self._entries.near
+
+    @property
+    def far(self) -> Load:
+        """What waits of all others."""
+        return self._entries.far
+
+    @property
+    def size_bytes(self) -> int:
+        """What waits here takes about this much memory."""
+        return self.near.size_bytes + self.far.size_bytes
+
     def put(
-        self, event: SessionEvent, ticket: Ticket | None = None, size_bytes: int = 0
+        self,
+        event: SessionEvent,
+        ticket: Ticket | None = None,
+        size_bytes: int = 0,
+        *,
+        lane: str = NEAR,
     ) -> None:
-        """Append an event; the stream stops reading before there are too many."""
-        self._entries.append(_Entry(event, ticket, size_bytes))
-        self.size_bytes += size_bytes
+        """Append an event; the stream stops reading before there are too many.
+
+        Args:
+            event: What happened.
+            ticket: Of its stanza.
+            size_bytes: What it takes.
+            lane: Whose it is, and whose order it keeps.
+        """
+        if isinstance(event, Connected | Disconnected):
+            self._entries.bar()
+        self._entries.add(_Entry(event, ticket, size_bytes), lane)
         self._news.set()
         self._changed()
 
@@ -71,10 +96,14 @@ class EventQueue:
             return True
         return any(entry.event == event for entry in self._entries)
 
+    def bar(self) -> None:
+        """Let nothing that comes from now on overtake what waits."""
+        self._entries.bar()
+        self._changed()
+
     def drop_stanzas(self) -> None:
         """Leave out each counted stanza that nobody has begun with: all come again."""
-        self._entries = deque(entry for entry in self._entries if entry.ticket is None)
-        self.size_bytes = sum(entry.size_bytes for entry in self._entries)
+        self._entries.keep(lambda entry: entry.ticket is None)
         self._changed()
 
     async def get(self) -> SessionEvent | None:
@@ -94,10 +123,11 @@ class EventQueue:
                 raise self._end
             self._news.clear()
             await self._news.wait()
-        entry = self._entries.popleft()
-        self.size_bytes -= entry.size_bytes
+        entry, is_oldest = self._entries.take()
         self._in_hand, self._event_in_hand = entry.ticket, entry.event
         self._changed()
+        if isinstance(entry.event, Received) and not is_oldest:
+            return replace(entry.event, is_early=True)
         return entry.event
 
 

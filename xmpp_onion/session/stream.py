@@ -45,6 +45,7 @@ from xmpp_onion.session.events import (
     SessionEvent,
     SubscriptionRequest,
 )
+from xmpp_onion.session.lanes import NEAR
 from xmpp_onion.session.liveness import SILENT, Liveness, Timing
 from xmpp_onion.session.login import Credentials, Dialer, Login, log_in
 from xmpp_onion.session.muc import read_room_message, read_room_presence
@@ -64,6 +65,10 @@ _PRESENCE: Final = "{jabber:client}presence"
 _SENDABLE: Final = re.compile(r"<(message|presence)[\s/>]")
 # Stanzas are up to 1 MiB long, so their number alone bounds no memory.
 _LIMIT_BYTES: Final = 8 * 1024 * 1024
+# What others than contacts may have wait, in times of what contacts may: as much as
+# one stranger may send at once. Only what was read can be overtaken.
+_FAR: Final = 16
+_FAR_LIMIT_BYTES: Final = 32 * 1024 * 1024
 # With requests under way their answers may stand behind this much, about 8,000
 # messages that came while we were away; past that the server has to wait
 # whatever happens, and the requests run out of time.
@@ -85,8 +90,8 @@ class Session:
             A process that comes back after a crash then takes its own place
             again, and gets what it had not handled. Empty makes a new one.
         timing: How long it waits for what.
-        event_limit: Events that may wait for the reader before the session stops
-            reading from the server.
+        event_limit: Events of contacts that may wait for the reader before the session
+            stops reading from the server; of all others 16 times as many.
     """
 
     def __init__(  # noqa: PLR0913 - facts about an account and its line, by name
@@ -110,6 +115,7 @@ class Session:
         self.archive = Archive(self.xmpp, jid)
         self.people = People(self.xmpp, self.send)
         self.rooms = RoomService(self.xmpp, self.send)
+        self._contacts: frozenset[JID] = frozenset()
         self._account = jid.bare
         self._password = password
         self._tls = tls
@@ -336,8 +342,32 @@ class Session:
         event = self._event_of(element)
         if event is None:
             return False
-        self._queue.put(event, ticket, size_of(element))
+        lane = self._lane_of(element)
+        self._queue.put(event, ticket, size_of(element), lane=lane)
         return True
+
+    def know_contacts(self, contacts: frozenset[JID]) -> None:
+        """Let these people, by their bare JIDs, wait for no others from now on."""
+        if contacts != self._contacts:
+            self._queue.bar()  # who becomes a contact must not overtake himself
+            self._contacts = contacts
+
+    def _lane_of(self, element: ET.Element) -> str:
+        """Return whose turn a stanza takes, and whose order it keeps.
+
+        Whoever owns a server can make as many accounts on it as he likes, so they
+        have one turn together. Those of our own server are people whom it knows.
+        """
+        try:
+            sender = JID(element.get("from", "")).bare
+        except InvalidJIDError:
+            return NEAR
+        own = self._account
+        if sender in self.rooms.known:
+            return sender
+        if sender in self._contacts or sender in {own, own.domain}:
+            return NEAR
+        return sender if sender.domain == own.domain else sender.domain
 
     def _event_of(self, element: ET.Element) -> SessionEvent | None:
         if element.tag == _MESSAGE:
@@ -384,9 +414,12 @@ class Session:
         queue = self._queue
         if self.xmpp.is_asking:
             return queue.size_bytes > _OVERFLOW_BYTES * share
+        limit = self._event_limit * share
         return (
-            len(queue) >= max(self._event_limit * share, 1)
-            or queue.size_bytes > _LIMIT_BYTES * share
+            queue.near.length >= max(limit, 1)
+            or queue.near.size_bytes > _LIMIT_BYTES * share
+            or queue.far.length >= max(limit * _FAR, 1)
+            or queue.far.size_bytes > _FAR_LIMIT_BYTES * share
         )
 
     # --- out ------------------------------------------------------------------

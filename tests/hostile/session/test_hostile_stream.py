@@ -604,23 +604,62 @@ async def test_a_slow_reader_slows_the_server_and_loses_nothing() -> None:
             while not session._paused:  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.1)
-        assert len(session._queue) < 100
+        assert len(session._queue) < 16 * 16 + 100
         assert bodies(await take(session, 2000)) == [
             re.findall("<body>(.*)</body>", text)[0] for text in flood
         ]
 
 
-async def test_a_few_huge_stanzas_slow_the_server_too() -> None:
+async def test_a_friend_is_heard_before_the_flood_of_a_stranger() -> None:
+    friend = f"friend@{make_onion_name()}"
+    flood = [message(str(number)) for number in range(3000)]
+    async with HostileServer(serving()) as server, visit(server) as session:
+        await take(session, 1)
+        session.know_contacts(frozenset({JID(friend)}))
+        text = "".join([*flood, message("hello", friend), message("too", friend)])
+        server.peers[0].writer.write(text.encode())
+        async with asyncio.timeout(20):
+            while len(session._queue) < 3002:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.01)
+
+        heard = bodies(await take(session, 3002))
+
+    assert heard[:2] == ["hello", "too"]
+    assert heard[2:] == [str(number) for number in range(3000)]
+
+
+async def test_who_becomes_a_contact_does_not_overtake_himself() -> None:
+    async with HostileServer(serving()) as server, visit(server) as session:
+        await take(session, 1)
+        server.peers[0].writer.write(message("first").encode())
+        async with asyncio.timeout(20):
+            while len(session._queue) < 1:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.01)
+        session.know_contacts(frozenset({JID(STRANGER)}))
+        server.peers[0].writer.write(message("second").encode())
+        async with asyncio.timeout(20):
+            while len(session._queue) < 2:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.01)
+
+        assert bodies(await take(session, 2)) == ["first", "second"]
+
+
+@pytest.mark.parametrize("is_contact", [True, False])
+async def test_a_few_huge_stanzas_slow_the_server_too(
+    is_contact: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
     huge = message("x" * 1_000_000)
     async with HostileServer(serving()) as server, visit(server) as session:
         await take(session, 1)
+        if is_contact:
+            session.know_contacts(frozenset({JID(STRANGER)}))
         for _ in range(50):
             server.peers[0].writer.write(huge.encode())
         async with asyncio.timeout(20):
             while not session._paused:  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.1)
-        assert len(session._queue) < 12
+        assert len(session._queue) < (12 if is_contact else 36)
         assert len(bodies(await take(session, 50))) == 50
 
 
@@ -638,7 +677,7 @@ async def test_an_answer_gets_through_though_the_reader_is_slow() -> None:
 
     async with (
         HostileServer(script) as server,
-        visit(server, limit=16) as session,
+        visit(server, limit=1) as session,
     ):
         await take(session, 1)
         async with asyncio.timeout(20):

@@ -1,10 +1,16 @@
 import asyncio
 
 import pytest
+from slixmpp.stanza import Message
 
 from xmpp_onion.address import JID
 from xmpp_onion.errors import SessionLostError
-from xmpp_onion.session.events import Connected, Disconnected, SubscriptionRequest
+from xmpp_onion.session.events import (
+    Connected,
+    Disconnected,
+    Received,
+    SubscriptionRequest,
+)
 from xmpp_onion.session.queue import EventQueue, Ticket
 
 SOMEBODY = JID("bob@2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion")
@@ -92,3 +98,28 @@ async def test_an_event_is_held_until_its_reader_is_done_with_it() -> None:
     assert queue.holds(request)
     await queue.get()
     assert not queue.holds(request)
+
+
+async def test_nothing_overtakes_the_end_of_a_connection() -> None:
+    queue, _, _ = make()
+    queue.put(SubscriptionRequest(SOMEBODY), (0, 1), lane="far")
+    queue.put(Disconnected("x"))
+    queue.put(Connected(resumed=False))
+
+    assert await queue.get() == SubscriptionRequest(SOMEBODY)
+    assert await queue.get() == Disconnected("x")
+
+
+async def test_a_message_says_whether_it_has_overtaken_another() -> None:
+    queue, _, _ = make()
+    message = Received(Message())
+    queue.put(message, (0, 1), 10, lane="far")
+    queue.put(message, (0, 2), 1)
+    assert (queue.near.length, queue.near.size_bytes) == (1, 1)
+    assert (queue.far.length, queue.far.size_bytes) == (1, 10)
+
+    first, second = await queue.get(), await queue.get()
+
+    assert isinstance(first, Received)
+    assert isinstance(second, Received)
+    assert (first.is_early, second.is_early) == (True, False)
