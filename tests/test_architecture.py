@@ -146,6 +146,7 @@ TESTED_IN = {
     "agent/caller.py": "integration/client/test_agent.py",
     "agent/desk.py": "integration/client/test_agent.py",
     "agent/keys.py": "integration/client/test_notary.py",
+    "agent/rooms.py": "integration/client/test_rooms.py",
     "agent/people.py": "integration/client/test_contacts.py",
     "backlog.py": "integration/client/test_catch_up.py",
     "bot/app.py": "integration/client/test_bot.py",

@@ -104,6 +104,21 @@ class Rooms:
         """Return the rooms that we are in, or want to be."""
         return tuple(kept.occupancy.state() for kept in self._rooms.values())
 
+    async def settle(self, timeout: float) -> None:
+        """Wait until each room has let us in, or has not; no longer than that.
+
+        Args:
+            timeout: Seconds.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while True:
+                    changed = self.changed
+                    rooms = self._rooms.values()
+                    if all(kept.is_settled or kept.failure for kept in rooms):
+                        return
+                    await changed.wait()
+
     async def refresh(self, room: JID) -> None:
         """Read the configuration and the members of a room anew; one flight.
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from xmpp_onion import private
 from xmpp_onion.account import Account
-from xmpp_onion.agent import files, keys, people
+from xmpp_onion.agent import files, keys, people, rooms
 from xmpp_onion.agent.caller import END, LINE_LIMIT_BYTES, socket_path
 from xmpp_onion.agent.tor import find_tor
 from xmpp_onion.chat import DeliveryState, Line, line
@@ -170,10 +170,12 @@ _REQUESTS: Mapping[str, Callable[[Client, Line], Awaitable[list[Line]]]] = {
     "send": _send,
     **keys.REQUESTS,
     **people.REQUESTS,
+    **rooms.REQUESTS,
 }
 # What each of them cannot do without.
 _FIELDS: Mapping[object, frozenset[str]] = {
     _send: frozenset({"to", "text"}),
     **keys.FIELDS,
     **people.FIELDS,
+    **rooms.FIELDS,
 }

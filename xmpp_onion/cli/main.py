@@ -26,6 +26,7 @@ _COMMANDS = {
     "download": ("download", "Fetch a file by its link, check it, and keep it."),
     "listen": ("listen", "Print decrypted messages as they come."),
     "contact": ("contact", "People: ask, accept, refuse, list, remove, block."),
+    "room": ("room", "Rooms: list, create, join, leave, invite, kick, members."),
     "trust": ("trust", "Whose devices you believe."),
     "devices": ("devices", "Devices and fingerprints, yours and others'."),
     "bot": ("bot", "Run a bot."),

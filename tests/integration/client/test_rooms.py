@@ -17,6 +17,9 @@ from xmpp_onion import (
     RoomEvent,
     RoomState,
 )
+from xmpp_onion.agent.caller import ask
+from xmpp_onion.agent.desk import serve
+from xmpp_onion.chat import Line
 from xmpp_onion.errors import EncryptionError, RoomError
 from xmpp_onion.testing.loopback import LoopbackDialer
 
@@ -404,7 +407,7 @@ async def test_a_room_that_lost_us_without_a_word_is_entered_again(
         assert state.occupants["alice"].jid == alice.jid
 
 
-async def test_a_server_that_restarts_is_entered_again(
+async def test_a_session_that_cannot_be_resumed_enters_again(
     enrol: Enrol, wire: LoopbackDialer
 ) -> None:
     async with Client(await enrol("alice"), tor=wire) as alice:
@@ -419,3 +422,44 @@ async def test_a_server_that_restarts_is_entered_again(
                 s.is_joined and s.is_private and alice.rooms._care.logins > logins
             ),
         )
+
+
+async def test_others_ask_the_process_that_holds_the_account_about_rooms(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    account, bob = await enrol("alice"), await enrol("bob")
+
+    async def done(do: str, **more: object) -> list[Line]:
+        return [line async for line in ask(account.folder, {"do": do, **more})]
+
+    async with Client(account, tor=wire) as alice, serve(alice):
+        (made,) = await done("create-room", room="friends", nick="me")
+        (invited,) = await done("invite-to-room", room="friends", people=[bob.jid])
+        (listed,) = await done("rooms")
+        members = await done("room-members", room=str(made["room"]), timeout=20)
+        (strict,) = await done("strict-room", room="friends", on=True)
+        (accepted,) = await done("accept-in-room", room="friends", people=[bob.jid])
+        (kicked,) = await done("kick-from-room", room="friends", people=[bob.jid])
+        (banned,) = await done(
+            "kick-from-room", room="friends", people=[bob.jid], ban=True
+        )
+        none = await done("room-invitations")
+        (again,) = await done("create-room", room="friends")
+        (left,) = await done("leave-room", room="friends", destroy=True)
+        (gone,) = await done("room-members", room="friends")
+        (nowhere,) = await done("join-room", room=f"a@muc.{account.jid.domain}/nick")
+
+    assert made["room"] == f"friends@muc.{account.jid.domain}"
+    assert (made["nick"], made["members"], made["private"]) == ("me", 1, True)
+    assert (invited["jid"], invited["state"]) == (bob.jid, "invited")
+    assert (listed["members"], listed["here"], listed["joined"]) == (2, 1, True)
+    assert {(each["jid"], each["state"], each["here"]) for each in members} == {
+        (account.jid, "owner", True),
+        (bob.jid, "member", False),
+    }
+    assert strict["state"] == "strict"
+    assert accepted["state"] == "accepted"
+    assert (kicked["state"], banned["state"]) == ("none", "outcast")
+    assert none == []
+    assert again["event"] == gone["event"] == nowhere["event"] == "error"
+    assert left["state"] == "destroyed"

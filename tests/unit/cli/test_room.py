@@ -1,0 +1,54 @@
+from typing import TYPE_CHECKING
+
+import pytest
+
+from xmpp_onion.chat import Line
+from xmpp_onion.cli.room import told
+
+if TYPE_CHECKING:
+    from tests.unit.cli.conftest import Command
+
+ROOM: Line = {
+    "v": 1,
+    "event": "room",
+    "room": "friends@muc.x",
+    "nick": "bob",
+    "members": 3,
+    "here": 2,
+    "joined": True,
+    "private": True,
+    "strict": False,
+    "unaccepted": [],
+    "reason": None,
+}
+
+
+def test_a_room_is_told_with_what_keeps_us_from_talking() -> None:
+    assert told(ROOM) == "friends@muc.x: 3 members, 2 here"
+    assert "not in yet" in told(ROOM | {"joined": False})
+    closed = told(ROOM | {"private": False, "reason": "it hides who is there"})
+    assert "nothing can be sent: it hides who is there" in closed
+    assert "accept eve@x" in told(ROOM | {"unaccepted": ["eve@x"]})
+
+
+def test_a_member_is_told_by_the_account_and_a_nick_is_harmless() -> None:
+    member: Line = {
+        "event": "member",
+        "jid": "eve@x",
+        "state": "member",
+        "nick": "\x1b[2Jalice",
+        "accepted": False,
+    }
+
+    assert told(member) == r"eve@x: member, here as \x1b[2Jalice, not accepted yet"
+    assert "no member any more" in told({**member, "nick": None, "state": "none"})
+
+
+@pytest.mark.parametrize("verb", ["invite", "kick", "accept"])
+def test_who_is_meant_has_to_be_a_person_at_an_onion(
+    command: "Command", verb: str
+) -> None:
+    done = command("room", verb, "friends", "bob@example.org", "--json")
+
+    assert done.code == 2
+    assert done.lines[0]["event"] == "error"

@@ -1,0 +1,214 @@
+"""``xmpp-onion room``: rooms that nobody but their members can read."""
+
+import click
+
+from xmpp_onion.account import parse_recipient
+from xmpp_onion.chat import Line
+from xmpp_onion.cli.output import visible
+from xmpp_onion.cli.reach import run
+from xmpp_onion.cli.settings import Settings
+
+__all__ = ["command", "told"]
+
+
+@click.group("room")
+def command() -> None:
+    """Rooms: list, create, join, leave, invite, kick, members.
+
+    A ROOM is name@muc.….onion; a bare name is a room of your own server.
+    """
+
+
+_timeout = click.option(
+    "--timeout", metavar="S", type=click.FloatRange(min=0, min_open=True),
+    help="Seconds for the connection and the answer; 60, and 180 for a login.",
+)  # fmt: skip
+_nick = click.option(
+    "--nick", metavar="NAME", default="",
+    help="Your name there; by default that of your account.",
+)  # fmt: skip
+_room = click.argument("room")
+_people = click.argument("people", metavar="JID...", nargs=-1, required=True)
+
+
+@command.command("list")
+@_timeout
+@click.pass_obj
+def _list(settings: Settings, timeout: float | None) -> int:
+    """List the rooms that you are in."""
+    nothing = "You are in none. Make one: xmpp-onion room create NAME"
+    return _do(settings, {"do": "rooms"}, timeout, nothing=nothing)
+
+
+@command.command("create")
+@_room
+@_nick
+@_timeout
+@click.pass_obj
+def _create(settings: Settings, room: str, nick: str, timeout: float | None) -> int:
+    """Make ROOM: members only, nobody anonymous, lasting, archived, not listed.
+
+    All of that is read back. A server that does not make it so is told about, and
+    the room is gone again.
+    """
+    return _do(settings, {"do": "create-room", "room": room, "nick": nick}, timeout)
+
+
+@command.command("join")
+@_room
+@_nick
+@_timeout
+@click.pass_obj
+def _join(settings: Settings, room: str, nick: str, timeout: float | None) -> int:
+    """Enter ROOM, and stay in it until you leave."""
+    return _do(settings, {"do": "join-room", "room": room, "nick": nick}, timeout)
+
+
+@command.command("leave")
+@_room
+@click.option("--destroy", is_flag=True, help="Make an end of it for everybody.")
+@_timeout
+@click.pass_obj
+def _leave(
+    settings: Settings, room: str, timeout: float | None, *, destroy: bool
+) -> int:
+    """Go out of ROOM. You stay a member, and are written to, until you are none."""
+    request: Line = {"do": "leave-room", "room": room, "destroy": destroy}
+    return _do(settings, request, timeout)
+
+
+@command.command("invite")
+@_room
+@_people
+@click.option(
+    "--through-room", is_flag=True,
+    help="Leave it to the room, where its owners let members invite.",
+)  # fmt: skip
+@_timeout
+@click.pass_obj
+def _invite(
+    settings: Settings,
+    room: str,
+    people: tuple[str, ...],
+    timeout: float | None,
+    *,
+    through_room: bool,
+) -> int:
+    """Make each JID a member of ROOM, and ask them to come."""
+    request = _with_people("invite-to-room", room, people)
+    return _do(settings, {**request, "through_room": through_room}, timeout)
+
+
+@command.command("kick")
+@_room
+@_people
+@click.option("--ban", is_flag=True, help="For good: nobody invites them by mistake.")
+@_timeout
+@click.pass_obj
+def _kick(
+    settings: Settings,
+    room: str,
+    people: tuple[str, ...],
+    timeout: float | None,
+    *,
+    ban: bool,
+) -> int:
+    """Throw each JID out of ROOM: no member any more, they read nothing from now on."""
+    request = _with_people("kick-from-room", room, people)
+    return _do(settings, {**request, "ban": ban}, timeout)
+
+
+@command.command("members")
+@_room
+@_timeout
+@click.pass_obj
+def _members(settings: Settings, room: str, timeout: float | None) -> int:
+    """List who is a member of ROOM, by their accounts, there or not."""
+    return _do(settings, {"do": "room-members", "room": room}, timeout)
+
+
+@command.command("strict")
+@_room
+@click.argument("switch", type=click.Choice(["on", "off"]))
+@_timeout
+@click.pass_obj
+def _strict(settings: Settings, room: str, switch: str, timeout: float | None) -> int:
+    """Send nothing to ROOM while it has a member whom you did not accept, or do.
+
+    Who is a member now is accepted.
+    """
+    request: Line = {"do": "strict-room", "room": room, "on": switch == "on"}
+    return _do(settings, request, timeout)
+
+
+@command.command("accept")
+@_room
+@_people
+@_timeout
+@click.pass_obj
+def _accept(
+    settings: Settings, room: str, people: tuple[str, ...], timeout: float | None
+) -> int:
+    """Accept each JID as a member of a strict ROOM."""
+    return _do(settings, _with_people("accept-in-room", room, people), timeout)
+
+
+@command.command("invitations")
+@click.option("--refuse", metavar="ROOM", help="Forget the one into ROOM.")
+@_timeout
+@click.pass_obj
+def _invitations(settings: Settings, refuse: str | None, timeout: float | None) -> int:
+    """List who asks you to come where.
+
+    Only those of contacts are kept, and nothing is joined by itself.
+    """
+    request: Line = {"do": "room-invitations", "room": refuse or ""}
+    return _do(settings, request, timeout, nothing="Nobody asks.")
+
+
+def _with_people(do: str, room: str, people: tuple[str, ...]) -> Line:
+    return {
+        "do": do,
+        "room": room,
+        "people": [parse_recipient(each) for each in people],
+    }
+
+
+def _do(
+    settings: Settings,
+    request: Line,
+    timeout: float | None = None,
+    *,
+    nothing: str = "",
+) -> int:
+    if timeout is not None:
+        request = {**request, "timeout": timeout}
+    return run(settings, request, told, nothing=nothing)
+
+
+def told(line: Line) -> str:
+    """Return what a person reads about a line; others' words are made harmless."""
+    match line["event"]:
+        case "room":
+            text = _told_room(line)
+        case "member":
+            nick = f", here as {line['nick']}" if line.get("nick") else ""
+            doubt = ", not accepted yet" if line.get("accepted") is False else ""
+            state = "no member any more" if line["state"] == "none" else line["state"]
+            text = f"{line['jid']}: {state}{nick}{doubt}"
+        case "room-invited":
+            text = f"{line['room']}: {line['jid']} invites you, since {line['at']}"
+        case _:
+            text = f"{line['room']}: {line['state']}"
+    return visible(text)
+
+
+def _told_room(line: Line) -> str:
+    text = f"{line['room']}: {line['members']} members, {line['here']} here"
+    if not line["joined"]:
+        text += "; you are not in yet"
+    elif not line["private"]:
+        text += f"; nothing can be sent: {line['reason']}"
+    if isinstance(line["unaccepted"], list) and line["unaccepted"]:
+        text += f"; waits until you accept {', '.join(line['unaccepted'])}"
+    return text
