@@ -161,6 +161,7 @@ TESTED_IN = {
     "e2ee/effect.py": "unit/e2ee/test_omemo.py",
     "e2ee/encryption.py": "unit/e2ee/test_omemo.py",
     "e2ee/known_devices.py": "unit/e2ee/test_omemo.py",
+    "e2ee/local.py": "unit/e2ee/test_lasting.py",
     "e2ee/local_oldmemo.py": "unit/e2ee/test_lasting.py",
     "e2ee/local_twomemo.py": "unit/e2ee/test_lasting.py",
     "e2ee/own_device.py": "unit/e2ee/test_omemo.py",

@@ -1,16 +1,18 @@
 """What the library's two OMEMO backends have in common when they are made to last.
 
-The two namespaces have the same classes with the same names in two packages: what
-needs their types is in ``local_oldmemo.py`` and ``local_twomemo.py``, what can be
-said of any backend in ``lasting.py`` and ``agreement.py``.
+The two namespaces have the same classes with the same names in two packages: which
+they are is in ``local_oldmemo.py`` and ``local_twomemo.py``, what is done with them in
+``local.py``, what can be said of any backend in ``lasting.py`` and ``agreement.py``.
 """
 
 import contextlib
 from collections.abc import Iterator
+from functools import lru_cache
 
 import doubleratchet
 import omemo
 import x3dh
+import xeddsa
 
 from xmpp_onion.e2ee.agreement import LIBRARY_ERRORS
 
@@ -19,6 +21,7 @@ __all__ = [
     "SPENT",
     "LocalState",
     "agreement_errors",
+    "curve_form",
     "decryption_errors",
 ]
 
@@ -35,6 +38,18 @@ _FIRST_MESSAGE_ERRORS: tuple[type[Exception], ...] = (
     *LIBRARY_ERRORS,
     doubleratchet.DoSProtectionException,
 )
+
+
+# It takes as long as an agreement on a secret. Of as many devices as sessions are
+# kept in memory.
+@lru_cache(maxsize=1024)
+def curve_form(identity_key: bytes) -> bytes:
+    """Return the Curve25519 form of an identity key, which other clients show.
+
+    Args:
+        identity_key: 32 bytes in Ed25519 form, as the library keeps it.
+    """
+    return xeddsa.ed25519_pub_to_curve25519_pub(identity_key)
 
 
 class LocalState(x3dh.BaseState):

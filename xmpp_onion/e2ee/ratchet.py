@@ -8,10 +8,9 @@ when they change.
 """
 
 import json
-from abc import abstractmethod
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
-from typing import Self, TypeVar, cast
+from typing import ClassVar, Self, TypeVar, cast
 
 import doubleratchet
 from doubleratchet.kdf_chain import KDFChain
@@ -27,7 +26,7 @@ from doubleratchet.recommended.diffie_hellman_ratchet_curve25519 import (
 )
 from doubleratchet.symmetric_key_ratchet import SymmetricKeyRatchet
 
-__all__ = ["Curve", "Ratchet", "Skipped", "write_bytes"]
+__all__ = ["Curve", "Parts", "Ratchet", "Skipped", "write_bytes"]
 
 # Keys in one piece: few enough that using one up rewrites little, enough that
 # 1,000 of them are not 1,000 rows.
@@ -37,6 +36,18 @@ _Place = tuple[bytes, int]
 """The ratchet key of a chain, and a number in it."""
 
 _T = TypeVar("_T")
+
+Parts = tuple[
+    type[DiffieHellmanRatchet],
+    type[doubleratchet.KDF],
+    type[doubleratchet.KDF],
+    bytes,
+    int,
+    int,
+    type[doubleratchet.AEAD],
+]
+"""What the library makes a ratchet of: the curve, the two chains, the constant of the
+second, how many keys may be skipped by a message and kept, and the cipher."""
 
 
 class Curve(DiffieHellmanRatchet):
@@ -159,9 +170,12 @@ class Ratchet(doubleratchet.DoubleRatchet):
     """A Double Ratchet whose skipped keys lie outside of the library's object.
 
     Attributes:
+        parts: What the library makes it of, as it wants that.
         skipped: Their keys. The library finds out about one when it is wanted.
         origin: How its session was begun, as it is written; it never changes.
     """
+
+    parts: ClassVar[Parts]
 
     def __init__(self) -> None:
         super().__init__()
@@ -184,9 +198,31 @@ class Ratchet(doubleratchet.DoubleRatchet):
         return plain
 
     @classmethod
-    @abstractmethod
     def restore(cls, model: DoubleRatchetModel) -> Self:
         """Return a ratchet with a state."""
+        return cls.from_model(model, *cls.parts)
+
+    @classmethod
+    async def begin(
+        cls, secret: bytes, signed_pre_key: bytes, text: bytes, associated_data: bytes
+    ) -> tuple[Self, doubleratchet.EncryptedMessage]:
+        """Return a ratchet that somebody is written to with, and the first message."""
+        return await cls.encrypt_initial_message(
+            *cls.parts, secret, signed_pre_key, text, associated_data
+        )
+
+    @classmethod
+    async def accept(
+        cls,
+        secret: bytes,
+        signed_pre_key_priv: bytes,
+        message: doubleratchet.EncryptedMessage,
+        associated_data: bytes,
+    ) -> tuple[Self, bytes]:
+        """Return the ratchet that a first message began, and what that says."""
+        return await cls.decrypt_initial_message(
+            *cls.parts, secret, signed_pre_key_priv, message, associated_data
+        )
 
     def write(self, most: int) -> list[str | int | None]:
         """Return its state as values for JSON, the skipped keys only counted.

@@ -14,7 +14,6 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TypeVar
 from xml.etree import ElementTree as ET
 
@@ -26,6 +25,7 @@ from omemo.session_manager import SessionManager
 from xmpp_onion.address import JID
 from xmpp_onion.chat import KeyChanged, KeyReuse
 from xmpp_onion.e2ee.agreement import LIBRARY_ERRORS
+from xmpp_onion.e2ee.backend import curve_form
 from xmpp_onion.e2ee.directory import MAX_DEVICES, Place
 from xmpp_onion.e2ee.effect import Effect, SendEmpty, UploadBundle, UploadDeviceList
 from xmpp_onion.e2ee.epoch import Epoch
@@ -97,9 +97,6 @@ def why(error: BaseException) -> str:
     return next((text for kind, text in _WHY if isinstance(error, kind)), "")
 
 
-# Asked for each device with each message, and half of what it costs to know one: it
-# is arithmetic on public keys. Of as many devices as sessions are kept in memory.
-@lru_cache(maxsize=1024)
 def fingerprint_of(identity_key: bytes) -> str:
     """Return the 64 hex digits that people compare.
 
@@ -107,7 +104,7 @@ def fingerprint_of(identity_key: bytes) -> str:
         identity_key: 32 bytes in Ed25519 form, as the library keeps it; other
             clients show the Curve25519 form.
     """
-    return xeddsa.ed25519_pub_to_curve25519_pub(identity_key).hex()
+    return curve_form(identity_key).hex()
 
 
 def _shown(key: bytes) -> str:
