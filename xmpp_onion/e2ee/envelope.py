@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Final
 from xml.etree import ElementTree as ET
 from xml.parsers import expat
+from xml.sax.saxutils import escape, quoteattr
 
 from slixmpp.xmlstream.tostring import tostring
 
@@ -21,7 +22,8 @@ from xmpp_onion.errors import DecryptionError, InvalidJIDError
 __all__ = ["Plain", "read_envelope", "write_envelope"]
 
 SCE: Final = "urn:xmpp:sce:1"
-_BODY: Final = "{jabber:client}body"
+_CLIENT: Final = "jabber:client"
+_BODY: Final = f"{{{_CLIENT}}}body"
 # The length on the wire is one of these: powers of two up to the last, then its
 # multiples. A short line and a long one, "yes" and "no", look alike.
 _SMALLEST_BUCKET: Final = 256
@@ -64,17 +66,16 @@ def write_envelope(plain: Plain, *, sender: JID, to: JID, now: datetime) -> byte
         to: The other side of the conversation: a contact, or a room.
         now: When.
     """
-    envelope = ET.Element(f"{{{SCE}}}envelope")
-    content = ET.SubElement(envelope, f"{{{SCE}}}content")
+    content = "".join(tostring(element, xmlns=SCE) for element in plain.payload)
     if plain.text is not None:
-        ET.SubElement(content, _BODY).text = plain.text
-    content.extend(plain.payload)
+        content = f'<body xmlns="{_CLIENT}">{escape(plain.text)}</body>{content}'
     stamp = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    ET.SubElement(envelope, f"{{{SCE}}}time", {"stamp": stamp})
-    ET.SubElement(envelope, f"{{{SCE}}}from", {"jid": sender.bare})
-    ET.SubElement(envelope, f"{{{SCE}}}to", {"jid": to.bare})
-    text = _FORBIDDEN.sub("\ufffd", tostring(envelope)).replace("\r", "&#13;")
-    start, end = text.removesuffix("</envelope>"), "</envelope>"
+    text = (
+        f'<envelope xmlns="{SCE}"><content>{content}</content><time stamp="{stamp}"/>'
+        f"<from jid={quoteattr(sender.bare)}/><to jid={quoteattr(to.bare)}/>"
+    )
+    start = _FORBIDDEN.sub("\ufffd", text).replace("\r", "&#13;")
+    end = "</envelope>"
     bare = f"{start}<rpad></rpad>{end}".encode()
     padding = _random_text(_bucket(len(bare)) - len(bare))
     return f"{start}<rpad>{padding}</rpad>{end}".encode()

@@ -84,10 +84,12 @@ class Writer:
             needed: Whose devices it is for. If none of all these can read it, there
                 is no message, and nothing is stored.
         """
+        targets = [*targets]
+        spoken = {version for _, _, versions in targets for version in versions}
         drafts = {
             namespace: _Draft(backend, *await backend.encrypt_plaintext(content))
             for namespace, backend in self._backends.items()
-            if (content := contents.get(namespace)) is not None
+            if namespace in spoken and (content := contents.get(namespace)) is not None
         }
         readers, broken = set(), []
         for jid, number, versions in targets:
