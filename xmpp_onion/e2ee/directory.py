@@ -18,6 +18,7 @@ from omemo import DeviceList, SignedLabel
 
 from xmpp_onion.address import JID
 from xmpp_onion.e2ee.devices import Bundle, Pep
+from xmpp_onion.e2ee.published import MAX_PRE_KEYS
 from xmpp_onion.e2ee.shelf import Shelf
 from xmpp_onion.e2ee.versions import NAMESPACES
 from xmpp_onion.errors import DeviceListError
@@ -52,8 +53,6 @@ _REQUESTS_AT_ONCE = 64
 # Bundles of one JID in an hour, whatever its device list says.
 _BUNDLES_PER_HOUR = 40
 _HOUR = 3600.0
-# libsignal publishes 100. A list without end would only cost us time.
-_MAX_PRE_KEYS = 500
 # Seconds until a bundle is asked for again: it doubles up to an hour. A server
 # that did not answer is likely to be back soon; a bundle that is missing is not.
 _WAIT_MISSING = 300.0
@@ -359,7 +358,7 @@ def _short(label: SignedLabel | None) -> SignedLabel | None:
 
 def _is_sane(bundle: Bundle) -> bool:
     pre_keys: Collection[bytes] = getattr(bundle, "pre_key_ids", ())
-    return 0 < len(pre_keys) <= _MAX_PRE_KEYS
+    return 0 < len(pre_keys) <= MAX_PRE_KEYS
 
 
 async def together(*work: Coroutine[object, object, None]) -> None:

@@ -6,8 +6,7 @@ clients speak. Everything that differs between them on the wire is here.
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Final
 from xml.etree import ElementTree as ET
 
@@ -18,6 +17,7 @@ from oldmemo import oldmemo as old
 from twomemo import twomemo as new
 
 from xmpp_onion.address import JID
+from xmpp_onion.e2ee.published import read_bundle, read_device_list
 
 __all__ = [
     "NAMESPACES",
@@ -69,18 +69,6 @@ def write_device_list(namespace: str, devices: omemo.DeviceList) -> ET.Element:
     return oldmemo.etree.serialize_device_list(devices)
 
 
-def read_device_list(namespace: str, element: ET.Element) -> omemo.DeviceList:
-    """Return what a device list says; nothing in it is checked but its form.
-
-    Raises:
-        ValueError: It is malformed.
-    """
-    with _parsing():
-        if namespace == OMEMO_2:
-            return twomemo.etree.parse_device_list(element)
-        return oldmemo.etree.parse_device_list(element)
-
-
 def write_bundle(bundle: omemo.Bundle) -> ET.Element:
     """Return a bundle of ours as it is published."""
     match bundle:
@@ -91,34 +79,11 @@ def write_bundle(bundle: omemo.Bundle) -> ET.Element:
     raise TypeError("a bundle of another version")
 
 
-def read_bundle(
-    namespace: str, element: ET.Element, jid: JID, device_id: int
-) -> omemo.Bundle:
-    """Return a bundle; its keys are checked when a session is built.
-
-    Raises:
-        ValueError: It is malformed.
-    """
-    with _parsing():
-        if namespace == OMEMO_2:
-            return twomemo.etree.parse_bundle(element, jid.bare, device_id)
-        return oldmemo.etree.parse_bundle(element, jid.bare, device_id)
-
-
 def write_message(message: omemo.Message) -> ET.Element:
     """Return the ``<encrypted/>`` element of a message."""
     if message.namespace == OMEMO_2:
         return twomemo.etree.serialize_message(message)
     return oldmemo.etree.serialize_message(message)
-
-
-@contextmanager
-def _parsing() -> Iterator[None]:
-    """Let an element without a text be as malformed as one with a wrong one."""
-    try:
-        yield
-    except TypeError:  # the library hands the missing text to base64
-        raise ValueError("an element is empty") from None
 
 
 def addressed(
