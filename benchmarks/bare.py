@@ -162,7 +162,8 @@ class BareClient(slixmpp.ClientXMPP):
         self._present.set()
 
     async def _read(self, message: Message) -> None:
-        if self._omemo.is_encrypted(message):
+        is_own = message["type"] == "groupchat"  # in rooms it only writes
+        if not is_own and self._omemo.is_encrypted(message):
             decrypted, _ = await self._omemo.decrypt_message(message)
             if decrypted["body"]:
                 self._received.put_nowait(decrypted["body"])

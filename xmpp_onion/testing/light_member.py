@@ -160,7 +160,9 @@ class LightMember:
             query = f"<query xmlns='{admin}'>{item}</query>"
             await self.ask(query, to=room, kind="set")
 
-    async def publish(self, node: str, payload: str, *, item: str = "current") -> None:
+    async def publish(
+        self, node: str, payload: str, *, item: str = "current", max_items: str = "1"
+    ) -> None:
         """Publish an item that everybody may read."""
         await self.ask(
             "<pubsub xmlns='http://jabber.org/protocol/pubsub'>"
@@ -168,7 +170,8 @@ class LightMember:
             "</item></publish><publish-options><x xmlns='jabber:x:data' type='submit'>"
             "<field var='FORM_TYPE' type='hidden'><value>"
             "http://jabber.org/protocol/pubsub#publish-options</value></field>"
-            "<field var='pubsub#access_model'><value>open</value></field></x>"
+            "<field var='pubsub#access_model'><value>open</value></field>"
+            f"<field var='pubsub#max_items'><value>{max_items}</value></field></x>"
             "</publish-options></pubsub>",
             kind="set",
         )

@@ -154,6 +154,13 @@ async def test_the_history_at_joining_is_slim(
 
     assert numbers_in(await members["carol"].next_message()) == [30, 31]
 
+    # What nobody lists any more may be anybody's.
+    await list_devices(members["bob"], [21])
+    await members["carol"].leave(room, "carol")
+    await members["carol"].join(room, "carol", history=1)
+
+    assert numbers_in(await members["carol"].next_message()) == [20, 30, 31]
+
 
 async def test_who_has_no_device_list_gets_everything(
     prosody: Prosody, members: Members
