@@ -208,5 +208,5 @@ def _unaccepted(state: RoomState) -> RoomError:
     return RoomError(
         _UNSENT,
         why=f"the room has members that nobody accepted yet: {names}",
-        fix="Accept them, or take them out of the room.",
+        fix=f"xmpp-onion room accept {state.jid} JID; or have them taken out.",
     )

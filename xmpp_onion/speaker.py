@@ -50,8 +50,11 @@ class Speaker:
         device that is distrusted or whose keys cannot be had is left out, and named
         in ``Delivery.skipped``; one that is undecided stops it.
 
+        In a room that we are in it is encrypted for all members; members who cannot
+        read it are left out and named, one by one or altogether.
+
         Args:
-            to: A JID at an onion server.
+            to: A JID at an onion server, of somebody or of a room.
             text: What to say.
             reply_to: The message that it answers, or its id. It travels inside of
                 the envelope; a device whose OMEMO cannot carry it gets the text
@@ -63,6 +66,8 @@ class Speaker:
         Raises:
             AddressError: ``to`` is no JID of a person, or names one connection.
             EncryptionError: It cannot be encrypted; nothing was sent.
+            RoomError: The room lets in others than its members, or hides who they
+                are, or has members that nobody accepted yet. Nothing was sent.
             StoreError: It cannot be kept: the disk is full, or not to be written.
                 Nothing was sent.
             NotAcknowledgedError: No ack in time; the message is queued and goes
@@ -215,9 +220,15 @@ class Speaker:
             timeout: As in ``send()``.
 
         Raises:
-            AddressError: The author is no contact who may see us.
+            AddressError: The author is no contact who may see us, or it was said in a
+                room: what is read there is told to nobody.
             NoDevicesError: No device of theirs can be told so.
         """
+        if message.room is not None:
+            raise AddressError(
+                "nothing was said about a message in a room",
+                why="who has read what there is told to nobody",
+            )
         if not to_stranger and not self._is_friend(message.sender):
             raise AddressError(
                 "nothing was said to a stranger",

@@ -52,7 +52,12 @@ class TheClerk:
             self.senders.append(incoming.sender)
         if place is not None:
             assert place.archive == ROOM
+            assert int(place.last_id) > (self.place or 0), "never back"
             self.place = int(place.last_id)
+        await self.meanwhile(incoming.id)
+
+    async def meanwhile(self, name: str) -> None:
+        """What happens when something was taken in; the test says it."""
 
     async def fetch_senders(self, steps: list[Step]) -> None:
         """Nothing is to be fetched."""
@@ -149,10 +154,10 @@ async def desk() -> AsyncIterator[Desk]:
 
 
 async def test_what_we_missed_comes_before_what_is_said_now(desk: Desk) -> None:
-    desk.archive.newest = 3
+    desk.archive.newest = 4
     desk.enter()
     await desk.archive.began.wait()
-    await desk.say(3, 4, 5)  # the archive had the first of them already
+    await desk.say(3, 4, 5)  # the archive had two of them already
     assert desk.clerk.taken == []
 
     desk.archive.may_end.set()
@@ -174,6 +179,25 @@ async def test_what_has_no_room_in_memory_is_read_from_the_archive(desk: Desk) -
 
     assert desk.clerk.taken == [f"m{number}" for number in range(1, 400)]
     assert desk.archive.reads == 2
+
+
+async def test_nothing_is_jumped_over_that_was_dropped_for_want_of_room(
+    desk: Desk,
+) -> None:
+    async def meanwhile(name: str) -> None:
+        if name == "m1":  # there is room again, behind what was dropped
+            desk.archive.newest = 400
+            await desk.say(400)
+
+    desk.clerk.meanwhile = meanwhile  # type: ignore[method-assign] # the test says it
+    desk.enter()
+    await desk.archive.began.wait()
+    await desk.say(*range(1, 400))
+
+    desk.archive.may_end.set()
+    await desk.feed.until_read(ROOM)
+
+    assert desk.clerk.taken == [f"m{number}" for number in range(1, 401)]
 
 
 async def test_a_room_that_we_come_into_again_is_read_again(desk: Desk) -> None:

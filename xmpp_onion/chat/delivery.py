@@ -17,7 +17,7 @@ class DeliveryState(StrEnum):
     ACKED = "acked"
     """The server has it (XEP-0198)."""
     RECEIVED = "received"
-    """A device of the recipient has it (XEP-0184)."""
+    """A device of the recipient has it (XEP-0184); a room has given it to all."""
     DISPLAYED = "displayed"
     """It was shown to the recipient (XEP-0333)."""
     FAILED = "failed"

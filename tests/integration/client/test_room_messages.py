@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 import pytest
@@ -10,17 +12,27 @@ import pytest
 from xmpp_onion import (
     JID,
     Account,
+    Affiliation,
     Client,
+    Correction,
     DeliveryFailed,
     DeliveryState,
     Event,
     Message,
+    OwnMessage,
+    Reaction,
+    Retraction,
     Room,
     RoomState,
     Undecryptable,
 )
-from xmpp_onion.e2ee import Plain, reader_ids
-from xmpp_onion.errors import DeliveryFailedError, NoDevicesError, RoomError
+from xmpp_onion.e2ee import OMEMO_2, OMEMO_OLD, Plain, reader_ids
+from xmpp_onion.errors import (
+    AddressError,
+    DeliveryFailedError,
+    NoDevicesError,
+    RoomError,
+)
 from xmpp_onion.server import Prosody
 from xmpp_onion.session import CatchUp, message_stanza
 from xmpp_onion.testing.loopback import LoopbackDialer
@@ -314,3 +326,104 @@ async def test_who_takes_the_nick_of_another_is_still_themselves(
                 first, second = await ear.messages(2)
                 assert (first.text, first.sender) == ("I am bob", bob.jid)
                 assert (second.text, second.sender) == ("I am bob, too", mallory.jid)
+
+
+async def test_one_stanza_carries_both_versions_to_a_room(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with people(enrol, wire, "alice", "bob", "carol") as [alice, bob, carol]:
+        name = address(alice)
+        await come_together(alice, [bob, carol], name)
+        await alice._omemo.fetch([bob.jid, carol.jid])
+        # As if Bob's device spoke the older version alone.
+        alice._omemo._directory.keep(OMEMO_2, bob.jid, {})
+
+        delivery = await alice.send(name, "to both", reply_to="a message")
+
+        assert (delivery.devices, delivery.text_only) == (2, 1)
+        at_bob, at_carol = await Ear(bob).message(), await Ear(carol).message()
+        assert (at_bob.text, at_bob.namespace) == ("to both", OMEMO_OLD)
+        assert (at_carol.text, at_carol.namespace) == ("to both", OMEMO_2)
+        assert (at_bob.reply_to, at_carol.reply_to) == ("", "a message")
+
+
+async def test_what_we_say_in_a_room_reaches_our_other_devices_as_ours(
+    enrol: Enrol, wire: LoopbackDialer, tmp_path: Path
+) -> None:
+    async with people(enrol, wire, "alice", "bob") as [alice, bob]:
+        name = address(alice)
+        await come_together(alice, [bob], name)
+        tablet = replace(alice.account, folder=tmp_path / "tablet", device="")
+        tablet.save()
+        async with Client(tablet, tor=wire) as other:
+            await other.join(name, "alice on her tablet")
+            await alice.verify(alice.jid, other.fingerprint)
+            await other.verify(alice.jid, alice.fingerprint)
+
+            await alice.send(name, "from my phone")
+
+            said = await Ear(other).next_of((Message, OwnMessage))
+            assert isinstance(said, OwnMessage)
+            assert (said.text, said.room, said.to) == ("from my phone", name, name)
+
+
+async def test_corrections_reactions_and_retractions_name_their_author_in_a_room(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with people(enrol, wire, "alice", "bob") as [alice, bob]:
+        name = address(alice)
+        await come_together(alice, [bob], name)
+        ear = Ear(bob)
+        first = await alice.send(name, "teh")
+        assert (await ear.message()).id == first.id
+
+        await alice.correct(name, first.id, "the")
+        await alice.react(name, first.id, "!")
+        await alice.retract(name, first.id)
+
+        for kind in (Correction, Reaction, Retraction):
+            said = await ear.next_of((Correction, Reaction, Retraction))
+            assert isinstance(said, kind)
+            assert isinstance(said, Correction | Reaction | Retraction)
+            assert (said.sender, said.room, said.target) == (alice.jid, name, first.id)
+
+
+async def test_nobody_is_told_who_read_what_in_a_room(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with people(enrol, wire, "alice", "bob") as [alice, bob]:
+        name = address(alice)
+        await come_together(alice, [bob], name)
+        await alice.send(name, "read me")
+        message = await Ear(bob).message()
+
+        with pytest.raises(AddressError, match="in a room"):
+            await bob.mark_displayed(message, to_stranger=True)
+
+
+async def test_a_strict_room_says_nothing_before_each_new_member_is_accepted(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with people(enrol, wire, "alice", "bob", "carol") as [alice, bob, carol]:
+        name = address(alice)
+        room = await come_together(alice, [bob], name)
+        at_bob = bob.room(name)
+        await at_bob.set_strict()
+        await at_bob.send("to alice")
+        bob._courier.hold()
+        waiting = await bob.queue(name, "still to alice")
+        await room.grant(carol.jid, Affiliation.MEMBER)
+        await until(bob, name, lambda state: state.unaccepted)
+        bob._courier.open()
+
+        with pytest.raises(RoomError, match="nobody accepted yet") as raised:
+            await at_bob.send("to a stranger")
+        assert str(carol.jid) in raised.value.why
+        delivery = await bob.delivery(waiting.id)
+        assert delivery is not None
+        assert delivery.state is DeliveryState.QUEUED
+
+        await at_bob.accept(carol.jid)
+        await at_bob.send("to both")
+        texts = [message.text for message in await Ear(alice).messages(3)]
+        assert texts == ["to alice", "still to alice", "to both"]
