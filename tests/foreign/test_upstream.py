@@ -282,19 +282,23 @@ async def test_the_double_ratchet(
     await test.test_double_ratchet()
 
 
-class Derive:
-    """The test asks the class, and the library an object: ours keeps a result."""
+class OnBoth:
+    """The test asks the class, and the library an object: ours keeps a key."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
 
     def __get__(self, ratchet: Curve | None, kind: type[Curve]):
         if ratchet is None:
-            return super(Curve, kind)._derive_pub
-        return super(Asked, ratchet)._derive_pub
+            return getattr(super(Curve, kind), self._name)
+        return getattr(super(Asked, ratchet), self._name)
 
 
 class Asked(Curve):
     """Our curve as the test wants to call it."""
 
-    _derive_pub = Derive()
+    _derive_pub = OnBoth("_derive_pub")
+    _generate_priv = OnBoth("_generate_priv")
 
 
 async def test_the_curve_of_the_ratchet(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,22 +85,7 @@ class Decryption:
         to: JID | None = None,
         room: JID | None = None,
     ) -> Decrypted:
-        """Decrypt a message. In a transaction: roll it back if this raises.
-
-        Of several elements the newest with a key for this device is read.
-
-        Args:
-            elements: The ``<encrypted/>`` elements of one stanza.
-            sender: Who sent it, as the server says; in a room, the real JID.
-            to: Whom it was sent to, if not to us: for what our own other devices
-                sent.
-            room: The room it was sent to. An envelope has to name it.
-
-        Raises:
-            DecryptionError: It is not for this device, is a duplicate, or its
-                keys do not fit. Do not answer it: an answer would tell the
-                sender which.
-        """
+        """Do what :meth:`Omemo.decrypt <xmpp_onion.e2ee.Omemo.decrypt>` says."""
         jid = sender.bare
         found = addressed(elements, self._own, self._device.device_id)
         if found is None:

@@ -13,6 +13,10 @@ from collections.abc import Iterator
 from typing import ClassVar, Self, TypeVar, cast
 
 import doubleratchet
+from cryptography.hazmat.primitives.asymmetric.x25519 import (
+    X25519PrivateKey,
+    X25519PublicKey,
+)
 from doubleratchet.kdf_chain import KDFChain
 from doubleratchet.models import (
     DiffieHellmanRatchetModel,
@@ -51,19 +55,40 @@ second, how many keys may be skipped by a message and kept, and the cipher."""
 
 
 class Curve(DiffieHellmanRatchet):
-    """The part of a ratchet that is copied for each message that is decrypted."""
+    """The part of a ratchet that is copied for each message that is decrypted.
+
+    The library makes its secret key of bytes anew for each use, and each time its
+    public key is derived with it. Here the key that was made last is kept.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self._derived: tuple[bytes, bytes] | None = None
+        self._kept: tuple[bytes, X25519PrivateKey] | None = None
 
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         return _twin(self)
 
-    def _derive_pub(self, priv: bytes) -> bytes:  # type: ignore[override] # the library calls it on itself, and only so can a result be kept
-        if self._derived is None or self._derived[0] != priv:
-            self._derived = priv, super()._derive_pub(priv)
-        return self._derived[1]
+    # The library calls these on itself, and only so can a key be kept.
+
+    def _generate_priv(self) -> bytes:  # type: ignore[override] # see above
+        key = X25519PrivateKey.generate()
+        priv = key.private_bytes_raw()
+        self._kept = priv, key
+        return priv
+
+    def _derive_pub(self, priv: bytes) -> bytes:  # type: ignore[override] # see above
+        return self._key(priv).public_key().public_bytes_raw()
+
+    def _perform_diffie_hellman(  # type: ignore[override] # see above
+        self, own_priv: bytes, other_pub: bytes
+    ) -> bytes:
+        other = X25519PublicKey.from_public_bytes(other_pub)
+        return self._key(own_priv).exchange(other)
+
+    def _key(self, priv: bytes) -> X25519PrivateKey:
+        if self._kept is None or self._kept[0] != priv:
+            self._kept = priv, X25519PrivateKey.from_private_bytes(priv)
+        return self._kept[1]
 
 
 def _twin(original: _T) -> _T:

@@ -11,6 +11,9 @@ from pathlib import Path
 import doubleratchet
 import omemo
 import pytest
+from doubleratchet.recommended.diffie_hellman_ratchet_curve25519 import (
+    DiffieHellmanRatchet,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oldmemo.oldmemo import EncryptedKeyMaterialImpl as OldKey
@@ -245,6 +248,17 @@ async def test_a_copy_of_a_ratchet_turns_without_the_original(kind: str) -> None
         assert isinstance(twin, Curve)
         assert twin.json != before
         assert curve.json == before
+
+
+def test_a_key_that_is_kept_is_used_for_no_other() -> None:
+    curve, library = Curve(), DiffieHellmanRatchet
+    first, second = curve._generate_priv(), curve._generate_priv()
+    other = library._derive_pub(library._generate_priv())
+
+    for priv in (second, first, first, second):
+        assert curve._derive_pub(priv) == library._derive_pub(priv)
+        shared = curve._perform_diffie_hellman(priv, other)
+        assert shared == library._perform_diffie_hellman(priv, other)
 
 
 @KINDS
