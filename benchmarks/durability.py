@@ -1,6 +1,6 @@
 """What is lost, repeated or reordered when processes, connections and servers die.
 
-    python benchmarks/durability.py                     all runs in full, an hour
+    python benchmarks/durability.py                     all runs in full, two hours
     python benchmarks/durability.py R1 R2 --kills 50    some runs, so far each
     python benchmarks/durability.py R7 --keep /tmp/r7   leaves histories and logs there
 

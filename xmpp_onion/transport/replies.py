@@ -16,7 +16,11 @@ from xmpp_onion.errors import (
     OnionUnreachableError,
 )
 
-__all__ = ["refused"]
+__all__ = ["GONE", "refused"]
+
+# What Tor says of a service that it takes for gone, by what it has seen of it before;
+# the first is all that a SocksPort without ExtendedErrors says.
+GONE: Final = frozenset({0x04, 0xF0, 0xF1, 0xF2, 0xF3, 0xF7})
 
 
 class _Meaning(NamedTuple):

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
+import math
 import re
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ from xmpp_onion.transport.dial import Endpoint, Isolation, dial, probe
 from xmpp_onion.transport.link import Link
 from xmpp_onion.transport.onion import OnionService
 from xmpp_onion.transport.process import launched
+from xmpp_onion.transport.replies import GONE
 
 __all__ = ["Tor"]
 
@@ -40,6 +42,9 @@ _DIALS_AT_ONCE: Final = 64
 # Seconds between two looks at the bootstrap phase, and how long one may last.
 _PHASE_PAUSE: Final = 0.2
 _PATIENCE: Final = 120.0
+# A service may be down for a day: no more often is Tor told to forget what it knows
+# of it, in seconds.
+_FORGET_PAUSE: Final = 30.0
 
 Opener = Callable[[Executor], contextlib.AbstractAsyncContextManager[Link]]
 
@@ -61,6 +66,7 @@ class Tor:
         self._link: Link | None = None
         self._pool: Executor | None = None
         self._is_ready = False
+        self._forgot_at = -math.inf
         self._bootstrapping = asyncio.Lock()
         self._reopening = asyncio.Lock()
         self._dialing: set[asyncio.Timeout] = set()
@@ -228,6 +234,8 @@ class Tor:
                         await probe(self.socks)  # no answer: has Tor ended, or hung?
                     if isinstance(error, DialTimeoutError):
                         await self._forget()
+                    elif error.reply in GONE:
+                        await self._forget(pause=_FORGET_PAUSE)
                     raise
 
     def onion_service(self, key_file: Path, ports: Mapping[int, int]) -> OnionService:
@@ -288,15 +296,24 @@ class Tor:
             # If this fails, the dead link stays, and the next call tries again.
             await self._open(self._threads())
 
-    async def _forget(self) -> None:
+    async def _forget(self, *, pause: float = 0.0) -> None:
         """Let Tor ask for descriptors anew: what it knows may be of an earlier life.
 
         A service that died in the middle of an introduction is otherwise waited for
-        at points that only Tor still knows, for minutes.
+        at points that only Tor still knows, for minutes. One whose points were gone
+        once is taken for gone for two minutes, and one that was not published yet
+        for up to fifteen: Tor does not even ask.
+
+        Args:
+            pause: Seconds that must have passed since it was done last: others may
+                use this Tor, and a service may be down for long.
         """
+        now = asyncio.get_running_loop().time()
+        if not self.has_control or now < self._forgot_at + pause:
+            return
+        self._forgot_at = now
         with contextlib.suppress(TorError):
-            if self.has_control:
-                await self.new_identity()
+            await self.new_identity()
 
     async def _wait_ready(self) -> None:
         async with self._bootstrapping:

@@ -131,6 +131,8 @@ async def hold_lock(arena: Arena, seconds: int) -> dict[str, object]:
 async def _ask_lag(arena: Arena, name: str) -> float:
     told = arena.count(name, "lag")
     process = arena.running[name]
+    if process.exitcode is not None:
+        return float("inf")
     assert process.pid is not None
     os.kill(process.pid, signal.SIGUSR2)
     await arena.reach(name, "lag", told + 1)
@@ -312,8 +314,8 @@ def _look_into(folder: Path, promised: int, files: dict[str, bytes]) -> list[str
         try:
             health = str(store.execute("PRAGMA quick_check").fetchone()[0])
             there = int(store.execute("SELECT value FROM generation").fetchone()[0])
-        except sqlite3.DatabaseError as error:
-            return [str(error)]
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            return [str(error)]  # what it says may be damaged, too
     if health != "ok":
         return [health]
     return [] if there >= promised else [f"{promised} was promised, {there} is there"]

@@ -252,6 +252,35 @@ async def test_after_a_dial_without_answer_tor_forgets_what_it_knew() -> None:
     assert fake.asked[-1] == "SIGNAL NEWNYM"
 
 
+@pytest.mark.parametrize("reply", [0x04, 0xF0, 0xF2])
+async def test_a_service_that_tor_takes_for_gone_is_looked_up_anew(reply: int) -> None:
+    async with (
+        FakeSocks(reply=reply) as proxy,
+        FakeControl() as fake,
+        Tor.attach(proxy.socks, fake.place) as tor,
+    ):
+        fake.answers["GETINFO"] = phase(100, "Done")
+        for _ in range(2):
+            error = await _error_of(tor.dial(ONION, 1, isolation=ALICE))
+            assert isinstance(error, DialError)
+            assert error.reply == reply
+
+    # Others may use this Tor, so it is not told with every dial.
+    assert fake.asked.count("SIGNAL NEWNYM") == 1
+
+
+async def test_a_port_that_is_closed_is_no_reason_to_forget_anything() -> None:
+    async with (
+        FakeSocks(reply=0x05) as proxy,
+        FakeControl() as fake,
+        Tor.attach(proxy.socks, fake.place) as tor,
+    ):
+        fake.answers["GETINFO"] = phase(100, "Done")
+        await _error_of(tor.dial(ONION, 1, isolation=ALICE))
+
+    assert "SIGNAL NEWNYM" not in fake.asked
+
+
 async def test_leaving_the_block_ends_dials_and_threads(leftovers: Leftovers) -> None:
     async with FakeSocks(act=Act.SILENT) as proxy, asyncio.TaskGroup() as tasks:
         async with Tor.attach(proxy.socks) as tor:
