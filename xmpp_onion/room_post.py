@@ -116,6 +116,8 @@ class RoomPost:
                     fix=f"Join it: xmpp-onion room join {room}",
                 )
             if not state.is_joined:
+                if (refusal := self._rooms.refusal(room)) is not None:
+                    raise refusal
                 await changed.wait()
             elif may_hear(state):
                 return state

@@ -95,6 +95,11 @@ class Rooms:
         """Set at the next change of any room; take it before you look at one."""
         return self._care.news.next
 
+    def refusal(self, room: JID) -> RoomError | None:
+        """Return why a room does not let us in, as long as it is not asked again."""
+        kept = self._rooms.get(room)
+        return None if kept is None else kept.failure
+
     def state(self, room: JID) -> RoomState | None:
         """Return a room as it is now; None if we are not in it and do not want to."""
         kept = self._rooms.get(room)

@@ -66,7 +66,7 @@ def read_groupchat(
         now: The time it came; an argument so that tests can be exact.
     """
     seat = seat_of(element)
-    if seat is None or element.find(_DELAY) is not None:
+    if seat is None or _is_history(element, seat.room):
         return None
     return _read(
         element,
@@ -128,6 +128,14 @@ def _read(
         room=seat.room,
         nick=seat.nick,
     )
+
+
+def _is_history(element: ET.Element, room: JID) -> bool:
+    """Tell whether a room repeats what was said before.
+
+    A stamp of somebody else's is of a client that had to wait for its connection.
+    """
+    return any(delay.get("from") == room for delay in element.iterfind(_DELAY))
 
 
 def _read_author(element: ET.Element) -> JID | None:

@@ -427,3 +427,35 @@ async def test_a_strict_room_says_nothing_before_each_new_member_is_accepted(
         await at_bob.send("to both")
         texts = [message.text for message in await Ear(alice).messages(3)]
         assert texts == ["to alice", "still to alice", "to both"]
+
+
+async def test_a_room_that_does_not_let_us_in_says_so_at_once(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with people(enrol, wire, "alice") as [alice]:
+        account = await enrol("bob")
+        name = address(alice)
+        async with Client(account, tor=wire) as bob:
+            room = await come_together(alice, [bob], name)
+        await room.kick(account.jid)
+
+        async with Client(account, tor=wire) as bob:
+            with pytest.raises(RoomError, match="members only"):
+                await bob.send(name, "let me in", timeout=None)
+
+
+async def test_a_message_that_a_room_sends_back_has_failed(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with people(enrol, wire, "alice", "bob") as [alice, bob]:
+        name = address(alice)
+        await come_together(alice, [bob], name)
+        occupancy = bob.rooms._rooms[JID(name)].occupancy
+        occupancy.take_presence = lambda _: []  # type: ignore[method-assign] # it misses that it is out
+        nick = occupancy.nick
+        await bob._session.rooms.leave(JID(name), nick)
+
+        delivery = await bob.send(name, "does anybody hear me?")
+
+        with pytest.raises(DeliveryFailedError):
+            await bob.wait(delivery.id, DeliveryState.RECEIVED)

@@ -21,6 +21,7 @@ ENCRYPTED = (
     "<encrypted xmlns='eu.siacs.conversations.axolotl'><header sid='7'>"
     "<key rid='1'>a2V5</key><iv>aXY=</iv></header><payload>cA==</payload></encrypted>"
 )
+DELAY = "<delay xmlns='urn:xmpp:delay' {} stamp='2026-11-22T00:00:00Z'/>"
 ITEM = "<x xmlns='http://jabber.org/protocol/muc#user'><item jid='{}'/></x>"
 
 
@@ -78,7 +79,7 @@ def test_two_ids_of_the_rooms_archive_are_none() -> None:
     "inside",
     [
         "<subject>new</subject>",
-        ENCRYPTED + "<delay xmlns='urn:xmpp:delay' stamp='2026-11-22T00:00:00Z'/>",
+        ENCRYPTED + DELAY.format(f"from='{ROOM}'"),
         ENCRYPTED * 2,
         "<composing xmlns='http://jabber.org/protocol/chatstates'/>",
     ],
@@ -86,6 +87,14 @@ def test_two_ids_of_the_rooms_archive_are_none() -> None:
 )
 def test_what_is_nothing_to_read_is_passed(inside: str) -> None:
     assert read_groupchat(message(inside), author=ALICE) is None
+
+
+@pytest.mark.parametrize("by", ["", f"from='{ALICE}/phone'"])
+def test_what_waited_at_its_author_is_said_now(by: str) -> None:
+    said = read_groupchat(message(ENCRYPTED + DELAY.format(by)), author=ALICE, now=NOW)
+
+    assert said is not None
+    assert (said.at, said.delayed) == (NOW, False)
 
 
 def test_what_the_room_itself_says_is_no_message() -> None:
