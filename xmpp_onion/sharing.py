@@ -10,6 +10,7 @@ from xmpp_onion.chat import Attachment, Progress, Slot
 from xmpp_onion.errors import FileTooLargeError
 from xmpp_onion.files import (
     CHUNK_BYTES,
+    LANES,
     TAG_BYTES,
     Dialer,
     Journal,
@@ -41,6 +42,7 @@ class Sharing:
         own: Our account.
         journal: Remembers uploads over a crash.
         pace: How slow a server may be.
+        circuits: How many carry the chunks of a large file.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Sharing:
         journal: Journal,
         *,
         pace: Pace | None = None,
+        circuits: int = LANES,
     ) -> None:
         self._session = session
         self._journal = journal
@@ -58,6 +61,7 @@ class Sharing:
         self._dialer = dialer
         self._own = own
         self._pace = pace or Pace()
+        self.circuits = circuits
 
     async def upload(
         self,
@@ -90,6 +94,7 @@ class Sharing:
                 source,
                 chunk_size=chunk_size,
                 journal=self._journal,
+                circuits=self.circuits,
                 progress=progress,
             )
         if source.size + TAG_BYTES > limit:
@@ -112,7 +117,12 @@ class Sharing:
     ) -> Path:
         """Fetch a file; see ``Attachment.save``."""
         return await download(
-            self._lane, attachment, folder, progress=progress, limit_bytes=limit_bytes
+            self._lane,
+            attachment,
+            folder,
+            progress=progress,
+            limit_bytes=limit_bytes,
+            circuits=self.circuits,
         )
 
     async def _ask(self, size: int) -> Slot:

@@ -1,6 +1,7 @@
 """Files: encrypted as they stream, in objects at an onion, over several circuits."""
 
 from xmpp_onion.files.cipher import TAG_BYTES
+from xmpp_onion.files.convoy import LANES
 from xmpp_onion.files.download import download
 from xmpp_onion.files.http import Dialer, Pace
 from xmpp_onion.files.index import CHUNK_BYTES, choose_chunk_size
@@ -12,6 +13,7 @@ from xmpp_onion.files.upload import upload_chunks, upload_single
 
 __all__ = [
     "CHUNK_BYTES",
+    "LANES",
     "TAG_BYTES",
     "Dialer",
     "Journal",

@@ -1,16 +1,16 @@
 """Fetching a file that lies in chunks: several circuits, one draft, one last look.
 
-Each chunk is authentic and in its place before it is written. The draft remembers
-which ones it has, in a byte for each behind the file's own end, so that another
-process goes on; and what a crash of the machine made of it shows in the last look at
-the hash of all of it.
+Each chunk is decrypted to its place in the draft while it comes, and counts when it is
+authentic. The draft remembers which ones do, in a byte for each behind the file's own
+end, so that another process goes on; and what a crash of the machine made of it shows
+in the last look at the hash of all of it.
 """
 
 import asyncio
 import hashlib
-import io
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import BinaryIO, Final
 
 from xmpp_onion.chat import Progress
@@ -27,7 +27,12 @@ _PIECE_BYTES: Final = 1024 * 1024
 
 
 async def assemble(
-    lanes: NewLane, index: Index, draft: BinaryIO, progress: Progress | None
+    lanes: NewLane,
+    index: Index,
+    draft: BinaryIO,
+    *,
+    circuits: int,
+    progress: Progress | None,
 ) -> None:
     """Fetch what is missing, check all of it, and cut the draft to the file.
 
@@ -39,20 +44,21 @@ async def assemble(
     missing = [number for number in range(len(index.places)) if not done.has(number)]
     there = index.size - sum(index.size_of(number) for number in missing)
     tally = Tally(progress, index.size, there)
-    cipher = index.cipher
 
     async def carry(lane: Lane, number: int) -> None:
-        sealed = io.BytesIO()
+        size = index.size_of(number)
+        place = _Region(index, number, draft.fileno())
         await lane.fetch(
             index.places[number],
-            sealed,
-            allow=_exactly(index.size_of(number) + CHUNK_OVERHEAD),
+            place,
+            allow=_exactly(size + CHUNK_OVERHEAD),
             told=lambda came, _total: tally.part(number, came),
         )
-        done.keep(number, cipher.open(number, sealed.getvalue()))
-        tally.finish(number, index.size_of(number))
+        place.finish()
+        done.note(number)
+        tally.finish(number, size)
 
-    await over_lanes(lanes, missing, carry)
+    await over_lanes(lanes, missing, carry, count=circuits)
     if await _hash_of(draft, index.size) != index.sha256:
         raise FileDamagedError(
             "the file that came is not the one that was sent",
@@ -76,13 +82,46 @@ class _Done:
     def has(self, number: int) -> bool:
         return os.pread(self._file, 1, self._index.size + number) == _DONE
 
-    def keep(self, number: int, data: bytes) -> None:
-        """Write a chunk; only then say that it is there."""
-        view, at = memoryview(data), self._index.start_of(number)
-        while view:
-            written = os.pwrite(self._file, view, at)
-            view, at = view[written:], at + written
+    def note(self, number: int) -> None:
+        """Say that a chunk is there, authentic."""
         os.pwrite(self._file, _DONE, self._index.size + number)
+
+
+class _Region:
+    """Where a chunk lies in a draft: it is decrypted into it while it comes.
+
+    So memory holds no chunk. Nobody reads the draft before it is noted as done.
+    """
+
+    def __init__(self, index: Index, number: int, file: int) -> None:
+        self._new = partial(index.cipher.opening, number, index.size_of(number))
+        self._file, self._start = file, index.start_of(number)
+        self._came = self._written = 0
+        self._opening = self._new()
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Return how much came; it only ever goes on from there."""
+        return self._came if whence == os.SEEK_END else offset
+
+    def truncate(self, size: int, /) -> int:
+        """Begin anew."""
+        self._came = self._written = 0
+        self._opening = self._new()
+        return size
+
+    def write(self, data: bytes, /) -> int:
+        """Take more of the chunk."""
+        view = memoryview(self._opening.update(data))
+        while view:
+            written = os.pwrite(self._file, view, self._start + self._written)
+            self._written += written
+            view = view[written:]
+        self._came += len(data)
+        return len(data)
+
+    def finish(self) -> None:
+        """Return if all of it came and is authentic."""
+        self._opening.finish()
 
 
 def _exactly(size: int) -> Callable[[int], None]:

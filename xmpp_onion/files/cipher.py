@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers import Cipher
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers import AEADDecryptionContext, Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import GCM
 
@@ -26,6 +25,7 @@ __all__ = [
     "PIECE_BYTES",
     "TAG_BYTES",
     "ChunkCipher",
+    "Opening",
     "decrypt",
     "encrypt",
 ]
@@ -90,25 +90,72 @@ class ChunkCipher:
     count: int
     sha256: bytes = field(repr=False)
 
-    def seal(self, number: int, data: bytes) -> bytes:
-        """Return a chunk as it is stored at the server."""
+    def seal(self, number: int, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield a chunk as it is stored at the server; each time with a new nonce."""
         nonce = secrets.token_bytes(NONCE_BYTES)
-        return nonce + AESGCM(self.key).encrypt(nonce, data, self._place(number))
+        cipher = Cipher(AES(self.key), GCM(nonce)).encryptor()
+        cipher.authenticate_additional_data(self._place(number))
+        yield nonce
+        for piece in pieces:
+            yield cipher.update(piece)
+        yield cipher.finalize() + cipher.tag
 
-    def open(self, number: int, sealed: bytes) -> bytes:
-        """Return what a chunk holds.
+    def opening(self, number: int, size: int) -> "Opening":
+        """Return what takes a chunk as it comes.
+
+        Args:
+            number: Its place.
+            size: Bytes that it holds.
+        """
+        return Opening(self.key, self._place(number), size)
+
+    def _place(self, number: int) -> bytes:
+        return _LABEL + struct.pack(">QQ", number, self.count) + self.sha256
+
+
+class Opening:
+    """Decrypts a chunk while it comes, in whatever parts that may be.
+
+    What it gives is not authentic before ``finish()``: keep it where nobody looks.
+
+    Args:
+        key: Of the file.
+        place: What is authenticated with the chunk.
+        size: Bytes that it holds.
+    """
+
+    def __init__(self, key: bytes, place: bytes, size: int) -> None:
+        self._key = key
+        self._authenticated = place
+        self._left = size
+        self._head = self._tag = b""
+        self._cipher: AEADDecryptionContext | None = None
+
+    def update(self, data: bytes) -> bytes:
+        """Return what the next bytes of the chunk hold."""
+        if self._cipher is None:
+            missing = NONCE_BYTES - len(self._head)
+            self._head, data = self._head + data[:missing], data[missing:]
+            if len(self._head) < NONCE_BYTES:
+                return b""
+            self._cipher = Cipher(AES(self._key), GCM(self._head)).decryptor()
+            self._cipher.authenticate_additional_data(self._authenticated)
+        held, self._tag = data[: self._left], self._tag + data[self._left :]
+        self._left -= len(held)
+        return self._cipher.update(held)
+
+    def finish(self) -> None:
+        """Return if all of it came and is authentic.
 
         Raises:
             FileDamagedError: It is not that chunk of this file.
         """
-        nonce, data = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
+        if self._cipher is None or self._left or len(self._tag) != TAG_BYTES:
+            raise _damaged("a part of it is cut short")
         try:
-            return AESGCM(self.key).decrypt(nonce, data, self._place(number))
-        except (InvalidTag, ValueError):
+            self._cipher.finalize_with_tag(self._tag)
+        except InvalidTag:
             raise _damaged("a part of it is not what was sent") from None
-
-    def _place(self, number: int) -> bytes:
-        return _LABEL + struct.pack(">QQ", number, self.count) + self.sha256
 
 
 def _damaged(why: str) -> FileDamagedError:

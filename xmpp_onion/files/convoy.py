@@ -1,13 +1,15 @@
 """Several circuits for one file: one alone is the bottleneck of Tor."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TypeAlias
 
 from xmpp_onion.chat import Progress
+from xmpp_onion.files.http import MaySend
 from xmpp_onion.files.lane import Lane
 
-__all__ = ["LANES", "NewLane", "Tally", "over_lanes"]
+__all__ = ["LANES", "NewLane", "Tally", "Window", "over_lanes"]
 
 NewLane: TypeAlias = Callable[[], Lane]
 
@@ -47,6 +49,52 @@ async def over_lanes(
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     error = group.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+class Window:
+    """Bounds what the server has not got whole: two chunks, however many circuits.
+
+    That is what is lost if Tor dies. The chunk that is furthest may always go on; the
+    others share as much as one chunk has. So three circuits that begin at once fall
+    into step, a third of a chunk apart, and then none of them waits.
+
+    Args:
+        chunk_size: Bytes of a chunk at the server.
+    """
+
+    def __init__(self, chunk_size: int) -> None:
+        self._chunk_size = chunk_size
+        self._sent: dict[int, int] = {}
+        self._changed = asyncio.Event()
+
+    @contextlib.contextmanager
+    def hold(self, number: int) -> Iterator[MaySend]:
+        """Yield what is awaited before bytes of a chunk are sent."""
+
+        async def may_send(sent: int) -> None:
+            if sent < self._sent.get(number, 0):  # another circuit begins it anew
+                self._set(number, 0)
+            while not self._may(number, sent):
+                self._changed.clear()
+                await self._changed.wait()
+            self._set(number, sent)
+
+        try:
+            yield may_send
+        finally:
+            self._sent.pop(number, None)
+            self._changed.set()
+
+    def _set(self, number: int, sent: int) -> None:
+        self._sent[number] = sent
+        self._changed.set()
+
+    def _may(self, number: int, sent: int) -> bool:
+        others = {each: size for each, size in self._sent.items() if each != number}
+        first = max(others.values(), default=0)
+        if self._sent.get(number, 0) >= first:
+            return True
+        return sum(others.values()) - first + sent <= self._chunk_size
 
 
 class Tally:

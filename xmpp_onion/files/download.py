@@ -15,7 +15,7 @@ from xmpp_onion.chat import Attachment, Link, Progress
 from xmpp_onion.errors import FileDamagedError, FileTooLargeError
 from xmpp_onion.files.assembly import assemble
 from xmpp_onion.files.cipher import TAG_BYTES, decrypt
-from xmpp_onion.files.convoy import NewLane
+from xmpp_onion.files.convoy import LANES, NewLane
 from xmpp_onion.files.disk import check_room, draft, settle
 from xmpp_onion.files.index import INDEX_BYTES, Index
 
@@ -66,6 +66,7 @@ async def download(
     *,
     progress: Progress | None,
     limit_bytes: int,
+    circuits: int = LANES,
 ) -> Path:
     """Fetch a file, check all of it, and return where it is.
 
@@ -75,6 +76,7 @@ async def download(
         folder: Where to put it.
         progress: Told bytes done, and bytes in all.
         limit_bytes: Refuse a larger file.
+        circuits: How many carry the chunks of a large one.
 
     Raises:
         AddressError: The link leads elsewhere than to an onion.
@@ -91,7 +93,7 @@ async def download(
             if link.is_index:
                 index = await _fetch_index(lanes, link, attachment)
                 limits.allow(index.size + TAG_BYTES)
-                await assemble(lanes, index, file, progress)
+                await assemble(lanes, index, file, circuits=circuits, progress=progress)
                 return settle(file, part, attachment.name or index.name)
             total = await _fetch(lanes, link, file, limits)
             name = attachment.name or link.place.target.rpartition("/")[2]

@@ -8,9 +8,9 @@ body of exactly the length that was announced; and nothing may stall for ever.
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, Protocol, Self
+from typing import Final, Protocol, Self, TypeAlias
 
 import h11
 
@@ -19,7 +19,7 @@ from xmpp_onion.chat import Place
 from xmpp_onion.errors import TransferError
 from xmpp_onion.transport import Isolation, Purpose
 
-__all__ = ["Body", "Connection", "Dialer", "Pace", "Wire", "isolated"]
+__all__ = ["Body", "Connection", "Dialer", "MaySend", "Pace", "Wire", "isolated"]
 
 # A head has fifteen lines; Prosody's have 700 bytes.
 _HEAD_LIMIT: Final = 16 * 1024
@@ -30,6 +30,10 @@ _INTERIM_LIMIT: Final = 5
 _DIAL_TIMEOUT: Final = 60.0
 # What an answer may send that has no use: an error page.
 _PAGE_LIMIT: Final = 64 * 1024
+
+
+MaySend: TypeAlias = Callable[[int], Awaitable[None]]
+"""Returns when so many bytes of an object may be out."""
 
 
 class Connection(Protocol):
@@ -128,8 +132,17 @@ class Wire:
         headers: Iterable[tuple[str, str]],
         size: int,
         pieces: Iterable[bytes],
+        *,
+        may_send: MaySend | None = None,
     ) -> AsyncIterator[int]:
         """Store an object; yield bytes sent, and end when the server has them all.
+
+        Args:
+            place: Where.
+            headers: The slot's.
+            size: Bytes of it.
+            pieces: It.
+            may_send: Awaited before each part goes out.
 
         Raises:
             TransferError: The server does not take it, or the circuit died.
@@ -141,6 +154,8 @@ class Wire:
                 h11.Request(method="PUT", target=place.target, headers=head)
             )
             for part in _parts(pieces):
+                if may_send is not None:
+                    await may_send(sent + len(part))
                 await self._send(h11.Data(data=part))
                 sent += len(part)
                 yield sent

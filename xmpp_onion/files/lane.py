@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import BinaryIO, Final, Self, TypeVar
+from typing import Final, Protocol, Self, TypeVar
 
 from xmpp_onion.chat import Place, Slot
 from xmpp_onion.errors import (
@@ -17,9 +17,9 @@ from xmpp_onion.errors import (
     TransferError,
     XmppOnionError,
 )
-from xmpp_onion.files.http import Dialer, Pace, Wire, isolated
+from xmpp_onion.files.http import Dialer, MaySend, Pace, Wire, isolated
 
-__all__ = ["PATIENCE", "AskSlot", "Lane"]
+__all__ = ["PATIENCE", "AskSlot", "Into", "Lane"]
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,20 @@ _LONGEST_PAUSE: Final = 30.0
 # RFC 9110, section 15.5.17: the object ends where we would go on. Either all of it
 # came and the process died before it was opened, or it is another one: begin anew.
 _NOTHING_LEFT: Final = 416
+
+
+class Into(Protocol):
+    """Where an object goes: a file, or what looks like one from here."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Go there, and return where that is."""
+
+    def truncate(self, size: int, /) -> int:
+        """Forget what is behind."""
+
+    def write(self, data: bytes, /) -> int:
+        """Append."""
+
 
 _Done = TypeVar("_Done")
 
@@ -83,6 +97,8 @@ class Lane:
         size: int,
         pieces: Callable[[], Iterable[bytes]],
         told: Callable[[int], None],
+        *,
+        may_send: MaySend | None = None,
     ) -> Place:
         """Store an object and return where it is.
 
@@ -93,6 +109,7 @@ class Lane:
             size: Bytes of the object.
             pieces: Begins the object anew; what it yields has ``size`` bytes.
             told: Told how many bytes of it are out, at each try from zero.
+            may_send: Awaited before each part goes out.
 
         Raises:
             FileError: The server does not take it.
@@ -105,7 +122,9 @@ class Lane:
             told(0)
             slot = await ask(size)
             wire = await self._connected(slot.put)
-            async for sent in wire.put(slot.put, slot.headers, size, pieces()):
+            async for sent in wire.put(
+                slot.put, slot.headers, size, pieces(), may_send=may_send
+            ):
                 best = max(best, sent)
                 told(sent)
             return slot.get
@@ -115,7 +134,7 @@ class Lane:
     async def fetch(
         self,
         place: Place,
-        into: BinaryIO,
+        into: Into,
         *,
         allow: Callable[[int], None],
         told: Callable[[int, int], None],

@@ -6,17 +6,18 @@ object, over several circuits, which goes on after a break and after a crash.
 
 import hashlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from xmpp_onion.chat import Attachment, Link, Progress
 from xmpp_onion.files.cipher import (
+    CHUNK_OVERHEAD,
     KEY_BYTES,
     NONCE_BYTES,
     TAG_BYTES,
     ChunkCipher,
     encrypt,
 )
-from xmpp_onion.files.convoy import NewLane, Tally, over_lanes
+from xmpp_onion.files.convoy import LANES, NewLane, Tally, Window, over_lanes
 from xmpp_onion.files.index import Index
 from xmpp_onion.files.journal import Journal
 from xmpp_onion.files.lane import AskSlot, Lane
@@ -40,16 +41,11 @@ async def upload_single(
     link: tuple[bytes, bytes] = b"", b""
     digest = hashlib.sha256()
 
-    def hashed() -> Iterator[bytes]:
-        for piece in source.read():
-            digest.update(piece)
-            yield piece
-
     def sealed() -> Iterator[bytes]:
         nonlocal link, digest
         link = secrets.token_bytes(KEY_BYTES), secrets.token_bytes(NONCE_BYTES)
         digest = hashlib.sha256()
-        return encrypt(hashed(), *link)
+        return encrypt(_hashed(source.read(), digest), *link)
 
     def told(sent: int) -> None:
         if progress is not None:
@@ -71,13 +67,14 @@ async def upload_chunks(
     *,
     chunk_size: int,
     journal: Journal,
+    circuits: int = LANES,
     progress: Progress | None = None,
 ) -> Attachment:
     """Store a file in chunks, then their index.
 
     The file is read twice: its hash is bound into each chunk, and tells whether an
     upload that broke off was of this very content. Each chunk is compared with what
-    was read first, so that nothing is sent of a file that changes.
+    was read first before its end leaves, and is no object at the server without it.
 
     Raises:
         FileError: The server does not take it, or it cannot be read, or changed.
@@ -89,21 +86,26 @@ async def upload_chunks(
     cipher = ChunkCipher(begun.key, len(hashes), sha256)
     left = [number for number in range(len(hashes)) if number not in begun.places]
     sizes = [min(chunk_size, source.size - n * chunk_size) for n in range(len(hashes))]
+    window = Window(chunk_size + CHUNK_OVERHEAD)
     tally = Tally(progress, source.size, sum(sizes[n] for n in begun.places))
 
     async def carry(lane: Lane, number: int) -> None:
-        data = b"".join(source.read(number * chunk_size, sizes[number]))
-        if hashlib.sha256(data).digest() != hashes[number]:
-            raise source.changed()
-        sealed = cipher.seal(number, data)
-        del data
-        place = await lane.store(
-            ask, len(sealed), lambda: [sealed], lambda sent: tally.part(number, sent)
-        )
+        def sealed() -> Iterator[bytes]:
+            return cipher.seal(number, _unchanged(source, part, hashes[number]))
+
+        part = number * chunk_size, sizes[number]
+        with window.hold(number) as may_send:
+            place = await lane.store(
+                ask,
+                sizes[number] + CHUNK_OVERHEAD,
+                sealed,
+                lambda sent: tally.part(number, sent),
+                may_send=may_send,
+            )
         await journal.note(begun, number, place)
         tally.finish(number, sizes[number])
 
-    await over_lanes(lanes, left, carry)
+    await over_lanes(lanes, left, carry, count=circuits)
     places = tuple(begun.places[number] for number in range(len(hashes)))
     name = source.path.name
     index = Index(name, source.size, sha256, chunk_size, begun.key, places)
@@ -111,6 +113,21 @@ async def upload_chunks(
         link = await _store_index(lane, ask, index)
     await journal.forget(begun)
     return Attachment(url=link.text, name=name, size=source.size, sha256=sha256.hex())
+
+
+def _hashed(pieces: Iterable[bytes], digest: "hashlib._Hash") -> Iterator[bytes]:
+    """Yield the same pieces, and add each to a hash."""
+    for piece in pieces:
+        digest.update(piece)
+        yield piece
+
+
+def _unchanged(source: Source, part: tuple[int, int], sha256: bytes) -> Iterator[bytes]:
+    """Yield a part of a file; raise at its end if it is another than before."""
+    digest = hashlib.sha256()
+    yield from _hashed(source.read(*part), digest)
+    if digest.digest() != sha256:
+        raise source.changed()
 
 
 async def _store_index(lane: Lane, ask: AskSlot, index: Index) -> Link:

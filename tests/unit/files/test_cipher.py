@@ -2,6 +2,8 @@
 
 import io
 import secrets
+import struct
+from itertools import pairwise
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -48,11 +50,48 @@ def test_a_shorter_one_is_refused(cut: int) -> None:
             list(decrypt(io.BytesIO(sealed[:-cut]), claimed, KEY, IV))
 
 
+def seal(cipher: ChunkCipher, *pieces: bytes) -> memoryview:
+    return memoryview(b"".join(cipher.seal(1, pieces or (b"te", b"xt"))))
+
+
+def opened(cipher: ChunkCipher, number: int, sealed: bytes | memoryview) -> bytes:
+    """Return a chunk that came in parts of odd sizes."""
+    opening = cipher.opening(number, max(0, len(sealed) - CHUNK_OVERHEAD))
+    steps = [0, 1, 7, 12, 13, 100, 1000, len(sealed) - 10, len(sealed)]
+    ends = sorted({min(max(0, step), len(sealed)) for step in steps})
+    parts = [bytes(sealed[a:b]) for a, b in pairwise(ends)]
+    text = b"".join(map(opening.update, parts))
+    opening.finish()
+    return text
+
+
+@pytest.mark.parametrize("size", [1, 256 * 1024, 256 * 1024 + 1, 4 * 1024 * 1024])
+def test_a_chunk_is_what_the_library_makes_in_one_piece(size: int) -> None:
+    cipher, data = ChunkCipher(KEY, 3, b"h" * 32), secrets.token_bytes(size)
+    place = b"xmpp-onion file chunk 1\0" + struct.pack(">QQ", 1, 3) + b"h" * 32
+
+    sealed = seal(cipher, data[:100], data[100:])
+
+    assert AESGCM(KEY).decrypt(sealed[:12], sealed[12:], place) == data
+    assert opened(cipher, 1, sealed) == data
+
+
+@given(st.data())
+def test_no_byte_of_a_chunk_can_be_changed(draw: st.DataObject) -> None:
+    cipher = ChunkCipher(KEY, 3, b"h" * 32)
+    sealed = bytearray(seal(cipher))
+    place = draw.draw(st.integers(0, len(sealed) - 1))
+    sealed[place] ^= 1 << draw.draw(st.integers(0, 7))
+
+    with pytest.raises(FileDamagedError):
+        opened(cipher, 1, sealed)
+
+
 def test_a_chunk_is_good_in_its_place_of_its_file_alone() -> None:
     cipher = ChunkCipher(KEY, 3, b"h" * 32)
-    sealed = cipher.seal(1, b"text")
+    sealed = seal(cipher)
 
-    assert cipher.open(1, sealed) == b"text"
+    assert opened(cipher, 1, sealed) == b"text"
     assert len(sealed) == 4 + CHUNK_OVERHEAD
     for other in (
         ChunkCipher(KEY, 4, b"h" * 32),
@@ -60,22 +99,22 @@ def test_a_chunk_is_good_in_its_place_of_its_file_alone() -> None:
         ChunkCipher(bytes(32), 3, b"h" * 32),
     ):
         with pytest.raises(FileDamagedError):
-            other.open(1, sealed)
+            opened(other, 1, sealed)
     for number in (0, 2):
         with pytest.raises(FileDamagedError):
-            cipher.open(number, sealed)
+            opened(cipher, number, sealed)
 
 
 @given(st.binary(max_size=40))
 def test_rubbish_is_no_chunk(sealed: bytes) -> None:
     with pytest.raises(FileDamagedError):
-        ChunkCipher(KEY, 3, b"h" * 32).open(0, sealed)
+        opened(ChunkCipher(KEY, 3, b"h" * 32), 0, sealed)
 
 
 def test_a_chunk_that_is_sent_again_has_another_nonce() -> None:
     cipher = ChunkCipher(KEY, 3, b"h" * 32)
 
-    assert len({cipher.seal(1, b"text")[:12] for _ in range(100)}) == 100
+    assert len({bytes(seal(cipher)[:12]) for _ in range(100)}) == 100
 
 
 def test_no_key_is_in_a_repr() -> None:
