@@ -43,6 +43,7 @@ from xmpp_onion.transport import Tor
 DEVICES = 2
 WARM = 30
 RATE = 10  # messages a second
+PATIENCE = 1800.0  # seconds; the bare libraries need many
 _NEW, _OLD = "urn:xmpp:omemo:2", "eu.siacs.conversations.axolotl"
 _FORMS = {_NEW: twomemo.etree, _OLD: oldmemo.etree}
 _LISTS = {_NEW: f"{_NEW}:devices", _OLD: f"{_OLD}.devicelist"}
@@ -273,7 +274,7 @@ async def fill(server: Prosody, stack: AsyncExitStack, count: int) -> list[Occup
     occupants = []
     for number in range(count):
         jid = await server.add_account(f"member{number}", PASSWORD)
-        member = LightMember(jid, PASSWORD, server.c2s_port)
+        member = LightMember(jid, PASSWORD, server.c2s_port, patience=PATIENCE)
         occupants.append(Occupant(await stack.enter_async_context(member), pep))
     for occupant in occupants:
         for device in occupant.devices:

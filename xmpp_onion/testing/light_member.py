@@ -23,7 +23,6 @@ __all__ = ["LightMember"]
 _CLIENT = "{jabber:client}"
 _SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
 _READ_BYTES = 64 * 1024
-_PATIENCE = 60.0  # seconds
 
 
 class LightMember:
@@ -33,16 +32,20 @@ class LightMember:
         jid: The account, bare.
         password: Its password.
         port: Where its server listens, on 127.0.0.1.
+        patience: Seconds to wait for anything.
 
     Attributes:
         received_bytes: All that came through the stream so far.
     """
 
-    def __init__(self, jid: JID, password: str, port: int) -> None:
+    def __init__(
+        self, jid: JID, password: str, port: int, *, patience: float = 60.0
+    ) -> None:
         self.jid = jid.bare
         self.received_bytes = 0
         self._password = password
         self._port = port
+        self._patience = patience
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
         self._depth = 0
@@ -95,9 +98,9 @@ class LightMember:
         """Return the next stanza that is wanted, and drop those before it.
 
         Raises:
-            TimeoutError: It did not come in a minute.
+            TimeoutError: It did not come in time.
         """
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(self._patience):
             while True:
                 while self._waiting:
                     if wanted(stanza := self._waiting.pop(0)):
