@@ -140,13 +140,17 @@ class RoomJournal:
     async def write_down(self) -> None:
         """Tell what was noted until now; one transaction for each room."""
         self._pending.clear()
-        pages, self._pages = self._pages, {}
-        for page in pages.values():
-            async with self._database.transaction():
-                row = await self.table.load(page.occupancy.room)
-                if row is not None:
-                    await self._write(page, row)
-        if pages:
+        for room in list(self._pages):
+            page = self._pages.pop(room)
+            try:
+                async with self._database.transaction():
+                    row = await self.table.load(room)
+                    if row is not None:
+                        await self._write(page, row)
+            except BaseException:
+                self._pages.setdefault(room, page)  # nothing of it is on the disk
+                self._pending.set()
+                raise
             self._news.set()
 
     async def _write(self, page: _Page, row: RoomRow) -> None:

@@ -109,6 +109,13 @@ def test_a_mediated_invitation_names_who_the_room_says_invites() -> None:
     assert read_room_message(element, set()) == Invitation(ROOM, BOB, is_direct=False)
 
 
+def test_an_occupant_cannot_speak_for_the_room() -> None:
+    inner = x(f"<invite from='{BOB}'/><status code='104'/>")
+    element = stanza("message", inner, from_=f"{ROOM}/mallory", type="chat")
+
+    assert read_room_message(element, ROOMS) is None
+
+
 def test_a_direct_invitation_is_of_the_person_it_comes_from() -> None:
     inner = f"<x xmlns='jabber:x:conference' jid='{ROOM}'/>"
     element = stanza("message", inner, from_=f"{BOB}/phone")
