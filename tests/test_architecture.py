@@ -178,6 +178,7 @@ TESTED_IN = {
     "room.py": "integration/client/test_rooms.py",
     "room_care.py": "integration/client/test_rooms.py",
     "rooms.py": "integration/client/test_rooms.py",
+    "session/bookmarks.py": "integration/client/test_rooms.py",
     "session/room_service.py": "integration/client/test_rooms.py",
     "reader.py": "integration/client/test_client_hostile.py",
     "notary.py": "integration/client/test_notary.py",

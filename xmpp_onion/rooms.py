@@ -19,6 +19,7 @@ from xmpp_onion.invitations import Invitations
 from xmpp_onion.room_care import Kept, RoomCare
 from xmpp_onion.room_journal import RoomJournal
 from xmpp_onion.session import (
+    Bookmark,
     Change,
     Invitation,
     Occupancy,
@@ -82,6 +83,8 @@ class Rooms:
         self._silence = silence
         self._clock = clock
         self._rooms: dict[JID, Kept] = {}
+        self._marks: dict[JID, str | None] = {}
+        self._marking = asyncio.Lock()
         self._is_up = False
         self._entering = asyncio.Event()
         self._work = asyncio.Event()
@@ -171,10 +174,23 @@ class Rooms:
                     if self._is_up and kept.needs_care:
                         kept.is_tended = True
                         tasks.create_task(self._tend(kept))
+                while self._is_up and self._marks:
+                    tasks.create_task(self._mark(*self._marks.popitem()))
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._silence):
                         await self._work.wait()
                 self._look_for_silence()
+
+    async def _mark(self, room: JID, nick: str | None) -> None:
+        """Tell our other devices where we are, through our server; it may fail."""
+        try:
+            async with self._marking:  # one after the other, as they were wanted
+                if nick is None:
+                    await self._service.bookmarks.leave(room)
+                else:
+                    await self._service.bookmarks.keep(room, nick)
+        except SessionError as error:
+            log.info("a room is not bookmarked: %s", error.why or error.what)
 
     def _look_for_silence(self) -> None:
         """Note which rooms have said nothing for so long that we may be out."""
@@ -300,6 +316,8 @@ class Rooms:
                 self._drop(kept)
                 raise
         await self._journal.keep(occupancy, nick)
+        self._marks[room] = nick
+        self._work.set()
         self._journal.note(occupancy)
         return kept
 
@@ -324,6 +342,16 @@ class Rooms:
             await self._service.leave(room, kept.occupancy.nick)
         self._drop(kept)
         await self._journal.forget(room)
+        self._marks[room] = None
+        self._work.set()
+
+    async def bookmarks(self, timeout: float) -> tuple[Bookmark, ...]:
+        """Return the rooms that devices of ours are in, or were, as the server says.
+
+        None of them is entered by itself.
+        """
+        async with self._online(timeout):
+            return await self._service.bookmarks.all()
 
     async def members(self, room: JID, timeout: float) -> dict[JID, Affiliation]:
         """Return owners, admins and members, as the room says now."""
@@ -384,6 +412,8 @@ class Rooms:
             await self._service.destroy(room)
         self._drop(kept)
         await self._journal.forget(room)
+        self._marks[room] = None
+        self._work.set()
 
     def _find(self, room: JID) -> Kept:
         kept = self._rooms.get(room)

@@ -12,6 +12,18 @@ __all__ = ["FIELDS", "REQUESTS"]
 
 
 async def _list(client: Client, request: Line) -> list[Line]:
+    if request.get("bookmarks"):
+        marks = await client.rooms.bookmarks(_timeout(request))
+        return [
+            {
+                "v": 1,
+                "event": "bookmark",
+                "room": mark.room,
+                "nick": mark.nick or None,
+                "joined": mark.is_joined,
+            }
+            for mark in marks
+        ]
     await client.rooms.settle(_timeout(request))
     return [_room_line(each) for each in client.rooms.all()]
 

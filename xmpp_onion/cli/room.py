@@ -32,12 +32,17 @@ _people = click.argument("people", metavar="JID...", nargs=-1, required=True)
 
 
 @command.command("list")
+@click.option(
+    "--bookmarks", is_flag=True,
+    help="Those of your other devices, as your server has them, instead.",
+)  # fmt: skip
 @_timeout
 @click.pass_obj
-def _list(settings: Settings, timeout: float | None) -> int:
+def _list(settings: Settings, timeout: float | None, *, bookmarks: bool) -> int:
     """List the rooms that you are in."""
     nothing = "You are in none. Make one: xmpp-onion room create NAME"
-    return _do(settings, {"do": "rooms"}, timeout, nothing=nothing)
+    request: Line = {"do": "rooms", "bookmarks": bookmarks}
+    return _do(settings, request, timeout, nothing=nothing)
 
 
 @command.command("create")
@@ -196,6 +201,8 @@ def told(line: Line) -> str:
             doubt = ", not accepted yet" if line.get("accepted") is False else ""
             state = "no member any more" if line["state"] == "none" else line["state"]
             text = f"{line['jid']}: {state}{nick}{doubt}"
+        case "bookmark":
+            text = f"{line['room']}: {'in' if line['joined'] else 'left'}"
         case "room-invited":
             text = f"{line['room']}: {line['jid']} invites you, since {line['at']}"
         case _:

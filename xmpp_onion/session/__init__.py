@@ -4,6 +4,7 @@
 """
 
 from xmpp_onion.session.archive import Archive, Archived
+from xmpp_onion.session.bookmarks import Bookmark, Bookmarks
 from xmpp_onion.session.catch_up import CatchUp, Page
 from xmpp_onion.session.content import read_content, write_content
 from xmpp_onion.session.events import (
@@ -52,6 +53,8 @@ __all__ = [
     "Archive",
     "Archived",
     "Asked",
+    "Bookmark",
+    "Bookmarks",
     "Bucket",
     "CatchUp",
     "Change",

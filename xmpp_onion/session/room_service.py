@@ -17,6 +17,7 @@ from slixmpp.xmlstream.xmlstream import NotConnectedError
 from xmpp_onion.address import JID
 from xmpp_onion.chat import Affiliation
 from xmpp_onion.errors import RoomError, SessionError
+from xmpp_onion.session.bookmarks import Bookmarks
 from xmpp_onion.session.client_xmpp import OnionClient
 from xmpp_onion.session.muc import (
     CONFERENCE,
@@ -72,12 +73,14 @@ class RoomService:
     Attributes:
         known: The rooms that we are in or enter: what others send is not read.
             Whoever knows them sets it.
+        bookmarks: What our server keeps for our other devices.
     """
 
     def __init__(
         self, xmpp: OnionClient, send: Callable[[str, str], Awaitable[None]]
     ) -> None:
         self.known: set[JID] = set()
+        self.bookmarks = Bookmarks(xmpp, self.ask)
         self._xmpp = xmpp
         self._send = send
 
@@ -110,7 +113,7 @@ class RoomService:
         request = self._xmpp.make_iq_get(ito=f"{room.bare}/{nick}")
         request.append(ET.Element(f"{{{_PING}}}ping"))
         try:
-            await self._ask(request)
+            await self.ask(request)
         except RoomError as error:
             return error.condition in _STILL_IN
         return True
@@ -153,7 +156,7 @@ class RoomService:
             field = ET.SubElement(form, f"{{{_FORMS}}}field", {"var": name})
             ET.SubElement(field, f"{{{_FORMS}}}value").text = value
         request.append(query)
-        await self._ask(request)
+        await self.ask(request)
 
     async def destroy(self, room: JID) -> None:
         """Make an end of a room, for everybody. Owners may."""
@@ -161,17 +164,17 @@ class RoomService:
         query = ET.Element(f"{{{MUC_OWNER}}}query")
         ET.SubElement(query, f"{{{MUC_OWNER}}}destroy")
         request.append(query)
-        await self._ask(request)
+        await self.ask(request)
 
     async def grant(self, room: JID, jid: JID, affiliation: Affiliation) -> None:
         """Make an account something else to the room."""
         what = {"jid": jid.bare, "affiliation": affiliation}
-        await self._ask(self._query("set", room, MUC_ADMIN, **what))
+        await self.ask(self._query("set", room, MUC_ADMIN, **what))
 
     async def throw_out(self, room: JID, nick: str) -> None:
         """Make somebody leave; who may come in may come again."""
         what = {"nick": nick, "role": "none"}
-        await self._ask(self._query("set", room, MUC_ADMIN, **what))
+        await self.ask(self._query("set", room, MUC_ADMIN, **what))
 
     async def invite(self, room: JID, jid: JID, *, is_direct: bool = True) -> None:
         """Ask somebody to come: directly (XEP-0249), or through the room.
@@ -208,7 +211,8 @@ class RoomService:
     async def _tell(self, stanza: ET.Element) -> None:
         await self._send(serialise(stanza), stanza.get("id", ""))
 
-    async def _ask(self, request: Iq) -> ET.Element:
+    async def ask(self, request: Iq) -> ET.Element:
+        """Send a request and return the answer."""
         return await _answer(self._begin(request))
 
     def _begin(self, request: Iq) -> asyncio.Future[Iq]:

@@ -1,7 +1,8 @@
 """Rooms on a real server: making, entering, knowing who is there, being thrown out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import xml.etree.ElementTree as ET
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeAlias
 
 import pytest
@@ -21,6 +22,8 @@ from xmpp_onion.agent.caller import ask
 from xmpp_onion.agent.desk import serve
 from xmpp_onion.chat import Line
 from xmpp_onion.errors import EncryptionError, RoomError
+from xmpp_onion.session import Bookmark
+from xmpp_onion.session import bookmarks as bookmarks_module
 from xmpp_onion.testing.loopback import LoopbackDialer
 
 Enrol: TypeAlias = Callable[..., Awaitable[Account]]
@@ -463,3 +466,74 @@ async def test_others_ask_the_process_that_holds_the_account_about_rooms(
     assert none == []
     assert again["event"] == gone["event"] == nowhere["event"] == "error"
     assert left["state"] == "destroyed"
+
+
+async def marks_when(
+    client: Client, is_so: Callable[[Sequence[Bookmark]], object]
+) -> Sequence[Bookmark]:
+    async with asyncio.timeout(30):
+        while not is_so(marks := await client.rooms.bookmarks(20)):
+            pass
+    return marks
+
+
+async def test_our_other_devices_learn_where_we_are_and_nobody_else_does(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("mallory"), tor=wire) as mallory,
+    ):
+        assert await alice.rooms.bookmarks(20) == ()
+        room = await alice.create_room(address(alice), "me")
+        (mark,) = await marks_when(alice, len)
+        assert (mark.room, mark.nick, mark.is_joined) == (room.jid, "me", True)
+
+        await befriend(mallory, alice.jid)
+        await befriend(alice, mallory.jid)
+        request = mallory._session.xmpp.make_iq_get(ito=alice.jid)
+        pubsub = ET.fromstring(  # noqa: S314 - our own text
+            "<pubsub xmlns='http://jabber.org/protocol/pubsub'>"
+            "<items node='urn:xmpp:bookmarks:1'/></pubsub>"
+        )
+        request.append(pubsub)
+        with pytest.raises(RoomError):
+            await mallory._session.rooms.ask(request)
+
+        await room.leave()
+        (left,) = await marks_when(alice, lambda marks: not marks[0].is_joined)
+        assert left.nick == "me"
+
+
+async def test_what_another_client_noted_with_a_room_stays(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with Client(await enrol("alice"), tor=wire) as alice:
+        bookmarks = alice._session.rooms.bookmarks
+        room = JID(address(alice))
+        noted = ET.fromstring(  # noqa: S314 - our own text
+            "<conference xmlns='urn:xmpp:bookmarks:1' autojoin='false' name='Ours'>"
+            "<extensions><pinned xmlns='urn:x'/></extensions></conference>"
+        )
+        await bookmarks._publish(room, noted)
+        await alice.create_room(room)
+        await marks_when(alice, lambda marks: marks[0].is_joined)
+        kept = await bookmarks._find(room)
+
+        assert kept is not None
+        assert kept.get("name") == "Ours"
+        assert kept.find(".//{urn:x}pinned") is not None
+
+
+async def test_where_others_could_read_it_no_room_is_noted(
+    enrol: Enrol, wire: LoopbackDialer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_to_all = ("pubsub#access_model", "open")
+    options = (*bookmarks_module._OPTIONS[:-1], open_to_all)
+    monkeypatch.setattr(bookmarks_module, "_OPTIONS", options)
+    async with Client(await enrol("alice"), tor=wire) as alice:
+        bookmarks = alice._session.rooms.bookmarks
+        with pytest.raises(RoomError, match="would show others"):
+            await bookmarks.keep(JID(address(alice)), "me")
+
+        assert await bookmarks.all() == ()
