@@ -4,6 +4,7 @@ Each contract of import-linter is also shown to notice what it forbids: a copy o
 the package gets one import too many, and the check has to fail and name it.
 """
 
+import ast
 import re
 import shutil
 import subprocess
@@ -230,3 +231,34 @@ def test_every_module_has_a_test_file_in_the_same_place(module: str) -> None:
 
 def test_no_exception_is_made_for_a_module_that_is_gone() -> None:
     assert set(TESTED_IN) <= set(modules())
+
+
+def undocumented(source: str) -> list[str]:
+    """Return what has no docstring of the public names, of protocols' methods too.
+
+    Ruff asks only for those in ``__all__``.
+    """
+    found, nodes = [], [(ast.parse(source), "")]
+    while nodes:
+        node, prefix = nodes.pop()
+        for inner in getattr(node, "body", []):
+            if not isinstance(
+                inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+            ):
+                continue
+            if not inner.name.startswith("_") and ast.get_docstring(inner) is None:
+                found.append(prefix + inner.name)
+            if isinstance(inner, ast.ClassDef) and not inner.name.startswith("_"):
+                nodes.append((inner, f"{inner.name}."))
+    return found
+
+
+@pytest.mark.parametrize("module", modules())
+def test_what_others_may_use_is_documented(module: str) -> None:
+    assert undocumented((PACKAGE / module).read_text(encoding="utf-8")) == []
+
+
+def test_an_undocumented_name_is_noticed() -> None:
+    source = "def f(): ...\nclass C:\n    'x'\n    async def g(self): ...\n"
+
+    assert undocumented(source) == ["f", "C.g"]

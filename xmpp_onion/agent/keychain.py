@@ -41,9 +41,14 @@ _OTHERWISE = "Unlock the keyring of your desktop, or use --passphrase-file"
 class _Backend(Protocol):
     """What we use of ``keyring.backend.KeyringBackend``."""
 
-    def get_password(self, service: str, username: str) -> str | None: ...
-    def set_password(self, service: str, username: str, password: str) -> None: ...
-    def delete_password(self, service: str, username: str) -> None: ...
+    def get_password(self, service: str, username: str) -> str | None:
+        """Return what is kept; None for nothing."""
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        """Keep it, in the place of another."""
+
+    def delete_password(self, service: str, username: str) -> None:
+        """Forget it; an error if there is nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -305,6 +305,10 @@ def _unexpected(answer: ET.Element) -> StreamViolationError:
 
 
 def stanza_error(answer: ET.Element) -> str:
+    """Return the condition of a stanza's error, at most 40 letters of it.
+
+    Its text is left out: it is of whoever answered, and we show errors to people.
+    """
     for child in answer.iterfind("{jabber:client}error/*"):
         if child.tag.startswith(_STANZAS) and not child.tag.endswith("}text"):
             return child.tag.removeprefix(_STANZAS)[:40]

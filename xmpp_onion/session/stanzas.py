@@ -288,6 +288,7 @@ def _read_notice(
 
 
 def says_something(element: ET.Element) -> bool:
+    """Tell whether a message has a text in the clear. One that came back has not."""
     is_error = element.get("type") == "error"
     return not is_error and element.find(client_tag("body")) is not None
 
@@ -298,6 +299,7 @@ def _bare(text: str) -> JID | None:
 
 
 def find_encrypted(element: ET.Element) -> list[ET.Element]:
+    """Return what a stanza has for devices, of either OMEMO version."""
     return [
         one for name in _VERSIONS for one in element.findall(f"{{{name}}}encrypted")
     ]
@@ -308,10 +310,12 @@ def _has_payload(elements: Sequence[ET.Element], namespace: str) -> bool:
 
 
 def client_tag(name: str) -> str:
+    """Return the name of an element of XMPP's own, as ElementTree spells it."""
     return f"{{{CLIENT}}}{name}"
 
 
 def read_jid(text: str) -> JID | None:
+    """Return a JID that somebody else wrote; None for what is none of a v3 onion."""
     try:
         return JID(text)
     except InvalidJIDError:
@@ -319,6 +323,11 @@ def read_jid(text: str) -> JID | None:
 
 
 def read_id(element: ET.Element) -> str:
+    """Return the id that the author gave a message: XEP-0359's, else the stanza's.
+
+    Servers may change the latter. It is cut where no honest id is longer, and empty
+    if there is none.
+    """
     origin = element.find("{urn:xmpp:sid:0}origin-id")
     text = "" if origin is None else origin.get("id", "")
     return (text or element.get("id", ""))[:ID_LIMIT]
@@ -361,6 +370,10 @@ def read_stamp(stamp: str | None, now: datetime) -> datetime:
 
 
 def name_of(sender: JID, message_id: str, content: Sequence[str]) -> str:
+    """Return the key by which a message is known again, live or from the archive.
+
+    Of its content as well: an author who gives two messages one id is heard twice.
+    """
     parts = (sender.bare, message_id, *content)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
@@ -368,6 +381,7 @@ def name_of(sender: JID, message_id: str, content: Sequence[str]) -> str:
 def content_of(
     element: ET.Element, encrypted: Sequence[ET.Element], notice: Notice | None
 ) -> list[str]:
+    """Return what of a message no server on the way has a reason to change."""
     if encrypted:
         return [ET.canonicalize(ET.tostring(one, "unicode")) for one in encrypted]
     if notice is not None:

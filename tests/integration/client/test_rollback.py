@@ -207,6 +207,44 @@ async def test_a_copy_on_another_machine_is_no_alarm(
         assert await texts(bob.events(), 2) == ["from here", "from there"]
 
 
+async def test_copies_that_are_used_in_turn_notice_each_other_and_go_on(
+    enrol: Enrol, wire: LoopbackDialer, tmp_path: Path
+) -> None:
+    async with Client(await enrol("bob"), tor=wire) as bob:
+        heard = bob.events()
+        async with Client(await enrol("alice"), tor=wire) as alice:
+            await alice.send(bob.jid, "hello")
+            first = alice.account
+        assert await texts(heard, 1) == ["hello"]
+        shutil.copytree(first.folder, tmp_path / "stick" / "alice")
+        second = replace(first, folder=tmp_path / "stick" / "alice")
+
+        # The first one that goes on is no copy yet; from then on each is behind.
+        for turn, account in enumerate((first, second, first, second, first)):
+            async with Client(account, tor=wire) as alice:
+                seen = alice.events()
+                if turn > 0:
+                    await until(seen, lambda event: isinstance(event, RolledBack))
+                await alice.send(bob.jid, f"turn {turn}")
+                assert await texts(heard, 1) == [f"turn {turn}"]
+                # What the other copy got is not readable here, and said to be missing.
+                await bob.send(alice.jid, f"answer {turn}")
+                await until(seen, says(f"answer {turn}"))
+
+
+def says(text: str) -> Callable[[Event], bool]:
+    return lambda event: isinstance(event, Message) and event.text == text
+
+
+async def until(events: AsyncIterator[Event], fits: Callable[[Event], bool]) -> None:
+    """Read on to an event."""
+    async with asyncio.timeout(60):
+        async for event in events:
+            if fits(event):
+                return
+    raise AssertionError
+
+
 async def test_a_device_that_lost_everything_is_back_within_one_exchange(
     enrol: Enrol, wire: LoopbackDialer
 ) -> None:
