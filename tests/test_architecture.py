@@ -206,7 +206,6 @@ TESTED_IN = {
     "waiting.py": "integration/client/test_waiting.py",
     "speaker.py": "integration/client/test_contents.py",
     "testing/fake_pep.py": "unit/e2ee/test_devices.py",
-    "testing/hostile.py": "hostile/session/test_hostile_login.py",
     "testing/light_member.py": "integration/server/test_omemo_slim.py",
     "testing/loopback.py": "integration/session/test_session_prosody.py",
     "testing/omemo_peer.py": "unit/e2ee/test_omemo.py",

@@ -14,7 +14,7 @@ __all__ = ["QUICK", "Connect", "Line", "read_until", "visit"]
 E = TypeVar("E", bound=SessionEvent)
 
 # Retries at once, and waits long for nothing: no test is about time.
-QUICK = Timing(dial=10, login=10, goodbye=0.2, first_retry=0.05, longest_retry=0.1)
+QUICK = Timing(dial=60, login=60, goodbye=0.2, first_retry=0.05, longest_retry=0.1)
 
 
 @asynccontextmanager
@@ -43,7 +43,7 @@ async def visit(
 async def read_until(session: Session, kind: type) -> list[object]:
     """Return the session's events up to the first of ``kind``."""
     seen: list[object] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         async for event in session.events():
             seen.append(event)
             if isinstance(event, kind):

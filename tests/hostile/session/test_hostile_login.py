@@ -146,12 +146,18 @@ async def test_a_broken_handshake_is_an_error_of_ours() -> None:
     async def script(peer: Peer) -> None:
         await peer.greet(STARTTLS)
         await peer.read("<starttls")
+        if len(server.peers) == 2:
+            failed.set()
+        await peer.read("/>")
         await peer.send("<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
-        await peer.send(b"\x16\x03\x01 this is no handshake")
+        await peer.reader.read(1)  # before it begins, our words would be XML
+        await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
+    failed = asyncio.Event()
     async with HostileServer(script) as server, visit(server) as session:
-        with pytest.raises(SessionError):
-            await session.wait_online(1)
+        await failed.wait()
+        with pytest.raises(SessionError, match="TLS with the server failed"):
+            await session.wait_online(0)
 
 
 async def reads_auth(peer: Peer) -> None:
