@@ -149,12 +149,18 @@ async def _send(client: Client, request: Line) -> list[Line]:
     to, text, wait = request["to"], str(request["text"]), request.get("wait")
     timeout = request.get("timeout")
     seconds = float(timeout) if isinstance(timeout, int | float) else ACK_TIMEOUT
+    target = str(request.get("correct") or "")
 
     async def one(recipient: str) -> Line:
         try:
             if wait == "none":
                 return line(await client.queue(recipient, text))
-            delivery = await client.send(recipient, text, timeout=seconds)
+            if target:
+                delivery = await client.correct(
+                    recipient, target, text, timeout=seconds
+                )
+            else:
+                delivery = await client.send(recipient, text, timeout=seconds)
             if wait == "receipt":
                 received = DeliveryState.RECEIVED
                 delivery = await client.wait(delivery.id, received, timeout=seconds)
@@ -166,8 +172,21 @@ async def _send(client: Client, request: Line) -> list[Line]:
     return list(await asyncio.gather(*(one(each) for each in recipients)))
 
 
+async def _react(client: Client, request: Line) -> list[Line]:
+    """Say what we feel about a message; nothing any more without an emoji."""
+    timeout, emojis = request.get("timeout"), request["emojis"]
+    delivery = await client.react(
+        str(request["to"]),
+        str(request["id"]),
+        *(map(str, emojis) if isinstance(emojis, list) else ()),
+        timeout=float(timeout) if isinstance(timeout, int | float) else ACK_TIMEOUT,
+    )
+    return [line(delivery)]
+
+
 _REQUESTS: Mapping[str, Callable[[Client, Line], Awaitable[list[Line]]]] = {
     "send": _send,
+    "react": _react,
     **keys.REQUESTS,
     **people.REQUESTS,
     **rooms.REQUESTS,
@@ -175,6 +194,7 @@ _REQUESTS: Mapping[str, Callable[[Client, Line], Awaitable[list[Line]]]] = {
 # What each of them cannot do without.
 _FIELDS: Mapping[object, frozenset[str]] = {
     _send: frozenset({"to", "text"}),
+    _react: frozenset({"to", "id", "emojis"}),
     **keys.FIELDS,
     **people.FIELDS,
     **rooms.FIELDS,

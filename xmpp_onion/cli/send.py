@@ -12,7 +12,7 @@ from xmpp_onion.cli.reach import run
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.cli.transfer import watching
 
-__all__ = ["command"]
+__all__ = ["command", "told"]
 
 # Prosody lets 256 KiB pass; encryption and base64 add a third, keys some more.
 _TEXT_LIMIT_BYTES = 128 * 1024
@@ -39,6 +39,9 @@ xmpp-onion send ops@….onion --file report.pdf
     help="Send this file instead; it is encrypted while it is read.",
 )
 @click.option(
+    "--correct", metavar="ID", help="Say what that message of yours should have said."
+)
+@click.option(
     "--wait", type=click.Choice(["ack", "receipt", "none"]), default="ack",
     show_default=True,
     help="Until the server has it, until a device of TO confirms it, or not at all.",
@@ -55,22 +58,26 @@ def command(
     *,
     message: str | None,
     path: Path | None,
+    correct: str | None,
     wait: str,
     timeout: float | None,
 ) -> int:
     """Send an encrypted message to each TO, all at once."""
+    if correct is not None and (not correct or len(to) > 1 or wait == "none"):
+        raise click.UsageError("a correction is of one message, to one, and waited for")
     if path is not None:
-        if message is not None:
-            raise click.UsageError("a file goes by itself: leave out -m")
+        if message is not None or correct is not None:
+            raise click.UsageError("a file goes by itself: leave out -m and --correct")
         return _send_file(settings, to, path, wait=wait, timeout=timeout)
     request: Line = {
         "do": "send",
         "to": [parse_addressee(one) for one in to],
         "text": _read_text(message),
+        "correct": correct,
         "wait": wait,
         "timeout": timeout,
     }
-    return run(settings, request, _told)
+    return run(settings, request, told)
 
 
 def _send_file(
@@ -89,10 +96,11 @@ def _send_file(
         "timeout": timeout,
     }
     with watching(settings, "Sending") as watch:
-        return run(settings, request, _told, watch=watch)
+        return run(settings, request, told, watch=watch)
 
 
-def _told(line: Line) -> str:
+def told(line: Line) -> str:
+    """Return how far a message has come, for a person."""
     text = f"{line['state']}: {line['to']}, encrypted for {line['devices']} device(s)"
     skipped = line["skipped"]
     if isinstance(skipped, list) and skipped:

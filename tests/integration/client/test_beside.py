@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import pytest
 
-from xmpp_onion import Account, Client
+from xmpp_onion import Account, Client, Correction, Message, Reaction
 from xmpp_onion.agent.desk import serve
 from xmpp_onion.seal import Secret
 from xmpp_onion.testing.loopback import LoopbackDialer
@@ -51,3 +51,28 @@ async def test_decisions_about_keys_need_no_passphrase_beside_the_holder(
     kept = Account.load("alice", account.folder.parent, secret=SECRET)
     assert kept.pins[bob] == frozenset({DIGITS})
     assert not kept.automatic_trust
+
+
+async def test_a_message_is_corrected_and_reacted_to_beside_the_holder(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    account = await enrol("alice")
+    async with (
+        Client(account, tor=wire) as alice,
+        serve(alice),
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        (sent,) = await command(account, "send", bob.jid, "-m", "helo")
+        name = str(sent["id"])
+        await command(account, "send", bob.jid, "-m", "hello", "--correct", name)
+        await command(account, "react", bob.jid, name, "+")
+        events = bob.events()
+        async with asyncio.timeout(60):
+            said = [await anext(events) for _ in range(3)]
+
+    message, correction, reaction = said
+    assert isinstance(message, Message)
+    assert isinstance(correction, Correction)
+    assert (correction.target, correction.text) == (name, "hello")
+    assert isinstance(reaction, Reaction)
+    assert (reaction.target, tuple(reaction.emojis)) == (name, ("+",))
