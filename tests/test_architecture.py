@@ -145,6 +145,9 @@ KINDS = ("unit", "integration", "onion", "hostile")
 TESTED_IN = {
     "__main__.py": "unit/cli/test_main.py",
     "agent/caller.py": "integration/client/test_agent.py",
+    "agent/checks.py": "integration/client/test_beside.py",
+    "agent/findings.py": "unit/cli/test_doctor.py",
+    "e2ee/read_back.py": "integration/client/test_beside.py",
     "agent/desk.py": "integration/client/test_agent.py",
     "agent/keys.py": "integration/client/test_notary.py",
     "agent/rooms.py": "integration/client/test_rooms.py",

@@ -487,6 +487,11 @@ class Client(Speaker):
     # --- keys -------------------------------------------------------------------
 
     @property
+    def tor(self) -> Dialer:
+        """The only way out."""
+        return self._tor
+
+    @property
     def jid(self) -> JID:
         """Our bare JID."""
         return self.account.jid

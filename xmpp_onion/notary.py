@@ -13,6 +13,7 @@ from xmpp_onion.e2ee import (
     Device,
     Entry,
     Omemo,
+    Shown,
     Trust,
     TrustLevel,
     TrustUri,
@@ -99,6 +100,14 @@ class Notary:
         return fingerprint in known
 
     # --- our own devices --------------------------------------------------------
+
+    async def read_back(self) -> tuple[Shown, ...]:
+        """Return what our server shows of this device, as everybody sees it.
+
+        Raises:
+            DeviceListError: It did not answer.
+        """
+        return await self._omemo.read_back()
 
     async def set_label(self, label: str) -> Device:
         """Name this device, for everybody to read; empty takes the name away.

@@ -5,22 +5,27 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeAlias
 
 import click
 
 from xmpp_onion import e2ee
 from xmpp_onion.account import Account
 from xmpp_onion.agent.caller import ask
+from xmpp_onion.agent.findings import check_line
 from xmpp_onion.agent.profile import check_folders
 from xmpp_onion.agent.tor import find_tor
+from xmpp_onion.chat import Line
 from xmpp_onion.cli.output import visible
-from xmpp_onion.cli.reach import check_free, load_account
+from xmpp_onion.cli.reach import check_free, hold, load_account
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.errors import (
     BootstrapError,
     EncryptionError,
     StoreLockedError,
+    TorError,
     XmppOnionError,
 )
 from xmpp_onion.store import Database, Keys
@@ -28,8 +33,13 @@ from xmpp_onion.transport import Endpoint, Isolation, Purpose, Tor
 
 __all__ = ["command"]
 
+_Finding: TypeAlias = str | XmppOnionError | Line
+
 # Seconds that the doctor waits for a circuit to the server.
 _DIAL_TIMEOUT = 60.0
+# A picture of the network is fetched at any time while it holds, and used for a day
+# more; clocks may differ by an hour, as Tor itself allows.
+_SKEW, _OLD = timedelta(hours=1), timedelta(days=1)
 # Seconds without progress after which Tor counts as stuck; a first start on a slow
 # line makes some progress within this.
 _PATIENCE = 45.0
@@ -62,50 +72,51 @@ async def _examine(
 ) -> int:
     code = 0
     async for name, finding in _checks(settings, found, offline=offline):
-        failed = isinstance(finding, XmppOnionError)
-        line: dict[str, object] = {
-            "v": 1,
-            "event": "check",
-            "name": name,
-            "ok": not failed,
-            "what": finding.what if isinstance(finding, XmppOnionError) else finding,
-            "why": finding.why if isinstance(finding, XmppOnionError) else "",
-            "fix": finding.fix if isinstance(finding, XmppOnionError) else "",
-        }
-        settings.output.result(line, _told(name, finding))
-        if isinstance(finding, XmppOnionError):
-            code = code or finding.exit_code
+        line = finding if isinstance(finding, dict) else check_line(name, finding)
+        settings.output.result(line, _told(line))
+        code = code or int(str(line.get("code", 0)))
     return code
 
 
-def _told(name: str, finding: str | XmppOnionError) -> str:
-    if isinstance(finding, str):
-        return f"ok    {name}: {finding}"
-    text = f"FAIL  {name}: {visible(finding.what)}"
-    for label, part in (("why", finding.why), ("fix", finding.fix)):
-        if part:
-            text += f"\n      {label}: {visible(part)}"
+def _told(line: Line) -> str:
+    what = visible(str(line["what"]))
+    if line["ok"]:
+        return f"ok    {line['name']}: {what}"
+    text = f"FAIL  {line['name']}: {what}"
+    for label in ("why", "fix"):
+        if part := line[label]:
+            text += f"\n      {label}: {visible(str(part))}"
     return text
 
 
 async def _checks(
     settings: Settings, found: Account | XmppOnionError, *, offline: bool
-) -> AsyncIterator[tuple[str, str | XmppOnionError]]:
+) -> AsyncIterator[tuple[str, _Finding]]:
     """Yield one finding after the other: words if all is well, else the error."""
     yield "tor program", _find_program("tor", "a running Tor is used")
     yield "prosody program", _find_program("prosody", "only a server of yours needs it")
-    account = found if isinstance(found, Account) else None
+    account, is_held = (found if isinstance(found, Account) else None), False
     if isinstance(found, StoreLockedError):
         folder = Account.locate(settings.profile, settings.data_dir)
-        yield "account", await _ask_holder(folder, found)
+        async for name, finding in _ask_holder(folder, found):
+            yield name, finding
     elif isinstance(found, XmppOnionError):
         yield "account", found
     if account is not None:
         yield "account", f"{account.jid}, trust: {account.trust}"
         async for name, finding in _check_store(account):
+            is_held = is_held or isinstance(finding, dict | StoreLockedError)
             yield name, finding
     if offline:
         return
+    async for name, finding in _check_way(settings, account, is_held=is_held):
+        yield name, finding
+
+
+async def _check_way(
+    settings: Settings, account: Account | None, *, is_held: bool
+) -> AsyncIterator[tuple[str, _Finding]]:
+    """Yield how Tor is, the way to the server, and what a login shows."""
     async with AsyncExitStack() as stack:
         try:
             # A Tor of our own, if none runs, must not leave a folder behind.
@@ -116,11 +127,17 @@ async def _checks(
                 )
             )
             yield "tor", await _check_network(tor)
+            yield "clock", await _check_clock(tor, datetime.now(UTC))
         except XmppOnionError as error:
             yield "tor", error
             return
-        if account is not None:
-            yield "server", await _check_server(tor, account)
+        if account is None:
+            return
+        server = await _check_server(tor, account)
+        yield "server", server
+        if isinstance(server, str) and not is_held:
+            async for name, finding in _log_in(settings, account):
+                yield name, finding
 
 
 def _find_program(name: str, without: str) -> str:
@@ -130,7 +147,7 @@ def _find_program(name: str, without: str) -> str:
 
 async def _check_store(
     account: Account,
-) -> AsyncIterator[tuple[str, str | XmppOnionError]]:
+) -> AsyncIterator[tuple[str, _Finding]]:
     """Yield how the store is, and which nodes are closed, if any."""
     try:
         async with Database.open(
@@ -139,7 +156,8 @@ async def _check_store(
             yield "store", f"{account.store_path} is whole"
             closed = await e2ee.closed_nodes(Keys(database))
     except StoreLockedError as error:
-        yield "store", await _ask_holder(account.folder, error)
+        async for name, finding in _ask_holder(account.folder, error, name="store"):
+            yield name, finding
     except XmppOnionError as error:
         yield "store", error
     else:
@@ -156,14 +174,37 @@ def _closed(names: tuple[str, ...]) -> EncryptionError:
     )
 
 
-async def _ask_holder(folder: Path, held: StoreLockedError) -> str | StoreLockedError:
-    """Tell whether the process that holds an account answers."""
+async def _ask_holder(
+    folder: Path, held: StoreLockedError, *, name: str = "account"
+) -> AsyncIterator[tuple[str, _Finding]]:
+    """Yield whether the process that holds an account answers, and what it finds."""
     try:
-        async for _ in ask(folder, {"do": "devices"}):
-            return f"{held.why}; it answers"
+        answers = [line async for line in ask(folder, {"do": "check"})]
     except OSError:
-        return held
-    return held
+        yield name, held
+        return
+    yield name, f"{held.why}; it answers"
+    for line in answers:
+        if line["event"] == "check":
+            yield str(line["name"]), line
+
+
+async def _log_in(
+    settings: Settings, account: Account
+) -> AsyncIterator[tuple[str, _Finding]]:
+    """Log in, as any command does that finds no holder, and yield what is found."""
+    try:
+        async with hold(settings, account) as client:
+            from xmpp_onion.agent import desk  # noqa: PLC0415 - loaded by `hold`
+
+            lines = await desk.perform(client, {"do": "check"})
+    except XmppOnionError as error:
+        yield "login", error
+        return
+    yield "login", f"{account.jid} logs in"
+    for line in lines:
+        if line["event"] == "check":
+            yield str(line["name"]), line
 
 
 async def _check_network(tor: Tor) -> str | XmppOnionError:
@@ -174,6 +215,26 @@ async def _check_network(tor: Tor) -> str | XmppOnionError:
         return error
     control = "with" if tor.has_control else "without"
     return f"listens at {tor.socks}, {control} a control port, and has its network"
+
+
+async def _check_clock(tor: Tor, now: datetime) -> str | XmppOnionError:
+    """Compare our clock with what the directory authorities of Tor signed."""
+    try:
+        bounds = await tor.clock_bounds()
+    except XmppOnionError as error:
+        return error
+    if bounds is None:
+        return "not checked: this Tor has no control port that we know"
+    since, until = bounds
+    if since - _SKEW <= now <= until + _OLD:
+        return "it agrees with Tor's picture of the network"
+    late = now < since
+    return TorError(
+        f"the clock of this machine is {'slow' if late else 'fast'}",
+        why=f"Tor's picture of the network holds from {since:%Y-%m-%d %H:%M} to "
+        f"{until:%Y-%m-%d %H:%M} UTC, and here it is {now:%Y-%m-%d %H:%M}",
+        fix="Set the clock; or, if it is right, let Tor fetch a new one: restart it.",
+    )
 
 
 async def _check_server(tor: Tor, account: Account) -> str | XmppOnionError:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from xmpp_onion.e2ee.omemo import Omemo, quiet_libraries
     from xmpp_onion.e2ee.publisher import closed_nodes
     from xmpp_onion.e2ee.quota import Quota
+    from xmpp_onion.e2ee.read_back import Shown
     from xmpp_onion.e2ee.room_encryption import RoomEncrypted
     from xmpp_onion.e2ee.trust import (
         Device,
@@ -60,6 +61,7 @@ __all__ = [
     "RenewSession",
     "RoomEncrypted",
     "SendEmpty",
+    "Shown",
     "SlixmppPep",
     "TellTrust",
     "Trust",
@@ -97,6 +99,7 @@ _HOME = {
     "Omemo": "omemo",
     "Pep": "devices",
     "Plain": "envelope",
+    "Shown": "read_back",
     "Quota": "quota",
     "RenewSession": "effect",
     "RoomEncrypted": "room_encryption",

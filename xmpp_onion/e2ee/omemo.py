@@ -40,6 +40,7 @@ from xmpp_onion.e2ee.notices import Notices
 from xmpp_onion.e2ee.own_device import OwnDevice
 from xmpp_onion.e2ee.policies import Policies
 from xmpp_onion.e2ee.publisher import Publisher
+from xmpp_onion.e2ee.read_back import Shown, read_back
 from xmpp_onion.e2ee.room_encryption import RoomEncryption
 from xmpp_onion.e2ee.session_manager import Door, omemo_errors
 from xmpp_onion.e2ee.sightings import Sightings
@@ -121,7 +122,7 @@ class Omemo:
     ) -> None:
         quiet_libraries()
         bare_pins = {jid.bare: prints for jid, prints in (pins or {}).items()}
-        self._own = own.bare
+        self._own, self._pep = own.bare, pep
         self._is_contact = is_contact
         self._storage = KeyStorage(keys)
         self.policies = Policies(self._own, self._storage, policy)
@@ -234,6 +235,14 @@ class Omemo:
             own=True,
             label=await self._device.label(),
         )
+
+    async def read_back(self) -> tuple[Shown, ...]:
+        """Return what our server shows of this device. NETWORK.
+
+        Raises:
+            DeviceListError: It did not answer.
+        """
+        return await read_back(self._pep, self._own, self.device_id)
 
     async def remove_device(self, device_id: int) -> None:
         """Take a device out of our account's lists. NETWORK.

@@ -12,6 +12,7 @@ from xmpp_onion.transport.dial import (
 )
 from xmpp_onion.transport.onion import OnionService, create_key, read_address
 from xmpp_onion.transport.tor import Tor
+from xmpp_onion.transport.witness import connections, is_beside_tor
 
 __all__ = [
     "Endpoint",
@@ -19,9 +20,11 @@ __all__ = [
     "OnionService",
     "Purpose",
     "Tor",
+    "connections",
     "create_key",
     "dial",
     "dial_local",
+    "is_beside_tor",
     "listen_local",
     "open_local",
     "probe",

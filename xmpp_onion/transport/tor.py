@@ -12,6 +12,7 @@ import re
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
@@ -191,6 +192,32 @@ class Tor:
             if phase.percent < 100:
                 await asyncio.sleep(_PHASE_PAUSE)
         self._is_ready = True
+
+    async def clock_bounds(self) -> tuple[datetime, datetime] | None:
+        """Return between which times its picture of the network holds.
+
+        None without a control port, or before it has one. The directory authorities
+        signed it: a clock that is far outside of it goes wrong.
+
+        Raises:
+            TorNotRunningError: It is not there any more.
+            ControlPortError: It does not say.
+        """
+        if self._entered().control is None:
+            return None
+        control = await self._controller()
+        texts = [
+            await control.get_info(f"consensus/{name}")
+            for name in ("valid-after", "valid-until")
+        ]
+        try:
+            since, until = (
+                datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+                for text in texts
+            )
+        except ValueError:
+            return None
+        return since, until
 
     async def dial(
         self,

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
@@ -9,7 +10,9 @@ from typing import TypeAlias
 import pytest
 
 from xmpp_onion import Account, Client, Correction, Message, Reaction
-from xmpp_onion.agent.desk import serve
+from xmpp_onion.agent.desk import perform, serve
+from xmpp_onion.e2ee import OMEMO_2, Nodes
+from xmpp_onion.e2ee.versions import bundle_node, list_node
 from xmpp_onion.seal import Secret
 from xmpp_onion.testing.loopback import LoopbackDialer
 
@@ -76,3 +79,47 @@ async def test_a_message_is_corrected_and_reacted_to_beside_the_holder(
     assert (correction.target, correction.text) == (name, "hello")
     assert isinstance(reaction, Reaction)
     assert (reaction.target, tuple(reaction.emojis)) == (name, ("+",))
+
+
+async def test_the_doctor_asks_the_holder_how_it_is(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    account = (await enrol("alice")).encrypted(SECRET)
+    account.save()
+    async with Client(account, tor=wire) as alice, serve(alice):
+        lines = await command(account, "doctor", "--offline")
+
+    found = {line["name"]: line for line in lines}
+    assert "it answers" in str(found["account"]["what"])
+    assert "none of them beside Tor" in str(found["leaks"]["what"])
+    assert "published and read back: 1 device(s)" in str(found["keys"]["what"])
+    assert all(line["ok"] for line in lines)
+
+
+@pytest.mark.parametrize("fault", ["list", "bundle"])
+async def test_keys_that_the_server_does_not_show_are_a_fault(
+    enrol: Enrol, wire: LoopbackDialer, fault: str
+) -> None:
+    async with Client(await enrol("alice"), tor=wire) as alice:
+        number = alice._omemo.device_id
+        list_name, _ = list_node(OMEMO_2)
+        bundle_name, _ = bundle_node(OMEMO_2, number)
+        name = list_name if fault == "list" else bundle_name
+        alice._omemo._publisher._is_withdrawn = True  # it would put it back at once
+        await Nodes(alice._session.xmpp).delete(name)
+        _, keys = await perform(alice, {"do": "check"})
+
+    assert (keys["name"], keys["ok"], keys["code"]) == ("keys", False, 4)
+    assert OMEMO_2 in str(keys["why"])
+
+
+async def test_a_connection_beside_tor_is_a_fault(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with Client(await enrol("alice"), tor=wire) as alice:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.connect(("127.0.0.1", 53))  # a resolver's; sends nothing yet
+            leaks, _ = await perform(alice, {"do": "check"})
+
+    assert (leaks["name"], leaks["ok"], leaks["code"]) == ("leaks", False, 3)
+    assert "127.0.0.1 port 53" in str(leaks["why"])

@@ -1,6 +1,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -324,3 +325,29 @@ async def _error_of(awaitable: Awaitable[socket.socket]) -> BaseException | None
     except (DialError, TorNotRunningError) as error:
         return error
     return None
+
+
+async def test_the_bounds_of_the_clock_are_those_of_the_consensus() -> None:
+    async with FakeSocks() as proxy, FakeControl() as fake:
+        async with Tor.attach(proxy.socks, fake.place) as tor:
+            fake.answers["GETINFO"] = (
+                "250-consensus/valid-after=2026-11-26 00:00:00",
+                "250-consensus/valid-until=2026-11-26 03:00:00",
+                "250 OK",
+            )
+            bounds = await tor.clock_bounds()
+            fake.answers["GETINFO"] = (
+                "250-consensus/valid-after=",
+                "250-consensus/valid-until=",
+                "250 OK",
+            )
+            before_it_has_one = await tor.clock_bounds()
+        async with Tor.attach(proxy.socks) as tor:
+            without_control = await tor.clock_bounds()
+
+    assert bounds == (
+        datetime(2026, 11, 26, tzinfo=UTC),
+        datetime(2026, 11, 26, 3, tzinfo=UTC),
+    )
+    assert before_it_has_one is None
+    assert without_control is None
