@@ -175,7 +175,6 @@ TESTED_IN = {
     "e2ee/record.py": "unit/e2ee/test_ratchet.py",
     "e2ee/session_manager.py": "unit/e2ee/test_traps.py",
     "e2ee/storage.py": "unit/e2ee/test_omemo.py",
-    "e2ee/supply.py": "unit/e2ee/test_omemo.py",
     "e2ee/writer.py": "unit/e2ee/test_both_versions.py",
     "room_post.py": "integration/client/test_room_messages.py",
     "outgoing.py": "integration/client/test_client.py",

@@ -311,6 +311,7 @@ class Client(Speaker):
         async with self._database.transaction():
             if self._database.is_rolled_back:
                 await self._start_over()
+            await self._courier.review()
             await self._courier.keep_effects()
         known = replace(
             self.account,

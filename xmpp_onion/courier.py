@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 # ten times over, is on its way while memory stays flat, however many rows wait.
 _AT_ONCE = 256
 _UPLOADS = (UploadBundle.kind, UploadDeviceList.kind)
-_NO_READER = "each device that it was for was distrusted while it waited"
+_NO_READER = "while it waited, each device that it was for was distrusted or refused"
 # Sessions that are begun anew at once: after an old copy was put back there may be
 # a thousand, each of them a list and a bundle of another server.
 _RENEWALS_AT_ONCE = 8
@@ -156,6 +156,24 @@ class Courier:
         if self._has_ended:
             _give_up(waiting)
         return waiting
+
+    async def review(self, whose: JID | None = None) -> None:
+        """Take out of what waits each device that the policy accepts no more.
+
+        In a transaction.
+
+        Args:
+            whose: The contact whose policy changed. Else all recipients are looked
+                at, if the account's policy or a pin is another than before.
+        """
+        if whose is None and not await self._omemo.policies.take_change():
+            return
+        everybody = {JID(to).bare for to in await self._outbox.recipients()}
+        everybody.add(self._session.jid.bare)
+        for jid in everybody if whose is None else {whose}:
+            for device in await self._omemo.refused_devices(jid):
+                await self._withdraw(device)
+        self._has_kept = True
 
     async def _withdraw(self, device: Device) -> None:
         """Send to a device nothing that waits.

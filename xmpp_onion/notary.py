@@ -268,9 +268,12 @@ class Notary:
     async def set_policy(self, jid: JID, policy: Trust | None) -> Trust:
         """Give a contact a policy of its own, or none; return what holds then.
 
+        What waits to be sent reaches no device any more that it does not accept.
+
         Raises:
             EncryptionError: It is our own account.
         """
         async with self._database.transaction():
             await self._omemo.policies.set(jid, policy)
+            await self._courier.review(jid.bare)
             return await self._omemo.policies.of(jid)

@@ -82,6 +82,7 @@ class LastingSessions(Backend, Generic[SessionT, EncryptedT, PlainT]):
         self._now = now
         # What is in memory, and the text of its row.
         self._live: dict[str, tuple[str, SessionT]] = {}
+        self.deletions = 0
         self._found: _Found[SessionT] | None = None
 
     def forget(self) -> None:
@@ -384,6 +385,7 @@ class LastingSessions(Backend, Generic[SessionT, EncryptedT, PlainT]):
 
     async def delete_session(self, bare_jid: str, device_id: int) -> None:
         """Forget the sessions with a device, those that were replaced too."""
+        self.deletions += 1
         places = [bare_jid, *(_place(bare_jid, slot) for slot in range(_ARCHIVED))]
         for place in places:
             await self._delete_all(f"/{self.namespace}/{place}/{device_id}/")

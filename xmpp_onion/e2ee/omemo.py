@@ -51,6 +51,7 @@ from xmpp_onion.e2ee.trust import (
     Device,
     Trust,
     TrustLevel,
+    accepts,
 )
 from xmpp_onion.e2ee.trust_messages import Word
 from xmpp_onion.e2ee.versions import (
@@ -125,7 +126,7 @@ class Omemo:
         self._own, self._pep = own.bare, pep
         self._is_contact = is_contact
         self._storage = KeyStorage(keys)
-        self.policies = Policies(self._own, self._storage, policy)
+        self.policies = Policies(self._own, self._storage, policy, bare_pins)
         self.notices = Notices()
         self._directory = Directory(
             pep,
@@ -605,6 +606,11 @@ class Omemo:
         """
         with omemo_errors(EncryptionError, "the devices cannot be read"):
             return await self._known.others(jid.bare)
+
+    async def refused_devices(self, jid: JID) -> tuple[Device, ...]:
+        """Return the devices of a JID that nothing may reach. In a transaction."""
+        known = await self.known_devices(jid)
+        return tuple(device for device in known if not accepts(device.trust))
 
     async def decided_devices(self) -> tuple[Device, ...]:
         """Return the devices that somebody decided about, and their owners' others."""

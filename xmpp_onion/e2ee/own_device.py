@@ -107,6 +107,11 @@ class OwnDevice:
         await manager.after_history_sync()
         return manager
 
+    @property
+    def deletions(self) -> int:
+        """How many sessions were deleted; what was known of them before is void."""
+        return sum(backend.deletions for backend in self.backends.values())
+
     async def has_session(self, namespace: str, jid: str, device_id: int) -> bool:
         """Tell whether there is a session with a device; also outside transactions."""
         return await self.backends[namespace].has_session(jid, device_id)

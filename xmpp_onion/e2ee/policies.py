@@ -1,5 +1,7 @@
 """Which policy holds for whom: the account's, unless a contact has one of its own."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import cast
 
@@ -11,6 +13,8 @@ from xmpp_onion.errors import EncryptionError
 __all__ = ["Policies"]
 
 _POLICIES = "/xmpp-onion/policies"
+# What held for all when this store was used last.
+_IN_FORCE = "/xmpp-onion/policy-in-force"
 
 
 class Policies:
@@ -20,12 +24,33 @@ class Policies:
         own: Our account: its new devices have to be confirmed under every policy.
         storage: Where they are kept.
         default: The account's policy.
+        pins: The fingerprints that are given beforehand.
     """
 
-    def __init__(self, own: JID, storage: KeyStorage, default: Trust) -> None:
+    def __init__(
+        self,
+        own: JID,
+        storage: KeyStorage,
+        default: Trust,
+        pins: Mapping[JID, frozenset[str]],
+    ) -> None:
         self.default = default
+        self._pins = pins
         self._own = own
         self._storage = storage
+
+    async def take_change(self) -> bool:
+        """Tell whether the account's policy or a pin is another than at the last call.
+
+        In a transaction.
+        """
+        pins = {jid: sorted(prints) for jid, prints in sorted(self._pins.items())}
+        in_force = json.dumps([self.default, pins])
+        digest = hashlib.sha256(in_force.encode()).hexdigest()
+        if (await self._storage.load_primitive(_IN_FORCE, str)).maybe("") == digest:
+            return False
+        await self._storage.store(_IN_FORCE, digest)
+        return True
 
     async def of(self, jid: JID) -> Trust:
         """Return what holds for a bare JID."""

@@ -40,6 +40,7 @@ class Supply:
         self._known = known
         # Sessions to send with that there are; dropped by a roll-back.
         self._sessions: set[tuple[str, str, int]] = set()
+        self._deletions = 0
 
     def forget_sessions(self) -> None:
         """Look again whether there are sessions: one went, or a roll-back may have."""
@@ -139,6 +140,9 @@ class Supply:
 
     async def _has_session(self, place: Place) -> bool:
         """Tell whether there is a session to send with."""
+        if self._deletions != self._device.deletions:
+            self._deletions = self._device.deletions
+            self._sessions.clear()
         if place in self._sessions:
             self._directory.bundles.pop(place, None)
             return True

@@ -87,6 +87,11 @@ class Outbox:
             ),
         )
 
+    async def recipients(self) -> tuple[str, ...]:
+        """Return whom something waits for."""
+        rows = await self._database.fetch("SELECT DISTINCT recipient FROM outbox")
+        return tuple(row["recipient"] for row in rows)
+
     async def pending(self, *, after: int = 0, limit: int = -1) -> list[OutboxRow]:
         """Return what is not yet acknowledged, oldest first.
 

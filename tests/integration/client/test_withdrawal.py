@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import pytest
 
-from xmpp_onion import Account, Client, DeliveryFailed, DeliveryState
+from xmpp_onion import Account, Client, DeliveryFailed, DeliveryState, Trust
 from xmpp_onion.errors import DeliveryFailedError
 from xmpp_onion.testing.loopback import LoopbackDialer
 
@@ -139,3 +139,44 @@ async def _fails(client: Client, to: str) -> DeliveryFailedError:
     with pytest.raises(DeliveryFailedError) as caught:
         await client.send(to, "secret")
     return caught.value
+
+
+@pytest.mark.parametrize("how", ["contact", "account", "pin"])
+async def test_what_waits_reaches_no_device_that_a_stricter_policy_refuses(
+    enrol: Enrol, wire: LoopbackDialer, tmp_path: Path, how: str
+) -> None:
+    alice_account, bob_account = await enrol("alice"), await enrol("bob")
+    alices_wire = LoopbackDialer(wire.port)
+    async with (
+        Client(bob_account, tor=wire) as phone,
+        Client(second_device(bob_account), tor=wire) as laptop,
+    ):
+        pins = {phone.jid: frozenset({phone.fingerprint, laptop.fingerprint})}
+        if how == "pin":
+            alice_account = replace(alice_account, trust=Trust.PINNED, pins=pins)
+        async with Client(alice_account, tor=alices_wire) as alice:
+            if how != "pin":
+                await alice.verify(phone.jid, phone.fingerprint)
+            await alice.send(phone.jid, "warm")
+            waiting = await queue_offline(alice, alices_wire, phone.jid)
+            if how == "contact":
+                await alice.set_policy(phone.jid, Trust.MANUAL)
+            account = alice.account
+        changed = {
+            "contact": account,
+            "account": replace(account, trust=Trust.MANUAL),
+            "pin": replace(account, pins={phone.jid: frozenset({phone.fingerprint})}),
+        }
+        alices_wire.refusing = False
+        async with Client(changed[how], tor=alices_wire) as alice:
+            await alice.wait(waiting, DeliveryState.ACKED, timeout=60)
+            delivery = await alice.delivery(waiting)
+        texts = await take(phone, 2)
+
+    assert texts == ["warm", "secret"]
+    number = str(laptop._omemo.device_id)
+    items = archived(tmp_path, waiting)
+    assert items != []
+    assert [item for item in items if number in item] == []
+    assert delivery is not None
+    assert delivery.skipped == (laptop.fingerprint,)
