@@ -45,7 +45,7 @@ from xmpp_onion.session import (
     Session,
     read_content,
 )
-from xmpp_onion.store import Cursor, Cursors, Database, Inbox
+from xmpp_onion.store import Attempts, Cursor, Cursors, Database, Inbox
 from xmpp_onion.strangers import Strangers
 from xmpp_onion.waiting import WaitingRoom
 
@@ -67,6 +67,7 @@ class Clerk:
         deliveries: What is said about messages of ours goes there.
         strangers: Says what is opened of theirs, and what is told.
         confirmations: Owes who asks for it that a message arrived.
+        attempts: Knows which messages ended a process.
         rooms: Which places are in rooms, and no people.
         own: Our bare JID.
 
@@ -85,6 +86,7 @@ class Clerk:
         deliveries: Deliveries,
         strangers: Strangers,
         confirmations: Confirmations,
+        attempts: Attempts,
         rooms: Rooms,
         own: JID,
     ) -> None:
@@ -93,6 +95,7 @@ class Clerk:
         self._strangers = strangers
         self._deliveries = deliveries
         self._confirmations = confirmations
+        self._attempts = attempts
         self._database = database
         self._inbox, self._cursors = Inbox(database), Cursors(database)
         self._omemo = omemo
@@ -214,6 +217,11 @@ class Clerk:
 
     async def _take(self, incoming: Incoming, place: Cursor | None) -> None:
         """Read a message, or keep that it cannot be read; its keys were asked for."""
+        is_known = await self._inbox.is_seen(incoming.key)
+        if not is_known and not await self._attempts.may_try(incoming.key):
+            deadly = DecryptionError("whoever tried to read it was ended by it")
+            await self._keep_unreadable(incoming, place, deadly)
+            return
         try:
             await self._keep_read(incoming, place)
         except (DecryptionError, DeviceListError) as error:
@@ -287,6 +295,7 @@ class Clerk:
                 return
             decrypted = await self._decrypt(incoming)
             await self._inbox.mark_seen(incoming.key)
+            await self._attempts.note_done(incoming.key)
             if decrypted.plain is not None:
                 content = read_content(decrypted.plain.text, decrypted.plain.payload)
                 await self._keep_content(incoming, decrypted, content)
@@ -383,6 +392,7 @@ class Clerk:
             if is_known:
                 return
             await self._inbox.mark_seen(incoming.key)
+            await self._attempts.note_done(incoming.key)
             if is_told:
                 unreadable = Undecryptable(
                     id=incoming.id,

@@ -76,7 +76,15 @@ from xmpp_onion.session import (
 )
 from xmpp_onion.sharing import Sharing
 from xmpp_onion.speaker import Speaker
-from xmpp_onion.store import Cursor, Cursors, Database, Inbox, Keys, Outbox
+from xmpp_onion.store import (
+    Attempts,
+    Cursor,
+    Cursors,
+    Database,
+    Inbox,
+    Keys,
+    Outbox,
+)
 from xmpp_onion.strangers import Strangers
 from xmpp_onion.waiting import NETWORK_PAUSE
 
@@ -219,6 +227,7 @@ class Client(Speaker):
             strangers=self._strangers,
             confirmations=self._confirmations,
             rooms=self.rooms,
+            attempts=await enter(Attempts(self._database, keys)),
             own=account.jid,
         )
         self._feed = RoomFeed(

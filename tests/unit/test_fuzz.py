@@ -23,7 +23,7 @@ from xmpp_onion.courier import Courier
 from xmpp_onion.deliveries import Deliveries
 from xmpp_onion.errors import StoreError
 from xmpp_onion.session import Session, message_stanza, parse_sent, read_message
-from xmpp_onion.store import Contacts, Inbox, Outbox, SetAside
+from xmpp_onion.store import Attempts, Contacts, Inbox, Keys, Outbox, SetAside
 from xmpp_onion.strangers import Shares, Strangers
 from xmpp_onion.testing.omemo_peer import OmemoPeer, OmemoPeers
 
@@ -114,6 +114,7 @@ async def people(
                 shares=ENDLESS,
             ),
             confirmations=Confirmations(database, lambda _: False, asyncio.Event()),
+            attempts=Attempts(database, Keys(database)),
             own=bob.jid,
         )
         clerk.room.patience = 5.0

@@ -1,5 +1,6 @@
 """What an account keeps on the disk: one SQLite file, private and locked."""
 
+from xmpp_onion.store.attempts import Attempts
 from xmpp_onion.store.contacts import ContactRow, Contacts
 from xmpp_onion.store.conversion import encrypt
 from xmpp_onion.store.cursors import Cursor, Cursors
@@ -22,6 +23,7 @@ from xmpp_onion.store.strangers import Strangers, Tally
 
 __all__ = [
     "INVITATION_LIMIT",
+    "Attempts",
     "ContactRow",
     "Contacts",
     "Cursor",
