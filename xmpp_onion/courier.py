@@ -19,6 +19,7 @@ from xmpp_onion.deliveries import Deliveries
 from xmpp_onion.e2ee import (
     Device,
     Omemo,
+    Patience,
     Quota,
     RenewSession,
     SendEmpty,
@@ -56,6 +57,10 @@ _BUNDLES = 6
 _BUNDLE_EVERY = 10.0
 # Seconds before a job that failed is tried again on the same connection.
 _JOB_PAUSE = 30.0
+# Word of keys, to devices of which no bundle comes: seconds at most until it is tried
+# again, and how often it is: for a week, by then.
+_LETTER_PAUSE = 6 * 3600.0
+_LETTER_TRIES = 38
 
 
 class Courier:
@@ -83,6 +88,7 @@ class Courier:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._bundles = Quota(_BUNDLES, _BUNDLE_EVERY, clock)
+        self._letters = Patience(_JOB_PAUSE, _LETTER_PAUSE, _LETTER_TRIES, clock)
         self._database = database
         self._outbox = outbox
         self._session = session
@@ -364,8 +370,7 @@ class Courier:
             return False
         try:
             if job.kind == TellTrust.kind:
-                await self._tell_trust(job)
-                return True
+                return await self._try_letter(job)
             await self._omemo.perform(job.kind, job.payload)
             async with self._database.transaction():
                 await self._omemo.conclude(job.kind, job.payload)
@@ -375,6 +380,22 @@ class Courier:
             log.info("a job has to wait: %s (%s)", job.kind, type(error).__name__)
             return False
         self._work.set()  # it may have something to send
+        return True
+
+    async def _try_letter(self, job: JobRow) -> bool:
+        """Tell others of keys; what none of their devices can read is given up."""
+        if not self._letters.is_due(job.payload):
+            return False
+        try:
+            await self._tell_trust(job)
+        except DeviceListError:
+            if self._letters.fail(job.payload):
+                raise
+            to = self._omemo.addressee(job.payload).short
+            log.warning("%s: no verified device can be told of keys; given up", to)
+            async with self._database.transaction():
+                await self._outbox.remove_job(job.id)
+        self._letters.forget(job.payload)
         return True
 
     async def _tell_trust(self, job: JobRow) -> None:

@@ -3,7 +3,7 @@ import os
 import sys
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -13,7 +13,14 @@ import pytest
 from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.courier import Courier
 from xmpp_onion.deliveries import Deliveries
-from xmpp_onion.e2ee import OMEMO_OLD, Device, TrustLevel, UploadBundle, Withdraw
+from xmpp_onion.e2ee import (
+    OMEMO_OLD,
+    Device,
+    TellTrust,
+    TrustLevel,
+    UploadBundle,
+    Withdraw,
+)
 from xmpp_onion.errors import DeviceListError, NotAcknowledgedError
 from xmpp_onion.session import message_stanza
 from xmpp_onion.store import Database, Outbox, OutboxRow
@@ -85,6 +92,17 @@ class Chores:
     def take_effects(self) -> list["Effect"]:
         taken, self.effects = self.effects, []
         return taken
+
+    async def fetch(self, jids: Collection[JID]) -> None:
+        """Fetch nothing: there is none."""
+
+    def addressee(self, payload: str) -> JID:
+        del payload
+        return BOB
+
+    async def encrypt_letter(self, payload: str) -> None:
+        """Fail or not, as a letter does whose bundles do not come, or that is void."""
+        await self._do(payload)
 
     async def devices(self, jid: JID) -> tuple[Device, ...]:
         """Return none: the account has no other devices."""
@@ -512,4 +530,56 @@ async def test_a_storm_of_new_bundles_is_published_a_few_times_and_then_seldom(
             await desk.courier._do_all_jobs()
 
         assert len(done) == 7
+        assert await desk.outbox.jobs() == []
+
+
+async def test_word_of_keys_that_nobody_can_read_is_given_up_and_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tried: list[float] = []
+    now = 0.0
+
+    async def do(payload: str) -> None:
+        del payload
+        tried.append(now)
+        raise DeviceListError("no bundle came")
+
+    async with Database.open(tmp_path / "account" / "store.db") as database:
+        desk = Desk(database, do, clock=lambda: now)
+        async with database.transaction():
+            await desk.outbox.add_job(TellTrust.kind, "words")
+        desk.courier.open()
+        for hour in range(24 * 9):
+            for _ in range(3):
+                now = hour * 3600.0
+                await desk.courier._do_all_jobs()
+
+        assert await desk.outbox.jobs() == []
+
+    assert len(tried) == 38
+    assert 7 * 24 * 3600 <= tried[-1] <= 8 * 24 * 3600
+    assert caplog.text.count("given up") == 1
+
+
+async def test_word_of_keys_goes_out_when_the_bundle_comes_after_all(
+    tmp_path: Path,
+) -> None:
+    fails, now = True, 0.0
+
+    async def do(payload: str) -> None:
+        del payload
+        if fails:
+            raise DeviceListError("no bundle came")
+
+    async with Database.open(tmp_path / "account" / "store.db") as database:
+        desk = Desk(database, do, clock=lambda: now)
+        async with database.transaction():
+            await desk.outbox.add_job(TellTrust.kind, "words")
+        desk.courier.open()
+        await desk.courier._do_all_jobs()
+        fails = False
+        await desk.courier._do_all_jobs()
+        assert len(await desk.outbox.jobs()) == 1  # it is not time yet
+        now = 30.0
+        await desk.courier._do_all_jobs()
         assert await desk.outbox.jobs() == []

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from xmpp_onion.e2ee.header import essence, reader_ids, sender_ids, withdraw
     from xmpp_onion.e2ee.nodes import Nodes
     from xmpp_onion.e2ee.omemo import Omemo, quiet_libraries
+    from xmpp_onion.e2ee.patience import Patience
     from xmpp_onion.e2ee.publisher import closed_nodes
     from xmpp_onion.e2ee.quota import Quota
     from xmpp_onion.e2ee.read_back import Shown
@@ -55,6 +56,7 @@ __all__ = [
     "FarWitness",
     "Nodes",
     "Omemo",
+    "Patience",
     "Pep",
     "Plain",
     "Quota",
@@ -97,6 +99,7 @@ _HOME = {
     "OMEMO_2": "versions",
     "OMEMO_OLD": "versions",
     "Omemo": "omemo",
+    "Patience": "patience",
     "Pep": "devices",
     "Plain": "envelope",
     "Shown": "read_back",
