@@ -38,6 +38,11 @@ def put_back(copy: Path, account: Account) -> None:
     shutil.copytree(copy, account.folder)
 
 
+async def soon(events: AsyncIterator[Event]) -> Event:
+    async with asyncio.timeout(60):
+        return await anext(events)
+
+
 async def texts(events: AsyncIterator[Event], count: int) -> list[str]:
     """Return the next texts; no other event may come between."""
     async with asyncio.timeout(60):
@@ -55,7 +60,7 @@ async def test_after_an_old_copy_was_put_back_both_sides_read_everything(
         heard = bob.events()
         async with Client(account, tor=wire) as alice:
             await alice.send(bob.jid, "hello")
-            message = await anext(heard)
+            message = await soon(heard)
             assert isinstance(message, Message)
             await message.reply("hello yourself")
             assert await texts(alice.events(), 1) == ["hello yourself"]
@@ -73,7 +78,7 @@ async def test_after_an_old_copy_was_put_back_both_sides_read_everything(
         async with Client(account, tor=wire) as alice:
             seen = alice.events()
             assert await texts(seen, 1) == ["hello yourself"]
-            assert isinstance(await anext(seen), RolledBack)
+            assert isinstance(await soon(seen), RolledBack)
             # The old copy does not know it; with its old session it can read it.
             assert await texts(seen, 1) == ["to the newer alice"]
             for number in range(3):
@@ -106,14 +111,14 @@ async def test_a_disk_that_was_put_back_whole_is_noticed_by_what_the_server_know
         shutil.rmtree(account.folder.parent)
         shutil.copytree(disk, account.folder.parent)
         async with Client(account, tor=wire) as alice:
-            assert isinstance(await anext(alice.events()), RolledBack)
+            assert isinstance(await soon(alice.events()), RolledBack)
             await alice.send(bob.jid, "restored")
             assert await texts(heard, 1) == ["restored"]
 
         async with Client(account, tor=wire) as alice:  # it is told once
             await bob.send(alice.jid, "and on")
             seen = alice.events()
-            assert isinstance(await anext(seen), RolledBack)  # not handled before
+            assert isinstance(await soon(seen), RolledBack)  # not handled before
             assert await texts(seen, 1) == ["and on"]
 
 
@@ -186,7 +191,7 @@ async def test_two_programs_with_a_copy_of_one_account_end_with_an_error(
 
     with pytest.raises(DuplicateDeviceError, match="a copy of one account"):
         async with Client(account, tor=wire) as first, Client(twin, tor=wire):
-            await anext(first.events())
+            await soon(first.events())
     assert len(wire.dialed) == 4  # to register, and once for each client
 
 
@@ -283,7 +288,7 @@ async def test_lost_sessions_are_healed_and_what_was_lost_is_counted(
                 await alice.send(bob.jid, "can you read this?")
                 sent += 1
                 async with asyncio.timeout(60):
-                    event = await anext(heard)
+                    event = await soon(heard)
                 if isinstance(event, Message):
                     break
                 assert isinstance(event, Undecryptable)
