@@ -10,12 +10,13 @@ import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from slixmpp.stanza import Message as Stanza
 
 from xmpp_onion import waiting
+from xmpp_onion.address import JID
 from xmpp_onion.chat import Message, Undecryptable, read_event
 from xmpp_onion.clerk import Clerk
 from xmpp_onion.confirmations import Confirmations
@@ -26,6 +27,9 @@ from xmpp_onion.session import Session, message_stanza, parse_sent, read_message
 from xmpp_onion.store import Attempts, Contacts, Inbox, Keys, Outbox, SetAside
 from xmpp_onion.strangers import Shares, Strangers
 from xmpp_onion.testing.omemo_peer import OmemoPeer, OmemoPeers
+
+if TYPE_CHECKING:
+    from xmpp_onion.rooms import Rooms
 
 COUNT = int(os.environ.get("XMPP_ONION_FUZZ", "300"))
 SEED = 20261125
@@ -57,6 +61,13 @@ class Online:
 
     async def wait_online(self) -> None:
         """It is."""
+
+
+class NoRooms:
+    """Stands in for the rooms of somebody who is in none."""
+
+    def state(self, room: JID) -> None:
+        """Return None: it is no room of ours."""
 
 
 @dataclass
@@ -115,6 +126,7 @@ async def people(
             ),
             confirmations=Confirmations(database, lambda _: False, asyncio.Event()),
             attempts=Attempts(database, Keys(database)),
+            rooms=cast("Rooms", NoRooms()),
             own=bob.jid,
         )
         clerk.room.patience = 5.0
