@@ -87,6 +87,18 @@ async def test_only_checked_onion_addresses_are_dialed(
     assert proxy.connections == 0
 
 
+async def test_the_kernel_holds_little_of_a_file_that_seems_sent(
+    pool: Executor,
+) -> None:
+    files = Isolation(f"alice@{ONION}", Purpose.FILES)
+    async with FakeSocks() as proxy:
+        sock = await dial(ONION, 80, socks=proxy.socks, isolation=files, pool=pool)
+        with sock:
+            held = sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+
+    assert held <= 2 * 128 * 1024  # Linux counts its own part, too: socket(7)
+
+
 @pytest.mark.parametrize("port", [-1, 0, 65536])
 async def test_an_impossible_port_is_refused(port: int, pool: Executor) -> None:
     async with FakeSocks() as proxy:
