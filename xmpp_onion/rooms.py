@@ -369,7 +369,8 @@ class Rooms:
         self, room: JID, jid: JID, timeout: float, *, is_direct: bool
     ) -> None:
         """Ask somebody to come; directly, they are made a member before."""
-        if is_direct:
+        # Who is an admin, say, would be one no more.
+        if is_direct and jid not in self._find(room).occupancy.members:
             await self.grant(room, jid, Affiliation.MEMBER, timeout)
         async with self._online(timeout):
             await self._service.invite(room, jid, is_direct=is_direct)

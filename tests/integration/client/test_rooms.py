@@ -73,6 +73,12 @@ async def test_a_room_that_we_make_is_private_and_knows_its_members(
             alice.jid: Affiliation.OWNER,
             bob.jid: Affiliation.MEMBER,
         }
+        await room.invite(alice.jid)  # who is more than a member stays it
+        assert (await room.members())[alice.jid] is Affiliation.OWNER
+        await room.grant(bob.jid, Affiliation.ADMIN)
+        await room.members()
+        await room.invite(bob.jid)
+        assert (await room.members())[bob.jid] is Affiliation.ADMIN
         at_alice = alice.events()
         entered = await bob.join(room.jid)
         came = await next_change(at_alice, RoomChange.JOINED)
