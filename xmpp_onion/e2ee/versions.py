@@ -6,6 +6,7 @@ clients speak. Everything that differs between them on the wire is here.
 """
 
 import re
+from base64 import b64encode
 from collections.abc import Sequence
 from typing import Final
 from xml.etree import ElementTree as ET
@@ -14,6 +15,7 @@ import oldmemo.etree
 import omemo
 import twomemo.etree
 from oldmemo import oldmemo as old
+from omemo.message import EncryptedKeyMaterial, KeyExchange
 from twomemo import twomemo as new
 
 from xmpp_onion.address import JID
@@ -82,8 +84,44 @@ def write_bundle(bundle: omemo.Bundle) -> ET.Element:
 def write_message(message: omemo.Message) -> ET.Element:
     """Return the ``<encrypted/>`` element of a message."""
     if message.namespace == OMEMO_2:
-        return twomemo.etree.serialize_message(message)
+        return _write_message_2(message)
     return oldmemo.etree.serialize_message(message)
+
+
+def _write_message_2(message: omemo.Message) -> ET.Element:
+    """Return what the library writes, but look at each key once.
+
+    It goes over all keys again for each account, which takes longer than to encrypt
+    where a room has a hundred members.
+    """
+    root = ET.Element(f"{{{OMEMO_2}}}encrypted")
+    sid = {"sid": str(message.device_id)}
+    header = ET.SubElement(root, f"{{{OMEMO_2}}}header", sid)
+    groups: dict[str, ET.Element] = {}
+    for key, exchange in message.keys:
+        jid = key.bare_jid
+        if jid not in groups:
+            groups[jid] = ET.SubElement(header, f"{{{OMEMO_2}}}keys", {"jid": jid})
+        groups[jid].append(_write_key(key, exchange))
+    content = message.content
+    if isinstance(content, new.ContentImpl) and not content.empty:
+        payload = ET.SubElement(root, f"{{{OMEMO_2}}}payload")
+        payload.text = b64encode(content.ciphertext).decode("ascii")
+    return root
+
+
+def _write_key(key: EncryptedKeyMaterial, exchange: KeyExchange | None) -> ET.Element:
+    element = ET.Element(f"{{{OMEMO_2}}}key", {"rid": str(key.device_id)})
+    match key, exchange:
+        case new.EncryptedKeyMaterialImpl(), None:
+            data = key.serialize()
+        case new.EncryptedKeyMaterialImpl(), new.KeyExchangeImpl():
+            data = exchange.serialize(key.serialize())
+            element.set("kex", "true")
+        case _:
+            raise TypeError("a key of another version")
+    element.text = b64encode(data).decode("ascii")
+    return element
 
 
 def addressed(
