@@ -24,7 +24,9 @@ PHASES = {
     "ready": "all logged in, keys published",
     "pinned": "keys of each other pinned",
     "message 1": "first encrypted message has arrived",
-    "message": "last encrypted message has arrived",
+    "room": "three are in a room of their own",
+    "message": "last encrypted message has arrived, in the room",
+    "downloaded": "a file of 2 MB was sent, fetched and compared",
     "done": "the demo says it is done",
     "exit": "everything taken down, process ended",
 }

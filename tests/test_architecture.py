@@ -156,6 +156,7 @@ TESTED_IN = {
     "bot/app.py": "integration/client/test_bot.py",
     "chat/event.py": "unit/chat/test_message.py",
     "clerk.py": "integration/client/test_client_hostile.py",
+    "cli/play.py": "onion/cli/test_demo.py",
     "client.py": "integration/client/test_client.py",
     "e2ee/agreement.py": "unit/e2ee/test_lasting.py",
     "e2ee/answers.py": "unit/e2ee/test_omemo.py",

@@ -1,7 +1,8 @@
 """``xmpp-onion demo``: the real thing, on this machine alone.
 
 A private Tor network on loopback, a real Prosody on a real onion, two people and an
-echo bot, all through Tor. Nothing leaves the machine, and nothing stays behind.
+echo bot, a room and a file, all through Tor. Nothing leaves the machine, and nothing
+stays behind.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,22 +22,17 @@ import click
 from xmpp_onion.account import Account
 from xmpp_onion.address import JID
 from xmpp_onion.agent.signals import until_terminated
-from xmpp_onion.bot import Bot
-from xmpp_onion.chat import Message
+from xmpp_onion.cli.play import play
 from xmpp_onion.cli.progress import Steps
 from xmpp_onion.cli.settings import Settings
-from xmpp_onion.client import Client
 from xmpp_onion.e2ee import Trust
-from xmpp_onion.errors import ProsodyNotFoundError, SessionError
+from xmpp_onion.errors import ProsodyNotFoundError
 from xmpp_onion.server import Server
 from xmpp_onion.session import register
 from xmpp_onion.testing import TorNetwork
 from xmpp_onion.transport import Tor
 
 __all__ = ["command"]
-
-# Seconds that one message of the demo may take; a circuit on loopback takes one.
-_MESSAGE_TIMEOUT = 60.0
 
 
 @click.command("demo")
@@ -46,8 +42,8 @@ def command(settings: Settings, *, keep: bool) -> int:
     """See it all work, on this machine alone.
 
     Starts a private Tor network on loopback and an onion server; Alice, Bob and an
-    echo bot talk through them, end-to-end encrypted. Nothing leaves this machine,
-    nothing stays behind.
+    echo bot talk through them, meet in a room and share a file, end-to-end encrypted.
+    Nothing leaves this machine, nothing stays behind.
     """
     if shutil.which("prosody") is None:  # the network asks for tor by itself
         raise ProsodyNotFoundError(
@@ -64,7 +60,8 @@ async def _run(settings: Settings, *, keep: bool) -> int:
         steps = stack.enter_context(Steps(settings.output))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xo-")))
         stage = await stack.enter_async_context(_Stage.build(folder, steps))
-        await _talk(stage, steps)
+        people = stage.accounts.values()
+        await play(people, stage.tor, stage.folder, steps)
         steps.finish()
         is_finished = True
         if keep:
@@ -131,78 +128,6 @@ async def _register(data: Path, name: str, server: Server, tor: Tor) -> Account:
     )
     account.save()
     return account
-
-
-async def _talk(stage: _Stage, steps: Steps) -> None:
-    """Let the three log in, pin each other, and talk."""
-    async with AsyncExitStack() as stack:
-        enter = stack.enter_async_context
-        with steps.step("They log in and publish their keys") as step:
-            people = _logged_in(stage.accounts.values(), stage.tor)
-            alice, bob, echo = await enter(people)
-            step.done({"event": "ready", "seconds": step.seconds})
-        with steps.step("They pin each other's keys") as step:
-            pairs = [(alice, bob), (bob, alice), (alice, echo), (echo, alice)]
-            await asyncio.gather(
-                *(one.verify(other.jid, other.fingerprint) for one, other in pairs)
-            )
-            step.done({"event": "pinned", "seconds": step.seconds})
-        bot = Bot("echo", trust=Trust.PINNED)
-        bot.message(_echo)
-        tasks = await enter(asyncio.TaskGroup())
-        stack.callback(tasks.create_task(bot.serve(echo)).cancel)
-        to_alice, to_bob = asyncio.Queue[Message](), asyncio.Queue[Message]()
-        for client, heard in ((alice, to_alice), (bob, to_bob)):
-            stack.callback(tasks.create_task(_listen(client, heard)).cancel)
-        await alice.send(bob.jid, "Hello Bob, can anybody else read this?")
-        steps.say(await _next(to_bob))
-        await bob.send(alice.jid, "Nobody: not the server, not the network.")
-        steps.say(await _next(to_alice))
-        await alice.send(echo.jid, "Echo, are you there?")
-        steps.say(await _next(to_alice))
-
-
-@asynccontextmanager
-async def _logged_in(
-    accounts: Collection[Account], tor: Tor
-) -> AsyncIterator[list[Client]]:
-    """Yield the clients of all accounts, logged in at the same time."""
-    leave = asyncio.Event()
-
-    async def live(account: Account, arrived: asyncio.Future[Client]) -> None:
-        async with Client(account, tor=tor) as client:
-            arrived.set_result(client)
-            await leave.wait()
-
-    async with asyncio.TaskGroup() as tasks:
-        arrivals = [asyncio.get_running_loop().create_future() for _ in accounts]
-        for account, arrived in zip(accounts, arrivals, strict=True):
-            tasks.create_task(live(account, arrived))
-        try:
-            yield await asyncio.gather(*arrivals)
-        finally:
-            leave.set()
-
-
-async def _listen(client: Client, heard: asyncio.Queue[Message]) -> None:
-    async for message in client.messages():
-        heard.put_nowait(message)
-
-
-async def _echo(message: Message) -> str:
-    return message.text
-
-
-async def _next(messages: asyncio.Queue[Message]) -> Message:
-    try:
-        async with asyncio.timeout(_MESSAGE_TIMEOUT):
-            return await messages.get()
-    except TimeoutError:
-        raise SessionError(
-            "a message of the demo did not arrive",
-            why=f"not within {_MESSAGE_TIMEOUT:.0f} seconds",
-            fix="Run it again with -vv and look at what stops.",
-        ) from None
 
 
 async def _stay(stage: _Stage, settings: Settings) -> None:

@@ -97,8 +97,11 @@ class Steps:
         if self._output.as_json:
             self._output.result({**line(message), "via": "onion"}, "")
         text = Text.assemble(
-            (f"{message.sender.local} → {message.to.local}: ", "bold"),
-            visible(message.text),
+            (
+                f"{message.sender.local} → {(message.room or message.to).local}: ",
+                "bold",
+            ),
+            _what(message),
             (f"  ({message.trust})", "dim"),
         )
         self._said.append(text)
@@ -143,6 +146,11 @@ class Steps:
 
     def _row(self, step: Step) -> Text:
         return Text(f"{step.title}: {step.seconds} s {step.phrase}".rstrip())
+
+
+def _what(message: Message) -> str:
+    file = message.attachment
+    return visible(message.text if file is None else f"[file: {file.name}]")
 
 
 def _mark(step: Step) -> Text | Spinner:

@@ -102,28 +102,39 @@ def test_everything_is_shown_and_nothing_is_left(demo: Demo) -> None:
     assert process.returncode == 0, err
     assert err == ""
     assert {line["v"] for line in lines} == {1}
-    assert [line["event"] for line in lines] == [
-        "tor", "server", "registered", "ready", "pinned",
-        "message", "message", "message", "done",
-    ]  # fmt: skip
+    events = [line["event"] for line in lines]
+    assert events[:5] == ["tor", "server", "registered", "ready", "pinned"]
+    # The scenes are played side by side; each keeps its own order.
+    assert sorted(events[5:-1]) == ["downloaded", "file", *["message"] * 5, "room"]
+    assert events[-1] == "done"
     _, server, *_ = lines
     assert len(server["onion"]) == 62
     assert (server["c2s"], len(server["fingerprint"])) == (5222, 64)
-    said = [line for line in lines if line["event"] == "message"]
     onion = server["onion"]
-    people = [(line["from"], line["to"]) for line in said]
-    assert people == [
-        (f"alice@{onion}", f"bob@{onion}"),
-        (f"bob@{onion}", f"alice@{onion}"),
-        (f"echo@{onion}", f"alice@{onion}"),
-    ]
+    alice, bob, echo = (f"{name}@{onion}" for name in ("alice", "bob", "echo"))
+    friends = f"friends@muc.{onion}"
+    said = [line for line in lines if line["event"] in {"message", "file"}]
+    assert [
+        (line["from"], line["to"]) for line in said if line["room"] is None
+        and line["event"] == "message"
+    ] == [(alice, bob), (bob, alice), (echo, alice)]  # fmt: skip
+    heard = [(line["from"], line["room"]) for line in said if line["room"]]
+    assert heard == [(alice, friends), (echo, friends)]
+    (room,) = [line for line in lines if line["event"] == "room"]
+    assert (room["room"], room["members"]) == (friends, 3)
+    (file,) = [line for line in lines if line["event"] == "file"]
+    assert (file["from"], file["to"]) == (alice, bob)
+    assert file["url"].startswith("aesgcm://")
+    (saved,) = [line for line in lines if line["event"] == "downloaded"]
+    assert (Path(saved["path"]).name, saved["size"]) == (file["name"], file["size"])
     for line in said:
         assert line["via"] == "onion"
         assert line["encrypted"] is True
         assert line["trust"] == "verified"
         assert len(line["fingerprint"]) == 64
     assert lines[-1]["ok"] is True
-    assert all(isinstance(line["seconds"], float) for line in (*lines[:5], lines[-1]))
+    timed = (*lines[:5], room, saved, lines[-1])
+    assert all(isinstance(line["seconds"], float) for line in timed)
     demo.has_left_nothing()
 
 

@@ -8,12 +8,13 @@ import subprocess
 import sys
 import termios
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from fcntl import ioctl
 
 import pytest
 
-from xmpp_onion import JID, Message
+from xmpp_onion import JID, Attachment, Message
 from xmpp_onion.cli.output import Output
 from xmpp_onion.cli.progress import Steps
 
@@ -107,6 +108,22 @@ def test_in_a_file_each_step_is_a_line(capsys: pytest.CaptureFixture[str]) -> No
     assert re.fullmatch(r"One: \d+\.\d s done", first)
     assert second == "alice → bob: line one"
     assert third.startswith("  | line two")
+
+
+def test_rooms_and_files_are_named_and_a_link_with_its_key_is_not_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    room = JID(f"friends@muc.{ONION}")
+    file = Attachment(url="aesgcm://secret", name="a\nb\x1b.txt")
+    with Steps(Output()) as steps:
+        steps.say(replace(make_message("hi"), room=room, to=room))
+        steps.say(replace(make_message(file.url), attachment=file))
+        steps.finish()
+
+    first, second, third, *_ = capsys.readouterr().err.splitlines()
+    assert first == "alice → friends: hi  (verified)"
+    assert second == "alice → bob: [file: a"
+    assert third == "  | b\\x1b.txt]  (verified)"
 
 
 def test_with_json_there_are_lines_alone(capsys: pytest.CaptureFixture[str]) -> None:
