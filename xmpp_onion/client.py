@@ -569,7 +569,7 @@ class Client(Speaker):
 
     def room(self, jid: str) -> Room:
         """Return a room by its address, whether or not we are in it."""
-        return Room(self.rooms, parse_room(jid), self.send)
+        return Room(self.rooms, parse_room(jid), self.send, self.send_file)
 
     async def join(
         self, jid: str, nick: str = "", *, timeout: float = ROOM_TIMEOUT

@@ -4,7 +4,8 @@ Each decision is one transaction. What it needs from the network is fetched befo
 what other devices shall know of it is a job of the courier's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from xmpp_onion.address import JID
@@ -23,7 +24,7 @@ from xmpp_onion.e2ee import (
     parse_label,
     read_entries,
 )
-from xmpp_onion.errors import EncryptionError
+from xmpp_onion.errors import DeviceListError, EncryptionError
 from xmpp_onion.store import Database
 
 __all__ = ["Change", "Notary"]
@@ -73,6 +74,17 @@ class Notary:
                 devices = (await self._omemo.this_device(), *devices)
             await self._courier.keep_effects()
         return devices
+
+    async def devices_of(self, people: Collection[JID]) -> tuple[Device, ...]:
+        """Return the devices of several; of whom none are known, none."""
+        await self._omemo.fetch(people)
+        found: list[Device] = []
+        async with self._database.transaction():
+            for owner in people:
+                with suppress(DeviceListError):
+                    found += await self._omemo.devices(owner)
+            await self._courier.keep_effects()
+        return tuple(found)
 
     async def decide(self, owner: JID, fingerprint: str, level: TrustLevel) -> Device:
         """Keep a decision about one device.

@@ -6,6 +6,7 @@ it is the courier's (:mod:`.courier`).
 
 import asyncio
 import secrets
+from collections.abc import Collection
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
@@ -102,6 +103,17 @@ class Outgoing:
                 fix="It is queued and goes out when the server can be reached.",
             ) from None
         return replace(delivery, state=DeliveryState.ACKED)
+
+    async def readers(self, to: JID, timeout: float | None) -> Collection[JID]:
+        """Return who would read what is said to ``to`` now.
+
+        Raises:
+            RoomError: It is no room in which something may be said.
+            SessionError: Not in time.
+        """
+        if self._post.is_room(to):
+            return await self._post.members(to, _deadline(timeout))
+        return (to,)
 
     async def queue(self, to: JID, what: Content, timeout: float | None) -> Delivery:
         """Accept a message and return when it is on the disk."""

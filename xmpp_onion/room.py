@@ -1,12 +1,18 @@
 """One room, as a program sees it: who is in, who may be, and what to say there."""
 
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeAlias
+
 from xmpp_onion.account import parse_recipient
 from xmpp_onion.address import JID
-from xmpp_onion.chat import Affiliation, Answer, Delivery, RoomState
+from xmpp_onion.chat import Affiliation, Answer, Delivery, Progress, RoomState
 from xmpp_onion.errors import EncryptionError
 from xmpp_onion.rooms import ROOM_TIMEOUT, Rooms
 
 __all__ = ["Room"]
+
+SendFile: TypeAlias = Callable[[JID, Path | str, Progress | None], Awaitable[Delivery]]
 
 
 class Room:
@@ -18,11 +24,15 @@ class Room:
         rooms: All rooms of the account.
         jid: Which one this is.
         send: Encrypts and sends; ``Client.send``.
+        send_file: The same for files; ``Client.send_file``.
     """
 
-    def __init__(self, rooms: Rooms, jid: JID, send: Answer) -> None:
+    def __init__(
+        self, rooms: Rooms, jid: JID, send: Answer, send_file: SendFile
+    ) -> None:
         self._rooms = rooms
         self._send = send
+        self._send_file = send_file
         self.jid = jid
 
     def __repr__(self) -> str:
@@ -36,6 +46,16 @@ class Room:
     async def send(self, text: str) -> Delivery:
         """Encrypt ``text`` for all members and send it; else as ``Client.send()``."""
         return await self._send(self.jid, text)
+
+    async def send_file(
+        self, path: Path | str, progress: Progress | None = None
+    ) -> Delivery:
+        """Encrypt a file, store it, and send all members the link with its key.
+
+        Else as ``Client.send_file()``. The server keeps it for some days: who is away
+        for longer reads the message, and finds no file.
+        """
+        return await self._send_file(self.jid, path, progress)
 
     async def members(self, *, timeout: float = ROOM_TIMEOUT) -> dict[JID, Affiliation]:
         """Return owners, admins and members, there or not, as the room says now.

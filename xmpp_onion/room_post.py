@@ -7,7 +7,7 @@ are. Who the members are is looked at when it is encrypted, and again when it go
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from xml.etree import ElementTree as ET
 
 from xmpp_onion.address import JID
@@ -88,6 +88,16 @@ class RoomPost:
             finally:
                 # Whoever waits for this may have given up while it was committed.
                 self._courier.wake()
+
+    async def members(self, room: JID, deadline: float | None) -> Collection[JID]:
+        """Return who would read what is said now, in a room that is private.
+
+        Raises:
+            RoomError: It is no room in which something may be said.
+            SessionError: Not in time.
+        """
+        _, state = await self._fetch(room, deadline)
+        return state.members
 
     async def _fetch(self, room: JID, deadline: float | None) -> tuple[int, RoomState]:
         try:

@@ -75,8 +75,8 @@ class Sharing:
         Args:
             path: The file.
             progress: Told bytes done, and bytes in all.
-            may_split: Asked of a large file: whether all who get it can put chunks
-                together.
+            may_split: Asked before anything is stored: whether all who get it can
+                put chunks together. What it raises ends it.
 
         Raises:
             FileError: It cannot be read, changed, or the server does not take it.
@@ -85,9 +85,10 @@ class Sharing:
         """
         source = Source(path)
         await self._session.wait_online(_ONLINE_TIMEOUT)
+        is_split = await may_split()
         limit = await self._slots.limit()
         chunk_size = choose_chunk_size(source.size, limit)
-        if source.size > SINGLE_BYTES and chunk_size and await may_split():
+        if source.size > SINGLE_BYTES and chunk_size and is_split:
             return await upload_chunks(
                 self._lane,
                 self._ask,
@@ -107,6 +108,13 @@ class Sharing:
             )
         async with self._lane() as lane:
             return await upload_single(lane, self._ask, source, progress)
+
+    async def forget(self, attachment: Attachment) -> None:
+        """Forget how it was stored: the message that names it is on its way.
+
+        Until then, to send the same file again stores none of its chunks twice.
+        """
+        await self._journal.forget(bytes.fromhex(attachment.sha256))
 
     async def save(
         self,

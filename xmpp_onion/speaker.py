@@ -15,7 +15,7 @@ from xmpp_onion.chat import (
 )
 from xmpp_onion.deliveries import Deliveries
 from xmpp_onion.e2ee import OMEMO_2, TrustLevel
-from xmpp_onion.errors import AddressError
+from xmpp_onion.errors import AddressError, NotAcknowledgedError
 from xmpp_onion.notary import Notary
 from xmpp_onion.outgoing import ACK_TIMEOUT, Outgoing
 from xmpp_onion.sharing import Sharing
@@ -101,6 +101,7 @@ class Speaker:
 
         The name travels inside of the envelope; the server sees a random one, and the
         size. Nothing is taken out of the file: a photo may hold where it was made.
+        In a room that we are in it is for all members, also those who are away.
 
         Args:
             to: As in ``send()``.
@@ -112,21 +113,32 @@ class Speaker:
         Raises:
             FileError: It cannot be read, changed, or the server does not take it.
             TorError: The server could not be reached for a long time.
+            RoomError: As ``send()``; nothing was stored.
             XmppOnionError: As ``send()``.
         """
         recipient = parse_addressee(to)
         attachment = await self._sharing.upload(
-            Path(path), progress, may_split=lambda: self._may_split(recipient)
+            Path(path), progress, may_split=lambda: self._may_split(recipient, timeout)
         )
         what = Content(text=attachment.url, attachment=attachment)
-        return await self._send(recipient, what, timeout, allow_clear=False)
+        try:
+            delivery = await self._send(recipient, what, timeout, allow_clear=False)
+        except NotAcknowledgedError:  # it is on its way all the same
+            await self._sharing.forget(attachment)
+            raise
+        await self._sharing.forget(attachment)
+        return delivery
 
-    async def _may_split(self, to: JID) -> bool:
+    async def _may_split(self, to: JID, timeout: float | None) -> bool:
         """Tell whether all devices that get a file take one in chunks, as ours do.
 
         A device that speaks the older OMEMO alone is no device of ours.
+
+        Raises:
+            RoomError: Nothing may be said in this room.
         """
-        devices = await self.notary.devices(to)
+        readers = await self._outgoing.readers(to, timeout)
+        devices = await self.notary.devices_of(readers)
         reading = (each for each in devices if each.active)
         return all(
             OMEMO_2 in each.namespaces

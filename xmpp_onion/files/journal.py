@@ -77,10 +77,10 @@ class Journal:
         async with self._database.transaction():
             await self._keys.store(f"{begun.name}/{number}", place.url)
 
-    async def forget(self, begun: Begun) -> None:
-        """Forget an upload, its key too."""
+    async def forget(self, sha256: bytes) -> None:
+        """Forget an upload of this content, its key too."""
         async with self._database.transaction():
-            await self._forget(begun.name)
+            await self._forget(f"{_PREFIX}{sha256.hex()}")
 
     async def _load(self, name: str) -> Begun | None:
         text = await self._keys.load(name)

@@ -73,7 +73,8 @@ async def upload_chunks(
     """Store a file in chunks, then their index.
 
     The file is read twice: its hash is bound into each chunk, and tells whether an
-    upload that broke off was of this very content. Each chunk is compared with what
+    upload that broke off was of this very content. The journal keeps all of it until it
+    is told to forget, when the message is on its way. Each chunk is compared with what
     was read first before its end leaves, and is no object at the server without it.
 
     Raises:
@@ -111,7 +112,6 @@ async def upload_chunks(
     index = Index(name, source.size, sha256, chunk_size, begun.key, places)
     async with lanes() as lane:
         link = await _store_index(lane, ask, index)
-    await journal.forget(begun)
     return Attachment(url=link.text, name=name, size=source.size, sha256=sha256.hex())
 
 

@@ -9,9 +9,9 @@ from typing import TypeAlias
 
 import pytest
 
-from xmpp_onion import Account, Attachment, Client
+from xmpp_onion import Account, Attachment, Client, Trust
 from xmpp_onion.chat import Progress
-from xmpp_onion.errors import FileDamagedError
+from xmpp_onion.errors import FileDamagedError, UndecidedDevicesError
 from xmpp_onion.files import CHUNK_BYTES
 from xmpp_onion.server import Prosody
 from xmpp_onion.sharing import SINGLE_BYTES
@@ -136,6 +136,29 @@ async def test_an_upload_goes_on_in_another_process(
     assert len(begun) >= 2  # the file, and a chunk
     assert before >= CHUNK_BYTES
     assert steps[0] >= CHUNK_BYTES
+    assert saved.read_bytes() == source.read_bytes()
+
+
+async def test_what_could_not_be_said_is_not_stored_again(
+    enrol: Enrol, wire: LoopbackDialer, prosody: Prosody, tmp_path: Path
+) -> None:
+    source = tmp_path / "film.mkv"
+    source.write_bytes(secrets.token_bytes(LARGE))
+    async with (
+        Client(await enrol("alice", Trust.MANUAL), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+        asyncio.timeout(120),
+    ):
+        with pytest.raises(UndecidedDevicesError):
+            await alice.send_file(bob.jid, source)
+        before = stored_bytes(prosody)
+        await alice.verify(bob.jid, bob.fingerprint)
+        await alice.send_file(bob.jid, source)
+
+        assert await kept_uploads(alice) == []
+        assert stored_bytes(prosody) == before
+        saved = await (await received(bob)).save(tmp_path / "downloads")
+
     assert saved.read_bytes() == source.read_bytes()
 
 
