@@ -112,3 +112,14 @@ def test_modules_that_tell_too_much_are_off(template: str, module: str) -> None:
 def test_every_module_of_ours_is_enabled(template: str, root: Path) -> None:
     for path in (root / "prosody-config" / "modules").glob("mod_*.lua"):
         assert f'"{path.stem.removeprefix("mod_")}"' in template
+
+
+def test_ten_messages_a_second_to_a_room_of_a_hundred_pass_the_ceiling(
+    template: str,
+) -> None:
+    quantity, unit = re.findall(r'c2s = \{ rate = "(\d+)([km])b/s" \}', template)[0]
+    rate = int(quantity) * {"k": 10**3, "m": 10**6}[unit]
+    message_bytes = 100 * 2 * 325  # 65 kB: every device hears from us first
+
+    # Between reads of 8 kB Prosody does all its other work, in time that is lost.
+    assert rate >= 2 * 10 * message_bytes
