@@ -195,8 +195,19 @@ class Courier:
         while rows := await self._outbox.pending(after=after, limit=_AT_ONCE):
             after = rows[-1].id
             for row in rows:
-                if device.jid.bare in {JID(row.to).bare, self._session.jid.bare}:
+                if row.readers:
+                    await self._withdraw_from_room(row, device)
+                elif device.jid.bare in {JID(row.to).bare, self._session.jid.bare}:
                     await self._withdraw_from(row, device, own)
+
+    async def _withdraw_from_room(self, row: OutboxRow, device: Device) -> None:
+        if self._watch is None:
+            return
+        better = await self._watch.take_out(row, device, _NO_READER)
+        if better is not None:
+            if not better:
+                self._failed.append(row.id)
+            self._session.revise(row.stanza_xml, better)
 
     async def _withdraw_from(
         self, row: OutboxRow, device: Device, own: Collection[int]

@@ -17,7 +17,14 @@ from xmpp_onion.chat import (
 )
 from xmpp_onion.courier import Courier
 from xmpp_onion.deliveries import Deliveries
-from xmpp_onion.e2ee import OMEMO_2, OMEMO_OLD, Device, Omemo, reader_ids
+from xmpp_onion.e2ee import (
+    OMEMO_2,
+    OMEMO_OLD,
+    Device,
+    Omemo,
+    TrustLevel,
+    reader_ids,
+)
 from xmpp_onion.errors import DeliveryFailedError
 from xmpp_onion.room_watch import RoomWatch
 from xmpp_onion.session import Session, message_stanza, parse_sent
@@ -84,9 +91,13 @@ class TheLine:
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, ET.Element]] = []
+        self.revised: list[tuple[str, str]] = []
 
     async def wait_online(self) -> None:
         """It always is."""
+
+    def revise(self, xml: str, better: str) -> None:
+        self.revised.append((xml, better))
 
     def send(self, xml: str, message_id: str) -> Awaitable[None]:
         self.sent.append((message_id, parse_sent(xml)))
@@ -96,11 +107,30 @@ class TheLine:
 
 
 class NoOmemo:
-    """Has no other devices and wants nothing from the network."""
+    """Has no other devices and wants nothing from the network.
+
+    Attributes:
+        refused: Devices that the policy does not accept.
+        has_changed: Whether the account's policy is another than before.
+    """
+
+    def __init__(self) -> None:
+        self.refused: list[Device] = []
+        self.has_changed = False
 
     async def devices(self, jid: JID) -> tuple[Device, ...]:
         del jid
         return ()
+
+    async def refused_devices(self, jid: JID) -> tuple[Device, ...]:
+        return tuple(device for device in self.refused if device.jid == jid)
+
+    @property
+    def policies(self) -> "NoOmemo":
+        return self
+
+    async def take_change(self) -> bool:
+        return self.has_changed
 
 
 class Desk:
@@ -108,17 +138,17 @@ class Desk:
         self.database = database
         self.outbox = Outbox(database)
         self.deliveries = Deliveries(database)
-        self.rooms, self.line = TheRooms(), TheLine()
-        watch = RoomWatch(
+        self.rooms, self.line, self.omemo = TheRooms(), TheLine(), NoOmemo()
+        self.watch = RoomWatch(
             database, cast("Rooms", self.rooms), self.deliveries, own=ALICE
         )
         self.courier = Courier(
             database,
             self.outbox,
             cast("Session", self.line),
-            cast("Omemo", NoOmemo()),
+            cast("Omemo", self.omemo),
             deliveries=self.deliveries,
-            watch=watch,
+            watch=self.watch,
         )
 
     async def put(
@@ -140,6 +170,12 @@ class Desk:
             await self.deliveries.begin(delivery)
         self.courier.wake()
         return self.courier.expect(row_id)
+
+    async def review(self, *refused: Device, whose: JID | None = None) -> None:
+        """Have a policy refuse some devices from now on."""
+        self.omemo.refused, self.omemo.has_changed = [*refused], True
+        async with self.database.transaction():
+            await self.courier.review(whose)
 
     @property
     def names(self) -> list[str]:
@@ -262,3 +298,118 @@ async def test_what_waited_for_a_room_that_we_left_fails(desk: Desk) -> None:
     with pytest.raises(DeliveryFailedError):
         await waiting
     assert desk.names == ["to bob"]
+
+
+# --- devices that are not accepted any more ------------------------------------------
+
+
+def device(jid: JID, number: int) -> Device:
+    return Device(
+        jid,
+        number,
+        f"{number:064x}",
+        TrustLevel.DISTRUSTED,
+        active=True,
+        own=jid == ALICE,
+    )
+
+
+def keys_in(stanza: ET.Element) -> tuple[dict[str, set[int]], set[int]]:
+    """Return whose keys a stanza has in the newer version, and those of the older."""
+    [new, old] = stanza.findall("{*}encrypted")
+    groups = new.iter(f"{{{OMEMO_2}}}keys")
+    named = {
+        str(group.get("jid")): {int(str(key.get("rid"))) for key in group}
+        for group in groups
+        if len(group)
+    }
+    return named, set(reader_ids([old]))
+
+
+@pytest.mark.parametrize("whose", [None, CAROL], ids=["account", "contact"])
+async def test_a_device_that_is_refused_is_taken_out_of_what_waits_for_a_room(
+    desk: Desk, whose: JID | None
+) -> None:
+    desk.rooms.put(joined=False)
+    waiting = await desk.put("one")
+
+    await desk.review(device(CAROL, 3), device(CAROL, 77), whose=whose)
+    desk.rooms.put()
+    await waiting
+
+    [(_, stanza)] = desk.line.sent
+    named, older = keys_in(stanza)
+    assert named == {BOB: {1, 2}, CAROL: {2}, ALICE: {9}}
+    assert older == {1, 2, 9}
+    delivery = await desk.deliveries.load("one")
+    assert delivery is not None
+    assert (delivery.skipped, delivery.devices) == ((f"{CAROL} {3:064x}",), 4)
+
+
+async def test_whose_last_device_is_refused_is_named_and_the_outbox_knows_it(
+    desk: Desk,
+) -> None:
+    desk.rooms.put(joined=False)
+    waiting = await desk.put("one")
+
+    await desk.review(device(CAROL, 2), device(CAROL, 3))
+
+    [row] = await desk.outbox.pending()
+    assert row.readers == {BOB: (1, 2), ALICE: (9,)}
+    # The older version does not say whose a key is: that of Bob's twin goes, too.
+    assert keys_in(parse_sent(row.stanza_xml))[1] == {1, 9}
+    assert await desk.outbox.recipients() == {ROOM, BOB, ALICE}
+    desk.rooms.put(members=(ALICE, BOB))
+    await waiting
+    delivery = await desk.deliveries.load("one")
+    assert delivery is not None
+    assert delivery.skipped == (f"{CAROL} {2:064x}", CAROL)
+    assert delivery.devices == 3
+
+
+async def test_what_only_our_own_devices_could_still_read_fails(desk: Desk) -> None:
+    desk.rooms.put(joined=False)
+    waiting = await desk.put("one", readers={BOB: (1,), ALICE: (9,)})
+
+    await desk.review(device(BOB, 1))
+
+    with pytest.raises(DeliveryFailedError):
+        await waiting
+    assert await desk.outbox.pending() == []
+    delivery = await desk.deliveries.load("one")
+    assert delivery is not None
+    assert delivery.state is DeliveryState.FAILED
+    assert [better for _, better in desk.line.revised] == [""]
+
+
+async def test_a_device_of_ours_that_is_refused_is_taken_out_as_well(
+    desk: Desk,
+) -> None:
+    desk.rooms.put(joined=False)
+    waiting = await desk.put("one")
+
+    await desk.review(device(ALICE, 9))
+    desk.rooms.put()
+    await waiting
+
+    [(_, stanza)] = desk.line.sent
+    assert keys_in(stanza) == ({BOB: {1, 2}, CAROL: {2, 3}}, {1, 2, 3})
+
+
+async def test_what_stood_in_line_meanwhile_goes_as_the_outbox_has_it_now(
+    desk: Desk,
+) -> None:
+    desk.rooms.put(joined=False)
+    await desk.put("one")
+    [before] = await desk.outbox.pending()
+
+    await desk.review(device(CAROL, 3))
+    desk.rooms.put(members=(ALICE, CAROL))
+    admitted = await desk.watch.admit(before)
+
+    assert admitted is not None
+    assert admitted.readers == {CAROL: (2,), ALICE: (9,)}
+    assert keys_in(parse_sent(admitted.stanza_xml))[0] == {CAROL: {2}, ALICE: {9}}
+    async with desk.database.transaction():
+        await desk.outbox.remove(before.id)
+    assert await desk.watch.admit(before) is None

@@ -87,10 +87,18 @@ class Outbox:
             ),
         )
 
-    async def recipients(self) -> tuple[str, ...]:
-        """Return whom something waits for."""
-        rows = await self._database.fetch("SELECT DISTINCT recipient FROM outbox")
-        return tuple(row["recipient"] for row in rows)
+    async def recipients(self) -> frozenset[str]:
+        """Return whom something waits for: also who has keys in stanzas to rooms."""
+        rows = await self._database.fetch(
+            "SELECT DISTINCT recipient, readers FROM outbox"
+        )
+        found = {row["recipient"] for row in rows}
+        return frozenset(found.union(*(_read_readers(row["readers"]) for row in rows)))
+
+    async def load(self, row_id: int) -> OutboxRow | None:
+        """Return a row as it is now; None if nothing of it waits any more."""
+        rows = await self.pending(after=row_id - 1, limit=1)
+        return next((row for row in rows if row.id == row_id), None)
 
     async def pending(self, *, after: int = 0, limit: int = -1) -> list[OutboxRow]:
         """Return what is not yet acknowledged, oldest first.
