@@ -42,6 +42,7 @@ class Arena:
         data: Where profiles live.
         prefixes: What is put before the processes of a profile; see OwnProcess.
         future: How many migrations the processes of a profile know too many.
+        room: Where everybody writes to all others; empty where two write to each other.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Arena:
         self.data = folder / "data"
         self.prefixes: dict[str, list[str]] = {}
         self.future: dict[str, int] = {}
+        self.room = ""
         self._context: ForkServerContext = multiprocessing.get_context("forkserver")
         self.running: dict[str, ForkServerProcess | OwnProcess] = {}
         self._stack = AsyncExitStack()
@@ -117,7 +119,7 @@ class Arena:
             self.data,
             self.wire.socks,
             self.history(history or profile),
-            to=to and f"{to}@{self.prosody.onion}",
+            to=to if "@" in to or not to else f"{to}@{self.prosody.onion}",
             until=until,
             pause=pause,
             kill=kill,
@@ -275,13 +277,15 @@ class Arena:
         return True
 
     def _figures(self, profiles: Collection[str]) -> checker.Figures:
-        return checker.judge([self.entries(profile) for profile in profiles])
+        histories = [self.entries(profile) for profile in profiles]
+        return checker.judge(histories, in_room=bool(self.room))
 
     async def judge(self, profiles: Collection[str]) -> dict[str, object]:
         """Let the checker, a program of its own, read the histories."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             str(CHECKER),
+            *(["--room"] if self.room else []),
             *(str(self.history(profile)) for profile in profiles),
             stdout=asyncio.subprocess.PIPE,
         )

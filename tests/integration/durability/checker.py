@@ -1,11 +1,13 @@
 """Judge histories: what was lost, repeated, reordered or made up.
 
     python checker.py HISTORY…        prints figures as JSON; exit 1 if one is wrong
+    python checker.py --room HISTORY… those of the members of a room
 
 It knows the files and nothing of the library that wrote them. Each file is that of
 one account, over all processes it had, in the order in which things happened.
 
-*lost*: accepted, and handled by nobody. *repeated*: the same id handled again, unless
+*lost*: accepted, and handled by nobody; in a room, not by each of the others.
+*repeated*: the same id handled again, unless
 it was the last that a process handled, and the first of the next one: that process
 ended before it could ask for another, and at-least-once means exactly this.
 *reordered*: handled before a text that the same sender had finished handing over
@@ -69,22 +71,33 @@ class Figures:
         return not (self.lost or self.repeated or self.reordered or self.forged)
 
 
-def judge(histories: Sequence[Sequence[Entry]]) -> Figures:
-    """Return the figures of a run."""
+def judge(histories: Sequence[Sequence[Entry]], *, in_room: bool = False) -> Figures:
+    """Return the figures of a run.
+
+    Args:
+        histories: Of all accounts.
+        in_room: Each text is for everybody else, and not for anybody.
+    """
     figures = Figures()
     sent: dict[Text, Sent] = {}
     for history in histories:
         sent.update(_read_sent(history, figures))
-    seen: set[Text] = set()
-    for history in histories:
-        seen |= _check_handled(history, sent, figures)
+    seen = [
+        (_who(history), _check_handled(history, sent, figures)) for history in histories
+    ]
     for text, what in sent.items():
         figures.intended += 1
         figures.accepted += what.state == "accepted"
         figures.refused += what.state == "refused"
-        if what.state == "accepted" and text not in seen:
+        others = [texts for who, texts in seen if who != text.sender]
+        is_there = (all if in_room else any)(text in texts for texts in others)
+        if what.state == "accepted" and not is_there:
             figures.lost.append(_name(text))
     return figures
+
+
+def _who(history: Sequence[Entry]) -> str:
+    return next((str(e["who"]) for e in history if e["what"] == "started"), "")
 
 
 def _read_sent(history: Sequence[Entry], figures: Figures) -> dict[Text, Sent]:
@@ -164,7 +177,9 @@ def read(path: Path) -> list[Entry]:
 
 def main(arguments: Sequence[str]) -> int:
     """Judge the files named, and return the exit status."""
-    figures = judge([read(Path(name)) for name in arguments])
+    in_room = "--room" in arguments
+    names = [name for name in arguments if name != "--room"]
+    figures = judge([read(Path(name)) for name in names], in_room=in_room)
     print(json.dumps(vars(figures)))  # noqa: T201 - what it is for
     return 0 if figures.is_clean else 1
 

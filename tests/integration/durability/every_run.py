@@ -1,13 +1,14 @@
 """All the runs by name, in the order of their numbers."""
 
+from room_runs import ROOM_RUNS
 from runs import RUNS as NETWORK_RUNS
 from store_runs import STORE_RUNS
 
-_BOTH = {**NETWORK_RUNS, **STORE_RUNS}
+_ALL = {**NETWORK_RUNS, **STORE_RUNS, **ROOM_RUNS}
 
 
 def _number(name: str) -> int:
     return int("".join(letter for letter in name if letter.isdigit()))
 
 
-RUNS = {name: _BOTH[name] for name in sorted(_BOTH, key=_number)}
+RUNS = {name: _ALL[name] for name in sorted(_ALL, key=_number)}

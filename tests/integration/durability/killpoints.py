@@ -17,6 +17,7 @@ import x3dh
 
 from xmpp_onion.client import Client
 from xmpp_onion.e2ee import Omemo, SlixmppPep
+from xmpp_onion.e2ee.room_encryption import RoomEncryption
 from xmpp_onion.session import Session
 from xmpp_onion.session.client_xmpp import OnionClient
 from xmpp_onion.session.wire import Wire
@@ -30,7 +31,7 @@ _PLACES: dict[str, list[tuple[type, str, str]]] = {
     "store": [(Connection, "_run_one", "before")],
     "commit": [(Database, "_commit", "before")],
     "committed": [(Database, "_commit", "after")],
-    "encrypted": [(Omemo, "encrypt", "after")],
+    "encrypted": [(Omemo, "encrypt", "after"), (RoomEncryption, "encrypt", "after")],
     "decrypted": [(Omemo, "decrypt", "after")],
     "send": [(Session, "send", "before")],
     "sent": [(Session, "send", "after")],

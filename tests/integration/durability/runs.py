@@ -32,10 +32,10 @@ _DEPTH = {
     "send": 24,
     "sent": 24,
 }
-_SENDER = ["store", "commit", "committed", "encrypted", "send", "sent", "wire", "ack"]
-_RECEIVER = ["store", "commit", "committed", "decrypted", "came", "confirmed", "wire"]
-_RECEIVER += ["handled"]
-assert set(_SENDER) | set(_RECEIVER) == set(KINDS)
+SENDER = ["store", "commit", "committed", "encrypted", "send", "sent", "wire", "ack"]
+RECEIVER = ["store", "commit", "committed", "decrypted", "came", "confirmed", "wire"]
+RECEIVER += ["handled"]
+assert set(SENDER) | set(RECEIVER) == set(KINDS)
 
 # So many pairs run at the same time in R13: most of it is waiting.
 _PAIRS_AT_ONCE = 4
@@ -59,8 +59,8 @@ async def kill_sender(arena: Arena, kills: int) -> dict[str, object]:
     await arena.enrol(BOB)
     arena.start(arena.plan(BOB))
     await arena.reach(BOB, "ready", 1)
-    for place in kill_points(_SENDER, kills):
-        await _live_until_killed(
+    for place in kill_points(SENDER, kills):
+        await live_until_killed(
             arena, ALICE, place, to=BOB, until=10**6, pause=0.005, is_listening=False
         )
     arena.start(arena.plan(ALICE, is_listening=False))
@@ -75,8 +75,8 @@ async def kill_receiver(arena: Arena, kills: int) -> dict[str, object]:
     await arena.reach(BOB, "ready", 1)  # his keys are there
     await arena.kill(BOB)
     arena.start(arena.plan(ALICE, to=BOB, until=10**6, pause=0.1, is_listening=False))
-    for place in kill_points(_RECEIVER, kills):
-        await _live_until_killed(arena, BOB, place)
+    for place in kill_points(RECEIVER, kills):
+        await live_until_killed(arena, BOB, place)
     ready = arena.count(BOB, "ready")
     arena.start(arena.plan(BOB))
     # What came meanwhile may be much, and is handed over when all of it is read.
@@ -86,7 +86,7 @@ async def kill_receiver(arena: Arena, kills: int) -> dict[str, object]:
     return await end(arena)
 
 
-async def _live_until_killed(
+async def live_until_killed(
     arena: Arena, profile: str, place: str, **plan: Any
 ) -> None:
     """Start a process and see it killed, at its place or at any moment."""

@@ -50,6 +50,16 @@ def test_what_was_accepted_and_never_handled_is_lost() -> None:
     assert wrongs([*sent(1), *sent(2)], [handled(1)]) == {"lost": ["alice 2"]}
 
 
+def test_in_a_room_what_one_of_the_others_never_handled_is_lost() -> None:
+    carol: Entry = {"what": "started", "who": "carol@x"}
+    both = [[STARTED, *sent(1)], [RESTARTED, handled(1)], [carol, handled(1)]]
+    one = [[STARTED, *sent(1)], [RESTARTED, handled(1)], [carol]]
+
+    assert judge(both, in_room=True).lost == []
+    assert judge(one, in_room=True).lost == ["alice 1"]
+    assert judge(one).lost == []
+
+
 def test_what_nobody_promised_may_arrive_or_not() -> None:
     killed = [intent(1), STARTED, *sent(2)]
 

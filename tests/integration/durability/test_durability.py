@@ -138,3 +138,7 @@ async def test_an_upgrade_that_is_killed_breaks_nothing(tmp_path: Path) -> None:
     figures = await run("R27", tmp_path, 20)
 
     assert figures["broken"] == []
+
+
+async def test_kills_in_a_room_lose_and_repeat_nothing(tmp_path: Path) -> None:
+    await run("R29", tmp_path, 20)
