@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from xmpp_onion.address import JID
-from xmpp_onion.store import Database, Owed, OwedRow
+from xmpp_onion.store import Database, Owed, OwedRow, reading
 
 __all__ = ["Confirmations"]
 
@@ -57,7 +57,8 @@ class Confirmations:
         while True:
             self._due.clear()
             while row := await self._rows.first():
-                to = JID(row.to)
+                with reading(self._database.path, "owed"):
+                    to = JID(row.to)
                 if not self._may(to) or not await say(to, row.message_id):
                     async with self._database.transaction():
                         await self.settle(to, row.message_id)

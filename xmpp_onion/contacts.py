@@ -24,7 +24,7 @@ from xmpp_onion.chat import (
 from xmpp_onion.errors import AddressError, SessionError
 from xmpp_onion.session import REMOVED, Asked, Contact, Session, SubscriptionRequest
 from xmpp_onion.silence import Silence
-from xmpp_onion.store import ContactRow, Database, Inbox, Keys, Requests
+from xmpp_onion.store import ContactRow, Database, Inbox, Keys, Requests, reading
 from xmpp_onion.store import Contacts as ContactTable
 
 __all__ = ["ANSWER_TIMEOUT", "Contacts", "RequestBox"]
@@ -144,16 +144,14 @@ class Contacts:
 
     async def _know_friends(self) -> None:
         rows = await self.table.all()
+        with reading(self._database.path, "contacts"):
+            known = {JID(row.jid): row for row in rows.values()}
         self.people = frozenset(
-            JID(row.jid)
-            for row in rows.values()
-            if row.subscription != "none" or row.ask
+            jid for jid, row in known.items() if row.subscription != "none" or row.ask
         )
         self._session.know_contacts(self.people)
         self._session.xmpp.gate.friends = frozenset(
-            JID(row.jid)
-            for row in rows.values()
-            if row.subscription in {"from", "both"}
+            jid for jid, row in known.items() if row.subscription in {"from", "both"}
         )
 
     async def _tell(self, event: Event | None) -> None:
@@ -220,7 +218,8 @@ class Contacts:
         """Return who waits for an answer; needs no connection."""
         rows = await self._requests.all()
         more = max(self._left_out, await self._requests.left_out())
-        waiting = (ContactRequest(sender=JID(row.jid), at=row.at) for row in rows)
+        with reading(self._database.path, "requests"):
+            waiting = [ContactRequest(sender=JID(row.jid), at=row.at) for row in rows]
         return RequestBox(tuple(waiting), more)
 
     async def add(self, jid: JID, timeout: float) -> None:

@@ -17,7 +17,7 @@ from xmpp_onion.chat import (
     write_event,
 )
 from xmpp_onion.errors import DeliveryFailedError, NotAcknowledgedError
-from xmpp_onion.store import Database, DeliveryRow, DeliveryRows, Inbox
+from xmpp_onion.store import Database, DeliveryRow, DeliveryRows, Inbox, reading
 
 __all__ = ["Deliveries"]
 
@@ -34,6 +34,7 @@ class Deliveries:
 
     def __init__(self, database: Database, news: asyncio.Event | None = None) -> None:
         self.news = news or asyncio.Event()
+        self._database = database
         self._rows = DeliveryRows(database)
         self._inbox = Inbox(database)
         self._moved = asyncio.Event()
@@ -57,7 +58,7 @@ class Deliveries:
     async def load(self, message_id: str) -> Delivery | None:
         """Return what became of a message; None if it was forgotten since."""
         row = await self._rows.load(message_id)
-        return None if row is None else _delivery(row)
+        return None if row is None else self._read(row)
 
     async def acknowledge(self, message_id: str, to: str) -> None:
         """Note that our server has a message. In a transaction."""
@@ -133,7 +134,7 @@ class Deliveries:
     ) -> DeliveryRow | None:
         """Set a state that is further than the one that is there."""
         row = await self._rows.load(message_id, to)
-        if row is None or not DeliveryState(row.state).may_become(state):
+        if row is None or not self._read(row).state.may_become(state):
             return None
         await self._rows.set(replace(row, state=state, reason=reason))
         self._has_moved = True
@@ -180,17 +181,17 @@ class Deliveries:
     def _forget(self) -> None:
         self._has_moved = False
 
-
-def _delivery(row: DeliveryRow) -> Delivery:
-    return Delivery(
-        id=row.message_id,
-        to=JID(row.to),
-        devices=row.devices,
-        skipped=row.skipped,
-        state=DeliveryState(row.state),
-        reason=row.reason,
-        text_only=row.text_only,
-    )
+    def _read(self, row: DeliveryRow) -> Delivery:
+        with reading(self._database.path, "deliveries"):
+            return Delivery(
+                id=row.message_id,
+                to=JID(row.to),
+                devices=row.devices,
+                skipped=row.skipped,
+                state=DeliveryState(row.state),
+                reason=row.reason,
+                text_only=row.text_only,
+            )
 
 
 def _failed(delivery: Delivery) -> DeliveryFailedError:

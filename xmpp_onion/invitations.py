@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from xmpp_onion.address import JID
 from xmpp_onion.chat import RoomChange, RoomEvent, write_event
 from xmpp_onion.session import Invitation
-from xmpp_onion.store import INVITATION_LIMIT, Database, Inbox, Rooms
+from xmpp_onion.store import INVITATION_LIMIT, Database, Inbox, Rooms, reading
 
 __all__ = ["Invitations"]
 
@@ -43,15 +43,16 @@ class Invitations:
     async def all(self) -> tuple[RoomEvent, ...]:
         """Return what waits, oldest first; needs no connection."""
         rows = await self._table.invitations()
-        return tuple(
-            RoomEvent(
-                sender=JID(row.room),
-                change=RoomChange.INVITED,
-                who=JID(row.inviter),
-                at=row.at,
+        with reading(self._database.path, "invitations"):
+            return tuple(
+                RoomEvent(
+                    sender=JID(row.room),
+                    change=RoomChange.INVITED,
+                    who=JID(row.inviter),
+                    at=row.at,
+                )
+                for row in rows
             )
-            for row in rows
-        )
 
     async def take(self, invitation: Invitation) -> None:
         """Put an invitation into the box, and tell it; nothing is joined."""

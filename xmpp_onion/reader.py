@@ -8,7 +8,7 @@ from dataclasses import replace
 from xmpp_onion.chat import Answer, Event, Fetch, Said, read_event
 from xmpp_onion.courier import Courier
 from xmpp_onion.e2ee import Omemo
-from xmpp_onion.store import Database, Inbox
+from xmpp_onion.store import Database, Inbox, reading
 from xmpp_onion.store.connection import to_the_end
 
 __all__ = ["InboxReader"]
@@ -63,7 +63,8 @@ class InboxReader:
                 self._news.clear()
                 rows = await self._inbox.pending(limit=_AT_ONCE)
                 for row in rows:
-                    event = read_event(row.event_json, answer, fetch)
+                    with reading(self._database.path, "inbox"):
+                        event = read_event(row.event_json, answer, fetch)
                     event = await self._as_known_now(event)
                     self._is_awaited = False
                     yield event

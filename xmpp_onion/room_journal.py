@@ -14,7 +14,7 @@ from typing import Final
 from xmpp_onion.address import JID
 from xmpp_onion.chat import Affiliation, RoomChange, RoomEvent, write_event
 from xmpp_onion.session import Bucket, Change, Occupancy
-from xmpp_onion.store import Database, Inbox, MemberRow, RoomRow, Rooms
+from xmpp_onion.store import Database, Inbox, MemberRow, RoomRow, Rooms, reading
 
 __all__ = ["RoomJournal"]
 
@@ -70,6 +70,12 @@ class RoomJournal:
         self._pages: dict[JID, _Page] = {}
         self._pending = asyncio.Event()
         self._named = Bucket(_NAMED, _NAMED_PER_SECOND)
+
+    async def accepted(self, row: RoomRow) -> tuple[JID, frozenset[JID]]:
+        """Return a room that is kept, and whom we may send to there."""
+        members = await self.table.members(row.jid)
+        with reading(self._database.path, "rooms"):
+            return JID(row.jid), frozenset(JID(m.jid) for m in members if m.accepted)
 
     async def keep(self, occupancy: Occupancy, nick: str) -> None:
         """Keep that we are in a room, after a restart too; what changes is news now.
@@ -184,7 +190,9 @@ class RoomJournal:
 
     async def _compare_members(self, page: _Page, row: RoomRow) -> list[RoomEvent]:
         occupancy, now = page.occupancy, page.occupancy.members
-        rows = {JID(each.jid): each for each in await self.table.members(row.jid)}
+        members = await self.table.members(row.jid)
+        with reading(self._database.path, "room_members"):
+            rows = {JID(each.jid): each for each in members}
         accepted = occupancy.accepted | {self._own}
         wanted = {
             jid: MemberRow(jid, affiliation, not row.strict or jid in accepted)

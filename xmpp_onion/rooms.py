@@ -141,10 +141,9 @@ class Rooms:
     async def load(self) -> None:
         """Take the rooms from the disk."""
         for row in await self._journal.table.all():
-            jid = JID(row.jid)
+            jid, accepted = await self._journal.accepted(row)
             occupancy = Occupancy(jid, row.nick, own=self._own, strict=row.strict)
-            members = await self._journal.table.members(row.jid)
-            occupancy.accept(JID(each.jid) for each in members if each.accepted)
+            occupancy.accept(accepted)
             self._rooms[jid] = Kept(occupancy, row.nick, self._pause)
         self._know()
 

@@ -16,7 +16,7 @@ from xmpp_onion.address import JID
 from xmpp_onion.chat import Undecryptable, write_event
 from xmpp_onion.session import Bucket
 from xmpp_onion.silence import Silence
-from xmpp_onion.store import Contacts, Database, Inbox
+from xmpp_onion.store import Contacts, Database, Inbox, reading
 from xmpp_onion.store import Strangers as StrangerTable
 
 __all__ = ["Shares", "Strangers"]
@@ -192,9 +192,11 @@ class Strangers:
                 return True
             tallies = await self._table.take_tallies(_UNOPENED, _UNREADABLE)
             for tally in tallies:
+                with reading(self._database.path, "tallies"):
+                    sender = JID(tally.jid) if tally.jid else self._own
                 event = Undecryptable(
                     id="",
-                    sender=JID(tally.jid) if tally.jid else self._own,
+                    sender=sender,
                     reason=_REASONS[tally.kind],
                     at=datetime.now(UTC),
                     count=tally.count,

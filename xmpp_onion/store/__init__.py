@@ -18,6 +18,7 @@ from xmpp_onion.store.rooms import (
     RoomRow,
     Rooms,
 )
+from xmpp_onion.store.rows import reading
 from xmpp_onion.store.set_aside import SetAside, WaitingRow
 from xmpp_onion.store.strangers import Strangers, Tally
 
@@ -50,4 +51,5 @@ __all__ = [
     "Tally",
     "WaitingRow",
     "encrypt",
+    "reading",
 ]

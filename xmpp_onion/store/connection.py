@@ -18,6 +18,7 @@ from xmpp_onion.errors import (
     StorePermissionError,
 )
 from xmpp_onion.store import cipher, files, schema
+from xmpp_onion.store.rows import damaged
 from xmpp_onion.store.statements import Connection, Value
 
 log = logging.getLogger(__name__)
@@ -98,9 +99,9 @@ async def inspect(path: Path, key: bytes | None) -> int:
             version = await _read_pragma(connection, "PRAGMA user_version")
             findings = await _read_pragma(connection, "PRAGMA quick_check(1)")
     if ours != schema.APPLICATION_ID or not isinstance(version, int):
-        raise _corrupt(path, "it is not a store of xmpp-onion")
+        raise damaged(path, "it is not a store of xmpp-onion")
     if findings != "ok":
-        raise _corrupt(path, f"its check says: {findings!r}")
+        raise damaged(path, f"its check says: {findings!r}")
     return version
 
 
@@ -219,14 +220,6 @@ def beside(path: Path, suffix: str) -> Path:
 # --- errors ---------------------------------------------------------------------
 
 
-def _corrupt(path: Path, why: str) -> StoreCorruptError:
-    return StoreCorruptError(
-        f"{path} cannot be read",
-        why=why,
-        fix="It was left as it is: restore the file from a backup",
-    )
-
-
 @contextlib.contextmanager
 def sqlite_errors(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into ours. Its texts name tables, never values."""
@@ -242,7 +235,7 @@ def sqlite_errors(path: Path) -> Iterator[None]:
 
 
 def _not_text(path: Path) -> StoreCorruptError:
-    return _corrupt(path, "it holds text that is no text")
+    return damaged(path, "it holds text that is no text")
 
 
 def _translate(error: Exception, path: Path) -> StoreError:
@@ -250,9 +243,9 @@ def _translate(error: Exception, path: Path) -> StoreError:
     why = str(error)
     match code:
         case sqlite3.SQLITE_CORRUPT:
-            return _corrupt(path, why)
+            return damaged(path, why)
         case sqlite3.SQLITE_NOTADB:
-            return _corrupt(path, f"{why}: damaged, or encrypted with another key")
+            return damaged(path, f"{why}: damaged, or encrypted with another key")
         case sqlite3.SQLITE_FULL:
             return StoreError(
                 f"{path} was not written",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from xmpp_onion.store.database import Database
+from xmpp_onion.store.rows import reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ class Cursors:
         )
         if not rows:
             return None
-        return Cursor(rows[0]["last_id"], datetime.fromisoformat(rows[0]["at"]))
+        with reading(self._database.path, "cursors"):
+            return Cursor(rows[0]["last_id"], datetime.fromisoformat(rows[0]["at"]))
 
     async def move(self, archive: str, cursor: Cursor) -> None:
         """Set where we are in an archive.

@@ -30,6 +30,7 @@ from xmpp_onion.store.connection import (
     to_the_end,
 )
 from xmpp_onion.store.conversion import finish
+from xmpp_onion.store.rows import reading
 from xmpp_onion.store.statements import Connection, Statement, UndoneError, Value
 from xmpp_onion.store.witness import Witness
 
@@ -331,7 +332,8 @@ class Database:
         if folder is None:
             return
         [row] = await self._execute("SELECT value, store_id FROM generation")
-        self._generation = self._opened_at = int(row["value"])
+        with reading(self.path, "generation"):
+            self._generation = self._opened_at = int(row["value"])
         self.store_id = str(row["store_id"])
         self._witness = stack.enter_context(Witness.open(folder, self.store_id))
         if self.is_rolled_back:

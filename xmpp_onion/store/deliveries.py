@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 
 from xmpp_onion.store.database import Database
+from xmpp_onion.store.rows import reading
 
 # At a hundred messages a day this reaches back three months, in about 3 MB.
 DELIVERY_LIMIT = 10_000
@@ -97,15 +98,16 @@ class DeliveryRows:
         if not rows:
             return None
         row = rows[0]
-        return DeliveryRow(
-            message_id=row["message_id"],
-            to=row["recipient"],
-            devices=row["devices"],
-            text_only=row["text_only"],
-            skipped=tuple(json.loads(row["skipped"])),
-            state=row["state"],
-            reason=row["reason"],
-        )
+        with reading(self._database.path, "deliveries"):
+            return DeliveryRow(
+                message_id=row["message_id"],
+                to=row["recipient"],
+                devices=row["devices"],
+                text_only=row["text_only"],
+                skipped=tuple(json.loads(row["skipped"])),
+                state=row["state"],
+                reason=row["reason"],
+            )
 
     async def set(self, row: DeliveryRow) -> None:
         """Note what has become of a message that has a row.

@@ -4,10 +4,12 @@ A ratchet decrypts a message once. So the event is stored in the transaction tha
 decrypted it, and its stanza is known before it is decrypted a second time.
 """
 
+import sqlite3
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from xmpp_onion.store.database import Database
+from xmpp_onion.store.rows import checksum, compare, reading
 
 # A stanza can come twice through a resumed stream, offline storage or the archive.
 # At a thousand messages a day this reaches back three months, in about 10 MB.
@@ -65,9 +67,10 @@ class Inbox:
         Raises:
             RuntimeError: Not inside a transaction.
         """
+        parts = event_json, datetime.now(UTC).isoformat()
         return await self._database.insert(
-            "INSERT INTO inbox (event_json, added_at) VALUES (?, ?)",
-            (event_json, datetime.now(UTC).isoformat()),
+            "INSERT INTO inbox (event_json, added_at, checksum) VALUES (?, ?, ?)",
+            (*parts, checksum(*parts)),
         )
 
     async def pending(self, *, limit: int = -1) -> list[InboxRow]:
@@ -79,14 +82,13 @@ class Inbox:
         rows = await self._database.fetch(
             "SELECT * FROM inbox ORDER BY id LIMIT ?", (limit,)
         )
-        return [
-            InboxRow(
-                id=row["id"],
-                event_json=row["event_json"],
-                added_at=datetime.fromisoformat(row["added_at"]),
-            )
-            for row in rows
-        ]
+        return [self._read(row) for row in rows]
+
+    def _read(self, row: sqlite3.Row) -> InboxRow:
+        path, parts = self._database.path, (row["event_json"], row["added_at"])
+        compare(path, "inbox", row["checksum"], *parts)
+        with reading(path, "inbox"):
+            return InboxRow(row["id"], parts[0], datetime.fromisoformat(parts[1]))
 
     async def mark_handled(self, row_id: int) -> None:
         """Forget a handled event and wipe its text; twice is no error.

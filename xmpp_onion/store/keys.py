@@ -6,6 +6,7 @@ are kept until the commit, and only what differs goes to the disk.
 """
 
 from xmpp_onion.store.database import Database
+from xmpp_onion.store.rows import checksum, compare
 
 
 class Keys:
@@ -19,6 +20,7 @@ class Keys:
         self._database = database
         self._kept: dict[str, str] | None = None  # the table, once read
         self._changed: dict[str, str | None] = {}  # this transaction's; None: deleted
+        self._unchecked: list[str] = []  # rows without a checksum
         database.before_commit(self._write)
         database.after_commit(self._settle)
         database.on_rollback(self._drop)
@@ -62,17 +64,31 @@ class Keys:
 
     async def _table(self) -> dict[str, str]:
         if self._kept is None:
-            rows = await self._database.fetch("SELECT key, text FROM keys")
+            rows = await self._database.fetch("SELECT key, text, checksum FROM keys")
+            for row in rows:
+                key, text, kept = row
+                compare(self._database.path, "keys", kept, key, text)
             self._kept = {row["key"]: row["text"] for row in rows}
+            self._unchecked = [row["key"] for row in rows if row["checksum"] is None]
         return self._kept
 
     async def _write(self) -> None:
-        stored = [(k, t) for k, t in self._changed.items() if t is not None]
+        if self._changed and self._kept is not None:
+            # Those of before there were checksums get theirs with the first change.
+            for key in self._unchecked:
+                self._changed.setdefault(key, self._kept[key])
+            self._unchecked = []
+        stored = [
+            (key, text, checksum(key, text))
+            for key, text in self._changed.items()
+            if text is not None
+        ]
         deleted = [(k,) for k, t in self._changed.items() if t is None]
         if stored:
             await self._database.execute_many(
-                "INSERT INTO keys (key, text) VALUES (?, ?) "
-                "ON CONFLICT (key) DO UPDATE SET text = excluded.text",
+                "INSERT INTO keys (key, text, checksum) VALUES (?, ?, ?) "
+                "ON CONFLICT (key) DO UPDATE "
+                "SET text = excluded.text, checksum = excluded.checksum",
                 stored,
             )
         if deleted:

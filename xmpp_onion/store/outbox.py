@@ -5,11 +5,17 @@ as often as it takes until the server acknowledged it: always the same bytes.
 """
 
 import json
+import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from xmpp_onion.store.database import Database
+from xmpp_onion.store.rows import checksum, compare, reading
+
+# What the checksum of a row is made of, in this order.
+_COLUMNS = ("stanza_xml", "recipient", "message_id", "added_at", "readers")
+_PARTS = ", ".join(_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +81,16 @@ class Outbox:
         Raises:
             RuntimeError: Not inside a transaction.
         """
+        parts = (
+            stanza_xml,
+            to,
+            message_id,
+            datetime.now(UTC).isoformat(),
+            _write_readers(readers or {}),
+        )
         return await self._database.insert(
-            "INSERT INTO outbox (stanza_xml, recipient, message_id, added_at, readers) "
-            "VALUES (?, ?, ?, ?, ?)",
-            (
-                stanza_xml,
-                to,
-                message_id,
-                datetime.now(UTC).isoformat(),
-                _write_readers(readers or {}),
-            ),
+            f"INSERT INTO outbox ({_PARTS}, checksum) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
+            (*parts, checksum(*parts)),
         )
 
     async def recipients(self) -> frozenset[str]:
@@ -110,8 +116,13 @@ class Outbox:
         rows = await self._database.fetch(
             "SELECT * FROM outbox WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
         )
-        return [
-            OutboxRow(
+        return [self._read(row) for row in rows]
+
+    def _read(self, row: sqlite3.Row) -> OutboxRow:
+        path = self._database.path
+        compare(path, "outbox", row["checksum"], *(row[part] for part in _COLUMNS))
+        with reading(path, "outbox"):
+            return OutboxRow(
                 id=row["id"],
                 stanza_xml=row["stanza_xml"],
                 to=row["recipient"],
@@ -119,8 +130,6 @@ class Outbox:
                 added_at=datetime.fromisoformat(row["added_at"]),
                 readers=_read_readers(row["readers"]),
             )
-            for row in rows
-        ]
 
     async def revise(
         self,
@@ -138,11 +147,19 @@ class Outbox:
         Raises:
             RuntimeError: Not inside a transaction.
         """
-        await self._database.execute(
-            "UPDATE outbox SET stanza_xml = ?, readers = coalesce(?, readers) "
-            "WHERE id = ?",
-            (stanza_xml, None if readers is None else _write_readers(readers), row_id),
+        found = await self._database.fetch(
+            "SELECT * FROM outbox WHERE id = ?", (row_id,)
         )
+        for row in found:
+            self._read(row)  # a checksum is not made of what is damaged
+            written = row["readers"] if readers is None else _write_readers(readers)
+            better = {"stanza_xml": stanza_xml, "readers": written}
+            parts = [better.get(part, row[part]) for part in _COLUMNS]
+            await self._database.execute(
+                "UPDATE outbox SET stanza_xml = ?, readers = ?, checksum = ? "
+                "WHERE id = ?",
+                (stanza_xml, written, checksum(*parts), row_id),
+            )
 
     async def remove(self, row_id: int) -> None:
         """Forget an acknowledged stanza; one that is gone already is no error.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from xmpp_onion.store.database import Database
+from xmpp_onion.store.rows import reading
 
 REQUEST_LIMIT = 200
 """More than a person would look through; what is beyond is only counted."""
@@ -42,9 +43,11 @@ class Requests:
     async def all(self) -> list[RequestRow]:
         """Return what waits."""
         rows = await self._database.fetch("SELECT jid, at FROM requests ORDER BY id")
-        return [
-            RequestRow(row["jid"], datetime.fromisoformat(row["at"])) for row in rows
-        ]
+        with reading(self._database.path, "requests"):
+            return [
+                RequestRow(row["jid"], datetime.fromisoformat(row["at"]))
+                for row in rows
+            ]
 
     async def untold(self) -> int:
         """Return how many of them nobody was told about."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from xmpp_onion.store.database import Database
+from xmpp_onion.store.rows import reading
 
 INVITATION_LIMIT = 100
 """More than a person would look through; what is beyond is not kept."""
@@ -152,12 +153,15 @@ class Rooms:
     async def invitations(self) -> Sequence[InvitationRow]:
         """Return who asks us to come where, oldest first."""
         rows = await self._database.fetch("SELECT * FROM invitations ORDER BY id")
-        return [
-            InvitationRow(
-                row["room"], row["inviter"], datetime.fromisoformat(row["at"])
-            )
-            for row in rows
-        ]
+        with reading(self._database.path, "invitations"):
+            return [
+                InvitationRow(
+                    row["room"],
+                    row["inviter"],
+                    datetime.fromisoformat(row["at"]),
+                )
+                for row in rows
+            ]
 
     async def add_invitation(self, room: str, inviter: str) -> None:
         """Keep an invitation; one into the same room stays as it is.

@@ -213,6 +213,16 @@ ALTER TABLE outbox ADD COLUMN readers TEXT NOT NULL DEFAULT '';
 PRAGMA user_version = 11;
 """
 
+# Whether a bit of a row became another. None in rows of before.
+_VERSION_12 = """
+ALTER TABLE keys ADD COLUMN checksum INTEGER;
+ALTER TABLE inbox ADD COLUMN checksum INTEGER;
+ALTER TABLE outbox ADD COLUMN checksum INTEGER;
+ALTER TABLE set_aside ADD COLUMN checksum INTEGER;
+
+PRAGMA user_version = 12;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _VERSION_1,
     _VERSION_2,
@@ -225,6 +235,7 @@ MIGRATIONS: tuple[str, ...] = (
     _VERSION_9,
     _VERSION_10,
     _VERSION_11,
+    _VERSION_12,
 )
 
 

@@ -3,10 +3,16 @@
 They wait here, on the disk, so that those of others need not wait for them.
 """
 
+import sqlite3
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from xmpp_onion.store.database import Database
+from xmpp_onion.store.rows import checksum, compare, reading
+
+# What the checksum of a row is made of, in this order.
+_COLUMNS = ("key", "sender", "stanza_xml", "stanza_id", "at", "since")
+_PARTS = ", ".join(_COLUMNS)
 
 # Of one stranger, and of all of them: what they may send while their keys are asked
 # for. A message has 128 KiB at most, as we send it, so that is 256 MB; hardly one has
@@ -73,19 +79,18 @@ class SetAside:
         if not await self._has_room(row):
             return False
         self._senders = None
+        parts = (
+            row.key,
+            row.sender,
+            row.stanza_xml,
+            row.stanza_id,
+            row.at.isoformat(),
+            row.since.isoformat(),
+        )
         await self._database.execute(
-            "INSERT OR IGNORE INTO set_aside "
-            "(key, sender, stanza_xml, stanza_id, at, since, stranger) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                row.key,
-                row.sender,
-                row.stanza_xml,
-                row.stanza_id,
-                row.at.isoformat(),
-                row.since.isoformat(),
-                int(row.is_stranger),
-            ),
+            f"INSERT OR IGNORE INTO set_aside ({_PARTS}, stranger, checksum) "  # noqa: S608 - a constant
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (*parts, int(row.is_stranger), checksum(*parts)),
         )
         return True
 
@@ -124,19 +129,22 @@ class SetAside:
             "SELECT * FROM set_aside WHERE sender = ? AND id > ? ORDER BY id LIMIT 1",
             (sender, after),
         )
-        if not rows:
-            return None
-        row = rows[0]
-        return WaitingRow(
-            key=row["key"],
-            sender=row["sender"],
-            stanza_xml=row["stanza_xml"],
-            stanza_id=row["stanza_id"],
-            at=datetime.fromisoformat(row["at"]),
-            since=datetime.fromisoformat(row["since"] or row["at"]),
-            is_stranger=bool(row["stranger"]),
-            id=row["id"],
-        )
+        return self._read(rows[0]) if rows else None
+
+    def _read(self, row: sqlite3.Row) -> WaitingRow:
+        path = self._database.path
+        compare(path, "set_aside", row["checksum"], *(row[part] for part in _COLUMNS))
+        with reading(path, "set_aside"):
+            return WaitingRow(
+                key=row["key"],
+                sender=row["sender"],
+                stanza_xml=row["stanza_xml"],
+                stanza_id=row["stanza_id"],
+                at=datetime.fromisoformat(row["at"]),
+                since=datetime.fromisoformat(row["since"] or row["at"]),
+                is_stranger=bool(row["stranger"]),
+                id=row["id"],
+            )
 
     async def remove(self, key: str) -> None:
         """Let a message wait no longer; one that is gone already is no error.

@@ -17,6 +17,11 @@ KEY = bytes(range(32))
 CANARY = "identity-key-canary"
 
 
+OLD_KEY = "INSERT INTO keys (key, text) VALUES (?, ?)"
+OLD_EVENT = "INSERT INTO inbox (event_json, added_at) VALUES (?, ?)"
+AT = "2026-03-04T05:06:07+00:00"
+
+
 class BrokenError(Exception):
     """What keeping the key may raise."""
 
@@ -24,9 +29,9 @@ class BrokenError(Exception):
 async def fill(path: Path) -> None:
     async with Database.open(path, migrations=schema.MIGRATIONS[:1]) as database:
         async with database.transaction():
-            await Keys(database).store("identity", CANARY)
+            await database.execute(OLD_KEY, ("identity", CANARY))
             for number in range(200):
-                await Inbox(database).add(f"{CANARY} {number}")
+                await database.execute(OLD_EVENT, (f"{CANARY} {number}", AT))
         async with database.transaction():
             await database.execute("DELETE FROM inbox WHERE id > 100")
 

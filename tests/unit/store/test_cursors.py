@@ -56,7 +56,10 @@ async def test_a_file_from_before_archives_gets_its_cursors(path: Path) -> None:
         Database.open(path, migrations=first) as database,
         database.transaction(),
     ):
-        await Inbox(database).add("an older event")
+        await database.execute(
+            "INSERT INTO inbox (event_json, added_at) VALUES (?, ?)",
+            ("an older event", AT.isoformat()),
+        )
 
     async with Database.open(path) as database:
         assert await Cursors(database).load("alice@example") is None

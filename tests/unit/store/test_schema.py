@@ -10,7 +10,7 @@ import pytest
 import sqlcipher3
 
 from xmpp_onion.errors import StoreError, StoreTooNewError
-from xmpp_onion.store import Database, Inbox, schema
+from xmpp_onion.store import Database, schema
 
 FIRST = schema.MIGRATIONS[:1]
 VERSION_2 = """
@@ -33,7 +33,10 @@ async def fill(path: Path, *, key: bytes | None) -> None:
         Database.open(path, key=key, migrations=FIRST) as database,
         database.transaction(),
     ):
-        await Inbox(database).add("an event of version 1")
+        await database.execute(
+            "INSERT INTO inbox (event_json, added_at) VALUES (?, ?)",
+            ("an event of version 1", "2026-03-04T05:06:07+00:00"),
+        )
 
 
 def keyed(uri: str, key: bytes) -> sqlite3.Connection:
@@ -90,8 +93,8 @@ async def test_a_private_copy_of_the_older_file_is_kept(
     assert version(copy, key=key) == 1
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     async with Database.open(copy, key=key, migrations=FIRST) as database:
-        rows = await Inbox(database).pending()
-    assert [row.event_json for row in rows] == ["an event of version 1"]  # usable
+        rows = await database.fetch("SELECT * FROM inbox")
+    assert [row["event_json"] for row in rows] == ["an event of version 1"]  # usable
 
 
 async def test_a_file_of_this_version_is_not_copied(
@@ -116,7 +119,7 @@ async def test_a_migration_that_fails_changes_nothing(
 
     assert version(path, key=key) == 1
     async with Database.open(path, key=key, migrations=FIRST) as database:
-        assert len(await Inbox(database).pending()) == 1
+        assert len(await database.fetch("SELECT * FROM inbox")) == 1
 
 
 async def test_a_newer_file_is_refused_and_left_as_it_is(
