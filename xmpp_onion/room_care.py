@@ -57,6 +57,7 @@ class Kept:
         pause: Seconds until it is asked again if it does not answer.
         wants_in: We want to be in.
         is_creating: We want to make it.
+        is_kept: It is on the disk that we are in, and from where on to read.
         is_tended: Something is being asked.
         is_silent: It has said nothing for so long that we may be out.
         attempts: Nicks that were somebody else's.
@@ -69,6 +70,7 @@ class Kept:
     pause: float
     wants_in: bool = True
     is_creating: bool = False
+    is_kept: bool = False
     is_tended: bool = False
     is_silent: bool = False
     attempts: int = 0

@@ -145,6 +145,7 @@ class RoomFeed:
 
     async def _tend(self, room: JID, reading: _Reading) -> None:
         """Do what a room needs that we came into."""
+        await self._rooms.until_kept(room)
         await self._read(reading)
         while True:
             changed, state = self._rooms.changed, self._rooms.state(room)

@@ -14,7 +14,16 @@ from typing import Final
 from xmpp_onion.address import JID
 from xmpp_onion.chat import Affiliation, RoomChange, RoomEvent, write_event
 from xmpp_onion.session import Bucket, Change, Occupancy
-from xmpp_onion.store import Database, Inbox, MemberRow, RoomRow, Rooms, reading
+from xmpp_onion.store import (
+    Cursor,
+    Cursors,
+    Database,
+    Inbox,
+    MemberRow,
+    RoomRow,
+    Rooms,
+    reading,
+)
 
 __all__ = ["RoomJournal"]
 
@@ -63,7 +72,7 @@ class RoomJournal:
     ) -> None:
         self.table = Rooms(database)
         self._database = database
-        self._inbox = Inbox(database)
+        self._inbox, self._cursors = Inbox(database), Cursors(database)
         self._own = own
         self._news = news
         self._calm = calm
@@ -77,10 +86,18 @@ class RoomJournal:
         with reading(self._database.path, "rooms"):
             return JID(row.jid), frozenset(JID(m.jid) for m in members if m.accepted)
 
-    async def keep(self, occupancy: Occupancy, nick: str) -> None:
+    async def keep(
+        self, occupancy: Occupancy, nick: str, begin: Cursor | None = None
+    ) -> None:
         """Keep that we are in a room, after a restart too; what changes is news now.
 
-        Who is a member when we come in is accepted with the room.
+        Who is a member when we come in is accepted with the room. From one moment on
+        we are in, and nothing that is said after ``begin`` is missed.
+
+        Args:
+            occupancy: The room.
+            nick: Our name there.
+            begin: Where its archive ended before we came in, if that is known.
         """
         room, state = occupancy.room, occupancy.state()
         async with self._database.transaction():
@@ -92,6 +109,8 @@ class RoomJournal:
                 row = replace(row, known=True, private=state.is_private)
             await self.table.put(replace(row, nick=nick))
             await self.table.remove_invitation(room)
+            if begin is not None and await self._cursors.load(room) is None:
+                await self._cursors.move(room, begin)
 
     async def keep_accepted(self, occupancy: Occupancy) -> None:
         """Keep whether a room is strict, and whom it may send to."""

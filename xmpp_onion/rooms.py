@@ -9,17 +9,24 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
+from datetime import UTC, datetime
 from typing import Final
 
 from xmpp_onion.address import JID
 from xmpp_onion.chat import Affiliation, RoomChange, RoomState
-from xmpp_onion.errors import AddressError, RoomError, SessionError
+from xmpp_onion.errors import (
+    AddressError,
+    FeatureMissingError,
+    RoomError,
+    SessionError,
+)
 from xmpp_onion.invitations import Invitations
 from xmpp_onion.room_care import Kept, RoomCare
 from xmpp_onion.room_journal import RoomJournal
 from xmpp_onion.session import (
     Bookmark,
+    CatchUp,
     Change,
     Invitation,
     Occupancy,
@@ -29,6 +36,7 @@ from xmpp_onion.session import (
     room_error,
     unanswered,
 )
+from xmpp_onion.store import Cursor
 
 __all__ = ["ROOM_TIMEOUT", "Rooms", "parse_room"]
 
@@ -46,6 +54,8 @@ _LONGEST_PAUSE: Final = 600.0
 _SILENCE: Final = 15 * 60.0
 # Other nicks that are tried where ours is somebody else's.
 _NICKS: Final = 4
+# Refusals of an archive that tells only those who are in where it ends.
+_SILENT: Final = frozenset({"forbidden", "not-allowed", "not-acceptable"})
 # Refusals that mean that we are out for good.
 _OUT: Final = frozenset({"registration-required", "forbidden", "gone"})
 
@@ -112,6 +122,11 @@ class Rooms:
         """Return the rooms that we are in, or want to be."""
         return tuple(kept.occupancy.state() for kept in self._rooms.values())
 
+    async def until_kept(self, room: JID) -> None:
+        """Return when it is on the disk that we are in a room, or we are not."""
+        while (kept := self._rooms.get(room)) is not None and not kept.is_kept:
+            await self.changed.wait()
+
     async def settle(self, timeout: float) -> None:
         """Wait until each room has let us in, or has not; no longer than that.
 
@@ -144,7 +159,7 @@ class Rooms:
             jid, accepted = await self._journal.accepted(row)
             occupancy = Occupancy(jid, row.nick, own=self._own, strict=row.strict)
             occupancy.accept(accepted)
-            self._rooms[jid] = Kept(occupancy, row.nick, self._pause)
+            self._rooms[jid] = Kept(occupancy, row.nick, self._pause, is_kept=True)
         self._know()
 
     def begin_anew(self) -> None:
@@ -306,15 +321,20 @@ class Rooms:
         occupancy = Occupancy(room, nick, own=self._own)
         kept = Kept(occupancy, nick, self._pause, is_creating=is_creating)
         async with self._online(timeout):
+            # Asked before we come in: all that we hear comes after that.
+            end = CatchUp(self._session.archive, None, room=room)
             self._rooms[room] = kept
             self._know()
             self._work.set()
             try:
                 await self._settled(kept)
+                begin = await _place_of(end, room)
             except BaseException:
                 self._drop(kept)
                 raise
-        await self._journal.keep(occupancy, nick)
+        await self._journal.keep(occupancy, nick, begin)
+        kept.is_kept = True
+        self._care.news.tell()
         self._marks[room] = nick
         self._work.set()
         self._journal.note(occupancy)
@@ -445,6 +465,29 @@ class Rooms:
         except TimeoutError:
             why = f"nothing came within {timeout:g} seconds"
             raise unanswered(why) from None
+
+
+async def _place_of(end: CatchUp, room: JID) -> Cursor | None:
+    """Return where an archive ended when it was asked; None if it tells nobody yet.
+
+    A room that is only made then has none, and all that it will have is ours.
+
+    Raises:
+        SessionError: It did not answer.
+    """
+    try:
+        async with aclosing(end.pages()) as pages:
+            async for page in pages:
+                return Cursor(page.last_id, page.at, room)
+    except FeatureMissingError:
+        return None
+    except SessionError as error:
+        if error.why in _SILENT:
+            return None
+        if error.why != "item-not-found":
+            raise
+        return Cursor("", datetime.now(UTC), room)
+    return None
 
 
 def parse_room(text: str) -> JID:

@@ -101,6 +101,9 @@ class TheRooms:
     def state(self, room: JID) -> RoomState | None:
         return self.now if room == ROOM else None
 
+    async def until_kept(self, room: JID) -> None:
+        """It is."""
+
     def all(self) -> tuple[RoomState, ...]:
         return () if self.now is None else (self.now,)
 

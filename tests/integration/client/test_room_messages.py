@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import pytest
 
@@ -33,6 +33,7 @@ from xmpp_onion.errors import (
     NoDevicesError,
     RoomError,
 )
+from xmpp_onion.room_care import Kept
 from xmpp_onion.server import Prosody
 from xmpp_onion.session import CatchUp, message_stanza
 from xmpp_onion.testing.loopback import LoopbackDialer
@@ -272,6 +273,39 @@ async def test_a_restarted_server_loses_nothing_that_was_said_and_keeps_its_orde
         messages = await Ear(bob).messages(5)
 
     assert [message.text for message in messages] == ["0", "1", "2", "3", "4"]
+
+
+async def test_what_is_said_while_we_come_in_survives_our_death_in_that_moment(
+    enrol: Enrol, wire: LoopbackDialer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with people(enrol, wire, "alice") as [alice]:
+        name, account = address(alice), await enrol("bob")
+        async with Client(account, tor=wire):
+            pass  # his keys are there
+        room = await alice.create_room(name)
+        await room.invite(account.jid)
+        died = asyncio.Event()
+        async with Client(account, tor=wire) as bob:
+            keep, settled = bob.rooms._journal.keep, bob.rooms._settled
+
+            async def settled_and_greeted(kept: Kept) -> None:
+                await settled(kept)
+                await alice.send(name, "welcome")
+
+            async def kept_and_dead(*what: Any) -> None:
+                await keep(*what)
+                died.set()
+                await asyncio.Event().wait()
+
+            monkeypatch.setattr(bob.rooms, "_settled", settled_and_greeted)
+            monkeypatch.setattr(bob.rooms._journal, "keep", kept_and_dead)
+            async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+                joining = tasks.create_task(bob.join(name))
+                await died.wait()
+                joining.cancel()
+
+        async with Client(account, tor=wire) as bob:
+            assert (await Ear(bob).message()).text == "welcome"
 
 
 async def test_what_is_said_in_private_or_in_the_clear_is_no_message(
