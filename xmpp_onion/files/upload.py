@@ -87,7 +87,7 @@ async def upload_chunks(
     cipher = ChunkCipher(begun.key, len(hashes), sha256)
     left = [number for number in range(len(hashes)) if number not in begun.places]
     sizes = [min(chunk_size, source.size - n * chunk_size) for n in range(len(hashes))]
-    window = Window(chunk_size + CHUNK_OVERHEAD)
+    window = Window(chunk_size + CHUNK_OVERHEAD, circuits, len(left))
     tally = Tally(progress, source.size, sum(sizes[n] for n in begun.places))
 
     async def carry(lane: Lane, number: int) -> None:

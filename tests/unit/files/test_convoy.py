@@ -51,7 +51,7 @@ async def test_the_first_failure_ends_all_of_it_as_one_error() -> None:
 async def test_never_more_than_two_chunks_are_under_way_and_none_waits_for_ever(
     circuits: int, random: Random
 ) -> None:
-    window, size = Window(100), 100
+    window, size = Window(100, circuits, 20), 100
     sent: dict[int, int] = {}
     done: list[int] = []
 
@@ -74,8 +74,55 @@ async def test_never_more_than_two_chunks_are_under_way_and_none_waits_for_ever(
     assert sorted(done) == list(range(20))
 
 
+@pytest.mark.parametrize("circuits", [1, 2, 3])
+async def test_circuits_fall_into_step_and_each_works_nearly_all_the_time(
+    circuits: int,
+) -> None:
+    window, size, chunks = Window(120, circuits, 30), 120, 30
+    moved = 0
+
+    async def carry(_lane: Lane, number: int) -> None:
+        nonlocal moved
+        with window.hold(number) as may_send:
+            for out in range(1, size + 1):
+                await may_send(out)
+                moved += 1
+                await turn.wait()
+
+    turn, ticks = Turn(), 0
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        tasks.create_task(over_lanes(lanes(), range(chunks), carry, count=circuits))
+        while moved < chunks * size:
+            for _ in range(20):  # until all who may have sent a piece
+                await asyncio.sleep(0)
+            ticks += 1
+            turn.take()
+        turn.end()
+
+    assert chunks * size / ticks > circuits * 0.9
+
+
+class Turn:
+    """A clock: in each tick a circuit carries one piece."""
+
+    def __init__(self) -> None:
+        self._event, self._over = asyncio.Event(), False
+
+    async def wait(self) -> None:
+        if not self._over:
+            await self._event.wait()
+
+    def take(self) -> None:
+        self._event.set()
+        self._event = asyncio.Event()
+
+    def end(self) -> None:
+        self._over = True
+        self._event.set()
+
+
 async def test_one_that_gave_up_holds_nobody_up() -> None:
-    window = Window(100)
+    window = Window(100, 3, 3)
     with contextlib.suppress(FileError), window.hold(1) as first:
         await first(100)
         raise FileError("gone")
