@@ -1,7 +1,9 @@
 """Files of one account: slots from the session, circuits of their own."""
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -19,9 +21,11 @@ from xmpp_onion.files import (
     Source,
     choose_chunk_size,
     download,
+    read_sound,
     upload_chunks,
     upload_single,
 )
+from xmpp_onion.private import os_errors
 from xmpp_onion.session import Session, Slots
 
 __all__ = ["SINGLE_BYTES", "Sharing"]
@@ -108,6 +112,16 @@ class Sharing:
             )
         async with self._lane() as lane:
             return await upload_single(lane, self._ask, source, progress)
+
+    async def heard(self, attachment: Attachment, path: Path) -> Attachment:
+        """Return it with what a recording says of itself.
+
+        Raises:
+            StoreError: It cannot be read any more.
+        """
+        with os_errors(path):
+            sound = await asyncio.to_thread(read_sound, path)
+        return replace(attachment, media_type=sound.media_type, seconds=sound.seconds)
 
     async def forget(self, attachment: Attachment) -> None:
         """Forget how it was stored: the message that names it is on its way.

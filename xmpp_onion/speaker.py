@@ -95,6 +95,7 @@ class Speaker:
         path: Path | str,
         progress: Progress | None = None,
         *,
+        is_voice: bool = False,
         timeout: float | None = ACK_TIMEOUT,
     ) -> Delivery:
         """Encrypt a file, store it at our server, and send the link with its key.
@@ -107,6 +108,8 @@ class Speaker:
             to: As in ``send()``.
             path: The file. It must not change meanwhile.
             progress: Told bytes done, and bytes in all.
+            is_voice: Say in the envelope what kind of sound it is, and how long it
+                lasts, as far as the head of a WAV or an Ogg with Opus tells.
             timeout: Seconds to wait for the ack of the message; storing the file
                 takes as long as it gets on.
 
@@ -120,6 +123,8 @@ class Speaker:
         attachment = await self._sharing.upload(
             Path(path), progress, may_split=lambda: self._may_split(recipient, timeout)
         )
+        if is_voice:
+            attachment = await self._sharing.heard(attachment, Path(path))
         what = Content(text=attachment.url, attachment=attachment)
         try:
             delivery = await self._send(recipient, what, timeout, allow_clear=False)

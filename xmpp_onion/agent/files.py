@@ -19,13 +19,16 @@ async def _send_file(client: Client, request: Line, tell: Told) -> list[Line]:
     """Store a file once for each recipient, and send each the link; one line each."""
     to, path = request["to"], Path(str(request["path"]))
     wait, timeout = request.get("wait"), request.get("timeout")
+    is_voice = request.get("voice") is True
     seconds = float(timeout) if isinstance(timeout, int | float) else ACK_TIMEOUT
     recipients = [str(each) for each in to] if isinstance(to, list) else []
     steps = _steps(tell, path.name)
 
     async def one(recipient: str) -> Line:
         try:
-            delivery = await client.send_file(recipient, path, steps, timeout=seconds)
+            delivery = await client.send_file(
+                recipient, path, steps, is_voice=is_voice, timeout=seconds
+            )
             if wait == "receipt":
                 received = DeliveryState.RECEIVED
                 delivery = await client.wait(delivery.id, received, timeout=seconds)

@@ -11,6 +11,7 @@ from xmpp_onion.cli.output import visible
 from xmpp_onion.cli.reach import run
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.cli.transfer import watching
+from xmpp_onion.cli.voice import recorded
 
 __all__ = ["command", "told"]
 
@@ -25,6 +26,7 @@ _HELP = """Send an encrypted message to each TO.
 echo disk full | xmpp-onion send ops@….onion
 xmpp-onion send ops@….onion -m "disk full"
 xmpp-onion send ops@….onion --file report.pdf
+arecord -f cd -d 10 | xmpp-onion send bob@….onion --voice -
 """
 
 
@@ -37,6 +39,11 @@ xmpp-onion send ops@….onion --file report.pdf
     metavar="F",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Send this file instead; it is encrypted while it is read.",
+)
+@click.option(
+    "--voice",
+    metavar="F",
+    help="Send this recording instead, with its length; - for stdin.",
 )
 @click.option(
     "--correct", metavar="ID", help="Say what that message of yours should have said."
@@ -58,6 +65,7 @@ def command(
     *,
     message: str | None,
     path: Path | None,
+    voice: str | None,
     correct: str | None,
     wait: str,
     timeout: float | None,
@@ -65,10 +73,13 @@ def command(
     """Send an encrypted message to each TO, all at once."""
     if correct is not None and (not correct or len(to) > 1 or wait == "none"):
         raise click.UsageError("a correction is of one message, to one, and waited for")
-    if path is not None:
-        if message is not None or correct is not None:
-            raise click.UsageError("a file goes by itself: leave out -m and --correct")
-        return _send_file(settings, to, path, wait=wait, timeout=timeout)
+    if path is not None or voice is not None:
+        if [path, voice, message, correct].count(None) < 3:
+            raise click.UsageError("a file goes by itself: leave out -m and the others")
+        with recorded(path, voice) as file:
+            what: Line = {"path": str(file.absolute()), "voice": voice is not None}
+            how: Line = {"wait": wait, "timeout": timeout}
+            return _send_file(settings, to, what | how)
     request: Line = {
         "do": "send",
         "to": [parse_addressee(one) for one in to],
@@ -80,20 +91,11 @@ def command(
     return run(settings, request, told)
 
 
-def _send_file(
-    settings: Settings,
-    to: tuple[str, ...],
-    path: Path,
-    *,
-    wait: str,
-    timeout: float | None,
-) -> int:
+def _send_file(settings: Settings, to: tuple[str, ...], file: Line) -> int:
     request: Line = {
         "do": "send-file",
         "to": [parse_addressee(one) for one in to],
-        "path": str(path.absolute()),
-        "wait": wait,
-        "timeout": timeout,
+        **file,
     }
     with watching(settings, "Sending") as watch:
         return run(settings, request, told, watch=watch)

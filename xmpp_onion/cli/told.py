@@ -152,7 +152,8 @@ def _said(event: Said) -> str:
 
 def _file(file: Attachment) -> str:
     size = "" if file.size is None else f", {file.size} bytes"
-    return f": [file: {visible(file.name)}{size}; {visible(file.url)}]"
+    length = "" if file.seconds is None else f", {file.seconds:.0f} s"
+    return f": [file: {visible(file.name)}{size}{length}; {visible(file.url)}]"
 
 
 def _short(identifier: str) -> str:

@@ -8,6 +8,7 @@ from xmpp_onion.files.index import CHUNK_BYTES, choose_chunk_size
 from xmpp_onion.files.journal import Journal
 from xmpp_onion.files.lane import Lane
 from xmpp_onion.files.names import safe_name
+from xmpp_onion.files.sound import Sound, read_sound
 from xmpp_onion.files.source import Source
 from xmpp_onion.files.upload import upload_chunks, upload_single
 
@@ -19,9 +20,11 @@ __all__ = [
     "Journal",
     "Lane",
     "Pace",
+    "Sound",
     "Source",
     "choose_chunk_size",
     "download",
+    "read_sound",
     "safe_name",
     "upload_chunks",
     "upload_single",

@@ -9,9 +9,15 @@ from typing import TypeAlias
 
 import pytest
 
+from tests.integration.durability.small_disk import SmallDisk
 from xmpp_onion import Account, Attachment, Client, Trust
 from xmpp_onion.chat import Progress
-from xmpp_onion.errors import FileDamagedError, UndecidedDevicesError
+from xmpp_onion.errors import (
+    FileDamagedError,
+    FileTooLargeError,
+    StoreError,
+    UndecidedDevicesError,
+)
 from xmpp_onion.files import CHUNK_BYTES
 from xmpp_onion.server import Prosody
 from xmpp_onion.sharing import SINGLE_BYTES
@@ -210,6 +216,33 @@ async def test_a_download_goes_on_in_another_process(
     assert steps[0] >= CHUNK_BYTES
     assert saved.read_bytes() == source.read_bytes()
     assert list(target.iterdir()) == [saved]
+
+
+@pytest.mark.parametrize("size", [2_000_000, LARGE], ids=["one object", "chunks"])
+async def test_a_full_disk_ends_a_download_and_it_goes_on_when_there_is_room(
+    enrol: Enrol, wire: LoopbackDialer, tmp_path: Path, size: int
+) -> None:
+    source = tmp_path / "film.mkv"
+    source.write_bytes(secrets.token_bytes(size))
+    async with (
+        SmallDisk(tmp_path / "small", "80m") as disk,
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+        asyncio.timeout(120),
+    ):
+        await alice.send_file(bob.jid, source)
+        attachment = await received(bob)
+        with pytest.raises(StoreError):
+            await attachment.save(disk.inside, lambda _done, _total: disk.fill())
+        there = {path.name[0] for path in disk.inside.iterdir()}
+        with pytest.raises(FileTooLargeError, match="room"):
+            await attachment.save(disk.inside)
+        disk.make_room()
+        saved = await attachment.save(disk.inside)
+
+        assert there == {"f", "."}  # what fills it, and a draft
+        assert saved.read_bytes() == source.read_bytes()
+        assert list(disk.inside.iterdir()) == [saved]
 
 
 async def test_a_chunk_that_the_server_exchanged_leaves_no_file(
