@@ -43,6 +43,7 @@ from xmpp_onion.e2ee import (
     TrustLevel,
     TrustUri,
     accepts,
+    is_trust_message,
 )
 from xmpp_onion.errors import (
     DeviceListError,
@@ -537,11 +538,16 @@ class Client(Speaker):
     async def verify_uri(self, uri: str) -> tuple[Device, ...]:
         """Trust exactly the devices that a scanned ``xmpp:…?omemo-sid-…`` URI names.
 
+        A trust message URI, ``xmpp:…?trust-message;…``, names keys to trust and to
+        distrust.
+
         Raises:
             AddressError: It is no such URI.
             FingerprintMismatchError: It contradicts what was verified; nothing
                 changed.
         """
+        if is_trust_message(uri):
+            return await self.notary.scan_words(uri)
         return await self.notary.scan(TrustUri.parse(uri))
 
     async def distrust(self, jid: str, fingerprint: str) -> Device:

@@ -19,6 +19,8 @@ from xmpp_onion.e2ee import (
     TrustLevel,
     TrustUri,
     check_scan,
+    check_words,
+    entries_in,
     entries_of,
     parse_fingerprint,
     parse_label,
@@ -188,6 +190,34 @@ class Notary:
             done = [await self._verify(uri.jid, *pair) for pair in uri.fingerprints]
             await self._courier.keep_effects()
         return tuple(done)
+
+    async def scan_words(self, uri: str) -> tuple[Device, ...]:
+        """Take over what a trust message URI says about the keys of one person.
+
+        What it says about a key that is not known yet waits for the key.
+
+        Raises:
+            AddressError: It cannot be read.
+            FingerprintMismatchError: It contradicts what was verified. Nothing was
+                changed.
+        """
+        entries = entries_in(uri)
+        jid = entries[0].jid
+        trusted = {e.fingerprint for e in entries if e.level is TrustLevel.TRUSTED}
+        await self._omemo.fetch([jid])
+        async with self._database.transaction():
+            owners = await self._omemo.owners(trusted)
+            check_words(jid, trusted, await self._known(jid), owners)
+            for change in await self._compare(entries):
+                await self._take_over(change)
+            known = {each.fingerprint: each for each in await self._known(jid)}
+            await self._courier.keep_effects()
+        return tuple(known.get(e.fingerprint) or self._unknown(e) for e in entries)
+
+    def _unknown(self, entry: Entry) -> Device:
+        own = entry.jid == self._own
+        digits, level = entry.fingerprint, entry.level
+        return Device(entry.jid, 0, digits, level, active=False, own=own)
 
     async def _known(self, jid: JID) -> tuple[Device, ...]:
         devices = await self._omemo.known_devices(jid)

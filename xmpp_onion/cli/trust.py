@@ -13,6 +13,7 @@ from xmpp_onion.cli.qr import qr_code
 from xmpp_onion.cli.reach import run
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.e2ee.trust import Trust, parse_fingerprint
+from xmpp_onion.e2ee.trust_message_uri import is_trust_message, read_trust_message
 from xmpp_onion.e2ee.trust_text import read_entries
 from xmpp_onion.e2ee.uri import TrustUri
 
@@ -45,15 +46,19 @@ def _verify(settings: Settings, jid: str, fingerprint: tuple[str, ...]) -> int:
     Compare its FINGERPRINT with the owner first, over another channel. It has 64
     hex digits; groups of them are fine. The URI is that of `trust qr`, or of the
     QR code that Conversations shows; one that contradicts what was verified
-    changes nothing.
+    changes nothing. A trust message URI may say whom not to believe as well.
     """
     if not fingerprint:
         if not jid.lower().startswith("xmpp:"):
             raise click.UsageError(
                 "give the FINGERPRINT that you compared, or the URI alone"
             )
-        uri = TrustUri.parse(jid)
-        return run(settings, {"do": "verify-uri", "uri": str(uri)}, told)
+        if is_trust_message(jid):
+            read_trust_message(jid)  # before anybody logs in for it
+            uri = jid.strip()
+        else:
+            uri = str(TrustUri.parse(jid))
+        return run(settings, {"do": "verify-uri", "uri": uri}, told)
     return _decide(settings, "verify", jid, fingerprint)
 
 

@@ -39,8 +39,9 @@ if TYPE_CHECKING:
         parse_fingerprint,
         parse_label,
     )
-    from xmpp_onion.e2ee.trust_text import Entry, entries_of, read_entries
-    from xmpp_onion.e2ee.uri import TrustUri, check_scan
+    from xmpp_onion.e2ee.trust_message_uri import is_trust_message
+    from xmpp_onion.e2ee.trust_text import Entry, entries_in, entries_of, read_entries
+    from xmpp_onion.e2ee.uri import TrustUri, check_scan, check_words
     from xmpp_onion.e2ee.versions import NAMESPACES, OMEMO_2, OMEMO_OLD
 
 __all__ = [
@@ -74,9 +75,12 @@ __all__ = [
     "Withdraw",
     "accepts",
     "check_scan",
+    "check_words",
     "closed_nodes",
+    "entries_in",
     "entries_of",
     "essence",
+    "is_trust_message",
     "parse_fingerprint",
     "parse_label",
     "quiet_libraries",
@@ -117,13 +121,16 @@ _HOME = {
     "Withdraw": "effect",
     "accepts": "trust",
     "check_scan": "uri",
+    "check_words": "uri",
     "closed_nodes": "publisher",
     "parse_fingerprint": "trust",
     "parse_label": "trust",
     "quiet_libraries": "omemo",
+    "entries_in": "trust_text",
     "entries_of": "trust_text",
     "read_entries": "trust_text",
     "essence": "header",
+    "is_trust_message": "trust_message_uri",
     "reader_ids": "header",
     "sender_ids": "header",
     "withdraw": "header",

@@ -31,6 +31,7 @@ __all__ = [
     "Word",
     "believable",
     "bounded",
+    "curve_fingerprint",
     "letters",
     "passed_on",
     "read",
@@ -187,9 +188,16 @@ def _read_owner(element: ET.Element, limit: int) -> Iterable[Word]:
 def _fingerprint(text: str) -> str:
     """Return the fingerprint of a key in base64; empty if it is none."""
     try:
-        key = base64.b64decode(text, validate=True)
+        return curve_fingerprint(base64.b64decode(text, validate=True))
+    except (binascii.Error, ValueError):
+        return ""
+
+
+def curve_fingerprint(key: bytes) -> str:
+    """Return the fingerprint of a key in Ed25519 form; empty if it is none."""
+    try:
         return xeddsa.ed25519_pub_to_curve25519_pub(key).hex()
-    except (binascii.Error, ValueError, xeddsa.XEdDSAException):
+    except (ValueError, xeddsa.XEdDSAException):
         return ""
 
 

@@ -1,7 +1,7 @@
 """Decisions about devices as text, to keep, compare and take to another machine.
 
 One a line, ``JID FINGERPRINT verified`` or ``… distrusted``, in a stable order. What
-follows a ``#`` is for people.
+follows a ``#`` is for people. A line may be a trust message URI as well.
 """
 
 from collections.abc import Iterable
@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from xmpp_onion.address import JID
 from xmpp_onion.e2ee.trust import Device, TrustLevel, parse_fingerprint
+from xmpp_onion.e2ee.trust_message_uri import is_trust_message, read_trust_message
 from xmpp_onion.errors import AddressError, EncryptionError, InvalidJIDError
 
-__all__ = ["Entry", "entries_of", "read_entries"]
+__all__ = ["Entry", "entries_in", "entries_of", "read_entries"]
 
 # A thousand contacts with ten devices each; it takes 2 MB.
 _ENTRY_LIMIT = 10_000
@@ -57,19 +58,39 @@ def read_entries(text: str) -> tuple[Entry, ...]:
         raise _not_trust("it is too long")
     found: dict[tuple[JID, str], Entry] = {}
     for number, line in enumerate(text.splitlines(), 1):
-        words = line.partition("#")[0].split()
-        if not words:
-            continue
-        entry = _read_line(words, number)
-        before = found.setdefault((entry.jid, entry.fingerprint), entry)
-        if before != entry:
-            raise _not_trust(f"line {number} says the opposite of one before")
+        for entry in _read_line(line.partition("#")[0], number):
+            before = found.setdefault((entry.jid, entry.fingerprint), entry)
+            if before != entry:
+                raise _not_trust(f"line {number} says the opposite of one before")
     if len(found) > _ENTRY_LIMIT:
         raise _not_trust("it has too many lines")
     return tuple(sorted(found.values()))
 
 
-def _read_line(words: list[str], number: int) -> Entry:
+def _read_line(line: str, number: int) -> Iterable[Entry]:
+    words = line.split()
+    if is_trust_message(line):
+        try:
+            return entries_in(line)
+        except AddressError as error:
+            raise _not_trust(f"line {number}: {error.why}") from error
+    return [_read_words(words, number)] if words else []
+
+
+def entries_in(uri: str) -> tuple[Entry, ...]:
+    """Return what a trust message URI says.
+
+    Raises:
+        AddressError: It cannot be read.
+    """
+    levels = {True: TrustLevel.TRUSTED, False: TrustLevel.DISTRUSTED}
+    return tuple(
+        Entry(word.owner, word.fingerprint, levels[word.is_trusted])
+        for word in read_trust_message(uri)
+    )
+
+
+def _read_words(words: list[str], number: int) -> Entry:
     if len(words) < 3:
         raise _not_trust(f"line {number} does not have three words")
     try:

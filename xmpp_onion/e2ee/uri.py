@@ -6,7 +6,7 @@ compare, whichever OMEMO version the device speaks.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
@@ -18,7 +18,7 @@ from xmpp_onion.errors import (
     InvalidJIDError,
 )
 
-__all__ = ["TrustUri", "check_scan"]
+__all__ = ["TrustUri", "check_scan", "check_words", "read_person"]
 
 # 32 devices take 2.6 KB, and no QR code holds more than 3 KB.
 _LENGTH_LIMIT = 8 * 1024
@@ -60,7 +60,7 @@ class TrustUri:
         if len(text) > _LENGTH_LIMIT or scheme.lower() != "xmpp":
             raise _no_uri("it does not read xmpp:name@….onion?omemo-sid-…")
         place, _, query = rest.partition("?")
-        return cls(_read_jid(place), _read_query(query))
+        return cls(read_person(place), _read_query(query))
 
     def __str__(self) -> str:
         """The text that other clients read."""
@@ -85,29 +85,63 @@ def check_scan(
     known = tuple(devices)
     for device_id, digits in uri.fingerprints:
         if owners.get(digits, uri.jid) != uri.jid:
-            raise _mismatch(uri, "one of the keys belongs to another account")
+            raise _mismatch(uri.jid, "one of the keys belongs to another account")
         for device in known:
             same_key = device.fingerprint == digits
             same_device = device.device_id == device_id
             is_doubtful = not same_key and device.trust is not TrustLevel.TRUSTED
             if same_key != same_device and not is_doubtful:
                 raise _mismatch(
-                    uri, f"device {device.device_id} shows us another key than the code"
+                    uri.jid,
+                    f"device {device.device_id} shows us another key than the code",
                 )
             if same_key and device.trust is TrustLevel.DISTRUSTED:
-                raise _mismatch(uri, f"device {device_id} was distrusted before")
+                raise _mismatch(uri.jid, f"device {device_id} was distrusted before")
 
 
-def _mismatch(uri: TrustUri, why: str) -> FingerprintMismatchError:
+def check_words(
+    jid: JID,
+    verified: Collection[str],
+    devices: Iterable[Device],
+    owners: Mapping[str, JID],
+) -> None:
+    """Refuse words of a scanned code that contradict what was verified.
+
+    Args:
+        jid: Whose keys they are about.
+        verified: The fingerprints that the code says to trust.
+        devices: All known devices of the JID.
+        owners: Whose key each fingerprint is, as far as that is beyond doubt.
+
+    Raises:
+        FingerprintMismatchError: A key belongs to somebody else, or a person
+            distrusted it.
+    """
+    if any(owners.get(digits, jid) != jid for digits in verified):
+        raise _mismatch(jid, "one of the keys belongs to another account")
+    for device in devices:
+        if device.fingerprint in verified and device.trust is TrustLevel.DISTRUSTED:
+            raise _mismatch(jid, f"device {device.device_id} was distrusted before")
+
+
+def _mismatch(jid: JID, why: str) -> FingerprintMismatchError:
     return FingerprintMismatchError(
         "ALARM: the scanned code contradicts what was verified; nothing was changed",
         why=why,
         fix="Somebody may read along. Compare each fingerprint with the owner: "
-        f"xmpp-onion trust list {uri.jid}",
+        f"xmpp-onion trust list {jid}",
     )
 
 
-def _read_jid(place: str) -> JID:
+def read_person(place: str) -> JID:
+    """Return whom a URI is about, bare.
+
+    Args:
+        place: What stands between the scheme and the question mark.
+
+    Raises:
+        AddressError: It names no person.
+    """
     try:
         jid = JID(unquote(place))
     except InvalidJIDError as error:

@@ -24,6 +24,7 @@ Enrol: TypeAlias = Callable[..., Awaitable[Account]]
 
 pytestmark = pytest.mark.prosody
 
+OLD = "eu.siacs.conversations.axolotl"
 VERIFIED = TrustLevel.TRUSTED
 
 
@@ -324,3 +325,30 @@ async def test_this_very_device_goes_with_a_yes_and_comes_back_with_a_login(
             async with asyncio.timeout(90):
                 while not [d for d in await bob.devices(account.jid) if d.active]:  # noqa: ASYNC110 - it publishes itself as a job
                     await asyncio.sleep(0.05)
+
+
+async def test_a_trust_message_uri_verifies_and_distrusts_what_it_names(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with (
+        Client(await enrol("alice", Trust.MANUAL), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+        Client(await enrol("carol"), tor=wire) as carol,
+    ):
+        await alice.verify(carol.jid, carol.fingerprint)
+        start = f"xmpp:{bob.jid}?trust-message;encryption={OLD}"
+        with pytest.raises(FingerprintMismatchError, match="another account"):
+            await alice.verify_uri(f"{start};trust={carol.fingerprint}")
+
+        unknown = "ab" * 32
+        uri = f"{start};trust={bob.fingerprint};distrust={unknown}"
+        lines = await ask(alice, do="verify-uri", uri=uri)
+        await alice.send(bob.jid, "hi")
+        exported = {str(entry) for entry in await alice.notary.export()}
+
+    assert [(line["fingerprint"], line["trust"]) for line in lines] == [
+        (bob.fingerprint, "verified"),
+        (unknown, "distrusted"),
+    ]
+    assert f"{bob.jid} {unknown} distrusted" in exported
+    assert f"{bob.jid} {bob.fingerprint} verified" in exported
