@@ -7,6 +7,7 @@ from xmpp_onion.chat import Line
 from xmpp_onion.cli.output import visible
 from xmpp_onion.cli.reach import run
 from xmpp_onion.cli.settings import Settings
+from xmpp_onion.rooms import parse_room
 
 __all__ = ["command", "told"]
 
@@ -27,7 +28,14 @@ _nick = click.option(
     "--nick", metavar="NAME", default="",
     help="Your name there; by default that of your account.",
 )  # fmt: skip
-_room = click.argument("room")
+
+
+def _checked(_context: click.Context, _parameter: click.Parameter, room: str) -> str:
+    """Refuse what can be no room before Tor is asked for anything."""
+    return parse_room(room) if "@" in room else room
+
+
+_room = click.argument("room", callback=_checked)
 _people = click.argument("people", metavar="JID...", nargs=-1, required=True)
 
 

@@ -37,7 +37,7 @@ arecord -f cd -d 10 | xmpp-onion send bob@….onion --voice -
     "--file",
     "path",
     metavar="F",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Send this file instead; it is encrypted while it is read.",
 )
 @click.option(

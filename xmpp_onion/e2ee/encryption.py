@@ -236,6 +236,14 @@ class Encryption:
             UNSENT,
             jid=jid,
             why=", ".join([why, *sorted(refused)]) if listed else "we see no device",
-            fix="They have to log in once with an OMEMO client. Some clients show "
-            f"their devices to contacts only: xmpp-onion contact add {jid}",
+            fix=_how_to_see_a_device(jid),
         )
+
+
+def _how_to_see_a_device(jid: JID) -> str:
+    if jid.domain != jid.domain.service:  # muc.….onion, as rooms are
+        return f"If it is a room, join it first: xmpp-onion room join {jid}"
+    return (
+        "They have to log in once with an OMEMO client. Some clients show "
+        f"their devices to contacts only: xmpp-onion contact add {jid}"
+    )

@@ -65,6 +65,7 @@ def test_every_command_explains_itself(name: str) -> None:
         ["send", "bob@example.org", "-m", "x"],
         ["send", "bob@abc.onion", "-m", "x"],
         ["send", "bob@example.org"],
+        ["send", "bob", "--file", "/no/such/file"],
         ["listen", "nobody"],
         ["account", "add"],
         ["account", "add", "--invite", "xmpp:example.org?register;preauth=tokentoken"],

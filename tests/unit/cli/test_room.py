@@ -8,6 +8,7 @@ from xmpp_onion.cli.room import told
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import Command
 
+ONION = "aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaea37ead.onion"
 ROOM: Line = {
     "v": 1,
     "event": "room",
@@ -52,3 +53,16 @@ def test_who_is_meant_has_to_be_a_person_at_an_onion(
 
     assert done.code == 2
     assert done.lines[0]["event"] == "error"
+
+
+@pytest.mark.parametrize(
+    "room", ["bad name@x", "friends@muc.example.org", "friends@", f"a@muc.{ONION}/nick"]
+)
+def test_what_can_be_no_room_is_refused_before_anything_is_asked(
+    command: "Command", room: str
+) -> None:
+    done = command("room", "join", room, "--json")
+
+    (line,) = done.lines
+    assert (done.code, line["event"]) == (2, "error")
+    assert done.err == ""  # nobody logged in

@@ -14,6 +14,7 @@ import pytest
 from oldmemo import oldmemo
 from twomemo import twomemo
 
+from xmpp_onion.address import JID
 from xmpp_onion.e2ee import (
     NAMESPACES,
     OMEMO_2,
@@ -557,6 +558,16 @@ async def test_a_recipient_without_devices_is_told_apart_from_a_silent_server(
     assert caught.value.jid == bob.jid
     # Profanity, for one, shows its devices to contacts only.
     assert f"contact add {bob.jid}" in str(caught.value)
+
+
+async def test_what_may_be_a_room_is_said_to_want_joining(peers: OmemoPeers) -> None:
+    alice = await peers.add("alice")
+    room = JID(f"friends@muc.{alice.jid.domain}")
+
+    await alice.omemo.fetch([room])
+    async with alice.database.transaction():
+        with pytest.raises(NoDevicesError, match=f"room join {room}"):
+            await alice.omemo.encrypt(room, Plain("hello"))
 
 
 async def test_a_sender_whose_devices_we_may_not_see_cannot_be_read(
