@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import re
+import secrets
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -27,9 +28,11 @@ from xmpp_onion import (
     Event,
     Message,
     Receipt,
+    RoomEvent,
     Trust,
     Undecryptable,
 )
+from xmpp_onion.chat import Link
 from xmpp_onion.errors import NoDevicesError
 from xmpp_onion.server import Prosody
 from xmpp_onion.session import register
@@ -283,7 +286,8 @@ class Pair:
         self.bob = JID(f"bob@{prosody.onion}")
         self._prosody = prosody
         self._folder = folder
-        self._dialer = LoopbackDialer(prosody.c2s_port)
+        ports = {5280: prosody.http_port}
+        self._dialer = LoopbackDialer(prosody.c2s_port, ports=ports)
 
     async def register(self) -> None:
         for jid in (self.alice, self.bob):
@@ -333,6 +337,13 @@ async def take_text(events: AsyncIterator[Event]) -> str:
     event = await take(events)
     assert isinstance(event, Message), event
     return event.text
+
+
+async def take_said(events: AsyncIterator[Event]) -> Message:
+    """Return the next message, whatever else is told before it."""
+    while not isinstance(event := await take(events), Message):
+        assert isinstance(event, RoomEvent), event
+    return event
 
 
 @pytest.fixture
@@ -549,3 +560,42 @@ async def test_profanities_in_a_room_read_what_came_with_their_own_keys_alone(
         both = bob.numbers_of_keys() | carol.numbers_of_keys()
         assert both == alice.numbers_of_keys()
         assert len(bob.numbers_of_keys()) == 1
+
+
+async def test_profanity_and_we_talk_in_a_room_of_ours(pair: Pair) -> None:
+    room_jid = f"friends@muc.{pair.alice.domain}"
+    async with pair.client() as client, pair.profanity() as profanity:
+        await pair.befriend(client, profanity)
+        events = client.events()
+        room = await client.create_room(room_jid)
+        await room.invite(pair.bob)
+        await profanity.join(room_jid)
+        for text in ("welcome", "grüß dich 🧅\nzwei"):
+            delivery = await room.send(text)
+            assert (delivery.devices, delivery.skipped) == (1, ())
+        await profanity.read(room_jid, "welcome", "grüß dich 🧅\nzwei")
+        await profanity.type("/omemo start")
+        await profanity.see("[OMEMO]")
+        await profanity.type("thank you")
+        heard = await take_said(events)
+
+    assert (heard.text, heard.sender, heard.room) == ("thank you", pair.bob, room_jid)
+
+
+async def test_profanity_reads_the_link_to_a_file_of_ours(
+    pair: Pair, tmp_path: Path
+) -> None:
+    source = tmp_path / "plan.bin"
+    source.write_bytes(secrets.token_bytes(300_001))
+    async with pair.client() as client, pair.profanity() as profanity:
+        await pair.befriend(client, profanity)
+        await client.send_file(pair.bob, source)
+
+        async def is_logged() -> bool:
+            return len(profanity.log()) == 1
+
+        await until("Profanity reads the link", is_logged)
+        [(sender, text, encryption)] = profanity.log()
+
+    assert (sender, encryption) == (pair.alice, "omemo")
+    assert Link.parse(text).place.host == pair.alice.domain

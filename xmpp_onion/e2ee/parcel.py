@@ -84,9 +84,11 @@ def read_parcel(
         for key in _keys(namespace, header, jid)
         if _read_id(key, "rid") == device_id
     ]
-    if len(found) != 1:
+    # Profanity writes the older version, and to a room several keys for one device,
+    # each good: one for each of its lists that an account stands in.
+    if not found or (len(found) > 1 and namespace != OMEMO_OLD):
         raise ValueError("not one key for this device")
-    [entry] = found
+    entry = found[0]
     data = _read_bytes(entry, most=_MAX_KEY)
     is_exchange = entry.get(_IS_EXCHANGE[namespace], "") in _TRUE
     try:
