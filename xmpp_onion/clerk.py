@@ -47,6 +47,7 @@ from xmpp_onion.session import (
 )
 from xmpp_onion.store import Attempts, Cursor, Cursors, Database, Inbox
 from xmpp_onion.strangers import Strangers
+from xmpp_onion.timers import Timers, is_over
 from xmpp_onion.waiting import WaitingRoom
 
 __all__ = ["Clerk"]
@@ -69,6 +70,7 @@ class Clerk:
         confirmations: Owes who asks for it that a message arrived.
         attempts: Knows which messages ended a process.
         rooms: Which places are in rooms, and no people.
+        timers: Say when something is to be erased.
         own: Our bare JID.
 
     Attributes:
@@ -88,9 +90,11 @@ class Clerk:
         confirmations: Confirmations,
         attempts: Attempts,
         rooms: Rooms,
+        timers: Timers,
         own: JID,
     ) -> None:
         self._rooms = rooms
+        self._timers = timers
         self.news = deliveries.news
         self._strangers = strangers
         self._deliveries = deliveries
@@ -408,7 +412,8 @@ class Clerk:
     async def _keep_of(self, incoming: Incoming, event: Event) -> None:
         """Keep what a message became, and whose it was."""
         text = write_event(event)
-        row_id = await self._inbox.add(text)
+        expires_at = event.expires_at if isinstance(event, Said) else None
+        row_id = await self._inbox.add(text, expires_at=expires_at)
         if incoming.room is None:
             await self._strangers.mark(row_id, incoming.sender, len(text))
 
@@ -446,7 +451,10 @@ class Clerk:
             fingerprint=decrypted.device.fingerprint,
             trust=decrypted.device.trust.word,
             at=incoming.at,
+            expires_at=self._timers.begin(content.expires, incoming.at),
         )
+        if is_over(source.expires_at):
+            return  # whoever comes late does not read it
         event = event_of(source, content, is_own=is_own, is_accepted=is_accepted)
         if isinstance(event, Typing) and incoming.delayed:
             return  # nobody writes any more

@@ -50,6 +50,7 @@ from xmpp_onion.errors import (
     SessionError,
     StoreCorruptError,
 )
+from xmpp_onion.expiry import Expiry
 from xmpp_onion.files import Journal
 from xmpp_onion.invitations import Invitations
 from xmpp_onion.notary import Notary
@@ -87,6 +88,7 @@ from xmpp_onion.store import (
     Outbox,
 )
 from xmpp_onion.strangers import Strangers
+from xmpp_onion.timers import Timers
 from xmpp_onion.waiting import NETWORK_PAUSE
 
 __all__ = ["Client"]
@@ -191,6 +193,7 @@ class Client(Speaker):
         nodes = Nodes(self._session.xmpp)
         self._far_witness = FarWitness(self._database, keys, nodes)
         self._deliveries = Deliveries(self._database)
+        self._timers = Timers(self._database)
         news = self._deliveries.news
         self._contacts = Contacts(
             self._database, self._session, own=account.jid, news=news
@@ -229,6 +232,7 @@ class Client(Speaker):
             confirmations=self._confirmations,
             rooms=self.rooms,
             attempts=await enter(Attempts(self._database, keys)),
+            timers=self._timers,
             own=account.jid,
         )
         self._feed = RoomFeed(
@@ -248,7 +252,9 @@ class Client(Speaker):
                 self.rooms,
                 courier=self._courier,
                 deliveries=self._deliveries,
+                timers=self._timers,
             ),
+            timers=self._timers,
         )
         self._inbox_reader = InboxReader(
             self._database, self._omemo, self._courier, self._deliveries.news
@@ -269,6 +275,7 @@ class Client(Speaker):
             journal.run(),
             self._confirmations.run(self._outgoing.confirm),
             self._strangers.run(),
+            Expiry(self._database, self._courier, self._timers).run(),
             self._far_witness.run(),
         ):
             stack.callback(tasks.create_task(work).cancel)
@@ -575,7 +582,7 @@ class Client(Speaker):
 
     def room(self, jid: str) -> Room:
         """Return a room by its address, whether or not we are in it."""
-        return Room(self.rooms, parse_room(jid), self.send, self.send_file)
+        return Room(self.rooms, parse_room(jid), self._say, self.send_file)
 
     async def join(
         self, jid: str, nick: str = "", *, timeout: float = ROOM_TIMEOUT

@@ -48,6 +48,7 @@ log = logging.getLogger(__name__)
 _AT_ONCE = 256
 _UPLOADS = (UploadBundle.kind, UploadDeviceList.kind)
 _NO_READER = "while it waited, each device that it was for was distrusted or refused"
+_TOO_LATE = "its time was over before the server had confirmed it"
 # Sessions that are begun anew at once: after an old copy was put back there may be
 # a thousand, each of them a list and a bundle of another server.
 _RENEWALS_AT_ONCE = 8
@@ -105,7 +106,7 @@ class Courier:
         self._chores = asyncio.Event()
         self._opened = asyncio.Event()
         self._has_ended = False
-        self._failed: list[int] = []
+        self._failed: dict[int, str] = {}
         self._has_kept = False
         database.after_commit(self._settle)
         database.on_rollback(self._forget)
@@ -206,7 +207,7 @@ class Courier:
         better = await self._watch.take_out(row, device, _NO_READER)
         if better is not None:
             if not better:
-                self._failed.append(row.id)
+                self._failed[row.id] = _NO_READER
             self._session.revise(row.stanza_xml, better)
 
     async def _withdraw_from(
@@ -226,9 +227,21 @@ class Courier:
             better = ""
             await self._outbox.remove(row.id)
             await self._deliveries.fail(row.message_id, to, _NO_READER)
-            self._failed.append(row.id)
+            self._failed[row.id] = _NO_READER
         # What is under way may have to be sent again.
         self._session.revise(row.stanza_xml, better)
+
+    async def give_up(self, row: OutboxRow) -> None:
+        """Do not send what has had its time, unless it is on its way now.
+
+        In a transaction.
+        """
+        if row.id in self._under_way and self._open.is_set():
+            return
+        await self._outbox.remove(row.id)
+        await self._deliveries.fail(row.message_id, JID(row.to), _TOO_LATE)
+        self._failed[row.id] = _TOO_LATE
+        self._session.revise(row.stanza_xml, "")
 
     async def _own_devices(self) -> frozenset[int]:
         with suppress(DeviceListError):
@@ -239,11 +252,11 @@ class Courier:
     def _tell_failed(self) -> None:
         """Tell who waits for the ack of what has failed, once that is on the disk."""
         while self._failed:
-            row_id = self._failed.pop()
+            row_id, why = self._failed.popitem()
             waiting = self._waiting.pop(row_id, None)
             if waiting is not None and not waiting.done():
                 waiting.set_exception(
-                    DeliveryFailedError("the message was not sent", why=_NO_READER)
+                    DeliveryFailedError("the message was not sent", why=why)
                 )
                 waiting.exception()  # not everybody waits: no warning for that
 
@@ -315,7 +328,7 @@ class Courier:
             if not self._is_parked(row):
                 admitted = await self._watch.admit(row)
                 if admitted is None:
-                    self._failed.append(row.id)
+                    self._failed[row.id] = _NO_READER
                     self._tell_failed()
             if admitted is None:
                 self._under_way.discard(row.id)

@@ -15,17 +15,17 @@ from xmpp_onion.chat import Content, Delivery, DeliveryState
 from xmpp_onion.confirmations import Confirmations
 from xmpp_onion.courier import Courier
 from xmpp_onion.deliveries import Deliveries
-from xmpp_onion.e2ee import OMEMO_OLD as OLDER
-from xmpp_onion.e2ee import Encrypted, Omemo, Plain, reader_ids
+from xmpp_onion.e2ee import Encrypted, Omemo, Plain
 from xmpp_onion.errors import (
     EncryptionError,
     NoDevicesError,
     NotAcknowledgedError,
     SessionError,
 )
-from xmpp_onion.room_post import RoomPost
+from xmpp_onion.room_post import RoomPost, check_timer, older
 from xmpp_onion.session import Session, message_stanza, write_content
 from xmpp_onion.store import Database, Outbox
+from xmpp_onion.timers import Timers
 
 __all__ = ["ACK_TIMEOUT", "Outgoing"]
 
@@ -45,6 +45,7 @@ class Outgoing:
         deliveries: Knows how far it has come.
         confirmations: Knows what is owed until it is said.
         post: The way to rooms.
+        timers: Say when something is to be erased.
     """
 
     def __init__(
@@ -57,7 +58,9 @@ class Outgoing:
         deliveries: Deliveries,
         confirmations: Confirmations,
         post: RoomPost,
+        timers: Timers,
     ) -> None:
+        self._timers = timers
         self._post = post
         self._database = database
         self._outbox = Outbox(database)
@@ -206,13 +209,14 @@ class Outgoing:
         clear = beside if allow_clear else ()
         async with self._database.transaction():
             encrypted = await self._encrypt_or(to, plain, has_clear=bool(clear))
+            check_timer(what, older(encrypted.elements), allow_clear=allow_clear)
             delivery = Delivery(
                 id=message_id,
                 to=to,
                 devices=encrypted.devices,
                 skipped=encrypted.skipped,
                 state=DeliveryState.QUEUED,
-                text_only=_older(encrypted) if beside and not clear else 0,
+                text_only=older(encrypted.elements) if beside and not clear else 0,
             )
             xml = message_stanza(
                 to,
@@ -222,7 +226,12 @@ class Outgoing:
                 receipt=asks,
                 silent=not asks,
             )
-            row_id = await self._outbox.add(xml, to=to, message_id=message_id)
+            row_id = await self._outbox.add(
+                xml,
+                to=to,
+                message_id=message_id,
+                expires_at=self._timers.begin(what.expires),
+            )
             if what.received:  # nobody waits for what becomes of a confirmation
                 await self._confirmations.settle(to, what.received)
             else:
@@ -238,11 +247,6 @@ class Outgoing:
             if plain.text is None and has_clear:
                 return Encrypted((), 0, ())
             raise
-
-
-def _older(encrypted: Encrypted) -> int:
-    """Return how many devices get the text alone: the older version has no room."""
-    return len(reader_ids(e for e in encrypted.elements if OLDER in e.tag))
 
 
 def _no_keys_in_time() -> SessionError:

@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from xmpp_onion.chat import Answer, Event, Fetch, Said, read_event
 from xmpp_onion.courier import Courier
 from xmpp_onion.e2ee import Omemo
 from xmpp_onion.store import Database, Inbox, reading
 from xmpp_onion.store.connection import to_the_end
+from xmpp_onion.timers import is_over
 
 __all__ = ["InboxReader"]
 
@@ -61,8 +63,11 @@ class InboxReader:
         try:
             while True:
                 self._news.clear()
-                rows = await self._inbox.pending(limit=_AT_ONCE)
+                now = datetime.now(UTC)
+                rows = await self._inbox.pending(limit=_AT_ONCE, now=now)
                 for row in rows:
+                    if is_over(row.expires_at):
+                        continue  # the one before took its time
                     with reading(self._database.path, "inbox"):
                         event = read_event(row.event_json, answer, fetch)
                     event = await self._as_known_now(event)

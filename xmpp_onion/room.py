@@ -1,16 +1,20 @@
 """One room, as a program sees it: who is in, who may be, and what to say there."""
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeAlias
 
 from xmpp_onion.account import parse_recipient
 from xmpp_onion.address import JID
-from xmpp_onion.chat import Affiliation, Answer, Delivery, Progress, RoomState
+from xmpp_onion.chat import Affiliation, Delivery, Progress, RoomState
 from xmpp_onion.errors import EncryptionError
 from xmpp_onion.rooms import ROOM_TIMEOUT, Rooms
 
-__all__ = ["Room"]
+__all__ = ["Room", "Say"]
+
+Say: TypeAlias = Callable[[JID, str, timedelta | None], Awaitable[Delivery]]
+"""Encrypts and sends a text, with how long it may be kept."""
 
 SendFile: TypeAlias = Callable[[JID, Path | str, Progress | None], Awaitable[Delivery]]
 
@@ -27,9 +31,7 @@ class Room:
         send_file: The same for files; ``Client.send_file``.
     """
 
-    def __init__(
-        self, rooms: Rooms, jid: JID, send: Answer, send_file: SendFile
-    ) -> None:
+    def __init__(self, rooms: Rooms, jid: JID, send: Say, send_file: SendFile) -> None:
         self._rooms = rooms
         self._send = send
         self._send_file = send_file
@@ -43,9 +45,9 @@ class Room:
         """The room as it is now; None if we are not in it and do not want to."""
         return self._rooms.state(self.jid)
 
-    async def send(self, text: str) -> Delivery:
+    async def send(self, text: str, *, expires: timedelta | None = None) -> Delivery:
         """Encrypt ``text`` for all members and send it; else as ``Client.send()``."""
-        return await self._send(self.jid, text)
+        return await self._send(self.jid, text, expires)
 
     async def send_file(
         self, path: Path | str, progress: Progress | None = None

@@ -7,7 +7,7 @@ are. Who the members are is looked at when it is encrypted, and again when it go
 
 import asyncio
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from xml.etree import ElementTree as ET
 
 from xmpp_onion.address import JID
@@ -20,8 +20,9 @@ from xmpp_onion.room_watch import may_hear
 from xmpp_onion.rooms import Rooms
 from xmpp_onion.session import Session, message_stanza, write_content
 from xmpp_onion.store import Database, Outbox
+from xmpp_onion.timers import Timers
 
-__all__ = ["RoomPost"]
+__all__ = ["RoomPost", "check_timer", "older"]
 
 _UNSENT = "nothing was sent"
 
@@ -40,6 +41,7 @@ class RoomPost:
         rooms: Who may read what is said in them.
         courier: Carries what is kept.
         deliveries: Knows how far it has come.
+        timers: Say when something is to be erased.
     """
 
     def __init__(
@@ -51,7 +53,9 @@ class RoomPost:
         *,
         courier: Courier,
         deliveries: Deliveries,
+        timers: Timers,
     ) -> None:
+        self._timers = timers
         self._database = database
         self._outbox = Outbox(database)
         self._session = session
@@ -151,17 +155,17 @@ class RoomPost:
                 raise _ChangedError
             plain = Plain(what.text, beside)
             encrypted = await self._omemo.rooms.encrypt(now.members, plain, room)
+            readers = older([each for part in encrypted.parts for each in part])
+            check_timer(what, readers, allow_clear=allow_clear)
             delivery = Delivery(
                 id=message_id,
                 to=room,
                 devices=encrypted.devices,
                 skipped=encrypted.skipped,
                 state=DeliveryState.QUEUED,
-                text_only=_older(encrypted) if beside and not clear else 0,
+                text_only=readers if beside and not clear else 0,
             )
-            row_id = await self._put(
-                delivery, encrypted, clear, is_said=what.text is not None
-            )
+            row_id = await self._put(delivery, encrypted, clear, what)
             await self._deliveries.begin(delivery)
             await self._courier.keep_effects()
         return delivery, self._courier.expect(row_id)
@@ -171,14 +175,14 @@ class RoomPost:
         delivery: Delivery,
         encrypted: RoomEncrypted,
         clear: Sequence[ET.Element],
-        *,
-        is_said: bool,
+        what: Content,
     ) -> int:
         """Put the stanzas into the outbox; return the row of the last one.
 
         Who has no key in one of several must not be told so: theirs is in another.
         """
-        row_id = 0
+        row_id, is_said = 0, what.text is not None
+        expires_at = self._timers.begin(what.expires)
         for elements in encrypted.parts:
             here = reader_ids(elements)
             row_id = await self._outbox.add(
@@ -192,6 +196,7 @@ class RoomPost:
                 ),
                 to=delivery.to,
                 message_id=delivery.id,
+                expires_at=expires_at,
                 readers={
                     jid: ids & here
                     for jid, ids in encrypted.readers.items()
@@ -201,10 +206,25 @@ class RoomPost:
         return row_id
 
 
-def _older(encrypted: RoomEncrypted) -> int:
+def older(elements: Iterable[ET.Element]) -> int:
     """Return how many devices get the text alone: the older version has no room."""
-    elements = [each for part in encrypted.parts for each in part]
     return len(reader_ids(each for each in elements if OMEMO_OLD in each.tag))
+
+
+def check_timer(what: Content, older_devices: int, *, allow_clear: bool) -> None:
+    """Refuse to send what some devices would keep because nobody told them.
+
+    Raises:
+        EncryptionError: That is so.
+    """
+    if what.expires is not None and older_devices and not allow_clear:
+        raise EncryptionError(
+            _UNSENT,
+            why=f"{older_devices} device(s) that would get it use an OMEMO that "
+            "cannot carry how long it may be kept",
+            fix="Leave that out, or say it to every server, too: "
+            "allow_clear_metadata=True",
+        )
 
 
 def _not_private(state: RoomState) -> RoomError:

@@ -1,5 +1,7 @@
 """What a client can say, and how it learns what became of it."""
 
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 from xmpp_onion.account import parse_addressee
@@ -19,6 +21,7 @@ from xmpp_onion.errors import AddressError, NotAcknowledgedError
 from xmpp_onion.notary import Notary
 from xmpp_onion.outgoing import ACK_TIMEOUT, Outgoing
 from xmpp_onion.sharing import Sharing
+from xmpp_onion.timers import Timers, checked
 
 __all__ = ["Speaker"]
 
@@ -29,6 +32,7 @@ class Speaker:
     _outgoing: Outgoing
     _deliveries: Deliveries
     _sharing: Sharing
+    _timers: Timers
     notary: Notary
 
     def _is_friend(self, jid: JID) -> bool:
@@ -41,6 +45,7 @@ class Speaker:
         text: str,
         *,
         reply_to: Message | str = "",
+        expires: timedelta | None = None,
         allow_clear_metadata: bool = False,
         timeout: float | None = ACK_TIMEOUT,
     ) -> Delivery:
@@ -59,8 +64,14 @@ class Speaker:
             reply_to: The message that it answers, or its id. It travels inside of
                 the envelope; a device whose OMEMO cannot carry it gets the text
                 alone, and is counted in ``Delivery.text_only``.
+            expires: How long it may be kept: a second to a year. Ours and other
+                clients that heed it erase it then, read or not; nobody can make
+                others do so. By default as :meth:`set_timer` says for the
+                conversation; ``timedelta(0)`` for ever.
             allow_clear_metadata: Say to such devices in the clear, and so to every
-                server on the way, which message it answers.
+                server on the way, which message it answers, and how long it may be
+                kept. Without it, what may not be kept goes to no such device:
+                nothing is sent.
             timeout: Seconds to wait for the server's ack; None waits for ever.
 
         Raises:
@@ -78,6 +89,7 @@ class Speaker:
             text=text,
             reply_to=reply_to.id if isinstance(reply_to, Message) else reply_to,
             author=reply_to.sender if isinstance(reply_to, Message) else "",
+            expires=expires,
         )
         return await self._send(to, what, timeout, allow_clear=allow_clear_metadata)
 
@@ -85,9 +97,35 @@ class Speaker:
         self, to: str, what: Content, timeout: float | None, *, allow_clear: bool
     ) -> Delivery:
         recipient = parse_addressee(to)
+        what = await self._timed(recipient, what)
         return await self._outgoing.send(
             recipient, what, timeout, allow_clear=allow_clear
         )
+
+    async def _timed(self, to: JID, what: Content) -> Content:
+        """Give what is said the timer of its conversation, if it has no own."""
+        if what.text is None and not what.emojis:
+            return what
+        timer = await self._timers.of(to) if what.expires is None else what.expires
+        return replace(what, expires=checked(timer))
+
+    async def _say(self, to: JID, text: str, expires: timedelta | None) -> Delivery:
+        return await self.send(to, text, expires=expires)
+
+    async def timer(self, to: str) -> timedelta | None:
+        """Return how long what we say in a conversation may be kept."""
+        return await self._timers.of(parse_addressee(to))
+
+    async def set_timer(self, to: str, timer: timedelta | None) -> None:
+        """Set how long what we say in a conversation from now on may be kept.
+
+        It is for us alone: the other side sets its own. Needs no connection.
+
+        Args:
+            to: As in :meth:`send`.
+            timer: A second to a year; None for ever.
+        """
+        await self._timers.set(parse_addressee(to), timer)
 
     async def send_file(
         self,
@@ -96,6 +134,7 @@ class Speaker:
         progress: Progress | None = None,
         *,
         is_voice: bool = False,
+        expires: timedelta | None = None,
         timeout: float | None = ACK_TIMEOUT,
     ) -> Delivery:
         """Encrypt a file, store it at our server, and send the link with its key.
@@ -110,6 +149,8 @@ class Speaker:
             progress: Told bytes done, and bytes in all.
             is_voice: Say in the envelope what kind of sound it is, and how long it
                 lasts, as far as the head of a WAV or an Ogg with Opus tells.
+            expires: As in ``send()``, for the message with the link and its key. What
+                was saved meanwhile stays.
             timeout: Seconds to wait for the ack of the message; storing the file
                 takes as long as it gets on.
 
@@ -125,7 +166,7 @@ class Speaker:
         )
         if is_voice:
             attachment = await self._sharing.heard(attachment, Path(path))
-        what = Content(text=attachment.url, attachment=attachment)
+        what = Content(text=attachment.url, attachment=attachment, expires=expires)
         try:
             delivery = await self._send(recipient, what, timeout, allow_clear=False)
         except NotAcknowledgedError:  # it is on its way all the same
@@ -183,6 +224,7 @@ class Speaker:
         message_id: str,
         text: str,
         *,
+        expires: timedelta | None = None,
         allow_clear_metadata: bool = False,
         timeout: float | None = ACK_TIMEOUT,
     ) -> Delivery:
@@ -190,7 +232,7 @@ class Speaker:
 
         A device whose OMEMO cannot carry the target shows it as one more message.
         """
-        what = Content(text=text, corrects=message_id)
+        what = Content(text=text, corrects=message_id, expires=expires)
         return await self._send(to, what, timeout, allow_clear=allow_clear_metadata)
 
     async def react(
@@ -256,13 +298,19 @@ class Speaker:
         return await self._send(message.sender, what, timeout, allow_clear=False)
 
     async def queue(
-        self, to: str, text: str, *, timeout: float | None = ACK_TIMEOUT
+        self,
+        to: str,
+        text: str,
+        *,
+        expires: timedelta | None = None,
+        timeout: float | None = ACK_TIMEOUT,
     ) -> Delivery:
         """Encrypt ``text`` and return once it is on disk; it goes out by itself.
 
         Args:
             to: A JID at an onion server.
             text: What to say.
+            expires: As in :meth:`send`.
             timeout: Seconds that the server may take to tell the recipient's keys;
                 None waits for ever.
 
@@ -270,8 +318,9 @@ class Speaker:
             EncryptionError: It cannot be encrypted; nothing was kept.
             SessionError: No connection in time; nothing was kept.
         """
-        what = Content(text=text)
-        return await self._outgoing.queue(parse_addressee(to), what, timeout)
+        recipient = parse_addressee(to)
+        what = await self._timed(recipient, Content(text=text, expires=expires))
+        return await self._outgoing.queue(recipient, what, timeout)
 
     async def delivery(self, message_id: str) -> Delivery | None:
         """Return how far a message of ours has come; None if nothing is known.

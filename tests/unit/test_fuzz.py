@@ -27,6 +27,7 @@ from xmpp_onion.session import Session, message_stanza, parse_sent, read_message
 from xmpp_onion.store import Attempts, Contacts, Inbox, Keys, Outbox, SetAside
 from xmpp_onion.strangers import Shares, Strangers
 from xmpp_onion.testing.omemo_peer import OmemoPeer, OmemoPeers
+from xmpp_onion.timers import Timers
 
 if TYPE_CHECKING:
     from xmpp_onion.rooms import Rooms
@@ -127,6 +128,7 @@ async def people(
             confirmations=Confirmations(database, lambda _: False, asyncio.Event()),
             attempts=Attempts(database, Keys(database)),
             rooms=cast("Rooms", NoRooms()),
+            timers=Timers(database),
             own=bob.jid,
         )
         clerk.room.patience = 5.0

@@ -149,18 +149,20 @@ async def _send(client: Client, request: Line) -> list[Line]:
     to, text, wait = request["to"], str(request["text"]), request.get("wait")
     timeout = request.get("timeout")
     seconds = float(timeout) if isinstance(timeout, int | float) else ACK_TIMEOUT
-    target = str(request.get("correct") or "")
+    target, expires = str(request.get("correct") or ""), files.expires(request)
 
     async def one(recipient: str) -> Line:
         try:
             if wait == "none":
-                return line(await client.queue(recipient, text))
+                return line(await client.queue(recipient, text, expires=expires))
             if target:
                 delivery = await client.correct(
-                    recipient, target, text, timeout=seconds
+                    recipient, target, text, expires=expires, timeout=seconds
                 )
             else:
-                delivery = await client.send(recipient, text, timeout=seconds)
+                delivery = await client.send(
+                    recipient, text, expires=expires, timeout=seconds
+                )
             if wait == "receipt":
                 received = DeliveryState.RECEIVED
                 delivery = await client.wait(delivery.id, received, timeout=seconds)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeAlias
 
@@ -10,9 +11,15 @@ from xmpp_onion.client import Client
 from xmpp_onion.errors import XmppOnionError
 from xmpp_onion.outgoing import ACK_TIMEOUT
 
-__all__ = ["FIELDS", "REQUESTS", "Told"]
+__all__ = ["FIELDS", "REQUESTS", "Told", "expires"]
 
 Told: TypeAlias = Callable[[Line], None]
+
+
+def expires(request: Line) -> timedelta | None:
+    """Return how long what is sent may be kept, if the request says so."""
+    seconds = request.get("expires")
+    return timedelta(seconds=seconds) if isinstance(seconds, int) else None
 
 
 async def _send_file(client: Client, request: Line, tell: Told) -> list[Line]:
@@ -27,7 +34,12 @@ async def _send_file(client: Client, request: Line, tell: Told) -> list[Line]:
     async def one(recipient: str) -> Line:
         try:
             delivery = await client.send_file(
-                recipient, path, steps, is_voice=is_voice, timeout=seconds
+                recipient,
+                path,
+                steps,
+                is_voice=is_voice,
+                expires=expires(request),
+                timeout=seconds,
             )
             if wait == "receipt":
                 received = DeliveryState.RECEIVED

@@ -7,6 +7,7 @@ have, or one of somebody else: then it means nothing.
 """
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 
 from xmpp_onion.chat.attachment import Attachment
@@ -97,6 +98,8 @@ class Content:
         typing: What the sender is doing.
         asks: The sender wants to know when it arrives.
         attachment: The file that ``text`` is the link to.
+        expires: How long it may be kept, counted from when it was sent or came; None
+            for ever.
     """
 
     text: str | None = field(default=None, repr=False)
@@ -111,3 +114,4 @@ class Content:
     typing: TypingState | None = None
     asks: bool = False
     attachment: Attachment | None = None
+    expires: timedelta | None = None

@@ -191,6 +191,7 @@ _NAMES: Mapping[type[Event], str] = MappingProxyType(
 _READ: Mapping[str, Callable[[str], object]] = MappingProxyType(
     {
         "at": datetime.fromisoformat,
+        "expires_at": datetime.fromisoformat,
         "since": datetime.fromisoformat,
         "until": datetime.fromisoformat,
         "sender": JID,

@@ -114,6 +114,7 @@ def _said(what: Said) -> Line:
         "fingerprint": what.fingerprint,
         "trust": what.trust,
         "at": _time(what.at),
+        "expires_at": None if what.expires_at is None else _time(what.expires_at),
     }
 
 

@@ -31,6 +31,8 @@ class Said:
         trust: ``verified``, ``tofu``, ``undecided`` or ``distrusted``: what is known
             about that device when it is handed out.
         at: When the server got it, in UTC.
+        expires_at: When it is to be forgotten, in UTC by our clock; our store forgets
+            it then, read or not. None for never.
     """
 
     id: str
@@ -43,6 +45,7 @@ class Said:
     fingerprint: str
     trust: str
     at: datetime
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ import click
 
 from xmpp_onion.account import parse_addressee
 from xmpp_onion.chat import Line
+from xmpp_onion.cli.duration import read_option
 from xmpp_onion.cli.output import visible
 from xmpp_onion.cli.reach import run
 from xmpp_onion.cli.settings import Settings
@@ -49,6 +50,11 @@ arecord -f cd -d 10 | xmpp-onion send bob@….onion --voice -
     "--correct", metavar="ID", help="Say what that message of yours should have said."
 )
 @click.option(
+    "--expires", callback=read_option, metavar="TIME",
+    help="How long it may be kept, such as 30m, 1h or 7d; clients that heed it "
+    "erase it then.",
+)  # fmt: skip
+@click.option(
     "--wait", type=click.Choice(["ack", "receipt", "none"]), default="ack",
     show_default=True,
     help="Until the server has it, until a device of TO confirms it, or not at all.",
@@ -59,7 +65,7 @@ arecord -f cd -d 10 | xmpp-onion send bob@….onion --voice -
     "stays queued (exit 8).",
 )  # fmt: skip
 @click.pass_obj
-def command(
+def command(  # noqa: PLR0913 - one for each option
     settings: Settings,
     to: tuple[str, ...],
     *,
@@ -67,26 +73,26 @@ def command(
     path: Path | None,
     voice: str | None,
     correct: str | None,
+    expires: int | None,
     wait: str,
     timeout: float | None,
 ) -> int:
     """Send an encrypted message to each TO, all at once."""
     if correct is not None and (not correct or len(to) > 1 or wait == "none"):
         raise click.UsageError("a correction is of one message, to one, and waited for")
+    how: Line = {"expires": expires, "wait": wait, "timeout": timeout}
     if path is not None or voice is not None:
         if [path, voice, message, correct].count(None) < 3:
             raise click.UsageError("a file goes by itself: leave out -m and the others")
         with recorded(path, voice) as file:
             what: Line = {"path": str(file.absolute()), "voice": voice is not None}
-            how: Line = {"wait": wait, "timeout": timeout}
             return _send_file(settings, to, what | how)
     request: Line = {
         "do": "send",
         "to": [parse_addressee(one) for one in to],
         "text": _read_text(message),
         "correct": correct,
-        "wait": wait,
-        "timeout": timeout,
+        **how,
     }
     return run(settings, request, told)
 

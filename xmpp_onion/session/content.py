@@ -5,11 +5,13 @@ Each is small, bounded and alone of its kind: two that contradict each other say
 nothing. What is said of a file is in :mod:`.file_sharing`.
 
 Source: XEP-0461 (replies), 0428 (what they quote), 0308 (corrections), 0444
-(reactions), 0424 (retractions), 0184 (receipts), 0333 (markers), 0085 (chat states).
+(reactions), 0424 (retractions), 0184 (receipts), 0333 (markers), 0085 (chat
+states), 0466 (how long it may be kept).
 """
 
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from typing import Final
 
 from xmpp_onion.chat import Content, TypingState, linked
@@ -27,10 +29,14 @@ REQUEST: Final = "{urn:xmpp:receipts}request"
 MARKABLE: Final = "{urn:xmpp:chat-markers:0}markable"
 FALLBACK: Final = "{urn:xmpp:fallback:0}fallback"
 DISPLAYED: Final = "{urn:xmpp:chat-markers:0}displayed"
+EPHEMERAL: Final = "{urn:xmpp:ephemeral:0}ephemeral"
 CHAT_STATES: Final = "http://jabber.org/protocol/chatstates"
 _FALLBACKS: Final = "urn:xmpp:fallback:0"
 _REPLIES: Final = "urn:xmpp:reply:0"
 _PLACE_DIGITS: Final = 9
+# What is to be kept for longer is kept for so long: nobody means it, and times that
+# no calendar has must not come of it.
+_LONGEST: Final = timedelta(days=366)
 # As everywhere: ids are chosen by their sender, ours have 32 characters.
 _ID_LIMIT: Final = 1024
 # More than anybody looks at; and the longest emoji that is drawn as one has about
@@ -63,6 +69,9 @@ def write_content(content: Content) -> tuple[ET.Element, ...]:
         elements.append(ET.Element(f"{{{CHAT_STATES}}}{content.typing}"))
     if content.attachment is not None:
         elements.append(write_attachment(content.attachment))
+    if content.expires is not None:
+        seconds = str(max(1, round(content.expires.total_seconds())))
+        elements.append(ET.Element(EPHEMERAL, {"timer": seconds}))
     if content.asks:
         elements += [ET.Element(REQUEST), ET.Element(MARKABLE)]
     return tuple(elements)
@@ -85,7 +94,20 @@ def read_content(text: str | None, payload: Sequence[ET.Element]) -> Content:
         typing=_typing(payload),
         asks=_only(payload, REQUEST) is not None,
         attachment=read_attachment(payload) or linked(text),
+        expires=_timer(_only(payload, EPHEMERAL)),
     )
+
+
+def _timer(element: ET.Element | None) -> timedelta | None:
+    """Return how long something may be kept; no time is for ever.
+
+    The sender's clock has no say: it is counted from when it came.
+    """
+    digits = "" if element is None else element.get("timer", "")
+    if not (digits.isascii() and digits.isdigit()) or not digits.strip("0"):
+        return None
+    is_long = len(digits) > _PLACE_DIGITS
+    return _LONGEST if is_long else min(timedelta(seconds=int(digits)), _LONGEST)
 
 
 def _only(payload: Iterable[ET.Element], tag: str) -> ET.Element | None:

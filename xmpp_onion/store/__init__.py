@@ -21,6 +21,7 @@ from xmpp_onion.store.rooms import (
 from xmpp_onion.store.rows import reading
 from xmpp_onion.store.set_aside import SetAside, WaitingRow
 from xmpp_onion.store.strangers import Strangers, Tally
+from xmpp_onion.store.timers import TimerTable
 
 __all__ = [
     "INVITATION_LIMIT",
@@ -49,6 +50,7 @@ __all__ = [
     "SetAside",
     "Strangers",
     "Tally",
+    "TimerTable",
     "WaitingRow",
     "encrypt",
     "reading",

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from xmpp_onion.store.database import Database
 from xmpp_onion.store.rows import checksum, compare, reading
+from xmpp_onion.store.timers import read_time, write_time
 
 # A stanza can come twice through a resumed stream, offline storage or the archive.
 # At a thousand messages a day this reaches back three months, in about 10 MB.
@@ -24,11 +25,13 @@ class InboxRow:
         id: Its place in the order.
         event_json: The decrypted event.
         added_at: When it was stored, in UTC.
+        expires_at: When it is erased, handled or not, in UTC; None for never.
     """
 
     id: int
     event_json: str = field(repr=False)
     added_at: datetime
+    expires_at: datetime | None = None
 
 
 class Inbox:
@@ -61,26 +64,54 @@ class Inbox:
             "DELETE FROM seen WHERE id <= ?", (newest - self._seen_limit,)
         )
 
-    async def add(self, event_json: str) -> int:
+    async def add(self, event_json: str, *, expires_at: datetime | None = None) -> int:
         """Keep an event until :meth:`mark_handled`, and return its row id.
+
+        Args:
+            event_json: The event.
+            expires_at: When :meth:`erase` takes it away, in UTC; None for never.
 
         Raises:
             RuntimeError: Not inside a transaction.
         """
         parts = event_json, datetime.now(UTC).isoformat()
         return await self._database.insert(
-            "INSERT INTO inbox (event_json, added_at, checksum) VALUES (?, ?, ?)",
-            (*parts, checksum(*parts)),
+            "INSERT INTO inbox (event_json, added_at, expires_at, checksum) "
+            "VALUES (?, ?, ?, ?)",
+            (*parts, write_time(expires_at), checksum(*parts)),
         )
 
-    async def pending(self, *, limit: int = -1) -> list[InboxRow]:
+    async def next_expiry(self) -> datetime | None:
+        """Return when the next event is to be erased; None if none is."""
+        rows = await self._database.fetch(
+            "SELECT min(expires_at) AS first FROM inbox WHERE expires_at != ''"
+        )
+        return read_time(rows[0]["first"] or "")
+
+    async def erase(self, now: datetime) -> None:
+        """Forget the events that have had their time, and wipe their text.
+
+        Raises:
+            RuntimeError: Not inside a transaction.
+        """
+        await self._database.execute(
+            "DELETE FROM inbox WHERE expires_at != '' AND expires_at <= ?",
+            (write_time(now),),
+        )
+
+    async def pending(
+        self, *, limit: int = -1, now: datetime | None = None
+    ) -> list[InboxRow]:
         """Return the events that no handler has finished, oldest first.
 
         Args:
             limit: How many at most; all by default, which may be a lot of memory.
+            now: Without those that have had their time by then.
         """
         rows = await self._database.fetch(
-            "SELECT * FROM inbox ORDER BY id LIMIT ?", (limit,)
+            "SELECT * FROM inbox WHERE expires_at = '' OR expires_at > ? "
+            "ORDER BY id LIMIT ?",
+            (write_time(now), limit),
         )
         return [self._read(row) for row in rows]
 
@@ -88,7 +119,12 @@ class Inbox:
         path, parts = self._database.path, (row["event_json"], row["added_at"])
         compare(path, "inbox", row["checksum"], *parts)
         with reading(path, "inbox"):
-            return InboxRow(row["id"], parts[0], datetime.fromisoformat(parts[1]))
+            return InboxRow(
+                id=row["id"],
+                event_json=parts[0],
+                added_at=datetime.fromisoformat(parts[1]),
+                expires_at=read_time(row["expires_at"]),
+            )
 
     async def mark_handled(self, row_id: int) -> None:
         """Forget a handled event and wipe its text; twice is no error.

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from xmpp_onion.store.database import Database
 from xmpp_onion.store.rows import checksum, compare, reading
+from xmpp_onion.store.timers import read_time, write_time
 
 # What the checksum of a row is made of, in this order.
 _COLUMNS = ("stanza_xml", "recipient", "message_id", "added_at", "readers")
@@ -30,6 +31,7 @@ class OutboxRow:
         added_at: When it was accepted, in UTC.
         readers: For a room: which devices of whom it has keys for, by bare JID. Empty
             between two people.
+        expires_at: When it is of no use any more, in UTC; None for never.
     """
 
     id: int
@@ -38,6 +40,7 @@ class OutboxRow:
     message_id: str
     added_at: datetime
     readers: Mapping[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class Outbox:
         to: str,
         message_id: str,
         readers: Mapping[str, Iterable[int]] | None = None,
+        expires_at: datetime | None = None,
     ) -> int:
         """Keep a stanza until :meth:`remove`, and return its row id.
 
@@ -77,6 +81,7 @@ class Outbox:
             to: The recipient's address.
             message_id: The stanza's ``id`` attribute.
             readers: As :attr:`OutboxRow.readers`.
+            expires_at: As :attr:`OutboxRow.expires_at`.
 
         Raises:
             RuntimeError: Not inside a transaction.
@@ -89,8 +94,9 @@ class Outbox:
             _write_readers(readers or {}),
         )
         return await self._database.insert(
-            f"INSERT INTO outbox ({_PARTS}, checksum) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
-            (*parts, checksum(*parts)),
+            f"INSERT INTO outbox ({_PARTS}, expires_at, checksum) "  # noqa: S608 - a constant
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (*parts, write_time(expires_at), checksum(*parts)),
         )
 
     async def recipients(self) -> frozenset[str]:
@@ -118,6 +124,22 @@ class Outbox:
         )
         return [self._read(row) for row in rows]
 
+    async def next_expiry(self) -> datetime | None:
+        """Return when the next stanza is of no use any more; None if none is."""
+        rows = await self._database.fetch(
+            "SELECT min(expires_at) AS first FROM outbox WHERE expires_at != ''"
+        )
+        return read_time(rows[0]["first"] or "")
+
+    async def expired(self, now: datetime) -> list[OutboxRow]:
+        """Return what is of no use any more, oldest first."""
+        rows = await self._database.fetch(
+            "SELECT * FROM outbox WHERE expires_at != '' AND expires_at <= ? "
+            "ORDER BY id",
+            (write_time(now),),
+        )
+        return [self._read(row) for row in rows]
+
     def _read(self, row: sqlite3.Row) -> OutboxRow:
         path = self._database.path
         compare(path, "outbox", row["checksum"], *(row[part] for part in _COLUMNS))
@@ -129,6 +151,7 @@ class Outbox:
                 message_id=row["message_id"],
                 added_at=datetime.fromisoformat(row["added_at"]),
                 readers=_read_readers(row["readers"]),
+                expires_at=read_time(row["expires_at"]),
             )
 
     async def revise(

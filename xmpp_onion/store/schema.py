@@ -223,6 +223,22 @@ ALTER TABLE set_aside ADD COLUMN checksum INTEGER;
 PRAGMA user_version = 12;
 """
 
+# What has had its time is found without a look at what stays. A conversation may
+# have a time for all that is said in it.
+_VERSION_13 = """
+ALTER TABLE inbox ADD COLUMN expires_at TEXT NOT NULL DEFAULT '';
+CREATE INDEX inbox_expires ON inbox (expires_at) WHERE expires_at != '';
+ALTER TABLE outbox ADD COLUMN expires_at TEXT NOT NULL DEFAULT '';
+CREATE INDEX outbox_expires ON outbox (expires_at) WHERE expires_at != '';
+
+CREATE TABLE timers (
+    jid TEXT PRIMARY KEY NOT NULL,
+    seconds INTEGER NOT NULL
+) STRICT;
+
+PRAGMA user_version = 13;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _VERSION_1,
     _VERSION_2,
@@ -236,6 +252,7 @@ MIGRATIONS: tuple[str, ...] = (
     _VERSION_10,
     _VERSION_11,
     _VERSION_12,
+    _VERSION_13,
 )
 
 

@@ -50,6 +50,7 @@ def test_a_message_line_has_what_the_contract_names() -> None:
         "fingerprint": "ab" * 32,
         "trust": "tofu",
         "at": "2026-11-23T12:00:05Z",
+        "expires_at": None,
         "reply_to": None,
     }
 

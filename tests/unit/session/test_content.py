@@ -1,6 +1,7 @@
 """What stands beside the text: it survives the way, and nothing bad gets in."""
 
 import xml.etree.ElementTree as ET
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ XML_TEXT = st.text(
     st.characters(codec="utf-8", categories=["L", "N", "P", "S"]), min_size=1
 )
 IDS = st.one_of(st.just(""), XML_TEXT.filter(lambda text: len(text) < 200))
+TIMERS = st.integers(1, 366 * 86400).map(lambda n: timedelta(seconds=n))
 EMOJIS = st.lists(XML_TEXT.filter(lambda t: len(t) < 33), max_size=20, unique=True)
 
 
@@ -31,6 +33,7 @@ def contents(draw: st.DrawFn) -> Content:
         displayed=draw(IDS),
         typing=draw(st.none() | st.sampled_from(TypingState)),
         asks=draw(st.booleans()),
+        expires=draw(st.none() | TIMERS),
     )
 
 
@@ -61,6 +64,23 @@ def element(text: str) -> ET.Element:
 )
 def test_what_is_malformed_or_twice_says_nothing(payload: list[str]) -> None:
     assert read_content("hi", [element(text) for text in payload]) == Content(text="hi")
+
+
+def timer(*values: str) -> timedelta | None:
+    elements = [
+        ET.Element("{urn:xmpp:ephemeral:0}ephemeral", {"timer": each})
+        for each in values
+    ]
+    return read_content("hi", elements).expires
+
+
+def test_a_timer_is_a_number_of_seconds_and_a_year_at_most() -> None:
+    assert timer("1") == timedelta(seconds=1)
+    for long in ("99999999", "9" * 5000):
+        assert timer(long) == timedelta(days=366)
+    for nothing in ("", "0", "000", "-1", "1.5", "1e3", "\u0661", "x"):
+        assert timer(nothing) is None
+    assert timer("1", "2") is None
 
 
 def test_reactions_are_few_short_and_different() -> None:

@@ -1,0 +1,82 @@
+"""How long what is said may be kept: the timers of conversations, and what is due.
+
+A timer travels inside of the envelope (XEP-0466), and each side counts by its own
+clock: we from when we accepted a message, others from when it came to them or to
+their server. What the sender's clock says does not matter.
+"""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from xmpp_onion.address import JID
+from xmpp_onion.errors import XmppOnionError
+from xmpp_onion.store import Database, TimerTable
+
+__all__ = ["LONGEST", "Timers", "checked", "is_over"]
+
+LONGEST: Final = timedelta(days=366)
+"""The longest timer; others take none for longer than that from us either."""
+_SHORTEST: Final = timedelta(seconds=1)
+
+
+def checked(timer: timedelta | None) -> timedelta | None:
+    """Return a timer that can be sent; one of no length is none.
+
+    Raises:
+        XmppOnionError: It is too short or too long.
+    """
+    if not timer:
+        return None
+    if not _SHORTEST <= timer <= LONGEST:
+        raise XmppOnionError(
+            "the time that a message may be kept is not possible",
+            why="it is from a second to a year",
+            fix="Leave it out, and the message is kept for as long as its readers do.",
+        )
+    return timer
+
+
+def is_over(expires_at: datetime | None, now: datetime | None = None) -> bool:
+    """Tell whether something has had its time."""
+    return expires_at is not None and expires_at <= (now or datetime.now(UTC))
+
+
+class Timers:
+    """The timers of an account.
+
+    Args:
+        database: Of the account.
+
+    Attributes:
+        due: Set when something was kept that is to be erased; who erases clears it.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.due = asyncio.Event()
+        self._database = database
+        self._table = TimerTable(database)
+
+    async def of(self, jid: JID) -> timedelta | None:
+        """Return how long what we say in a conversation may be kept."""
+        return await self._table.load(jid.bare)
+
+    async def set(self, jid: JID, timer: timedelta | None) -> None:
+        """Set how long what we say there from now on may be kept; None for ever."""
+        async with self._database.transaction():
+            await self._table.store(jid.bare, checked(timer))
+
+    def begin(
+        self, timer: timedelta | None, since: datetime | None = None
+    ) -> datetime | None:
+        """Return when something is to be erased; None for never.
+
+        Args:
+            timer: How long it may be kept.
+            since: When it came; now by default, and never later.
+        """
+        if timer is None:
+            return None
+        self.due.set()
+        now = datetime.now(UTC)
+        return min(since or now, now) + timer
