@@ -35,6 +35,7 @@ from xmpp_onion.session.people import Asked, People
 from xmpp_onion.session.registration import register
 from xmpp_onion.session.room_service import RoomService, room_error, unanswered
 from xmpp_onion.session.roster import REMOVED, Contact
+from xmpp_onion.session.serialising import serialise
 from xmpp_onion.session.shelf import read_waiting, write_incoming
 from xmpp_onion.session.stanzas import (
     Incoming,
@@ -42,7 +43,6 @@ from xmpp_onion.session.stanzas import (
     parse_sent,
     presence_stanza,
     read_message,
-    serialise,
 )
 from xmpp_onion.session.stream import Session
 from xmpp_onion.session.upload import Slots

@@ -18,13 +18,13 @@ from typing import Final, NoReturn
 
 import slixmpp.jid
 from slixmpp import ClientXMPP
-from slixmpp.xmlstream.tostring import tostring
 from slixmpp.xmlstream.xmlstream import NotConnectedError
 
 from xmpp_onion.address import JID
 from xmpp_onion.errors import NotAcknowledgedError, StreamViolationError
 from xmpp_onion.session.acks import IncomingAcks, OutgoingAcks
 from xmpp_onion.session.gate import Gate, Verdict
+from xmpp_onion.session.serialising import serialise
 from xmpp_onion.session.wire import Wire
 
 __all__ = ["OnionClient", "quieten_library_logs"]
@@ -250,7 +250,7 @@ class OnionClient(ClientXMPP):
         if verdict is Verdict.REFUSE:
             error = ET.SubElement(answer, "{jabber:client}error", {"type": "cancel"})
             ET.SubElement(error, f"{{{_STANZAS}}}service-unavailable")
-        self.send_counted(tostring(answer, xmlns="jabber:client", top_level=True))
+        self.send_counted(serialise(answer))
 
     # --- out ------------------------------------------------------------------
 

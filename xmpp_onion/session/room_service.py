@@ -30,7 +30,7 @@ from xmpp_onion.session.muc import (
     read_affiliations,
     read_configuration,
 )
-from xmpp_onion.session.stanzas import serialise
+from xmpp_onion.session.serialising import serialise
 
 __all__ = ["RoomService", "room_error", "unanswered"]
 

@@ -5,12 +5,12 @@ from datetime import datetime
 
 from xmpp_onion.address import JID
 from xmpp_onion.session.groupchat import author_element, read_room_archived
+from xmpp_onion.session.serialising import serialise
 from xmpp_onion.session.stanzas import (
     Incoming,
     client_tag,
     parse_sent,
     read_archived,
-    serialise,
 )
 
 __all__ = ["read_waiting", "write_incoming"]

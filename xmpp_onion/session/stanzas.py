@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 from typing import Final
 
 from slixmpp.stanza import Message
-from slixmpp.xmlstream.tostring import tostring
 
 from xmpp_onion.address import JID
 from xmpp_onion.errors import InvalidJIDError
 from xmpp_onion.session.guards import Outline
 from xmpp_onion.session.notices import Notice, read_confirmation, read_error
+from xmpp_onion.session.serialising import CLIENT, serialise
 
 __all__ = [
     "Incoming",
@@ -27,10 +27,8 @@ __all__ = [
     "read_archived",
     "read_message",
     "read_stamp",
-    "serialise",
 ]
 
-CLIENT: Final = "jabber:client"
 CARBONS: Final = "urn:xmpp:carbons:2"
 OMEMO_2: Final = "urn:xmpp:omemo:2"
 OMEMO: Final = "eu.siacs.conversations.axolotl"
@@ -146,11 +144,6 @@ def presence_stanza(to: JID, kind: str, stanza_id: str) -> str:
     """Return a presence stanza about a subscription (RFC 6121, section 3)."""
     attributes = {"type": kind, "id": stanza_id, "to": to.bare}
     return serialise(ET.Element(client_tag("presence"), attributes))
-
-
-def serialise(stanza: ET.Element) -> str:
-    """Return the text of a stanza as it stands inside a client's stream."""
-    return tostring(stanza, xmlns=CLIENT, top_level=True)
 
 
 def read_message(

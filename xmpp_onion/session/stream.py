@@ -53,7 +53,7 @@ from xmpp_onion.session.people import People
 from xmpp_onion.session.queue import EventQueue, Ticket, size_of
 from xmpp_onion.session.room_service import RoomService
 from xmpp_onion.session.roster import is_push, read_push
-from xmpp_onion.session.stanzas import serialise
+from xmpp_onion.session.serialising import serialise
 from xmpp_onion.session.wire import Connection, Wire
 
 __all__ = ["Session"]

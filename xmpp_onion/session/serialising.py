@@ -1,0 +1,56 @@
+"""From elements to the text of a stanza, as slixmpp writes it and several times faster.
+
+A message to a room of a hundred has 300 elements and 50 kB, and each is written once
+before it goes to the disk. slixmpp looks at each character of them.
+"""
+
+import xml.etree.ElementTree as ET
+from typing import Final
+
+__all__ = ["CLIENT", "serialise"]
+
+CLIENT: Final = "jabber:client"
+_XML: Final = "{http://www.w3.org/XML/1998/namespace}"
+_ESCAPES: Final = str.maketrans(
+    {"&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&apos;", '"': "&quot;"}
+)
+
+
+def serialise(stanza: ET.Element) -> str:
+    """Return the text of a stanza as it stands inside a client's stream.
+
+    Attributes of other namespaces than XML's own are left out: a stanza has none.
+    """
+    pieces: list[str] = []
+    # An element without a namespace takes that of the stream.
+    namespace, _ = _names(stanza.tag)
+    _write(stanza, CLIENT if namespace else "", pieces)
+    return "".join(pieces)
+
+
+def _names(tag: str) -> tuple[str, str]:
+    """Return the namespace and the name of an element."""
+    namespace, brace, name = tag.rpartition("}")
+    return (namespace[1:], name) if brace else ("", tag)
+
+
+def _write(element: ET.Element, outer: str, pieces: list[str]) -> None:
+    namespace, name = _names(element.tag)
+    declared = "" if namespace == outer else f' xmlns="{namespace}"'
+    pieces.append(f"<{name}{declared}")
+    for key, value in element.attrib.items():
+        if "}" not in key:
+            pieces.append(f' {key}="{value.translate(_ESCAPES)}"')
+        elif key.startswith(_XML):
+            pieces.append(
+                f' xml:{key.removeprefix(_XML)}="{value.translate(_ESCAPES)}"'
+            )
+    if element.text or len(element):
+        pieces.append(f">{(element.text or '').translate(_ESCAPES)}")
+        for child in element:
+            _write(child, namespace, pieces)
+        pieces.append(f"</{name}>")
+    else:
+        pieces.append(" />")
+    if element.tail:
+        pieces.append(element.tail.translate(_ESCAPES))
