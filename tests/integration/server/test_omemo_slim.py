@@ -212,3 +212,47 @@ async def test_what_is_not_omemo_passes_as_it_is(
         assert message.findtext("{jabber:client}body") == "a&b"
         assert len(message.findall(f"{{{OLD}}}encrypted/{{{OLD}}}header")) == 2
         assert "text" in shown
+
+
+async def test_an_id_that_claims_to_be_from_the_readers_archive_is_taken_out(
+    prosody: Prosody, members: Members
+) -> None:
+    bob = members["bob"]
+    claim = f"<stanza-id xmlns='urn:xmpp:sid:0' by='{bob.jid}' id='forged'/>"
+    say(members["alice"], room_of(prosody), old_message([10, 20, 30]) + claim)
+
+    message = await bob.next_message()
+
+    claimed = [one.get("id") for one in message.iter("{urn:xmpp:sid:0}stanza-id")]
+    assert "forged" not in claimed
+    assert len(claimed) == 1  # the room's own
+    assert numbers_in(message) == [20]
+
+
+async def test_who_blocks_an_author_hears_nothing_of_them(
+    prosody: Prosody, members: Members
+) -> None:
+    room, bob = room_of(prosody), members["bob"]
+    nick = f"<item jid='{room}/alice'/>"
+    await bob.ask(f"<block xmlns='urn:xmpp:blocking'>{nick}</block>", kind="set")
+
+    say(members["alice"], room, old_message([10, 20, 30]))
+    await members["carol"].next_message()
+    say(members["carol"], room, old_message([11, 21, 31]))
+
+    assert numbers_in(await bob.next_message()) == [21]
+
+
+async def test_each_session_of_an_account_gets_each_message_once(
+    prosody: Prosody, members: Members
+) -> None:
+    room, carol = room_of(prosody), members["carol"]
+    async with LightMember(carol.jid, "pw", prosody.c2s_port) as second:
+        await second.join(room, "carol")
+
+        for number in (30, 31):
+            say(members["alice"], room, old_message([10, number]))
+
+        for session in (carol, second):
+            heard = [numbers_in(await session.next_message()) for _ in range(2)]
+            assert heard == [[30], [31]]
