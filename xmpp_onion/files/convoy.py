@@ -1,15 +1,13 @@
 """Several circuits for one file: one alone is the bottleneck of Tor."""
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeAlias
 
 from xmpp_onion.chat import Progress
-from xmpp_onion.files.http import MaySend
 from xmpp_onion.files.lane import Lane
 
-__all__ = ["LANES", "NewLane", "Tally", "Window", "over_lanes"]
+__all__ = ["LANES", "NewLane", "Tally", "over_lanes"]
 
 NewLane: TypeAlias = Callable[[], Lane]
 
@@ -49,70 +47,6 @@ async def over_lanes(
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     error = group.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
-
-
-class Window:
-    """Bounds what the server has not got whole: two chunks, however many circuits.
-
-    That is what is lost if Tor dies. The chunk that is furthest may always go on; the
-    others share as much as one chunk has, by their places: two thirds for the second
-    of three, one for the last. So circuits that begin at once fall into step, a third
-    of a chunk apart, and then each works while the first one does. (With one half for
-    either, one of three would always wait.)
-
-    Args:
-        chunk_size: Bytes of a chunk at the server.
-        circuits: How many carry chunks.
-        chunks: How many there are to carry; the last few go side by side.
-    """
-
-    def __init__(self, chunk_size: int, circuits: int, chunks: int) -> None:
-        self._chunk_size = chunk_size
-        self._circuits = circuits
-        self._left = chunks
-        self._sent: dict[int, int] = {}
-        self._changed = asyncio.Event()
-
-    @contextlib.contextmanager
-    def hold(self, number: int) -> Iterator[MaySend]:
-        """Yield what is awaited before bytes of a chunk are sent."""
-
-        async def may_send(sent: int) -> None:
-            if sent < self._sent.get(number, 0):  # another circuit begins it anew
-                self._set(number, 0)
-            while not self._may(number, sent):
-                self._changed.clear()
-                await self._changed.wait()
-            self._set(number, sent)
-
-        try:
-            yield may_send
-        finally:
-            self._sent.pop(number, None)
-            self._left -= 1
-            self._changed.set()
-
-    def _set(self, number: int, sent: int) -> None:
-        self._sent[number] = sent
-        self._changed.set()
-
-    def _may(self, number: int, sent: int) -> bool:
-        others = [size for each, size in self._sent.items() if each != number]
-        own, first = self._sent.get(number, 0), max(others, default=0)
-        if own >= first:
-            return True
-        place = sum(size > own for size in others)
-        is_in_turn = sent <= self._share(place)
-        return is_in_turn and sum(others) - first + sent <= self._chunk_size
-
-    def _share(self, place: int) -> float:
-        """Return the bytes that one behind the first may have sent.
-
-        All shares make one chunk: 2/3 and 1/3, or 3/6, 2/6 and 1/6.
-        """
-        circuits = min(self._circuits, max(self._left, place + 1))
-        parts = circuits * (circuits - 1) // 2
-        return self._chunk_size * (circuits - place) / parts
 
 
 class Tally:

@@ -8,9 +8,9 @@ body of exactly the length that was announced; and nothing may stall for ever.
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, Protocol, Self, TypeAlias
+from typing import Final, Protocol, Self
 
 import h11
 
@@ -19,7 +19,7 @@ from xmpp_onion.chat import Place
 from xmpp_onion.errors import TransferError
 from xmpp_onion.transport import Isolation, Purpose
 
-__all__ = ["Body", "Connection", "Dialer", "MaySend", "Pace", "Wire", "isolated"]
+__all__ = ["Body", "Connection", "Dialer", "Pace", "Wire", "isolated"]
 
 # A head has fifteen lines; Prosody's have 700 bytes.
 _HEAD_LIMIT: Final = 16 * 1024
@@ -30,10 +30,6 @@ _INTERIM_LIMIT: Final = 5
 _DIAL_TIMEOUT: Final = 60.0
 # What an answer may send that has no use: an error page.
 _PAGE_LIMIT: Final = 64 * 1024
-
-
-MaySend: TypeAlias = Callable[[int], Awaitable[None]]
-"""Returns when so many bytes of an object may be out."""
 
 
 class Connection(Protocol):
@@ -132,8 +128,6 @@ class Wire:
         headers: Iterable[tuple[str, str]],
         size: int,
         pieces: Iterable[bytes],
-        *,
-        may_send: MaySend | None = None,
     ) -> AsyncIterator[int]:
         """Store an object; yield bytes sent, and end when the server has them all.
 
@@ -142,7 +136,6 @@ class Wire:
             headers: The slot's.
             size: Bytes of it.
             pieces: It.
-            may_send: Awaited before each part goes out.
 
         Raises:
             TransferError: The server does not take it, or the circuit died.
@@ -154,8 +147,6 @@ class Wire:
                 h11.Request(method="PUT", target=place.target, headers=head)
             )
             for part in _parts(pieces):
-                if may_send is not None:
-                    await may_send(sent + len(part))
                 await self._send(h11.Data(data=part))
                 sent += len(part)
                 yield sent

@@ -15,10 +15,10 @@ from xmpp_onion.files.cipher import CHUNK_OVERHEAD, KEY_BYTES, ChunkCipher
 
 __all__ = ["CHUNK_BYTES", "INDEX_BYTES", "Index", "choose_chunk_size"]
 
-# Bytes of a chunk: what a broken circuit may cost. Eight seconds of a circuit that
-# moves 500 kB/s, beside which the two round trips for each are little.
-CHUNK_BYTES: Final = 4 * 1024 * 1024
-# Three circuits hold a chunk each in memory, twice: as it is and encrypted.
+# Bytes of a chunk: what a broken circuit may cost. Four seconds of a circuit that
+# moves 500 kB/s, beside which the round trips for each are little.
+CHUNK_BYTES: Final = 2 * 1024 * 1024
+# What others may have chosen, and what the largest files need.
 _LARGEST_CHUNK: Final = 8 * 1024 * 1024
 _SMALLEST_CHUNK: Final = 64 * 1024
 _MOST_CHUNKS: Final = 8192

@@ -17,7 +17,7 @@ from xmpp_onion.errors import (
     TransferError,
     XmppOnionError,
 )
-from xmpp_onion.files.http import Dialer, MaySend, Pace, Wire, isolated
+from xmpp_onion.files.http import Dialer, Pace, Wire, isolated
 
 __all__ = ["PATIENCE", "AskSlot", "Into", "Lane"]
 
@@ -97,8 +97,6 @@ class Lane:
         size: int,
         pieces: Callable[[], Iterable[bytes]],
         told: Callable[[int], None],
-        *,
-        may_send: MaySend | None = None,
     ) -> Place:
         """Store an object and return where it is.
 
@@ -109,7 +107,6 @@ class Lane:
             size: Bytes of the object.
             pieces: Begins the object anew; what it yields has ``size`` bytes.
             told: Told how many bytes of it are out, at each try from zero.
-            may_send: Awaited before each part goes out.
 
         Raises:
             FileError: The server does not take it.
@@ -122,9 +119,7 @@ class Lane:
             told(0)
             slot = await ask(size)
             wire = await self._connected(slot.put)
-            async for sent in wire.put(
-                slot.put, slot.headers, size, pieces(), may_send=may_send
-            ):
+            async for sent in wire.put(slot.put, slot.headers, size, pieces()):
                 best = max(best, sent)
                 told(sent)
             return slot.get

@@ -17,7 +17,7 @@ from xmpp_onion.files.cipher import (
     ChunkCipher,
     encrypt,
 )
-from xmpp_onion.files.convoy import LANES, NewLane, Tally, Window, over_lanes
+from xmpp_onion.files.convoy import LANES, NewLane, Tally, over_lanes
 from xmpp_onion.files.index import Index
 from xmpp_onion.files.journal import Journal
 from xmpp_onion.files.lane import AskSlot, Lane
@@ -87,7 +87,6 @@ async def upload_chunks(
     cipher = ChunkCipher(begun.key, len(hashes), sha256)
     left = [number for number in range(len(hashes)) if number not in begun.places]
     sizes = [min(chunk_size, source.size - n * chunk_size) for n in range(len(hashes))]
-    window = Window(chunk_size + CHUNK_OVERHEAD, circuits, len(left))
     tally = Tally(progress, source.size, sum(sizes[n] for n in begun.places))
 
     async def carry(lane: Lane, number: int) -> None:
@@ -95,14 +94,12 @@ async def upload_chunks(
             return cipher.seal(number, _unchanged(source, part, hashes[number]))
 
         part = number * chunk_size, sizes[number]
-        with window.hold(number) as may_send:
-            place = await lane.store(
-                ask,
-                sizes[number] + CHUNK_OVERHEAD,
-                sealed,
-                lambda sent: tally.part(number, sent),
-                may_send=may_send,
-            )
+        place = await lane.store(
+            ask,
+            sizes[number] + CHUNK_OVERHEAD,
+            sealed,
+            lambda sent: tally.part(number, sent),
+        )
         await journal.note(begun, number, place)
         tally.finish(number, sizes[number])
 

@@ -97,6 +97,8 @@ LIES: dict[str, Answer] = {
     "huge number": b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 400 + b"\r\n\r\n",
     "chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
     "both": ok(DATA, "Transfer-Encoding: chunked"),
+    "both, and they agree": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
+    b"Content-Length: 5\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
     "gzip": ok(gzip.compress(DATA), "Content-Encoding: gzip"),
     "gzip as a coding": ok(DATA, "Transfer-Encoding: gzip, chunked"),
     "endless head": endless_head,

@@ -63,8 +63,8 @@ def test_a_chunk_size_fits_the_server_the_memory_and_the_file(
         assert limit < 64 * 1024 + 28 or size > 8192 * min(limit - 28, 8 * MEBIBYTE)
 
 
-def test_a_gigabyte_goes_in_chunks_of_four_mebibytes() -> None:
-    assert choose_chunk_size(10**9, 16 * MEBIBYTE) == 4 * MEBIBYTE
+def test_a_gigabyte_goes_in_chunks_of_two_mebibytes() -> None:
+    assert choose_chunk_size(10**9, 16 * MEBIBYTE) == 2 * MEBIBYTE
 
 
 def test_the_largest_index_fits_its_limit() -> None:
