@@ -58,6 +58,13 @@ _IN_WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "not-acceptable": "it wants another nick, or we are not in the room",
     }
 )
+_REMEDIES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "registration-required": "Ask one of its owners to make you a member.",
+        "forbidden": "Ask one of its owners or admins.",
+        "not-allowed": "Ask one of its owners or admins.",
+    }
+)
 
 
 class RoomService:
@@ -246,9 +253,7 @@ def room_error(condition: str) -> RoomError:
         "the room did not do what it was asked",
         condition=condition,
         why=_IN_WORDS.get(condition, f"it says {condition[:40]!a}"),
-        fix="Ask one of its owners to make you a member."
-        if condition == "registration-required"
-        else "",
+        fix=_REMEDIES.get(condition, ""),
     )
 
 

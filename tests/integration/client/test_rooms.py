@@ -24,6 +24,7 @@ from xmpp_onion.chat import Line
 from xmpp_onion.errors import EncryptionError, RoomError
 from xmpp_onion.session import Bookmark
 from xmpp_onion.session import bookmarks as bookmarks_module
+from xmpp_onion.session.room_service import room_error
 from xmpp_onion.testing.loopback import LoopbackDialer
 
 Enrol: TypeAlias = Callable[..., Awaitable[Account]]
@@ -543,3 +544,8 @@ async def test_where_others_could_read_it_no_room_is_noted(
             await bookmarks.keep(JID(address(alice)), "me")
 
         assert await bookmarks.all() == ()
+
+
+@pytest.mark.parametrize("condition", ["forbidden", "not-allowed"])
+def test_what_we_may_not_do_in_a_room_says_who_may(condition: str) -> None:
+    assert "owners or admins" in room_error(condition).fix
