@@ -1,9 +1,9 @@
 """What is said about an earlier message. Nothing of it is applied by itself.
 
-Each names its target by the id that its author gave it, and counts only for a
-message of the same author: compare ``sender`` with that of the target, and act on
-it only if ``Client.accepts`` the device. An id may name a message that you do not
-have, or one of somebody else: then it means nothing.
+Each names its target by the id that its author gave it. What corrects or retracts
+counts only for a message of the same author, by account and never by nick: ask
+:meth:`Change.is_for`, and act on it only if ``Client.accepts`` the device. An id may
+name a message that you do not have, or one of somebody else: then it means nothing.
 """
 
 from dataclasses import dataclass, field
@@ -14,6 +14,7 @@ from xmpp_onion.chat.attachment import Attachment
 from xmpp_onion.chat.message import Said
 
 __all__ = [
+    "Change",
     "Content",
     "Correction",
     "Reaction",
@@ -24,15 +25,35 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Correction(Said):
-    """The author wants an earlier message of theirs to say this (XEP-0308).
+class Change(Said):
+    """Something that only the author of an earlier message may say about it.
 
     Attributes:
-        target: The id of the message that is corrected.
-        text: What it should say.
+        target: The id of that message.
     """
 
     target: str
+
+    def is_for(self, message: Said) -> bool:
+        """Tell whether ``message`` is the target, of the same author and place.
+
+        An id alone proves nothing: everybody who got a message knows it.
+        """
+        return (self.target, self.sender, self.room) == (
+            message.id,
+            message.sender,
+            message.room,
+        ) and (self.room is not None or self.to == message.to)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correction(Change):
+    """The author wants an earlier message of theirs to say this (XEP-0308).
+
+    Attributes:
+        text: What it should say.
+    """
+
     text: str = field(repr=False)
 
 
@@ -50,14 +71,8 @@ class Reaction(Said):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Retraction(Said):
-    """The author wants an earlier message of theirs to be forgotten (XEP-0424).
-
-    Attributes:
-        target: The id of the message.
-    """
-
-    target: str
+class Retraction(Change):
+    """The author wants an earlier message of theirs to be forgotten (XEP-0424)."""
 
 
 class TypingState(StrEnum):

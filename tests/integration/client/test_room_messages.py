@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -30,6 +31,7 @@ from xmpp_onion.e2ee import OMEMO_2, OMEMO_OLD, Plain, reader_ids
 from xmpp_onion.errors import (
     AddressError,
     DeliveryFailedError,
+    EncryptionError,
     NoDevicesError,
     RoomError,
 )
@@ -420,6 +422,47 @@ async def test_corrections_reactions_and_retractions_name_their_author_in_a_room
             assert isinstance(said, kind)
             assert isinstance(said, Correction | Reaction | Retraction)
             assert (said.sender, said.room, said.target) == (alice.jid, name, first.id)
+
+
+async def test_another_member_cannot_correct_or_retract_what_is_said_in_a_room(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with people(enrol, wire, "alice", "bob", "mallory") as [alice, bob, mallory]:
+        name = address(alice)
+        await come_together(alice, [bob, mallory], name)
+        ear = Ear(bob)
+        first = await alice.send(name, "the text")
+        message = await ear.message()
+
+        await mallory.correct(name, first.id, "another")
+        await mallory.retract(name, first.id)
+        await alice.correct(name, first.id, "a better text")
+
+        for author, is_hers in ((mallory, False), (mallory, False), (alice, True)):
+            said = await ear.next_of((Correction, Retraction))
+            assert isinstance(said, Correction | Retraction)
+            assert (said.sender, said.is_for(message)) == (author.jid, is_hers)
+
+
+async def test_what_may_be_kept_for_a_time_says_so_to_all_members_or_to_none(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with people(enrol, wire, "alice", "bob", "carol") as [alice, bob, carol]:
+        name = address(alice)
+        room = await come_together(alice, [bob, carol], name)
+        await room.send("for an hour", expires=timedelta(hours=1))
+        for client in (bob, carol):
+            message = await Ear(client).message()
+            assert message.text == "for an hour"
+            assert message.expires_at == message.at + timedelta(hours=1)
+        await carol._omemo.fetch([alice.jid, bob.jid])
+        # As if Bob's device spoke the older version alone.
+        carol._omemo._directory.keep(OMEMO_2, bob.jid, {})
+
+        with pytest.raises(EncryptionError, match="nothing was sent"):
+            await carol.room(name).send("secret", expires=timedelta(hours=1))
+
+        assert await carol._outbox.pending() == []
 
 
 async def test_nobody_is_told_who_read_what_in_a_room(

@@ -179,3 +179,29 @@ def test_whoever_says_it_an_event_tells_who_and_from_which_device_and_its_trust(
     assert kind(is_own=False, is_accepted=False) is unaccepted
     as_own = {Message: OwnMessage}.get(unaccepted, unaccepted)
     assert kind(is_own=True, is_accepted=False) is as_own
+
+
+ROOM = JID(f"friends@muc.{ONION}")
+
+
+@pytest.mark.parametrize("kind", [Correction, Retraction])
+@pytest.mark.parametrize("room", [None, ROOM])
+def test_only_the_author_of_a_message_changes_it_and_only_where_it_was_said(
+    kind: type, room: JID | None
+) -> None:
+    text = {"text": "new"} if kind is Correction else {}
+    change = said(kind, target="m1", room=room, **text)
+    assert isinstance(change, Correction | Retraction)
+    message = replace(said(Message, text="old", room=room), id="m1")
+
+    # Any device of the account, also a newer one; the policy has accepted it.
+    assert change.is_for(replace(message, device=8, fingerprint="cd" * 32))
+    assert not change.is_for(replace(message, id="m3"))
+    assert not change.is_for(replace(message, sender=BOB))
+    assert not change.is_for(replace(message, sender=JID(f"mallory@{ONION}")))
+    elsewhere = ROOM if room is None else JID(f"others@muc.{ONION}")
+    assert not change.is_for(replace(message, room=elsewhere))
+    if room is None:
+        assert not change.is_for(replace(message, to=JID(f"carol@{ONION}")))
+    else:
+        assert not change.is_for(replace(message, room=None))
