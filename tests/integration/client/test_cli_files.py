@@ -119,6 +119,24 @@ async def test_a_recording_from_stdin_arrives_with_its_length(people: People) ->
     assert list((people.folder / "runtime").iterdir()) == []
 
 
+async def test_a_file_goes_to_a_room_as_it_goes_to_somebody(people: People) -> None:
+    room = await people.alice.create_room(f"friends@muc.{people.alice.jid.domain}")
+    await room.invite(people.bob.jid)
+    await people.bob.join(room.jid)
+    data = secrets.token_bytes(70_000)
+    source = people.folder / "cat.jpg"
+    source.write_bytes(data)
+
+    done = await people.run("alice", "send", room.jid, "--file", str(source))
+
+    assert (done.code, done.lines[-1]["to"]) == (0, room.jid)
+    message = await anext(people.bob.messages())
+    assert message.room == room.jid
+    assert message.attachment is not None
+    saved = await message.attachment.save(people.folder / "here")
+    assert saved.read_bytes() == data
+
+
 async def test_a_file_says_of_itself_neither_type_nor_length(people: People) -> None:
     got = await people.sent(b"RIFF\0\0\0\0WAVE" + bytes(100), "song.wav")
 
