@@ -107,6 +107,7 @@ class Arena:
         is_listening: bool = True,
         is_brief: bool = False,
         is_measured: bool = False,
+        flood: int = 0,
         future: int = 0,
         history: str = "",
     ) -> Plan:
@@ -130,6 +131,7 @@ class Arena:
             is_listening=is_listening,
             is_brief=is_brief,
             is_measured=is_measured,
+            flood=flood,
             future=future or self.future.get(profile, 0),
         )
 

@@ -11,7 +11,9 @@ Each line is a JSON object with a ``what``:
 ``unreadable`` something came that could not be read
 ``state``     the connection went into another state
 ``rolled back`` the library says that its store is an old copy
-``lag``       for how many seconds nothing could run in the event loop, at most
+``lag``       for how many seconds nothing could run in the event loop, at most and
+              in 99 of 100 looks; the memory that the process has
+``flooded``   a stranger has sent so many stanzas
 ``failed``    the process ends because of its store: which error, and its words
 ``stopped``   the process ends in order; the most memory that it had
 

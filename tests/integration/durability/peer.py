@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import flood
 from future import install_future
 from history import History
 from killpoints import VARIABLE, KillPoint, install_cuts, note_rotations
@@ -63,7 +64,8 @@ class Plan:
         torrc: If not empty, a Tor of its own is launched with these lines.
         haste: How many times less than usual it waits for a server that is silent.
         is_measured: Whether it measures how long its event loop is held up, and
-            writes the longest down at each SIGUSR2.
+            writes down at each SIGUSR2 what it found since the last one.
+        flood: Seconds for which it sends as a hostile stranger does; see flood.py.
         future: How many migrations it knows that do not exist yet; see future.py.
     """
 
@@ -85,6 +87,7 @@ class Plan:
     torrc: tuple[str, ...] = ()
     haste: float = 1.0
     is_measured: bool = False
+    flood: int = 0
     future: int = 0
 
 
@@ -96,7 +99,7 @@ class Peer:
         self._kill = kill
         self._number = History.last_number(plan.history)
         self._poisoned = 0
-        self._lag = 0.0
+        self._lags: list[float] = []
         self.status = 0
         self._history = History(plan.history)
         self._account = Account.load(plan.profile, plan.data_dir)
@@ -137,23 +140,30 @@ class Peer:
             beside = [self._listen(client)] if plan.is_listening else []
             beside += [self._watch_loop()] if plan.is_measured else []
             helpers = [tasks.create_task(each) for each in beside]
-            await self._talk(client)
+            if plan.flood:
+                sent, rate = await flood.flood(client, plan.to, plan.flood)
+                self._history.write("flooded", number=sent, rate=rate)
+            else:
+                await self._talk(client)
             if not plan.is_brief:
                 await asyncio.Event().wait()
             for helper in helpers:
                 helper.cancel()
 
     async def _watch_loop(self) -> None:
-        """Note the longest time for which nothing could run here."""
+        """Note for how long nothing could run here, fifty times a second."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, self._tell_lag)
         while True:
             before = time.monotonic()
             await asyncio.sleep(_LAG_PAUSE)
-            self._lag = max(self._lag, time.monotonic() - before - _LAG_PAUSE)
+            self._lags.append(time.monotonic() - before - _LAG_PAUSE)
 
     def _tell_lag(self) -> None:
-        self._history.write("lag", seconds=self._lag)
-        self._lag = 0.0
+        lags = sorted(self._lags) or [0.0]
+        self._lags = []
+        self._history.write(
+            "lag", seconds=lags[-1], p99=lags[len(lags) * 99 // 100], memory=_bytes()
+        )
 
     def _tor(self) -> Tor:
         plan = self._plan
@@ -195,6 +205,8 @@ class Peer:
     async def _listen(self, client: Client) -> None:
         async for event in client.events():
             match event:
+                case Message(text=flood.TEXT):
+                    pass  # of a stranger; to write each down would hold up the loop
                 case Message(id=message_id, sender=sender, text=text):
                     number = int(text.removeprefix("text "))
                     self._history.write(
@@ -209,8 +221,12 @@ class Peer:
 
 def _peak_bytes() -> int:
     """Return the most memory that this process has had."""
+    return _bytes("VmHWM:")
+
+
+def _bytes(what: str = "VmRSS:") -> int:
     status = Path("/proc/self/status").read_text("ascii")
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    return int(status.partition(what)[2].split()[0]) * 1024
 
 
 class _States(logging.Handler):

@@ -22,7 +22,7 @@ from small_disk import SmallDisk
 from tests.unit.store.power_loss import Disk, replay
 from xmpp_onion.store import schema
 
-_STORE = "store.sqlite3"
+STORE = "store.sqlite3"
 _PARTS = ("", "-wal", "-journal", "-shm")
 # Seconds that a disk stays full, and between two starts of what it has ended.
 _FULL, _RESTART = 3.0, 0.5
@@ -57,7 +57,7 @@ async def fill_disk(arena: Arena, times: int) -> dict[str, object]:
         figures = await calm_down(arena)
         left = arena.folder / "left"  # SQLite does not open what is behind /proc
         shutil.copytree(disk.inside, left)
-        healths = [_health(left / name / _STORE) for name in (ALICE, BOB)]
+        healths = [_health(left / name / STORE) for name in (ALICE, BOB)]
         await arena.end_all()
     told = [e for n in (ALICE, BOB) for e in arena.entries(n) if e["what"] == "failed"]
     fixes = {str(each["fix"]).partition(" (")[0] for each in told}
@@ -106,12 +106,12 @@ async def hold_lock(arena: Arena, seconds: int) -> dict[str, object]:
     await both_ways(arena, is_measured=True)
     await arena.flow(ALICE, BOB)
     await asyncio.sleep(3)
-    before = max([await _ask_lag(arena, name) for name in (ALICE, BOB)])
+    before = max([await _lag(arena, name) for name in (ALICE, BOB)])
     during, back = [], []
     for name in (ALICE, BOB):
-        await _ask_lag(arena, name)
+        await _lag(arena, name)
         holder = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", _OTHER, str(arena.data / name / _STORE)),
+            *(sys.executable, "-c", _OTHER, str(arena.data / name / STORE)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )
@@ -119,7 +119,7 @@ async def hold_lock(arena: Arena, seconds: int) -> dict[str, object]:
         assert holder.stdout
         assert await holder.stdout.readline() == b"held\n"
         await asyncio.sleep(seconds)
-        during.append(await _ask_lag(arena, name))
+        during.append(await _lag(arena, name))
         holder.stdin.close()
         await holder.wait()
         back.append(await arena.flow(ALICE, BOB))
@@ -128,16 +128,22 @@ async def hold_lock(arena: Arena, seconds: int) -> dict[str, object]:
     return {**await calm_down(arena), "back": back, "failed": failed, **lags}
 
 
-async def _ask_lag(arena: Arena, name: str) -> float:
+async def _lag(arena: Arena, name: str) -> float:
+    return (await ask_lag(arena, name))["seconds"]
+
+
+async def ask_lag(arena: Arena, name: str) -> dict[str, float]:
+    """Return what a process that is measured found since it was asked before."""
     told = arena.count(name, "lag")
     process = arena.running[name]
     if process.exitcode is not None:
-        return float("inf")
+        return dict.fromkeys(("seconds", "p99", "memory"), float("inf"))
     assert process.pid is not None
     os.kill(process.pid, signal.SIGUSR2)
     await arena.reach(name, "lag", told + 1)
     entries = [e for e in arena.entries(name) if e["what"] == "lag"]
-    return float(entries[-1]["seconds"])
+    fields = ("seconds", "p99", "memory")
+    return {field: float(entries[-1][field]) for field in fields}
 
 
 # --- rotten bits (R11) --------------------------------------------------------------
@@ -153,9 +159,9 @@ async def rot(arena: Arena, flips: int) -> dict[str, object]:
     shutil.copytree(arena.data, whole)
     was = next(e for e in arena.entries(BOB) if e["what"] == "ready")["fingerprint"]
     found: Counter[str] = Counter()
-    for number, files in enumerate(_damaged(whole / BOB / _STORE, flips)):
+    for number, files in enumerate(_damaged(whole / BOB / STORE, flips)):
         _put_back(arena, whole)
-        store = arena.data / BOB / _STORE
+        store = arena.data / BOB / STORE
         is_noticed = _look_into(arena.folder, 0, files) != []
         _put(store, files)
         result = await _begin_with(arena, store, str(was), number)
@@ -242,7 +248,7 @@ async def cut_power(arena: Arena, cuts: int) -> dict[str, object]:
     for number in range(cuts):
         name, other = (ALICE, BOB) if number % 2 else (BOB, ALICE)
         await arena.stop(name)
-        store, trace = arena.data / name / _STORE, arena.folder / f"trace{number}"
+        store, trace = arena.data / name / STORE, arena.folder / f"trace{number}"
         files = {part: Disk(bytearray(data)) for part, data in _read(store).items()}
         arena.prefixes[name] = _strace(trace, "-y", "-xx", "-s", "70000", calls=_TRACED)
         ready = arena.count(name, "ready")
@@ -273,7 +279,7 @@ def _states(
 ) -> list[tuple[int, dict[str, bytes]]]:
     """Return what may be left after each call; ``files`` ends as the last left it."""
     states = []
-    total = sum(1 for call in calls if _STORE in call or "pwrite64" in call)
+    total = sum(1 for call in calls if STORE in call or "pwrite64" in call)
     for promised, now in replay(calls, store, files):
         # Each state is a copy of all files: only as many as may be looked into.
         if secrets.randbelow(max(total, 1)) < 2 * _LOOKS:
@@ -284,7 +290,7 @@ def _states(
 
 
 def _read(store: Path) -> dict[str, bytes]:
-    parts = {part: store.with_name(_STORE + part) for part in ("", "-wal")}
+    parts = {part: store.with_name(STORE + part) for part in ("", "-wal")}
     return {part: path.read_bytes() for part, path in parts.items() if path.exists()}
 
 
@@ -297,9 +303,9 @@ async def _read_trace(trace: Path) -> list[str]:
 
 def _put(store: Path, files: dict[str, bytes]) -> None:
     for part in _PARTS:
-        store.with_name(_STORE + part).unlink(missing_ok=True)
+        store.with_name(STORE + part).unlink(missing_ok=True)
     for part, content in files.items():
-        path = store.with_name(_STORE + part)
+        path = store.with_name(STORE + part)
         path.touch(mode=0o600)
         path.write_bytes(content)
 
@@ -309,8 +315,8 @@ def _look_into(folder: Path, promised: int, files: dict[str, bytes]) -> list[str
     place = folder / "look"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
-    _put(place / _STORE, files)
-    with closing(sqlite3.connect(place / _STORE)) as store:
+    _put(place / STORE, files)
+    with closing(sqlite3.connect(place / STORE)) as store:
         try:
             health = str(store.execute("PRAGMA quick_check").fetchone()[0])
             there = int(store.execute("SELECT value FROM generation").fetchone()[0])
@@ -329,7 +335,7 @@ async def upgrade(arena: Arena, kills: int) -> dict[str, object]:
     await both_ways(arena)
     await arena.flow(ALICE, BOB)
     await arena.stop(BOB)
-    store, broken = arena.data / BOB / _STORE, []
+    store, broken = arena.data / BOB / STORE, []
     refused = migrated = 0
     for future in range(1, kills + 1):
         write = 1 + secrets.randbelow(_WRITES)

@@ -142,3 +142,16 @@ async def test_an_upgrade_that_is_killed_breaks_nothing(tmp_path: Path) -> None:
 
 async def test_kills_in_a_room_lose_and_repeat_nothing(tmp_path: Path) -> None:
     await run("R29", tmp_path, 20)
+
+
+@pytest.mark.parametrize("name", ["R21", "R21o"], ids=["limited", "without limits"])
+async def test_a_friend_is_heard_and_little_is_kept_while_a_stranger_floods(
+    tmp_path: Path, name: str
+) -> None:
+    figures = await run(name, tmp_path, 10)
+
+    flooded, grown = figures["flooded"], figures["grown"]
+    assert isinstance(flooded, int)
+    assert isinstance(grown, int)
+    assert flooded >= 100  # as many as the server takes, on a busy machine
+    assert grown <= 5_000_000

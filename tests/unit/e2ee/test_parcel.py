@@ -118,6 +118,25 @@ async def test_what_is_for_others_is_not_looked_at(peers: OmemoPeers) -> None:
     assert reads(element, bob).device_id == alice.omemo.device_id
 
 
+async def test_the_key_of_another_account_with_our_number_is_not_ours(
+    peers: OmemoPeers,
+) -> None:
+    peers.server.versions = (OMEMO_2,)
+    alice, bob = await peers.add("alice"), await peers.add("bob")
+    [element] = (await alice.encrypt(bob, "hello")).elements
+    group = found(element, "keys")
+    other = deepcopy(group)
+    other.set("jid", alice.jid)
+    other[0].text = "no bytes at all"
+
+    parent_of(element, group).insert(0, other)
+
+    assert reads(element, bob).device_id == alice.omemo.device_id
+    parent_of(element, group).remove(group)
+    with pytest.raises(ValueError, match="not one key"):
+        reads(element, bob)
+
+
 # --- what is malformed ----------------------------------------------------------------
 
 
@@ -146,6 +165,10 @@ def twice(name: str) -> Callable[[ET.Element], None]:
     return change
 
 
+def put_into(name: str) -> Callable[[ET.Element], None]:
+    return lambda element: found(element, name).append(ET.Element("{urn:example}x"))
+
+
 def another_header_first(element: ET.Element) -> None:
     element.insert(0, ET.Element("{urn:example}header", sid="7"))
 
@@ -159,6 +182,8 @@ def another_header_first(element: ET.Element) -> None:
         pytest.param(set_text("key", "AAAA"), id="a key without its parts"),
         pytest.param(set_text("key", "/" * 8), id="a key that is no protobuf"),
         pytest.param(set_text("key", "A" * 4100), id="a key without end"),
+        pytest.param(put_into("key"), id="a key with something in it"),
+        pytest.param(put_into("payload"), id="a payload with something in it"),
         pytest.param(twice("header"), id="two headers"),
         pytest.param(another_header_first, id="two headers of two versions"),
         pytest.param(twice("payload"), id="two payloads"),
@@ -213,4 +238,18 @@ async def test_an_initialization_vector_has_12_or_16_bytes(
     set_text("iv", vector)(element)
 
     with pytest.raises(ValueError, match=r"vector|bytes"):
+        reads(element, bob)
+
+
+@pytest.mark.parametrize("spoil", [twice("iv"), put_into("iv")])
+async def test_there_is_one_initialization_vector_and_nothing_in_it(
+    peers: OmemoPeers, spoil: Callable[[ET.Element], None]
+) -> None:
+    peers.server.versions = (OMEMO_OLD,)
+    alice, bob = await peers.add("alice"), await peers.add("bob")
+    [element] = (await alice.encrypt(bob, "hello")).elements
+
+    spoil(element)
+
+    with pytest.raises(ValueError, match=r"iv|bytes"):
         reads(element, bob)
