@@ -19,8 +19,9 @@ __all__ = ["Expiry"]
 # Seconds until it is looked again, at the latest: a computer that slept, or whose
 # clock was set, is not told when it is late.
 _LOOK_AGAIN: Final = 60.0
-# And at the soonest: what is on its way now is given up if the connection breaks.
-_SOONEST: Final = 0.05
+# And at the soonest: what is on its way now stays until the server has it, or until
+# the connection breaks, and each look costs a sync of the disk.
+_SOONEST: Final = 1.0
 
 
 class Expiry:
