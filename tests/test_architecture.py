@@ -177,6 +177,7 @@ TESTED_IN = {
     "e2ee/session_manager.py": "unit/e2ee/test_traps.py",
     "e2ee/storage.py": "unit/e2ee/test_omemo.py",
     "e2ee/writer.py": "unit/e2ee/test_both_versions.py",
+    "provision.py": "integration/client/test_offline.py",
     "room_post.py": "integration/client/test_room_messages.py",
     "outgoing.py": "integration/client/test_client.py",
     "room.py": "integration/client/test_rooms.py",

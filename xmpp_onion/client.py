@@ -55,6 +55,7 @@ from xmpp_onion.files import Journal
 from xmpp_onion.invitations import Invitations
 from xmpp_onion.notary import Notary
 from xmpp_onion.outgoing import Outgoing
+from xmpp_onion.provision import Provision
 from xmpp_onion.reader import InboxReader
 from xmpp_onion.room import Room
 from xmpp_onion.room_feed import RoomFeed
@@ -238,9 +239,9 @@ class Client(Speaker):
         self._feed = RoomFeed(
             self.rooms, self._clerk, self._open_archive, self._omemo.fetch
         )
+        provision = Provision(self._database, self._session, self._omemo)
         self._outgoing = Outgoing(
             self._database,
-            self._session,
             self._omemo,
             courier=self._courier,
             deliveries=self._deliveries,
@@ -253,8 +254,10 @@ class Client(Speaker):
                 courier=self._courier,
                 deliveries=self._deliveries,
                 timers=self._timers,
+                provision=provision,
             ),
             timers=self._timers,
+            provision=provision,
         )
         self._inbox_reader = InboxReader(
             self._database, self._omemo, self._courier, self._deliveries.news

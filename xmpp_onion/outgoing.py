@@ -22,8 +22,9 @@ from xmpp_onion.errors import (
     NotAcknowledgedError,
     SessionError,
 )
+from xmpp_onion.provision import Provision
 from xmpp_onion.room_post import RoomPost, check_timer, older
-from xmpp_onion.session import Session, message_stanza, write_content
+from xmpp_onion.session import message_stanza, write_content
 from xmpp_onion.store import Database, Outbox
 from xmpp_onion.timers import Timers
 
@@ -39,19 +40,18 @@ class Outgoing:
 
     Args:
         database: Of the account.
-        session: Where keys are asked for.
         omemo: Encrypts.
         courier: Carries what is kept.
         deliveries: Knows how far it has come.
         confirmations: Knows what is owed until it is said.
         post: The way to rooms.
         timers: Say when something is to be erased.
+        provision: Gets the keys.
     """
 
     def __init__(
         self,
         database: Database,
-        session: Session,
         omemo: Omemo,
         *,
         courier: Courier,
@@ -59,12 +59,13 @@ class Outgoing:
         confirmations: Confirmations,
         post: RoomPost,
         timers: Timers,
+        provision: Provision,
     ) -> None:
         self._timers = timers
+        self._provision = provision
         self._post = post
         self._database = database
         self._outbox = Outbox(database)
-        self._session = session
         self._omemo = omemo
         self._courier = courier
         self._deliveries = deliveries
@@ -119,7 +120,10 @@ class Outgoing:
         return (to,)
 
     async def queue(self, to: JID, what: Content, timeout: float | None) -> Delivery:
-        """Accept a message and return when it is on the disk."""
+        """Accept a message and return when it is on the disk.
+
+        Without a network, too, if we have a session with each of the devices.
+        """
         delivery, _ = await self.accept(to, what, _deadline(timeout))
         return delivery
 
@@ -181,7 +185,7 @@ class Outgoing:
                 return await self._encrypt(to, what, allow_clear=allow_clear)
             except EncryptionError:
                 # What a broken connection left out may be all that was missing.
-                if losses == self._session.losses:
+                if losses == self._provision.losses:
                     await self._omemo.notices.flush()
                     raise
             finally:
@@ -191,13 +195,9 @@ class Outgoing:
     async def _fetch_recipient(self, to: JID, deadline: float | None) -> int:
         """Fetch what encryption needs; return how many connections broke before."""
         try:
-            async with asyncio.timeout_at(deadline):
-                await self._session.wait_online()
-                losses = self._session.losses
-                await self._omemo.fetch([to])
+            return await self._provision.fetch([to], deadline)
         except TimeoutError:
             raise _no_keys_in_time() from None
-        return losses
 
     async def _encrypt(
         self, to: JID, what: Content, *, allow_clear: bool
@@ -252,7 +252,8 @@ class Outgoing:
 def _no_keys_in_time() -> SessionError:
     return SessionError(
         "nothing was sent",
-        why="the server could not be asked for the keys in time",
+        why="a device has no session with us yet, and the server could not be asked "
+        "for its keys in time",
         fix="Send it again when the connection is back.",
     )
 

@@ -16,6 +16,7 @@ from xmpp_onion.courier import Courier
 from xmpp_onion.deliveries import Deliveries
 from xmpp_onion.e2ee import OMEMO_OLD, Omemo, Plain, RoomEncrypted, reader_ids
 from xmpp_onion.errors import EncryptionError, RoomError, SessionError
+from xmpp_onion.provision import Provision
 from xmpp_onion.room_watch import may_hear
 from xmpp_onion.rooms import Rooms
 from xmpp_onion.session import Session, message_stanza, write_content
@@ -42,6 +43,7 @@ class RoomPost:
         courier: Carries what is kept.
         deliveries: Knows how far it has come.
         timers: Say when something is to be erased.
+        provision: Gets the keys.
     """
 
     def __init__(
@@ -54,8 +56,10 @@ class RoomPost:
         courier: Courier,
         deliveries: Deliveries,
         timers: Timers,
+        provision: Provision,
     ) -> None:
         self._timers = timers
+        self._provision = provision
         self._database = database
         self._outbox = Outbox(database)
         self._session = session
@@ -106,10 +110,8 @@ class RoomPost:
     async def _fetch(self, room: JID, deadline: float | None) -> tuple[int, RoomState]:
         try:
             async with asyncio.timeout_at(deadline):
-                await self._session.wait_online()
-                losses = self._session.losses
                 state = await self._until_private(room)
-                await self._omemo.fetch(state.members)
+            losses = await self._provision.fetch(state.members, deadline)
         except TimeoutError:
             raise SessionError(
                 _UNSENT,
@@ -121,6 +123,13 @@ class RoomPost:
     async def _until_private(self, room: JID) -> RoomState:
         """Return a room when we are in, and it was read that it is private."""
         was_read = False
+        state = self._rooms.state(room)
+        # Read in this session, which is away: it may yet come back to the same room.
+        # What goes is held against the room again, see room_watch.
+        is_open = state is not None and may_hear(state)
+        if state and is_open and await self._provision.is_spared(state.members):
+            return state
+        await self._session.wait_online()
         while True:
             changed, state = self._rooms.changed, self._rooms.state(room)
             if state is None:

@@ -307,16 +307,20 @@ class Speaker:
     ) -> Delivery:
         """Encrypt ``text`` and return once it is on disk; it goes out by itself.
 
+        No network is needed where each known device of the recipient has a session
+        with us; in a room, if we were in it when the network went.
+
         Args:
             to: A JID at an onion server.
             text: What to say.
             expires: As in :meth:`send`.
-            timeout: Seconds that the server may take to tell the recipient's keys;
+            timeout: Seconds that the server may take to tell keys that are missing;
                 None waits for ever.
 
         Raises:
             EncryptionError: It cannot be encrypted; nothing was kept.
-            SessionError: No connection in time; nothing was kept.
+            SessionError: Keys are missing, and did not come in time; nothing was
+                kept.
         """
         recipient = parse_addressee(to)
         what = await self._timed(recipient, Content(text=text, expires=expires))

@@ -415,6 +415,15 @@ class Omemo:
         """
         await self._supply.fetch(jids)
 
+    async def is_ready_for(self, jids: Collection[JID]) -> bool:
+        """Tell whether fetching could change nothing that matters. In a transaction.
+
+        All devices that we know of these JIDs, and of ourselves, have a session with
+        us; which ones they are may be old news, if nobody can be asked.
+        """
+        with omemo_errors(EncryptionError, UNSENT):
+            return await self._supply.is_complete(jids)
+
     async def fetch_sender(self, elements: Sequence[ET.Element], sender: JID) -> None:
         """Fetch what :meth:`decrypt` will need. NETWORK, outside of transactions.
 

@@ -10,6 +10,7 @@ from xmpp_onion.e2ee.healing import Patient
 from xmpp_onion.e2ee.known_devices import KnownDevices
 from xmpp_onion.e2ee.own_device import OwnDevice
 from xmpp_onion.e2ee.session_manager import fingerprint_of
+from xmpp_onion.e2ee.trust import Device, accepts
 from xmpp_onion.e2ee.versions import NAMESPACES, addressed, sender_id
 from xmpp_onion.errors import DeviceListError
 
@@ -58,6 +59,33 @@ class Supply:
                 await self._directory.fetch_bundles([*filter(None, missing)])
             except DeviceListError:
                 log.info("not all bundles could be fetched")
+
+    async def is_complete(self, jids: Collection[JID]) -> bool:
+        """Tell whether each known device of these JIDs, and of ours, can be written to.
+
+        In a transaction. A device that the policy refuses is none of them; nobody is
+        complete of whom we know no device.
+        """
+        for jid in {jid.bare for jid in jids} | {self._own}:
+            devices = [each for each in await self._known.others(jid) if each.active]
+            if not devices and jid != self._own:
+                return False
+            numbers = {device.device_id for device in devices}
+            for number in {*await self._known.listed(jid)} - numbers:
+                if await self._missing_bundle(jid, number) is not None:
+                    return False
+            for device in devices:
+                if accepts(device.trust) and not await self._is_usable(device):
+                    return False
+        return True
+
+    async def _is_usable(self, device: Device) -> bool:
+        places = [Place(n, device.jid, device.device_id) for n in device.namespaces]
+        for place in places:
+            if await self._has_session(place) or self._directory.has_usable(place):
+                return True
+        # What was asked for a moment ago is left out, whoever can be asked now.
+        return all(self._directory.is_absent(place) for place in places)
 
     async def _missing_bundle(self, jid: JID, device_id: int) -> Place | None:
         """Return the bundle to fetch before a device can be written to, if any."""

@@ -160,6 +160,11 @@ class Session:
         """Our full JID."""
         return JID(self.xmpp.boundjid.full)
 
+    @property
+    def is_away(self) -> bool:
+        """Whether it is down, and means to come back."""
+        return not self._online.is_set() and self.state is not State.CLOSED
+
     async def wait_online(self, timeout: float | None = None) -> None:
         """Return when the session is up.
 
