@@ -56,6 +56,9 @@ _HOUR = 3600.0
 # Seconds until a bundle is asked for again: it doubles up to an hour. A server
 # that did not answer is likely to be back soon; a bundle that is missing is not.
 _WAIT_MISSING = 300.0
+# The same for a list of one version, where there is one of the other: who logs in for
+# the first time publishes one after the other.
+_WAIT_LIST = 60.0
 # XEP-0384 0.9, section 5.3.1 recommends 53 characters at most.
 _MAX_LABEL = 100
 
@@ -105,7 +108,7 @@ class Directory:
         self._pep = pep
         self._clock = clock
         self._watched: set[tuple[str, str]] = set()
-        self._asked: dict[tuple[str, str], float] = {}
+        self._asked: dict[tuple[str, str], _Absence] = {}
         self._absent: dict[Place, _Absence] = {}
         self._fetched: OrderedDict[str, deque[float]] = OrderedDict()
         self._places: dict[str, dict[Place, None]] = {}
@@ -158,8 +161,8 @@ class Directory:
     ) -> dict[str, DeviceListError]:
         """Fetch the lists that are not watched, in one flight.
 
-        Whoever has a list of one version only is asked about the other once an
-        hour: a node that is not there cannot be watched.
+        Whoever has a list of one version only is asked about the other after a
+        minute, and at last once an hour: what is not there cannot be watched.
 
         Args:
             jids: Whose.
@@ -194,7 +197,7 @@ class Directory:
             return True
         asked = self._asked.get(key)
         is_absent = not self.lists.get(key) and bool(self.ids(jid))
-        return is_absent and asked is not None and self._clock() - asked < _HOUR
+        return is_absent and asked is not None and self._clock() < asked.until
 
     async def _fetch_list(self, namespace: str, jid: JID, arrival: int) -> None:
         key = (namespace, str(jid))
@@ -206,7 +209,9 @@ class Directory:
             async with self._slots:
                 found = await self._pep.fetch_device_list(namespace, jid)
             self._started[key] = started
-            self._asked[key] = self._clock()
+            before = self._asked.get(key)
+            wait = _WAIT_LIST if before is None else min(before.wait * 2, _HOUR)
+            self._asked[key] = _Absence(self._clock() + wait, wait)
             if found.is_watched:
                 self._watched.add(key)
             if found.is_hidden:

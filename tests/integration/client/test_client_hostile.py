@@ -99,6 +99,11 @@ async def test_a_backlog_of_somebody_new_is_read_whatever_its_length(
             assert [(await anext(messages)).text for _ in texts] == texts
 
 
+async def _close(client: Client, now: asyncio.Event) -> None:
+    await now.wait()
+    await client._stack.aclose()
+
+
 async def test_what_waits_when_a_client_is_closed_comes_with_the_next_login(
     enrol: Enrol, wire: LoopbackDialer
 ) -> None:
@@ -107,13 +112,16 @@ async def test_what_waits_when_a_client_is_closed_comes_with_the_next_login(
         async with Client(bob_account, tor=wire) as bob:
             await alice.send(bob.jid, "first")
             assert (await anext(bob.messages())).text == "first"
+            # Made here: a task that is begun inside of a transaction belongs to it.
+            close = asyncio.Event()
+            leaving = asyncio.ensure_future(_close(bob, close))  # noqa: TID251 - awaited below
             async with bob._database.transaction():  # nothing can be taken in
                 for number in range(20):
                     await alice.send(bob.jid, str(number))
                 async with asyncio.timeout(20):
                     while len(bob._session._queue) < 19:  # noqa: ASYNC110 - nobody tells
                         await asyncio.sleep(0.01)
-                leaving = asyncio.ensure_future(bob._stack.aclose())  # noqa: TID251 - awaited below
+                close.set()
                 await asyncio.sleep(0.1)
             await leaving
 

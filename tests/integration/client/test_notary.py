@@ -287,7 +287,9 @@ async def test_our_devices_have_names_and_can_be_removed(
             (named,) = await ask(other, do="label", label="  old\nlaptop ")
             number = int(str(named["device"]))
             (own,) = [d for d in await phone.devices() if d.device_id != number]
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(90):
+                while await phone._outbox.jobs() or await other._outbox.jobs():  # noqa: ASYNC110 - done by the courier
+                    await asyncio.sleep(0.05)
                 while {d.label for d in await bob.devices(phone.jid)} == {None}:  # noqa: ASYNC110 - its list travels by itself
                     await asyncio.sleep(0.05)
         shown = {d.device_id: d.label for d in await bob.devices(phone.jid)}
