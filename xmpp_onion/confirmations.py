@@ -35,12 +35,15 @@ class Confirmations:
         self._may = may
         self._ready = ready
         self._due = asyncio.Event()
-        database.after_commit(self._due.set)
+        self._has_more = False
+        database.after_commit(self._tell)
+        database.on_rollback(self._forget)
 
     async def owe(self, to: JID, message_id: str) -> None:
         """Owe a sender word, if he may know. In the transaction of the message."""
         if message_id and self._may(to.bare):
             await self._rows.add(OwedRow(to.bare, message_id))
+            self._has_more = True
 
     async def settle(self, to: JID, message_id: str) -> None:
         """Owe it no longer: it is said, by this or another device. In a transaction."""
@@ -63,3 +66,12 @@ class Confirmations:
                     async with self._database.transaction():
                         await self.settle(to, row.message_id)
             await self._due.wait()
+
+    def _tell(self) -> None:
+        """Look at the rows, if a transaction added one: most add none."""
+        if self._has_more:
+            self._has_more = False
+            self._due.set()
+
+    def _forget(self) -> None:
+        self._has_more = False

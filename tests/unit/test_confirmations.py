@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.confirmations import Confirmations
-from xmpp_onion.store import Database, Owed
+from xmpp_onion.store import Database, Owed, OwedRow
 
 ONION = OnionAddress.from_public_key(bytes(32))
 BOB, MALLORY = JID(f"bob@{ONION}"), JID(f"mallory@{ONION}")
@@ -113,3 +114,45 @@ async def test_who_is_a_friend_no_more_and_who_cannot_be_told_are_not_told(
     await mouth.until_nothing_is_owed()
 
     assert mouth.said == []
+
+
+async def idle(database: Database) -> None:
+    """Commit so often that whoever wants to look had a turn."""
+    for _ in range(20):
+        async with database.transaction():
+            await database.fetch("SELECT 1")
+
+
+async def test_nobody_looks_after_what_owes_nothing_or_was_undone(
+    mouth: Mouth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, look = 0, Owed.first
+
+    async def counted(self: Owed) -> OwedRow | None:
+        nonlocal looks
+        looks += 1
+        return await look(self)
+
+    monkeypatch.setattr(Owed, "first", counted)
+    mouth.ready.set()
+    async with asyncio.TaskGroup() as tasks, asyncio.timeout(20):
+        running = tasks.create_task(mouth.confirmations.run(mouth.say))
+        await mouth.owe("m1")
+        while not mouth.said:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+        await idle(mouth.database)
+        before = looks
+        with suppress(KeyError):
+            async with mouth.database.transaction():
+                await mouth.confirmations.owe(BOB, "undone")
+                raise KeyError
+        await idle(mouth.database)
+        after = looks
+        await mouth.owe("m2")
+        while len(mouth.said) < 2:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+        running.cancel()
+
+    assert mouth.said == [(BOB, "m1"), (BOB, "m2")]
+    assert before <= 4  # at the start, for m1, and when that was said
+    assert after == before

@@ -7,9 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xmpp_onion.address import JID
 from xmpp_onion.e2ee import OMEMO_2, OMEMO_OLD
 from xmpp_onion.e2ee.parts import size, split
 from xmpp_onion.errors import EncryptionError
+from xmpp_onion.session import message_stanza
+
+_ROOM = JID("room@muc.2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion")
 
 
 def old(ids: list[int]) -> ET.Element:
@@ -98,3 +102,26 @@ def test_a_content_that_no_server_takes_is_refused() -> None:
 
     with pytest.raises(EncryptionError, match="nothing was sent"):
         split([element], 4000)
+
+
+@pytest.mark.parametrize("version", [OMEMO_2, OMEMO_OLD])
+def test_five_hundred_with_two_devices_each_are_written_to_in_what_servers_take(
+    version: str,
+) -> None:
+    devices = [(owner, 2 * 10**9 + owner) for owner in range(1000)]
+    element = old([number for _, number in devices])
+    if version == OMEMO_2:
+        element = new([(owner // 2, number) for owner, number in devices])
+    for part in element.iter():
+        if "jid" in part.attrib:
+            part.set("jid", f"member{part.get('jid')}{'a' * 56}.onion")
+        if part.tag.endswith("}key"):
+            part.text = "k" * 300  # of a first message, and to spare
+
+    stanzas = [
+        message_stanza(_ROOM, "f" * 32, part, is_room=True) for part in split([element])
+    ]
+
+    assert len(stanzas) == 2
+    assert all(len(stanza.encode()) < 256 * 1024 for stanza in stanzas)
+    assert sum(stanza.count("</key>") for stanza in stanzas) == len(devices)
