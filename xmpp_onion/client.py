@@ -606,6 +606,14 @@ class Client(Speaker):
         await self._feed.until_read(room.jid)
         return room
 
+    async def settle_rooms(self, *, timeout: float = ROOM_TIMEOUT) -> None:
+        """Wait until all our rooms are read up to now, or do not let us in.
+
+        Args:
+            timeout: Seconds; who does not answer until then is not waited for.
+        """
+        await self._feed.settle(timeout)
+
     async def create_room(
         self, jid: str, nick: str = "", *, timeout: float = ROOM_TIMEOUT
     ) -> Room:

@@ -20,6 +20,7 @@ from xmpp_onion.errors import (
     EncryptionError,
     NoDevicesError,
     NotAcknowledgedError,
+    RoomError,
     SessionError,
 )
 from xmpp_onion.provision import Provision
@@ -138,7 +139,7 @@ class Outgoing:
         """
         try:
             await self.accept(to, Content(received=message_id), None)
-        except EncryptionError:
+        except (EncryptionError, RoomError):
             return False
         return True
 
@@ -168,6 +169,10 @@ class Outgoing:
             return await self._keep_outgoing(
                 to, what, deadline, allow_clear=allow_clear
             )
+        except NoDevicesError:
+            if not what.received:
+                await self._post.check_person(to)
+            raise
         finally:
             line.release()
 

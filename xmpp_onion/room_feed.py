@@ -10,7 +10,7 @@ import logging
 import xml.etree.ElementTree as ET
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -111,6 +111,18 @@ class RoomFeed:
         reading = self._readings.get(room)
         if reading is not None:
             await reading.done.wait()
+
+    async def settle(self, timeout: float) -> None:
+        """Wait until each room that lets us in is read; no longer than that.
+
+        Args:
+            timeout: Seconds.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._rooms.settle(timeout)
+                for reading in list(self._readings.values()):
+                    await reading.done.wait()
 
     async def take(self, element: ET.Element) -> bool:
         """Take in a message stanza; False if it was not said in a room.

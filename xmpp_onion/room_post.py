@@ -69,8 +69,21 @@ class RoomPost:
         self._deliveries = deliveries
 
     def is_room(self, jid: JID) -> bool:
-        """Tell whether a recipient is a room that we are in, or want to be."""
+        """Tell whether a recipient is a room that we are in, or want to be.
+
+        Raises:
+            RoomError: It is a room of our server, and we are not in it.
+        """
+        self._rooms.check_joined(jid)
         return self._rooms.state(jid) is not None
+
+    async def check_person(self, jid: JID) -> None:
+        """Ask whether a recipient without keys is a room where we are not in.
+
+        Raises:
+            RoomError: It is one.
+        """
+        await self._rooms.check_person(jid)
 
     async def keep(
         self, room: JID, what: Content, deadline: float | None, *, allow_clear: bool

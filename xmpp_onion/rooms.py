@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 ROOM_TIMEOUT: Final = 60.0
 """Seconds for a connection and an answer, where the caller says nothing."""
 
+# Seconds for the question whether an address is a room.
+_QUESTION: Final = 10.0
 # Rooms that are brought up to date at once; each asks five things.
 _AT_ONCE: Final = 4
 # Seconds until a room that did not answer is asked again; twice as long each time.
@@ -121,6 +123,30 @@ class Rooms:
     def all(self) -> tuple[RoomState, ...]:
         """Return the rooms that we are in, or want to be."""
         return tuple(kept.occupancy.state() for kept in self._rooms.values())
+
+    def check_joined(self, room: JID) -> None:
+        """Refuse an address among the rooms of our own server where we are not in.
+
+        Raises:
+            RoomError: It is one, by its name.
+        """
+        if room.domain == f"muc.{self._own.domain}" and room not in self._rooms:
+            raise _not_in(room)
+
+    async def check_person(self, jid: JID) -> None:
+        """Refuse an address at a server of rooms, if that says that it is one.
+
+        Raises:
+            RoomError: It is one.
+        """
+        is_room = False
+        with suppress(TimeoutError, SessionError):
+            async with asyncio.timeout(_QUESTION):
+                is_room = jid not in self._rooms and await self._service.is_host(
+                    jid.domain
+                )
+        if is_room:
+            raise _not_in(jid)
 
     async def until_kept(self, room: JID) -> None:
         """Return when it is on the disk that we are in a room, or we are not."""
@@ -465,6 +491,14 @@ class Rooms:
         except TimeoutError:
             why = f"nothing came within {timeout:g} seconds"
             raise unanswered(why) from None
+
+
+def _not_in(room: JID) -> RoomError:
+    return RoomError(
+        "nothing was sent",
+        why="this is the address of a room, and we are not in it",
+        fix=f"Join it first: xmpp-onion room join {room}",
+    )
 
 
 async def _place_of(end: CatchUp, room: JID) -> Cursor | None:

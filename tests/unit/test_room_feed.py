@@ -101,6 +101,9 @@ class TheRooms:
     def state(self, room: JID) -> RoomState | None:
         return self.now if room == ROOM else None
 
+    async def settle(self, timeout: float) -> None:
+        """They are."""
+
     async def until_kept(self, room: JID) -> None:
         """It is."""
 
@@ -251,3 +254,19 @@ async def test_keys_of_members_are_fetched_when_it_is_known_who_they_are(
     await desk.is_warm.wait()
 
     assert desk.warmed == [{ALICE, BOB}]
+
+
+async def test_who_waits_for_all_rooms_waits_for_their_archives_and_not_for_ever(
+    desk: Desk,
+) -> None:
+    desk.enter()
+    await desk.feed.settle(0.01)
+    assert not desk.archive.is_taken_in
+
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(desk.feed.settle(60))
+        await desk.archive.began.wait()
+        assert not waiting.done()
+        desk.archive.may_end.set()
+
+    assert desk.archive.is_taken_in

@@ -18,6 +18,10 @@ from xmpp_onion.cli.told import told
 
 __all__ = ["command"]
 
+# Seconds that rooms may keep us from being ready: longer than one that is slow needs,
+# and not longer than who waits for "ready" in a script bears.
+_ROOM_PATIENCE = 30.0
+
 
 @click.command("listen")
 @click.argument("jids", nargs=-1, metavar="[JID]...")
@@ -57,6 +61,7 @@ async def _listen(
 ) -> None:
     output = settings.output
     async with until_terminated(), hold(settings, account) as client:
+        await client.settle_rooms(timeout=_ROOM_PATIENCE)
         output.result(
             {"v": 1, "event": "ready", "jid": client.jid},
             f"Ready as {client.jid}. Messages are shown as they come; Ctrl-C ends.",

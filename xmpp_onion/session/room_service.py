@@ -152,6 +152,18 @@ class RoomService:
             found.extend(item for item in items if item[1] is affiliation)
         return configuration, tuple(found)
 
+    async def is_host(self, domain: str) -> bool:
+        """Tell whether rooms live at a domain, and no people (XEP-0045, section 6.1).
+
+        Raises:
+            SessionError: It did not answer.
+        """
+        request = self._xmpp.make_iq_get(ito=domain)
+        request.append(ET.Element(f"{{{DISCO}}}query"))
+        query = (await self.ask(request)).find(f"{{{DISCO}}}query")
+        found = () if query is None else query.iterfind(f"{{{DISCO}}}identity")
+        return any(each.get("category") == "conference" for each in found)
+
     # --- changing ---------------------------------------------------------------
 
     async def configure(self, room: JID, fields: Mapping[str, str]) -> None:

@@ -310,6 +310,40 @@ async def test_what_is_said_while_we_come_in_survives_our_death_in_that_moment(
             assert (await Ear(bob).message()).text == "welcome"
 
 
+@pytest.mark.parametrize("domain", ["muc.", "rooms."])
+async def test_a_room_that_we_are_not_in_is_no_person_without_keys(
+    enrol: Enrol, wire: LoopbackDialer, monkeypatch: pytest.MonkeyPatch, domain: str
+) -> None:
+    async with people(enrol, wire, "alice", "bob") as [alice, bob]:
+        name = address(alice)
+        await alice.create_room(name)
+        if domain != "muc.":  # as if its name did not say it
+            monkeypatch.setattr(bob.rooms, "check_joined", lambda _: None)
+
+        with pytest.raises(RoomError, match="not in it") as raised:
+            await bob.send(name, "anybody here?")
+        assert f"room join {name}" in raised.value.fix
+
+        nobody = f"nobody@{alice.jid.domain}"
+        with pytest.raises(NoDevicesError):
+            await bob.send(nobody, "anybody here?")
+
+
+async def test_who_waits_for_rooms_has_all_that_was_said_there(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with people(enrol, wire, "alice") as [alice]:
+        name, account = address(alice), await enrol("bob")
+        async with Client(account, tor=wire) as bob:
+            room = await come_together(alice, [bob], name)
+        for number in range(3):
+            await room.send(str(number))
+
+        async with Client(account, tor=wire) as bob:
+            await bob.settle_rooms()
+            assert len(await bob._inbox.pending()) >= 3
+
+
 async def test_what_is_said_in_private_or_in_the_clear_is_no_message(
     enrol: Enrol, wire: LoopbackDialer
 ) -> None:

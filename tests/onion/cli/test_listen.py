@@ -35,6 +35,31 @@ def test_what_would_act_on_the_terminal_is_shown(
     assert second == "  | 12:00 bob@x (verified): pay\\x0d!\n"
 
 
+def test_who_listens_is_in_the_room_again_after_a_restart(
+    alice: "Person", bob: "Person"
+) -> None:
+    assert alice.run("room", "create", "restarts").code == 0
+    assert alice.run("room", "invite", "restarts", bob.jid).code == 0
+    assert bob.run("room", "join", "restarts").code == 0
+    room = f"restarts@muc.{alice.jid.partition('@')[2]}"
+    refused = alice.run("send", f"no-room@muc.{room.partition('muc.')[2]}", "-m", "?")
+    assert refused.code == 5
+    assert "room join" in refused.err
+
+    for text in ("while you were away", "and again"):
+        assert alice.run("send", room, "-m", text).code == 0
+        with bob.runs("listen", room, "--json") as listen:
+            assert listen.line()["event"] == "ready"
+            line = listen.line()
+            while line["event"] != "message":
+                line = listen.line()
+            assert (line["room"], line["body"]) == (room, text)
+            assert alice.run("send", room, "-m", "live").code == 0
+            while line["body"] != "live":
+                line = listen.line()
+            listen.end()
+
+
 def test_a_program_gets_the_text_on_stdin_and_no_shell_reads_it(
     alice: "Person", bob: "Person", tmp_path: Path
 ) -> None:
