@@ -38,6 +38,7 @@ from xmpp_onion.e2ee import (
     sender_ids,
 )
 from xmpp_onion.errors import DecryptionError, DeviceListError, XmppOnionError
+from xmpp_onion.room_names import RoomNames
 from xmpp_onion.rooms import Rooms
 from xmpp_onion.session import (
     Incoming,
@@ -105,6 +106,7 @@ class Clerk:
         self._omemo = omemo
         self._courier = courier
         self._own = own
+        self._names = RoomNames(database, own)
         self._turn = asyncio.Lock()
         self.room = WaitingRoom(
             database,
@@ -283,6 +285,7 @@ class Clerk:
             return
         async with self._database.transaction():
             await self._move(place)
+            await self._names.note(of.room, of.stanza_id, of.id, of.sender)
             if is_back and of.room is not None:
                 await self._deliveries.confirm(
                     of.id,
@@ -428,6 +431,9 @@ class Clerk:
     ) -> None:
         """Keep what a message says, and what it says about earlier ones of ours."""
         is_own = incoming.sender.bare == self._own.bare
+        room, stanza_id = incoming.room, incoming.stanza_id
+        await self._names.note(room, stanza_id, incoming.id, incoming.sender)
+        content = await self._names.inward(room, content)
         is_accepted = accepts(decrypted.device.trust)
         for target, state in (
             (content.received, DeliveryState.RECEIVED),

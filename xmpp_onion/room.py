@@ -3,11 +3,11 @@
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from xmpp_onion.account import parse_recipient
 from xmpp_onion.address import JID
-from xmpp_onion.chat import Affiliation, Delivery, Progress, RoomState
+from xmpp_onion.chat import Affiliation, Delivery, Message, Progress, RoomState
 from xmpp_onion.errors import EncryptionError
 from xmpp_onion.rooms import ROOM_TIMEOUT, Rooms
 
@@ -17,6 +17,24 @@ Say: TypeAlias = Callable[[JID, str, timedelta | None], Awaitable[Delivery]]
 """Encrypts and sends a text, with how long it may be kept."""
 
 SendFile: TypeAlias = Callable[[JID, Path | str, Progress | None], Awaitable[Delivery]]
+
+
+class Voice(Protocol):
+    """Says something about earlier messages; a ``Client`` does."""
+
+    async def send(
+        self, to: str, text: str, *, reply_to: Message | str = ""
+    ) -> Delivery:
+        """Answer one."""
+
+    async def correct(self, to: str, message_id: str, text: str) -> Delivery:
+        """Correct one of ours."""
+
+    async def react(self, to: str, message_id: str, *emojis: str) -> Delivery:
+        """React to one."""
+
+    async def retract(self, to: str, message_id: str) -> Delivery:
+        """Take one of ours back."""
 
 
 class Room:
@@ -29,9 +47,13 @@ class Room:
         jid: Which one this is.
         send: Encrypts and sends; ``Client.send``.
         send_file: The same for files; ``Client.send_file``.
+        voice: Says something about earlier messages.
     """
 
-    def __init__(self, rooms: Rooms, jid: JID, send: Say, send_file: SendFile) -> None:
+    def __init__(
+        self, rooms: Rooms, jid: JID, send: Say, send_file: SendFile, *, voice: Voice
+    ) -> None:
+        self._voice = voice
         self._rooms = rooms
         self._send = send
         self._send_file = send_file
@@ -48,6 +70,22 @@ class Room:
     async def send(self, text: str, *, expires: timedelta | None = None) -> Delivery:
         """Encrypt ``text`` for all members and send it; else as ``Client.send()``."""
         return await self._send(self.jid, text, expires)
+
+    async def reply(self, to: Message | str, text: str) -> Delivery:
+        """Answer a message, or the one with that id; else as :meth:`send`."""
+        return await self._voice.send(self.jid, text, reply_to=to)
+
+    async def correct(self, message_id: str, text: str) -> Delivery:
+        """Say what a message of ours should have said; as ``Client.correct()``."""
+        return await self._voice.correct(self.jid, message_id, text)
+
+    async def react(self, message_id: str, *emojis: str) -> Delivery:
+        """Say what we feel about a message; as ``Client.react()``."""
+        return await self._voice.react(self.jid, message_id, *emojis)
+
+    async def retract(self, message_id: str) -> Delivery:
+        """Ask all to forget a message of ours; as ``Client.retract()``."""
+        return await self._voice.retract(self.jid, message_id)
 
     async def send_file(
         self, path: Path | str, progress: Progress | None = None

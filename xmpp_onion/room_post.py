@@ -17,6 +17,7 @@ from xmpp_onion.deliveries import Deliveries
 from xmpp_onion.e2ee import OMEMO_OLD, Omemo, Plain, RoomEncrypted, reader_ids
 from xmpp_onion.errors import EncryptionError, RoomError, SessionError
 from xmpp_onion.provision import Provision
+from xmpp_onion.room_names import RoomNames
 from xmpp_onion.room_watch import may_hear
 from xmpp_onion.rooms import Rooms
 from xmpp_onion.session import Session, message_stanza, write_content
@@ -65,6 +66,7 @@ class RoomPost:
         self._session = session
         self._omemo = omemo
         self._rooms = rooms
+        self._names = RoomNames(database, rooms.own)
         self._courier = courier
         self._deliveries = deliveries
 
@@ -95,6 +97,7 @@ class RoomPost:
             EncryptionError: It cannot be encrypted; nothing was kept.
             SessionError: Not in time.
         """
+        what = await self._names.outward(room, what)
         while True:
             losses, state = await self._fetch(room, deadline)
             try:

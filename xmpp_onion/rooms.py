@@ -106,6 +106,11 @@ class Rooms:
     # --- what others look at ----------------------------------------------------
 
     @property
+    def own(self) -> JID:
+        """Our bare JID."""
+        return self._own
+
+    @property
     def changed(self) -> asyncio.Event:
         """Set at the next change of any room; take it before you look at one."""
         return self._care.news.next

@@ -239,6 +239,22 @@ CREATE TABLE timers (
 PRAGMA user_version = 13;
 """
 
+# Messages have two names in a room: the sender's and the room's.
+_VERSION_14 = """
+CREATE TABLE room_names (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    room TEXT NOT NULL,
+    stanza_id TEXT NOT NULL,
+    message_id TEXT NOT NULL,
+    sender TEXT NOT NULL,
+    UNIQUE (room, stanza_id)
+) STRICT;
+
+CREATE INDEX room_names_by_message ON room_names (room, message_id);
+
+PRAGMA user_version = 14;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _VERSION_1,
     _VERSION_2,
@@ -253,6 +269,7 @@ MIGRATIONS: tuple[str, ...] = (
     _VERSION_11,
     _VERSION_12,
     _VERSION_13,
+    _VERSION_14,
 )
 
 

@@ -1,6 +1,7 @@
 """What is said in rooms, on a real server: by whom, for whom, and to nobody else."""
 
 import asyncio
+import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -26,7 +27,9 @@ from xmpp_onion import (
     Room,
     RoomState,
     Undecryptable,
+    clerk,
 )
+from xmpp_onion.chat import Content
 from xmpp_onion.e2ee import OMEMO_2, OMEMO_OLD, Plain, reader_ids
 from xmpp_onion.errors import (
     AddressError,
@@ -37,7 +40,7 @@ from xmpp_onion.errors import (
 )
 from xmpp_onion.room_care import Kept
 from xmpp_onion.server import Prosody
-from xmpp_onion.session import CatchUp, message_stanza
+from xmpp_onion.session import CatchUp, message_stanza, read_content
 from xmpp_onion.testing.loopback import LoopbackDialer
 
 Enrol: TypeAlias = Callable[..., Awaitable[Account]]
@@ -497,6 +500,48 @@ async def test_what_may_be_kept_for_a_time_says_so_to_all_members_or_to_none(
             await carol.room(name).send("secret", expires=timedelta(hours=1))
 
         assert await carol._outbox.pending() == []
+
+
+async def test_what_is_meant_in_a_room_is_named_there_as_others_clients_name_it(
+    enrol: Enrol, wire: LoopbackDialer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[Content] = []
+
+    def read(text: str | None, payload: Sequence[ET.Element]) -> Content:
+        said.append(read_content(text, payload))
+        return said[-1]
+
+    monkeypatch.setattr(clerk, "read_content", read)
+    async with people(enrol, wire, "alice", "bob") as [alice, bob]:
+        name = address(alice)
+        room = await come_together(alice, [bob], name)
+        ear, at_bob = Ear(bob), bob.room(name)
+        first = await room.send("teh")
+        message = await ear.message()
+        await alice.wait(first.id, DeliveryState.RECEIVED)
+        [(entry, _)] = [
+            (entry.id, entry.incoming)
+            async for page in CatchUp(bob._session.archive, "", room=JID(name)).pages()
+            for entry in page.entries
+            if entry.incoming is not None
+        ]
+        said.clear()
+
+        await room.react(first.id, "!")
+        await room.correct(first.id, "the")
+        await room.retract(first.id)
+        targets = [
+            (await ear.next_of((Correction, Reaction, Retraction))).target
+            for _ in range(3)
+        ]
+        await at_bob.reply(message, "why?")
+        answer = await Ear(alice).message()
+
+    assert targets == [first.id] * 3
+    assert answer.reply_to == first.id
+    named = [each.reacts_to or each.retracts or each.reply_to for each in said]
+    assert [each for each in named if each] == [entry] * 3
+    assert [each.corrects for each in said if each.corrects] == [first.id]
 
 
 async def test_nobody_is_told_who_read_what_in_a_room(
