@@ -112,7 +112,7 @@ def _damage(
         sql = f"SELECT CAST({column} AS BLOB) FROM {table} ORDER BY rowid LIMIT 1"  # noqa: S608 - names of this file
         [value] = connection.execute(sql).fetchone()
         connection.execute(
-            f"UPDATE {table} SET {column} = CAST(? AS TEXT)",  # noqa: S608 - names of this file
+            f"UPDATE {table} SET {column} = CAST(? AS TEXT) WHERE rowid = 1",  # noqa: S608 - names of this file
             (change(value),),
         )
         connection.commit()
