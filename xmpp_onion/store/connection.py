@@ -18,7 +18,7 @@ from xmpp_onion.errors import (
     StorePermissionError,
 )
 from xmpp_onion.store import cipher, files, schema
-from xmpp_onion.store.rows import damaged
+from xmpp_onion.store.rows import CHECKED, compare, damaged
 from xmpp_onion.store.statements import Connection, Value
 
 log = logging.getLogger(__name__)
@@ -98,11 +98,25 @@ async def inspect(path: Path, key: bytes | None) -> int:
             ours = await _read_pragma(connection, "PRAGMA application_id")
             version = await _read_pragma(connection, "PRAGMA user_version")
             findings = await _read_pragma(connection, "PRAGMA quick_check(1)")
-    if ours != schema.APPLICATION_ID or not isinstance(version, int):
-        raise damaged(path, "it is not a store of xmpp-onion")
-    if findings != "ok":
-        raise damaged(path, f"its check says: {findings!r}")
+        if ours != schema.APPLICATION_ID or not isinstance(version, int):
+            raise damaged(path, "it is not a store of xmpp-onion")
+        if findings != "ok":
+            raise damaged(path, f"its check says: {findings!r}")
+        if version >= schema.CHECKSUMS_SINCE:
+            await _check_rows(path, connection)
     return version
+
+
+async def _check_rows(path: Path, connection: aiosqlite.Connection) -> None:
+    """Compare all checksums, before anything is written beside a damaged row."""
+    for table, columns in CHECKED.items():
+        texts = ", ".join(columns)
+        with sqlite_errors(path):
+            async with connection.execute(
+                f"SELECT checksum, {texts} FROM {table}"  # noqa: S608 - constants
+            ) as rows:
+                async for kept, *parts in rows:
+                    compare(path, table, kept, *parts)
 
 
 async def _migrate(path: Path, version: int, script: str, key: bytes | None) -> None:

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from xmpp_onion.store.database import Database
-from xmpp_onion.store.rows import checksum, compare, reading
+from xmpp_onion.store.rows import CHECKED, checksum, compare, reading
 from xmpp_onion.store.timers import read_time, write_time
 
 # What the checksum of a row is made of, in this order.
-_COLUMNS = ("stanza_xml", "recipient", "message_id", "added_at", "readers")
+_COLUMNS = CHECKED["outbox"]
 _PARTS = ", ".join(_COLUMNS)
 
 

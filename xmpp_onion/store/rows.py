@@ -7,12 +7,20 @@ what is only read, such as a date, must at least be what it looks like.
 
 import contextlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from xmpp_onion.errors import StoreCorruptError
 
-__all__ = ["checksum", "compare", "damaged", "reading"]
+__all__ = ["CHECKED", "checksum", "compare", "damaged", "reading"]
+
+CHECKED: Mapping[str, tuple[str, ...]] = {
+    "keys": ("key", "text"),
+    "inbox": ("event_json", "added_at"),
+    "outbox": ("stanza_xml", "recipient", "message_id", "added_at", "readers"),
+    "set_aside": ("key", "sender", "stanza_xml", "stanza_id", "at", "since"),
+}
+"""The tables with checksums, and the texts that each row's is made of."""
 
 # What reading a text raises that is not what was written: JSON, numbers, dates, hex
 # digits, JIDs and words of an enumeration.

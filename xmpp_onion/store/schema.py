@@ -214,6 +214,7 @@ PRAGMA user_version = 11;
 """
 
 # Whether a bit of a row became another. None in rows of before.
+CHECKSUMS_SINCE = 12
 _VERSION_12 = """
 ALTER TABLE keys ADD COLUMN checksum INTEGER;
 ALTER TABLE inbox ADD COLUMN checksum INTEGER;

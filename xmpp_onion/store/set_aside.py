@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from xmpp_onion.store.database import Database
-from xmpp_onion.store.rows import checksum, compare, reading
+from xmpp_onion.store.rows import CHECKED, checksum, compare, reading
 
 # What the checksum of a row is made of, in this order.
-_COLUMNS = ("key", "sender", "stanza_xml", "stanza_id", "at", "since")
+_COLUMNS = CHECKED["set_aside"]
 _PARTS = ", ".join(_COLUMNS)
 
 # Of one stranger, and of all of them: what they may send while their keys are asked

@@ -35,6 +35,7 @@ from xmpp_onion.store import (
     reading,
     schema,
 )
+from xmpp_onion.store.rows import CHECKED
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 WHO = "juliet@capulet.example"
@@ -78,8 +79,6 @@ READERS: dict[str, tuple[tuple[str, ...], Callable[[Database], Awaitable[object]
     "owed": (("recipient", "message_id"), lambda db: Owed(db).first()),
     "tallies": (("jid",), _read_tallies),
 }
-# What another device, author or recipient could come of.
-CHECKED = {"keys", "inbox", "outbox", "set_aside"}
 
 
 async def _fill(database: Database) -> None:
@@ -127,8 +126,7 @@ async def _read_damaged(
         path = Path(folder, "account.db")
         async with Database.open(path) as database:
             await _fill(database)
-        _damage(path, table, column, change)
-        async with Database.open(path) as database:
+            _damage(path, table, column, change)  # while it is open: none was read yet
             try:
                 return await read(database)
             except StoreCorruptError as error:
@@ -192,9 +190,28 @@ async def test_a_row_of_before_gets_its_checksum_with_the_next_change(
         assert await keys.load("old") == "{}"
     _damage(path, "keys", "text", lambda _: b"[]")
 
+    with pytest.raises(StoreCorruptError):
+        async with Database.open(path):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [(table, column) for table, columns in CHECKED.items() for column in columns],
+)
+async def test_a_damaged_row_is_noticed_before_anything_is_written(
+    path: Path, table: str, column: str
+) -> None:
     async with Database.open(path) as database:
-        with pytest.raises(StoreCorruptError):
-            await Keys(database).load("old")
+        await _fill(database)
+    _damage(path, table, column, lambda value: value[:-1] + b"~")
+    before = path.read_bytes()  # noqa: ASYNC240 - nothing else runs
+
+    with pytest.raises(StoreCorruptError, match=table):
+        async with Database.open(path):
+            pass
+
+    assert path.read_bytes() == before  # noqa: ASYNC240 - nothing else runs
 
 
 async def test_another_recipient_is_noticed_before_bytes_are_revised(
@@ -202,9 +219,8 @@ async def test_another_recipient_is_noticed_before_bytes_are_revised(
 ) -> None:
     async with Database.open(path) as database:
         await _fill(database)
-    _damage(path, "outbox", "recipient", lambda _: b"romeo@montague.example")
+        _damage(path, "outbox", "recipient", lambda _: b"romeo@montague.example")
 
-    async with Database.open(path) as database:
         with pytest.raises(StoreCorruptError):
             async with database.transaction():
                 await Outbox(database).revise(1, "<message id='2'/>")
