@@ -585,7 +585,7 @@ class Client(Speaker):
 
     def room(self, jid: str) -> Room:
         """Return a room by its address, whether or not we are in it."""
-        return Room(self.rooms, parse_room(jid), self._say, self.send_file, voice=self)
+        return Room(self.rooms, parse_room(jid), self._say, voice=self)
 
     async def join(
         self, jid: str, nick: str = "", *, timeout: float = ROOM_TIMEOUT

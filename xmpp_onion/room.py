@@ -16,16 +16,25 @@ __all__ = ["Room", "Say"]
 Say: TypeAlias = Callable[[JID, str, timedelta | None], Awaitable[Delivery]]
 """Encrypts and sends a text, with how long it may be kept."""
 
-SendFile: TypeAlias = Callable[[JID, Path | str, Progress | None], Awaitable[Delivery]]
-
 
 class Voice(Protocol):
-    """Says something about earlier messages; a ``Client`` does."""
+    """Sends files, and says something about earlier messages; a ``Client`` does."""
 
     async def send(
         self, to: str, text: str, *, reply_to: Message | str = ""
     ) -> Delivery:
         """Answer one."""
+
+    async def send_file(
+        self,
+        to: str,
+        path: Path | str,
+        progress: Progress | None = None,
+        *,
+        is_voice: bool = False,
+        expires: timedelta | None = None,
+    ) -> Delivery:
+        """Send one, or a recording."""
 
     async def correct(self, to: str, message_id: str, text: str) -> Delivery:
         """Correct one of ours."""
@@ -46,17 +55,13 @@ class Room:
         rooms: All rooms of the account.
         jid: Which one this is.
         send: Encrypts and sends; ``Client.send``.
-        send_file: The same for files; ``Client.send_file``.
-        voice: Says something about earlier messages.
+        voice: Sends files, and says something about earlier messages.
     """
 
-    def __init__(
-        self, rooms: Rooms, jid: JID, send: Say, send_file: SendFile, *, voice: Voice
-    ) -> None:
+    def __init__(self, rooms: Rooms, jid: JID, send: Say, *, voice: Voice) -> None:
         self._voice = voice
         self._rooms = rooms
         self._send = send
-        self._send_file = send_file
         self.jid = jid
 
     def __repr__(self) -> str:
@@ -88,14 +93,21 @@ class Room:
         return await self._voice.retract(self.jid, message_id)
 
     async def send_file(
-        self, path: Path | str, progress: Progress | None = None
+        self,
+        path: Path | str,
+        progress: Progress | None = None,
+        *,
+        is_voice: bool = False,
+        expires: timedelta | None = None,
     ) -> Delivery:
         """Encrypt a file, store it, and send all members the link with its key.
 
         Else as ``Client.send_file()``. The server keeps it for some days: who is away
         for longer reads the message, and finds no file.
         """
-        return await self._send_file(self.jid, path, progress)
+        return await self._voice.send_file(
+            self.jid, path, progress, is_voice=is_voice, expires=expires
+        )
 
     async def members(self, *, timeout: float = ROOM_TIMEOUT) -> dict[JID, Affiliation]:
         """Return owners, admins and members, there or not, as the room says now.

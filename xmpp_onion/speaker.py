@@ -16,7 +16,7 @@ from xmpp_onion.chat import (
     Progress,
 )
 from xmpp_onion.deliveries import Deliveries
-from xmpp_onion.e2ee import OMEMO_2, TrustLevel
+from xmpp_onion.e2ee import OMEMO_2, TrustLevel, accepts
 from xmpp_onion.errors import AddressError, NotAcknowledgedError
 from xmpp_onion.notary import Notary
 from xmpp_onion.outgoing import ACK_TIMEOUT, Outgoing
@@ -34,6 +34,11 @@ class Speaker:
     _sharing: Sharing
     _timers: Timers
     notary: Notary
+
+    @property
+    def jid(self) -> JID:
+        """Whose client this is."""
+        raise NotImplementedError
 
     def _is_friend(self, jid: JID) -> bool:
         """Tell whether somebody may see when we are there."""
@@ -176,20 +181,23 @@ class Speaker:
         return delivery
 
     async def _may_split(self, to: JID, timeout: float | None) -> bool:
-        """Tell whether all devices that get a file take one in chunks, as ours do.
+        """Tell whether all devices that get a file take one in chunks.
 
-        A device that speaks the older OMEMO alone is no device of ours.
+        Our own others get what we send, too, if they are accepted. A device that
+        speaks the older OMEMO alone runs another client, which cannot.
 
         Raises:
             RoomError: Nothing may be said in this room.
         """
-        readers = await self._outgoing.readers(to, timeout)
+        own = self.jid.bare
+        readers = {*await self._outgoing.readers(to, timeout), own}
         devices = await self.notary.devices_of(readers)
-        reading = (each for each in devices if each.active)
         return all(
             OMEMO_2 in each.namespaces
-            for each in reading
-            if each.trust is not TrustLevel.DISTRUSTED
+            for each in devices
+            if each.active and each.trust is not TrustLevel.DISTRUSTED
+            # Of ours, the undecided are left out of every message.
+            if each.jid != own or accepts(each.trust)
         )
 
     async def download(

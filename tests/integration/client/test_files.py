@@ -4,6 +4,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -12,6 +13,7 @@ import pytest
 from tests.integration.durability.small_disk import SmallDisk
 from xmpp_onion import Account, Attachment, Client, Trust
 from xmpp_onion.chat import Progress
+from xmpp_onion.e2ee import OMEMO_2
 from xmpp_onion.errors import (
     FileDamagedError,
     FileTooLargeError,
@@ -268,6 +270,32 @@ async def test_a_chunk_that_the_server_exchanged_leaves_no_file(
             await attachment.save(target)
 
     assert [path.stat().st_size for path in target.iterdir()] == [0]
+
+
+@pytest.mark.parametrize("is_accepted", [True, False], ids=["accepted", "undecided"])
+async def test_one_of_ours_with_the_older_omemo_alone_gets_one_object_if_it_gets_any(
+    enrol: Enrol, wire: LoopbackDialer, tmp_path: Path, *, is_accepted: bool
+) -> None:
+    source = tmp_path / "film.mkv"
+    source.write_bytes(bytes(LARGE))
+    account = await enrol("alice")
+    laptop = replace(account, profile="laptop", folder=tmp_path / "data" / "laptop")
+    laptop.save()
+    async with (
+        Client(account, tor=wire) as alice,
+        Client(laptop, tor=wire) as other,
+        Client(await enrol("bob"), tor=wire) as bob,
+        asyncio.timeout(120),
+    ):
+        await alice.devices()  # the one that came meanwhile
+        if is_accepted:
+            await alice.verify(alice.jid, other.fingerprint)
+        # As if our other device spoke the older version alone.
+        alice._omemo._directory.keep(OMEMO_2, alice.jid, {})
+
+        await alice.send_file(bob.jid, source)
+
+        assert (await received(bob)).url.startswith("aesgcm:") == is_accepted
 
 
 async def test_the_server_sees_neither_name_nor_content(

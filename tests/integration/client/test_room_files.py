@@ -1,8 +1,10 @@
 """Files in rooms, through a real Prosody: who is away fetches them later."""
 
 import secrets
+import wave
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeAlias
 
@@ -78,6 +80,27 @@ async def test_all_members_fetch_a_file_also_one_who_was_away(
         assert message.attachment is not None
         is_split = message.attachment.url.startswith("aesgcm+chunks:")
         assert is_split == (size == LARGE)
+
+
+async def test_a_recording_for_a_room_says_how_long_it_lasts_and_may_be_kept(
+    enrol: Enrol, wire: LoopbackDialer, tmp_path: Path
+) -> None:
+    source = tmp_path / "note.wav"
+    with wave.open(str(source), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(8000))
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        room = await come_together(alice, [bob])
+
+        await room.send_file(source, is_voice=True, expires=timedelta(hours=1))
+
+        message = await anext(bob.messages())
+        assert message.expires_at is not None
+        assert message.attachment is not None
+        assert message.attachment.seconds == 0.5
 
 
 async def test_a_member_with_the_older_omemo_alone_makes_it_one_object(
