@@ -350,7 +350,9 @@ class Courier:
             return
         async with self._database.transaction():
             await self._outbox.remove(row.id)
-            await self._deliveries.acknowledge(row.message_id, row.to)
+            # Of what goes to a room in parts, the last one tells.
+            if not row.readers or not await self._outbox.others(row):
+                await self._deliveries.acknowledge(row.message_id, row.to)
         self._under_way.discard(row.id)
         if len(self._under_way) == _AT_ONCE // 2:
             self._work.set()  # there is room again

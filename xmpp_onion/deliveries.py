@@ -126,7 +126,9 @@ class Deliveries:
         """
         row = await self._rows.load(message_id, to.bare)
         if row is not None:
-            skipped, left = (*row.skipped, whom), row.devices - devices
+            # Once, although it may have keys in several stanzas of the message.
+            skipped = tuple(dict.fromkeys((*row.skipped, whom)))
+            left = row.devices - devices
             await self._rows.set(replace(row, devices=left, skipped=skipped))
 
     async def _move(

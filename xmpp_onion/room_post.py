@@ -15,7 +15,12 @@ from xmpp_onion.chat import Content, Delivery, DeliveryState, RoomState
 from xmpp_onion.courier import Courier
 from xmpp_onion.deliveries import Deliveries
 from xmpp_onion.e2ee import OMEMO_OLD, Omemo, Plain, RoomEncrypted, reader_ids
-from xmpp_onion.errors import EncryptionError, RoomError, SessionError
+from xmpp_onion.errors import (
+    DeliveryFailedError,
+    EncryptionError,
+    RoomError,
+    SessionError,
+)
 from xmpp_onion.provision import Provision
 from xmpp_onion.room_names import RoomNames
 from xmpp_onion.room_watch import may_hear
@@ -190,10 +195,10 @@ class RoomPost:
                 state=DeliveryState.QUEUED,
                 text_only=readers if beside and not clear else 0,
             )
-            row_id = await self._put(delivery, encrypted, clear, what)
+            row_ids = await self._put(delivery, encrypted, clear, what)
             await self._deliveries.begin(delivery)
             await self._courier.keep_effects()
-        return delivery, self._courier.expect(row_id)
+        return delivery, joint([self._courier.expect(row_id) for row_id in row_ids])
 
     async def _put(
         self,
@@ -201,12 +206,12 @@ class RoomPost:
         encrypted: RoomEncrypted,
         clear: Sequence[ET.Element],
         what: Content,
-    ) -> int:
-        """Put the stanzas into the outbox; return the row of the last one.
+    ) -> list[int]:
+        """Put the stanzas into the outbox; return their rows.
 
         Who has no key in one of several must not be told so: theirs is in another.
         """
-        row_id, is_said = 0, what.text is not None
+        row_ids, is_said = [], what.text is not None
         expires_at = self._timers.begin(what.expires)
         for elements in encrypted.parts:
             here = reader_ids(elements)
@@ -228,7 +233,34 @@ class RoomPost:
                     if ids & here
                 },
             )
-        return row_id
+            row_ids.append(row_id)
+        return row_ids
+
+
+def joint(parts: Sequence[asyncio.Future[None]]) -> asyncio.Future[None]:
+    """Return what completes when all stanzas of a message are with the server.
+
+    Those without readers left do not count; if that is all of them, it fails. So it
+    does where it is unknown what becomes of one.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    whole = asyncio.get_running_loop().create_future()
+
+    def look(_: asyncio.Future[None]) -> None:
+        if whole.done() or not all(part.done() for part in parts):
+            return
+        errors = [error for part in parts if (error := part.exception())]
+        unknown = [each for each in errors if not isinstance(each, DeliveryFailedError)]
+        if unknown or len(errors) == len(parts):
+            whole.set_exception((unknown or errors)[0])
+            whole.exception()  # not everybody waits: no warning for that
+        else:
+            whole.set_result(None)
+
+    for part in parts:
+        part.add_done_callback(look)
+    return whole
 
 
 def older(elements: Iterable[ET.Element]) -> int:

@@ -5,7 +5,7 @@ everybody, or thrown somebody out: then it waits on, or goes without their keys.
 """
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from xmpp_onion.address import JID
 from xmpp_onion.chat import RoomState
@@ -60,20 +60,21 @@ class RoomWatch:
 
         Who is no member any more reads nothing of it: their keys are taken out.
         """
+        orphaned = not set(row.readers) - {self._own} and await self._is_alone(row)
         # A device may have been taken out while the row stood in line. Nothing can
         # come between the last look at it and its return.
         while (now := await self._outbox.load(row.id)) is not None:
             if not now.readers:
                 return now
             state = self._rooms.state(JID(now.to))
-            if state is not None and not self._gone(now, state):
+            if state is not None and not orphaned and not self._gone(now, state):
                 return now
             async with self._database.transaction():
                 now = await self._outbox.load(row.id)
                 if now is None:
                     break
-                if state is None:
-                    await self._fail(now, _LEFT)
+                if state is None or orphaned:
+                    await self._drop(now, _LEFT if state is None else _NOBODY)
                 else:
                     await self._without_members(now, self._gone(now, state))
         return None
@@ -85,10 +86,19 @@ class RoomWatch:
     async def _without_members(self, row: OutboxRow, gone: Collection[str]) -> None:
         out = {jid: row.readers[jid] for jid in gone}
         if await self._without(row, out, _NOBODY):
-            for jid, ids in out.items():
-                await self._deliveries.leave_out(
-                    row.message_id, JID(row.to), jid, devices=len(ids)
-                )
+            await self._leave_out(row, out)
+
+    async def _leave_out(
+        self,
+        row: OutboxRow,
+        out: Mapping[str, Collection[int]],
+        names: Mapping[str, str] | None = None,
+    ) -> None:
+        for jid, ids in out.items():
+            whom = jid if names is None else names.get(jid, jid)
+            await self._deliveries.leave_out(
+                row.message_id, JID(row.to), whom, devices=len(ids)
+            )
 
     async def take_out(self, row: OutboxRow, device: Device, why: str) -> str | None:
         """Take a device's key out of a stanza to a room. In a transaction.
@@ -101,19 +111,25 @@ class RoomWatch:
         Returns:
             What goes out now, empty if that is nothing; None if the device had no key.
         """
-        jid = device.jid.bare
+        jid = str(device.jid.bare)
         if device.device_id not in row.readers.get(jid, ()):
             return None
-        better = await self._without(row, {jid: (device.device_id,)}, why)
+        others = await self._outbox.others(row)
+        # As what is left out from the beginning is named.
+        is_last = sum(len(each.readers.get(jid, ())) for each in (row, *others)) == 1
+        names = {jid: jid if is_last else f"{jid} {device.fingerprint}"}
+        out = {jid: (device.device_id,)}
+        better = await self._without(row, out, why, names)
         if better:
-            # As what is left out from the beginning is named.
-            is_last = len(row.readers[jid]) == 1
-            whom = str(jid) if is_last else f"{jid} {device.fingerprint}"
-            await self._deliveries.leave_out(row.message_id, JID(row.to), whom)
+            await self._leave_out(row, out, names)
         return better
 
     async def _without(
-        self, row: OutboxRow, out: Mapping[str, Collection[int]], why: str
+        self,
+        row: OutboxRow,
+        out: Mapping[str, Collection[int]],
+        why: str,
+        names: Mapping[str, str] | None = None,
     ) -> str:
         """Take some keys out of a stanza; return what goes out now, as above."""
         stanza = parse_sent(row.stanza_xml)
@@ -125,13 +141,44 @@ class RoomWatch:
             for jid, ids in row.readers.items()
             if (some := tuple(each for each in ids if each not in out.get(jid, ())))
         }
-        if not set(left) - {self._own} or not reader_ids(encrypted):
-            await self._fail(row, why)
+        is_ours = not set(left) - {self._own}
+        if not reader_ids(encrypted) or (is_ours and await self._is_alone(row)):
+            await self._drop(row, why, names)
             return ""
         better = serialise(stanza)
         await self._outbox.revise(row.id, better, left)
         return better
 
-    async def _fail(self, row: OutboxRow, why: str) -> None:
+    async def _is_alone(self, row: OutboxRow) -> bool:
+        """Tell whether nobody else reads the message in another of its stanzas."""
+        others = await self._outbox.others(row)
+        if any(set(other.readers) - {self._own} for other in others):
+            return False
+        return not await self._arrived(row, others)
+
+    async def _arrived(self, row: OutboxRow, others: Iterable[OutboxRow]) -> int:
+        """Return for how many devices the server has the message already.
+
+        Args:
+            row: One of its stanzas, as it was before anything was taken out.
+            others: The others that wait.
+        """
+        delivery = await self._deliveries.load(row.message_id)
+        waiting = sum(
+            len(ids) for each in (row, *others) for ids in each.readers.values()
+        )
+        return 0 if delivery is None else max(0, delivery.devices - waiting)
+
+    async def _drop(
+        self, row: OutboxRow, why: str, names: Mapping[str, str] | None = None
+    ) -> None:
+        """Send a stanza not at all. Its message fails if that was all of it."""
+        others = await self._outbox.others(row)
+        arrived = await self._arrived(row, others)
         await self._outbox.remove(row.id)
-        await self._deliveries.fail(row.message_id, JID(row.to), why)
+        if not others and not arrived:
+            await self._deliveries.fail(row.message_id, JID(row.to), why)
+            return
+        await self._leave_out(row, row.readers, names)
+        if not others:
+            await self._deliveries.acknowledge(row.message_id, row.to)

@@ -26,9 +26,10 @@ from xmpp_onion.e2ee import (
     reader_ids,
 )
 from xmpp_onion.errors import DeliveryFailedError
+from xmpp_onion.room_post import joint
 from xmpp_onion.room_watch import RoomWatch
 from xmpp_onion.session import Session, message_stanza, parse_sent
-from xmpp_onion.store import Database, Outbox
+from xmpp_onion.store import Database, Inbox, Outbox
 
 if TYPE_CHECKING:
     from xmpp_onion.rooms import Rooms
@@ -85,12 +86,17 @@ class TheRooms:
 
 
 class TheLine:
-    """Stands in for a session that has everything at once."""
+    """Stands in for a session that has everything at once.
+
+    Attributes:
+        acks: What the test completes, one for each stanza; None has them at once.
+    """
 
     jid = JID(f"{ALICE}/here")
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, ET.Element]] = []
+        self.acks: asyncio.Queue[asyncio.Future[None]] | None = None
         self.revised: list[tuple[str, str]] = []
 
     async def wait_online(self) -> None:
@@ -102,7 +108,10 @@ class TheLine:
     def send(self, xml: str, message_id: str) -> Awaitable[None]:
         self.sent.append((message_id, parse_sent(xml)))
         done = asyncio.get_running_loop().create_future()
-        done.set_result(None)
+        if self.acks is None:
+            done.set_result(None)
+        else:
+            self.acks.put_nowait(done)
         return done
 
 
@@ -139,6 +148,7 @@ class Desk:
         self.outbox = Outbox(database)
         self.deliveries = Deliveries(database)
         self.rooms, self.line, self.omemo = TheRooms(), TheLine(), NoOmemo()
+        self.parts: list[asyncio.Future[None]] = []
         self.watch = RoomWatch(
             database, cast("Rooms", self.rooms), self.deliveries, own=ALICE
         )
@@ -157,19 +167,38 @@ class Desk:
         to: JID = ROOM,
         readers: dict[JID, tuple[int, ...]] | None = None,
     ) -> asyncio.Future[None]:
-        readers = DEVICES if readers is None else readers
-        is_room = bool(readers)
-        xml = message_stanza(to, name, encrypted(readers), is_room=is_room)
-        delivery = Delivery(
-            id=name, to=to, devices=5, skipped=(), state=DeliveryState.QUEUED
+        return await self.put_parts(
+            name, DEVICES if readers is None else readers, to=to
         )
+
+    async def put_parts(
+        self, name: str, *parts: dict[JID, tuple[int, ...]], to: JID = ROOM
+    ) -> asyncio.Future[None]:
+        """Put a message as it goes out when one stanza is too small for all keys."""
+        devices = sum(len(ids) for readers in parts for ids in readers.values())
+        delivery = Delivery(
+            id=name, to=to, devices=devices, skipped=(), state=DeliveryState.QUEUED
+        )
+        row_ids = []
         async with self.database.transaction():
-            row_id = await self.outbox.add(
-                xml, to=to, message_id=name, readers={**readers} if is_room else None
-            )
+            for readers in parts:
+                xml = message_stanza(
+                    to, name, encrypted(readers), is_room=bool(readers)
+                )
+                row_ids.append(
+                    await self.outbox.add(
+                        xml, to=to, message_id=name, readers={**readers} or None
+                    )
+                )
             await self.deliveries.begin(delivery)
         self.courier.wake()
-        return self.courier.expect(row_id)
+        self.parts = [self.courier.expect(row_id) for row_id in row_ids]
+        return joint(self.parts)
+
+    async def delivery(self, name: str) -> Delivery:
+        delivery = await self.deliveries.load(name)
+        assert delivery is not None
+        return delivery
 
     async def review(self, *refused: Device, whose: JID | None = None) -> None:
         """Have a policy refuse some devices from now on."""
@@ -413,3 +442,132 @@ async def test_what_stood_in_line_meanwhile_goes_as_the_outbox_has_it_now(
     async with desk.database.transaction():
         await desk.outbox.remove(before.id)
     assert await desk.watch.admit(before) is None
+
+
+# --- a message that goes out as several stanzas --------------------------------------
+
+
+def readers_of(stanza: ET.Element) -> set[int]:
+    return set(reader_ids(stanza.findall("{*}encrypted")))
+
+
+@pytest.mark.parametrize("gone", [BOB, CAROL], ids=["first", "last"])
+async def test_a_part_without_readers_fails_no_message_that_others_read(
+    desk: Desk, gone: JID
+) -> None:
+    desk.rooms.put(members={ALICE, BOB, CAROL} - {gone})
+
+    await (await desk.put_parts("one", {BOB: (1, 2)}, {CAROL: (3,)}))
+
+    [(_, stanza)] = desk.line.sent
+    assert readers_of(stanza) == ({3} if gone == BOB else {1, 2})
+    delivery = await desk.delivery("one")
+    assert delivery.state is DeliveryState.ACKED
+    assert delivery.skipped == (gone,)
+    assert delivery.devices == len(readers_of(stanza))
+
+
+async def test_a_message_of_which_no_part_has_readers_fails_once(desk: Desk) -> None:
+    desk.rooms.put(members=(ALICE,))
+
+    with pytest.raises(DeliveryFailedError):
+        await (await desk.put_parts("one", {BOB: (1, 2)}, {CAROL: (3,)}))
+
+    assert desk.names == []
+    assert (await desk.delivery("one")).state is DeliveryState.FAILED
+    assert len(await Inbox(desk.database).pending()) == 1
+
+
+async def test_a_message_is_with_the_server_when_its_last_part_is(desk: Desk) -> None:
+    desk.rooms.put()
+    acks: asyncio.Queue[asyncio.Future[None]] = asyncio.Queue()
+    desk.line.acks = acks
+    waiting = await desk.put_parts("one", {BOB: (1, 2)}, {CAROL: (3,)})
+    first, last = await acks.get(), await acks.get()
+
+    last.set_result(None)
+    await desk.parts[1]
+
+    assert not waiting.done()
+    assert (await desk.delivery("one")).state is DeliveryState.QUEUED
+    first.set_result(None)
+    await waiting
+    assert (await desk.delivery("one")).state is DeliveryState.ACKED
+
+
+async def test_what_the_server_has_of_a_message_stays_said_when_the_rest_is_dropped(
+    desk: Desk,
+) -> None:
+    desk.rooms.put()
+    acks: asyncio.Queue[asyncio.Future[None]] = asyncio.Queue()
+    desk.line.acks = acks
+    waiting = await desk.put_parts("one", {BOB: (1, 2)}, {CAROL: (3,)})
+    (await acks.get()).set_result(None)
+    await desk.parts[0]
+
+    await desk.review(device(CAROL, 3))
+
+    await waiting
+    delivery = await desk.delivery("one")
+    assert delivery.state is DeliveryState.ACKED
+    assert (delivery.skipped, delivery.devices) == ((CAROL,), 2)
+
+
+async def test_a_part_for_our_own_devices_goes_where_others_read_another(
+    desk: Desk,
+) -> None:
+    desk.rooms.put(joined=False)
+    waiting = await desk.put_parts("one", {BOB: (1,)}, {CAROL: (3,), ALICE: (9,)})
+
+    await desk.review(device(CAROL, 3))
+    desk.rooms.put()
+    await waiting
+
+    assert [readers_of(stanza) for _, stanza in desk.line.sent] == [{1}, {9}]
+    assert (await desk.delivery("one")).state is DeliveryState.ACKED
+
+
+async def test_nothing_goes_to_our_own_devices_alone(desk: Desk) -> None:
+    desk.rooms.put(joined=False)
+    waiting = await desk.put_parts("one", {BOB: (1,)}, {ALICE: (9,)})
+
+    await desk.review(device(BOB, 1))
+    desk.rooms.put()
+
+    with pytest.raises(DeliveryFailedError):
+        await waiting
+    assert desk.names == []
+    assert (await desk.delivery("one")).state is DeliveryState.FAILED
+
+
+async def test_who_has_another_device_in_another_part_is_not_named_as_left_out(
+    desk: Desk,
+) -> None:
+    desk.rooms.put(joined=False)
+    waiting = await desk.put_parts("one", {BOB: (1,)}, {BOB: (2,)})
+
+    await desk.review(device(BOB, 2))
+    desk.rooms.put()
+    await waiting
+
+    assert (await desk.delivery("one")).skipped == (f"{BOB} {2:064x}",)
+
+
+async def test_who_is_taken_out_of_all_parts_is_named_once(desk: Desk) -> None:
+    desk.rooms.put(members=(ALICE, CAROL))
+
+    await (await desk.put_parts("one", {BOB: (1,), CAROL: (3,)}, {BOB: (2,)}))
+
+    delivery = await desk.delivery("one")
+    assert (delivery.skipped, delivery.devices) == ((BOB,), 1)
+
+
+async def test_messages_beside_each_other_are_no_parts_of_one(desk: Desk) -> None:
+    desk.rooms.put(members=(ALICE, CAROL))
+    lost = await desk.put("one", readers={BOB: (1,)})
+    await (await desk.put("two", readers={CAROL: (3,)}))
+
+    with pytest.raises(DeliveryFailedError):
+        await lost
+    assert (await desk.delivery("one")).state is DeliveryState.FAILED
+    assert (await desk.delivery("two")).state is DeliveryState.ACKED

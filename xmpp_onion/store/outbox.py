@@ -112,6 +112,30 @@ class Outbox:
         rows = await self.pending(after=row_id - 1, limit=1)
         return next((row for row in rows if row.id == row_id), None)
 
+    async def others(self, row: OutboxRow) -> list[OutboxRow]:
+        """Return what else of the same message still waits, oldest first.
+
+        What goes out as several stanzas is accepted at once: they stand in a row.
+        """
+        found = []
+        for beyond in ("id < ? ORDER BY id DESC", "id > ? ORDER BY id"):
+            last = row.id
+            while (last := await self._next(last, beyond, row)) > 0:
+                found.append(last)
+        rows = [await self.load(row_id) for row_id in sorted(found)]
+        return [each for each in rows if each is not None]
+
+    async def _next(self, row_id: int, beyond: str, like: OutboxRow) -> int:
+        """Return the next row's id if it is of the same message, else 0."""
+        rows = await self._database.fetch(
+            f"SELECT id, message_id, recipient FROM outbox WHERE {beyond} LIMIT 1",  # noqa: S608 - two constants
+            (row_id,),
+        )
+        for row in rows:
+            if (row["message_id"], row["recipient"]) == (like.message_id, like.to):
+                return int(row["id"])
+        return 0
+
     async def pending(self, *, after: int = 0, limit: int = -1) -> list[OutboxRow]:
         """Return what is not yet acknowledged, oldest first.
 
