@@ -187,7 +187,6 @@ TESTED_IN = {
     "session/room_service.py": "integration/client/test_rooms.py",
     "reader.py": "integration/client/test_client_hostile.py",
     "notary.py": "integration/client/test_notary.py",
-    "files/assembly.py": "integration/client/test_files.py",
     "files/download.py": "integration/client/test_files.py",
     "files/lane.py": "hostile/files/test_http.py",
     "files/upload.py": "integration/client/test_files.py",

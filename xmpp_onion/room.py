@@ -33,6 +33,7 @@ class Voice(Protocol):
         *,
         is_voice: bool = False,
         expires: timedelta | None = None,
+        pad: bool = False,
     ) -> Delivery:
         """Send one, or a recording."""
 
@@ -99,6 +100,7 @@ class Room:
         *,
         is_voice: bool = False,
         expires: timedelta | None = None,
+        pad: bool = False,
     ) -> Delivery:
         """Encrypt a file, store it, and send all members the link with its key.
 
@@ -106,7 +108,7 @@ class Room:
         for longer reads the message, and finds no file.
         """
         return await self._voice.send_file(
-            self.jid, path, progress, is_voice=is_voice, expires=expires
+            self.jid, path, progress, is_voice=is_voice, expires=expires, pad=pad
         )
 
     async def members(self, *, timeout: float = ROOM_TIMEOUT) -> dict[JID, Affiliation]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from xmpp_onion.address import JID
 from xmpp_onion.chat import Attachment, Progress, Slot
-from xmpp_onion.errors import FileTooLargeError
+from xmpp_onion.errors import FileError, FileTooLargeError
 from xmpp_onion.files import (
     CHUNK_BYTES,
     LANES,
@@ -72,6 +72,7 @@ class Sharing:
         path: Path,
         progress: Progress | None = None,
         *,
+        pad: bool = False,
         may_split: Callable[[], Awaitable[bool]],
     ) -> Attachment:
         """Encrypt a file, store it, and return what a message says of it.
@@ -79,6 +80,7 @@ class Sharing:
         Args:
             path: The file.
             progress: Told bytes done, and bytes in all.
+            pad: Store full chunks alone.
             may_split: Asked before anything is stored: whether all who get it can
                 put chunks together. What it raises ends it.
 
@@ -90,26 +92,23 @@ class Sharing:
         source = Source(path)
         await self._session.wait_online(_ONLINE_TIMEOUT)
         is_split = await may_split()
+        if pad and not is_split:
+            raise _unpadded(path)
         limit = await self._slots.limit()
-        chunk_size = choose_chunk_size(source.size, limit)
-        if source.size > SINGLE_BYTES and chunk_size and is_split:
+        chunk_size = choose_chunk_size(source.size, limit, padded=pad)
+        if chunk_size and is_split and (pad or source.size > SINGLE_BYTES):
             return await upload_chunks(
                 self._lane,
                 self._ask,
                 source,
                 chunk_size=chunk_size,
+                padded=pad,
                 journal=self._journal,
                 circuits=self.circuits,
                 progress=progress,
             )
-        if source.size + TAG_BYTES > limit:
-            raise FileTooLargeError(
-                f"{path} was not sent",
-                why=f"it has {source.size} bytes, and the server takes {limit} at once",
-                fix="Split it: a device of theirs cannot put parts together."
-                if chunk_size
-                else "Split it, or ask who runs the server.",
-            )
+        if pad or source.size + TAG_BYTES > limit:
+            raise _too_large(source, limit, fits_in_chunks=chunk_size > 0)
         async with self._lane() as lane:
             return await upload_single(lane, self._ask, source, progress)
 
@@ -123,12 +122,12 @@ class Sharing:
             sound = await asyncio.to_thread(read_sound, path)
         return replace(attachment, media_type=sound.media_type, seconds=sound.seconds)
 
-    async def forget(self, attachment: Attachment) -> None:
+    async def forget(self, attachment: Attachment, *, pad: bool = False) -> None:
         """Forget how it was stored: the message that names it is on its way.
 
         Until then, to send the same file again stores none of its chunks twice.
         """
-        await self._journal.forget(bytes.fromhex(attachment.sha256))
+        await self._journal.forget(bytes.fromhex(attachment.sha256), padded=pad)
 
     async def save(
         self,
@@ -154,3 +153,21 @@ class Sharing:
 
     def _lane(self) -> Lane:
         return Lane(self._dialer, self._own, pace=self._pace)
+
+
+def _too_large(source: Source, limit: int, *, fits_in_chunks: bool) -> FileError:
+    return FileTooLargeError(
+        f"{source.path} was not sent",
+        why=f"it has {source.size} bytes, and the server takes {limit} at once",
+        fix="Split it: a device that gets it cannot put parts together."
+        if fits_in_chunks
+        else "Split it, or ask who runs the server.",
+    )
+
+
+def _unpadded(path: Path) -> FileError:
+    return FileError(
+        f"{path} was not sent",
+        why="a device that gets it runs another client, which cannot take padding off",
+        fix="Send it without padding: the server sees its size then.",
+    )

@@ -140,6 +140,7 @@ class Speaker:
         *,
         is_voice: bool = False,
         expires: timedelta | None = None,
+        pad: bool = False,
         timeout: float | None = ACK_TIMEOUT,
     ) -> Delivery:
         """Encrypt a file, store it at our server, and send the link with its key.
@@ -156,18 +157,25 @@ class Speaker:
                 lasts, as far as the head of a WAV or an Ogg with Opus tells.
             expires: As in ``send()``, for the message with the link and its key. What
                 was saved meanwhile stays.
+            pad: Fill it up, to 64 KiB or the next power of two, and from 2 MiB on to
+                the next 2 MiB: the server sees that much, and still that a file was
+                sent, and when. Devices of other clients cannot take it off.
             timeout: Seconds to wait for the ack of the message; storing the file
                 takes as long as it gets on.
 
         Raises:
-            FileError: It cannot be read, changed, or the server does not take it.
+            FileError: It cannot be read, changed, or the server does not take it; or
+                a device that gets it cannot take padding off, and nothing was stored.
             TorError: The server could not be reached for a long time.
             RoomError: As ``send()``; nothing was stored.
             XmppOnionError: As ``send()``.
         """
         recipient = parse_addressee(to)
         attachment = await self._sharing.upload(
-            Path(path), progress, may_split=lambda: self._may_split(recipient, timeout)
+            Path(path),
+            progress,
+            pad=pad,
+            may_split=lambda: self._may_split(recipient, timeout),
         )
         if is_voice:
             attachment = await self._sharing.heard(attachment, Path(path))
@@ -175,9 +183,9 @@ class Speaker:
         try:
             delivery = await self._send(recipient, what, timeout, allow_clear=False)
         except NotAcknowledgedError:  # it is on its way all the same
-            await self._sharing.forget(attachment)
+            await self._sharing.forget(attachment, pad=pad)
             raise
-        await self._sharing.forget(attachment)
+        await self._sharing.forget(attachment, pad=pad)
         return delivery
 
     async def _may_split(self, to: JID, timeout: float | None) -> bool:

@@ -39,6 +39,7 @@ async def _send_file(client: Client, request: Line, tell: Told) -> list[Line]:
                 steps,
                 is_voice=is_voice,
                 expires=expires(request),
+                pad=request.get("pad") is True,
                 timeout=seconds,
             )
             if wait == "receipt":

@@ -47,6 +47,10 @@ arecord -f cd -d 10 | xmpp-onion send bob@….onion --voice -
     help="Send this recording instead, with its length; - for stdin.",
 )
 @click.option(
+    "--pad", is_flag=True,
+    help="Fill the file up, so that the server sees its size less exactly.",
+)  # fmt: skip
+@click.option(
     "--correct", metavar="ID", help="Say what that message of yours should have said."
 )
 @click.option(
@@ -72,6 +76,7 @@ def command(  # noqa: PLR0913 - one for each option
     message: str | None,
     path: Path | None,
     voice: str | None,
+    pad: bool,
     correct: str | None,
     expires: int | None,
     wait: str,
@@ -86,7 +91,9 @@ def command(  # noqa: PLR0913 - one for each option
             raise click.UsageError("a file goes by itself: leave out -m and the others")
         with recorded(path, voice) as file:
             what: Line = {"path": str(file.absolute()), "voice": voice is not None}
-            return _send_file(settings, to, what | how)
+            return _send_file(settings, to, what | how | {"pad": pad})
+    if pad:
+        raise click.UsageError("a file is padded, not a text: say --file or --voice")
     request: Line = {
         "do": "send",
         "to": [parse_addressee(one) for one in to],

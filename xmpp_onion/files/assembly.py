@@ -51,8 +51,8 @@ async def assemble(
         await lane.fetch(
             index.places[number],
             place,
-            allow=_exactly(size + CHUNK_OVERHEAD),
-            told=lambda came, _total: tally.part(number, came),
+            allow=_exactly(index.held_by(number) + CHUNK_OVERHEAD),
+            told=lambda came, _total: tally.part(number, min(came, size)),
         )
         place.finish()
         done.note(number)
@@ -90,11 +90,13 @@ class _Done:
 class _Region:
     """Where a chunk lies in a draft: it is decrypted into it while it comes.
 
-    So memory holds no chunk. Nobody reads the draft before it is noted as done.
+    So memory holds no chunk. Nobody reads the draft before it is noted as done. What
+    pads a chunk is authenticated and dropped: behind the file's end lie the notes.
     """
 
     def __init__(self, index: Index, number: int, file: int) -> None:
-        self._new = partial(index.cipher.opening, number, index.size_of(number))
+        self._new = partial(index.cipher.opening, number, index.held_by(number))
+        self._size = index.size_of(number)
         self._file, self._start = file, index.start_of(number)
         self._came = self._written = 0
         self._opening = self._new()
@@ -111,7 +113,8 @@ class _Region:
 
     def write(self, data: bytes, /) -> int:
         """Take more of the chunk."""
-        view = memoryview(self._opening.update(data))
+        content = memoryview(self._opening.update(data))
+        view = content[: self._size - self._written]
         while view:
             written = os.pwrite(self._file, view, self._start + self._written)
             self._written += written

@@ -25,20 +25,25 @@ _MOST_CHUNKS: Final = 8192
 # An entry has 130 bytes.
 INDEX_BYTES: Final = 2 * 1024 * 1024
 _NAME_LIMIT: Final = 1024
+# A padded index has a multiple of these bytes: a name of a file cannot be told by it.
+_INDEX_STEP: Final = 4096
 
 
-def choose_chunk_size(size: int, limit: int) -> int:
+def choose_chunk_size(size: int, limit: int, *, padded: bool = False) -> int:
     """Return bytes of a chunk; zero if a server cannot hold the file at all.
 
     Args:
         size: Bytes of the file.
         limit: Bytes that the server takes in one object.
+        padded: All chunks will be full. A small file is one, of a power of two.
     """
     most = min(limit - CHUNK_OVERHEAD, _LARGEST_CHUNK)
     chunk = min(CHUNK_BYTES, most)
     while chunk * _MOST_CHUNKS < size and chunk < most:
         chunk = min(2 * chunk, most)
     fits = chunk >= _SMALLEST_CHUNK and chunk * _MOST_CHUNKS >= size
+    if padded:  # for a large file that power is more than a chunk has
+        chunk = min(chunk, max(_SMALLEST_CHUNK, 1 << (size - 1).bit_length()))
     return chunk if fits else 0
 
 
@@ -53,6 +58,8 @@ class Index:
         chunk_size: Bytes that each object holds; the last one the rest.
         key: Of this file alone.
         places: Where its objects are, in their order.
+        padded: The last one is full, too: what is behind the file's end is no part
+            of it. An empty file has one object, then.
     """
 
     name: str
@@ -61,6 +68,7 @@ class Index:
     chunk_size: int
     key: bytes = field(repr=False)
     places: tuple[Place, ...] = field(repr=False)
+    padded: bool = False
 
     @property
     def cipher(self) -> ChunkCipher:
@@ -72,12 +80,16 @@ class Index:
         return number * self.chunk_size
 
     def size_of(self, number: int) -> int:
-        """Return the bytes of a chunk."""
+        """Return the bytes of the file in a chunk."""
         return min(self.chunk_size, self.size - self.start_of(number))
+
+    def held_by(self, number: int) -> int:
+        """Return all bytes that a chunk holds, padding too."""
+        return self.chunk_size if self.padded else self.size_of(number)
 
     def write(self) -> bytes:
         """Return it as it is encrypted and stored."""
-        values = {
+        values: dict[str, object] = {
             "v": 1,
             "name": self.name,
             "size": self.size,
@@ -86,7 +98,10 @@ class Index:
             "key": self.key.hex(),
             "chunks": [place.url for place in self.places],
         }
-        return json.dumps(values, ensure_ascii=False).encode()
+        if not self.padded:
+            return json.dumps(values, ensure_ascii=False).encode()
+        data = json.dumps({**values, "padded": True}, ensure_ascii=False).encode()
+        return data.ljust(-(-len(data) // _INDEX_STEP) * _INDEX_STEP)
 
     @classmethod
     def read(cls, data: bytes, *, at: Place) -> Self:
@@ -111,6 +126,7 @@ class Index:
                     Place.parse(_checked(url, str))
                     for url in _checked(values["chunks"], list)
                 ),
+                padded=_checked(values.get("padded", False), bool),
             )
         except (ValueError, KeyError, TypeError, RecursionError, AddressError):
             raise _no_index() from None
@@ -121,10 +137,10 @@ class Index:
     def _is_sound(self, at: Place) -> bool:
         """Tell whether it makes one file, at one service, in chunks that fit here."""
         return (
-            self.size > 0
+            self.size >= (0 if self.padded else 1)
             and _SMALLEST_CHUNK <= self.chunk_size <= _LARGEST_CHUNK
             and len(self.places) <= _MOST_CHUNKS
-            and len(self.places) == -(-self.size // self.chunk_size)
+            and len(self.places) == max(1, -(-self.size // self.chunk_size))
             and len(self.key) == KEY_BYTES
             and len(self.sha256) == 32
             and {(place.host, place.port) for place in self.places}

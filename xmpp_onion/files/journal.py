@@ -53,11 +53,16 @@ class Journal:
         self._database = database
         self._keys = keys
 
-    async def begin(self, sha256: bytes, chunk_size: int) -> Begun:
-        """Return what is known of an upload of this very content, or a new one."""
+    async def begin(
+        self, sha256: bytes, chunk_size: int, *, padded: bool = False
+    ) -> Begun:
+        """Return what is known of an upload of this very content, or a new one.
+
+        With padding the chunks are others, so it is another upload.
+        """
         async with self._database.transaction():
             await self._tidy()
-            name = f"{_PREFIX}{sha256.hex()}"
+            name = _name(sha256, padded=padded)
             known = await self._load(name)
             if known is not None and known.chunk_size == chunk_size:
                 return known
@@ -77,10 +82,10 @@ class Journal:
         async with self._database.transaction():
             await self._keys.store(f"{begun.name}/{number}", place.url)
 
-    async def forget(self, sha256: bytes) -> None:
+    async def forget(self, sha256: bytes, *, padded: bool = False) -> None:
         """Forget an upload of this content, its key too."""
         async with self._database.transaction():
-            await self._forget(f"{_PREFIX}{sha256.hex()}")
+            await self._forget(_name(sha256, padded=padded))
 
     async def _load(self, name: str) -> Begun | None:
         text = await self._keys.load(name)
@@ -110,3 +115,7 @@ class Journal:
         for place, (at, name) in enumerate(begun):
             if place >= _MOST - 1 or not timedelta(0) <= now - at < _LASTING:
                 await self._forget(name)
+
+
+def _name(sha256: bytes, *, padded: bool) -> str:
+    return f"{_PREFIX}{'padded-' if padded else ''}{sha256.hex()}"

@@ -7,12 +7,14 @@ object, over several circuits, which goes on after a break and after a crash.
 import hashlib
 import secrets
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from xmpp_onion.chat import Attachment, Link, Progress
 from xmpp_onion.files.cipher import (
     CHUNK_OVERHEAD,
     KEY_BYTES,
     NONCE_BYTES,
+    PIECE_BYTES,
     TAG_BYTES,
     ChunkCipher,
     encrypt,
@@ -66,6 +68,7 @@ async def upload_chunks(
     source: Source,
     *,
     chunk_size: int,
+    padded: bool = False,
     journal: Journal,
     circuits: int = LANES,
     progress: Progress | None = None,
@@ -73,7 +76,8 @@ async def upload_chunks(
     """Store a file in chunks, then their index.
 
     The file is read twice: its hash is bound into each chunk, and tells whether an
-    upload that broke off was of this very content. The journal keeps all of it until it
+    upload that broke off was of this very content. With ``padded`` all have the same
+    size, and one is there for an empty file. The journal keeps all of it until it
     is told to forget, when the message is on its way. Each chunk is compared with what
     was read first before its end leaves, and is no object at the server without it.
 
@@ -83,7 +87,8 @@ async def upload_chunks(
             file again goes on where it was.
     """
     sha256, hashes = await source.digest(chunk_size)
-    begun = await journal.begin(sha256, chunk_size)
+    hashes = hashes or [sha256]
+    begun = await journal.begin(sha256, chunk_size, padded=padded)
     cipher = ChunkCipher(begun.key, len(hashes), sha256)
     left = [number for number in range(len(hashes)) if number not in begun.places]
     sizes = [min(chunk_size, source.size - n * chunk_size) for n in range(len(hashes))]
@@ -91,22 +96,24 @@ async def upload_chunks(
 
     async def carry(lane: Lane, number: int) -> None:
         def sealed() -> Iterator[bytes]:
-            return cipher.seal(number, _unchanged(source, part, hashes[number]))
+            content = _unchanged(source, (start, size), hashes[number])
+            return cipher.seal(number, chain(content, _blank(held - size)))
 
-        part = number * chunk_size, sizes[number]
+        start, size = number * chunk_size, sizes[number]
+        held = chunk_size if padded else size
         place = await lane.store(
             ask,
-            sizes[number] + CHUNK_OVERHEAD,
+            held + CHUNK_OVERHEAD,
             sealed,
-            lambda sent: tally.part(number, sent),
+            lambda sent: tally.part(number, min(sent, size)),
         )
         await journal.note(begun, number, place)
-        tally.finish(number, sizes[number])
+        tally.finish(number, size)
 
     await over_lanes(lanes, left, carry, count=circuits)
     places = tuple(begun.places[number] for number in range(len(hashes)))
     name = source.path.name
-    index = Index(name, source.size, sha256, chunk_size, begun.key, places)
+    index = Index(name, source.size, sha256, chunk_size, begun.key, places, padded)
     async with lanes() as lane:
         link = await _store_index(lane, ask, index)
     return Attachment(url=link.text, name=name, size=source.size, sha256=sha256.hex())
@@ -117,6 +124,12 @@ def _hashed(pieces: Iterable[bytes], digest: "hashlib._Hash") -> Iterator[bytes]
     for piece in pieces:
         digest.update(piece)
         yield piece
+
+
+def _blank(size: int) -> Iterator[bytes]:
+    """Yield padding: encrypted with what is before it, it looks like the rest."""
+    for start in range(0, size, PIECE_BYTES):
+        yield bytes(min(PIECE_BYTES, size - start))
 
 
 def _unchanged(source: Source, part: tuple[int, int], sha256: bytes) -> Iterator[bytes]:

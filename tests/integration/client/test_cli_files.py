@@ -119,6 +119,22 @@ async def test_a_recording_from_stdin_arrives_with_its_length(people: People) ->
     assert list((people.folder / "runtime").iterdir()) == []
 
 
+async def test_a_file_is_padded_if_that_is_asked(people: People) -> None:
+    source = people.folder / "cat.jpg"
+    source.write_bytes(b"x")
+
+    done = await people.run(
+        "alice", "send", people.bob.jid, "--file", str(source), "--pad"
+    )
+
+    assert (done.code, done.lines[-1]["event"]) == (0, "sent")
+    message = await anext(people.bob.messages())
+    assert message.attachment is not None
+    assert message.attachment.url.startswith("aesgcm+chunks:")  # one, and full
+    saved = await message.attachment.save(people.folder / "here")
+    assert saved.read_bytes() == b"x"
+
+
 async def test_a_file_goes_to_a_room_as_it_goes_to_somebody(people: People) -> None:
     room = await people.alice.create_room(f"friends@muc.{people.alice.jid.domain}")
     await room.invite(people.bob.jid)

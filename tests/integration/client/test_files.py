@@ -16,6 +16,7 @@ from xmpp_onion.chat import Progress
 from xmpp_onion.e2ee import OMEMO_2
 from xmpp_onion.errors import (
     FileDamagedError,
+    FileError,
     FileTooLargeError,
     StoreError,
     UndecidedDevicesError,
@@ -270,6 +271,59 @@ async def test_a_chunk_that_the_server_exchanged_leaves_no_file(
             await attachment.save(target)
 
     assert [path.stat().st_size for path in target.iterdir()] == [0]
+
+
+@pytest.mark.parametrize("size", [0, 70_000, LARGE])
+async def test_a_padded_file_arrives_as_it_was_and_the_server_sees_full_objects_alone(
+    enrol: Enrol, wire: LoopbackDialer, prosody: Prosody, tmp_path: Path, size: int
+) -> None:
+    source = tmp_path / "film.mkv"
+    source.write_bytes(secrets.token_bytes(size))
+    target = tmp_path / "downloads"
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+        asyncio.timeout(120),
+    ):
+        with pytest.raises(Stop):
+            await alice.send_file(bob.jid, source, stopping_at(size), pad=True)
+        await alice.send_file(bob.jid, source, pad=True)
+        attachment = await received(bob)
+        saved = await attachment.save(target)
+        kept = await kept_uploads(alice)
+
+    assert saved.read_bytes() == source.read_bytes()
+    assert (attachment.size, list(target.iterdir())) == (size, [saved])
+    assert kept == []
+    full = {0: 64 * 1024, 70_000: 128 * 1024, LARGE: CHUNK_BYTES}[size]
+    sizes = {path.stat().st_size for path in objects(prosody)}
+    assert sizes == {full + 28}
+    # The index, encrypted.
+    assert [
+        path.stat().st_size
+        for path in folder_of(prosody).rglob("*.bin")
+        if path.stat().st_size < 10_000
+    ] == [4096 + 16]
+
+
+async def test_a_device_that_cannot_take_padding_off_stops_a_file_before_it_is_stored(
+    enrol: Enrol, wire: LoopbackDialer, prosody: Prosody, tmp_path: Path
+) -> None:
+    source = tmp_path / "film.mkv"
+    source.write_bytes(bytes(70_000))
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+        asyncio.timeout(60),
+    ):
+        await alice._omemo.fetch([bob.jid])
+        # As if Bob's device spoke the older version alone.
+        alice._omemo._directory.keep(OMEMO_2, bob.jid, {})
+
+        with pytest.raises(FileError, match="take padding off"):
+            await alice.send_file(bob.jid, source, pad=True)
+
+    assert objects(prosody) == []
 
 
 @pytest.mark.parametrize("is_accepted", [True, False], ids=["accepted", "undecided"])

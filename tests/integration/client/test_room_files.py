@@ -82,7 +82,7 @@ async def test_all_members_fetch_a_file_also_one_who_was_away(
         assert is_split == (size == LARGE)
 
 
-async def test_a_recording_for_a_room_says_how_long_it_lasts_and_may_be_kept(
+async def test_a_padded_recording_for_a_room_says_how_long_it_lasts_and_may_be_kept(
     enrol: Enrol, wire: LoopbackDialer, tmp_path: Path
 ) -> None:
     source = tmp_path / "note.wav"
@@ -95,12 +95,14 @@ async def test_a_recording_for_a_room_says_how_long_it_lasts_and_may_be_kept(
     ):
         room = await come_together(alice, [bob])
 
-        await room.send_file(source, is_voice=True, expires=timedelta(hours=1))
+        hour = timedelta(hours=1)
+        await room.send_file(source, is_voice=True, expires=hour, pad=True)
 
         message = await anext(bob.messages())
         assert message.expires_at is not None
         assert message.attachment is not None
         assert message.attachment.seconds == 0.5
+        assert message.attachment.url.startswith("aesgcm+chunks:")  # one, padded
 
 
 async def test_a_member_with_the_older_omemo_alone_makes_it_one_object(

@@ -101,3 +101,11 @@ def test_no_sound_is_no_message(command: "Command", onion: str) -> None:
 
     assert done.code == 2
     assert "no sound" in done.err
+
+
+@pytest.mark.usefixtures("account")
+def test_a_text_is_not_padded_as_a_file_is(command: "Command", onion: str) -> None:
+    done = command("send", f"bob@{onion}", "-m", "hello", "--pad")
+
+    assert done.code == 2
+    assert "not a text" in done.err

@@ -48,6 +48,30 @@ def test_every_index_reads_as_it_was_written_and_its_chunks_make_the_file(
     assert [index.start_of(number) for number in numbers] == [0, *ends[:-1]]
 
 
+@given(st.integers(0, 2**28), st.integers(64 * 1024 + 28, 2**32), st.text(max_size=99))
+def test_padding_shows_a_step_of_two_mebibytes_or_a_power_of_two_and_no_name(
+    size: int, limit: int, name: str
+) -> None:
+    chunk_size = choose_chunk_size(size, limit, padded=True)
+    if not chunk_size:
+        return  # for a server that takes too little at once
+    count = max(1, -(-size // chunk_size))
+    places = tuple(Place(ONION, 5280, f"/share/{n:04}") for n in range(count))
+    name = name.encode(errors="replace").decode()
+    index = Index(name, size, bytes(32), chunk_size, bytes(32), places, padded=True)
+    nameless = Index("", size, bytes(32), chunk_size, bytes(32), places, padded=True)
+
+    assert chunk_size + 28 <= limit
+    assert {index.held_by(number) for number in range(count)} == {chunk_size}
+    assert size <= count * chunk_size < max(64 * 1024 + 1, 2 * size, size + CHUNK_BYTES)
+    if count == 1 and limit > 2 * CHUNK_BYTES:
+        assert chunk_size.bit_count() == 1
+    assert Index.read(index.write(), at=AT) == index
+    assert len(index.write()) % 4096 == 0
+    if count == 1:
+        assert len(index.write()) == len(nameless.write())
+
+
 @given(st.integers(1, 2**40), st.integers(0, 2**32))
 def test_a_chunk_size_fits_the_server_the_memory_and_the_file(
     size: int, limit: int
@@ -105,6 +129,15 @@ def test_what_makes_no_file_is_refused(name: str, value: object) -> None:
     ):
         with pytest.raises(FileDamagedError):
             Index.read(json.dumps(changed).encode(), at=AT)
+
+
+@pytest.mark.parametrize("value", [0, 1, "true", None, []])
+def test_padding_is_said_by_a_truth_value_or_not_at_all(value: object) -> None:
+    values = json.loads(make(2 * CHUNK_BYTES + 1).write())
+    values["padded"] = value
+
+    with pytest.raises(FileDamagedError):
+        Index.read(json.dumps(values).encode(), at=AT)
 
 
 @given(st.binary(max_size=300))

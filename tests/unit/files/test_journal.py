@@ -39,21 +39,28 @@ async def test_another_content_or_another_cut_has_another_key(
     one = await journal.begin(ONE, 4096)
     await journal.note(one, 0, PLACE)
 
-    others = [await journal.begin(OTHER, 4096), await journal.begin(ONE, 8192)]
+    others = [
+        await journal.begin(OTHER, 4096),
+        await journal.begin(ONE, 4096, padded=True),
+        await journal.begin(ONE, 8192),
+    ]
 
-    assert len({one.key, *(each.key for each in others)}) == 3
-    assert [each.places for each in others] == [{}, {}]
+    assert len({one.key, *(each.key for each in others)}) == 4
+    assert [each.places for each in others] == [{}, {}, {}]
 
 
-async def test_nothing_is_left_of_what_is_done(keys: tuple[Database, Keys]) -> None:
+@pytest.mark.parametrize("padded", [False, True])
+async def test_nothing_is_left_of_what_is_done(
+    keys: tuple[Database, Keys], *, padded: bool
+) -> None:
     journal = Journal(*keys)
-    begun = await journal.begin(ONE, 4096)
+    begun = await journal.begin(ONE, 4096, padded=padded)
     await journal.note(begun, 0, PLACE)
 
-    await journal.forget(ONE)
+    await journal.forget(ONE, padded=padded)
 
     assert await keys[1].names("/xmpp-onion/upload") == []
-    assert (await journal.begin(ONE, 4096)).key != begun.key
+    assert (await journal.begin(ONE, 4096, padded=padded)).key != begun.key
 
 
 async def test_uploads_that_are_never_finished_are_forgotten(
