@@ -47,9 +47,9 @@ _MAX_PLACES = 256
 _COUNTED = 5000
 # XEP-0384, section 5.3.1: from 1 to 2**31 - 1.
 _MAX_DEVICE_ID = 2**31 - 1
-# Requests at once: enough for ten contacts with two lists each in one flight. They
-# share one stream, and a server limits its rate.
-_REQUESTS_AT_ONCE = 64
+# Requests at once: enough for a room of a hundred, with two lists or two devices each,
+# in one flight. They share one stream, and a server limits its rate: 64 kB are this.
+_REQUESTS_AT_ONCE = 256
 # Bundles of one JID in an hour, whatever its device list says.
 _BUNDLES_PER_HOUR = 40
 _HOUR = 3600.0

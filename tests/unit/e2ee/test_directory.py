@@ -43,10 +43,10 @@ class Setting:
 async def test_requests_that_are_on_their_way_are_bounded() -> None:
     setting = Setting()
 
-    await setting.directory.fetch_lists([JID(f"u{n}@{ONION}") for n in range(100)])
+    await setting.directory.fetch_lists([JID(f"u{n}@{ONION}") for n in range(200)])
 
-    assert setting.pep.most_at_once == 64
-    assert len(setting.pep.requests) == 200
+    assert setting.pep.most_at_once == 256
+    assert len(setting.pep.requests) == 400
 
 
 async def test_a_missing_bundle_is_asked_for_less_and_less_often() -> None:
