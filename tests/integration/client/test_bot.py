@@ -176,7 +176,8 @@ async def test_an_answer_waits_for_the_network_however_long_it_is_away(
         Client(await enrol("alice"), tor=wire) as alice,
     ):
         # What a call waits by default is over long before the network is back.
-        monkeypatch.setattr(Client.queue, "__kwdefaults__", {"timeout": 0.05})
+        usual = Client.queue.__kwdefaults__ or {}
+        monkeypatch.setattr(Client.queue, "__kwdefaults__", usual | {"timeout": 0.05})
         await alice.send(client.jid, "hello")
         async with asyncio.timeout(20):
             await asked.wait()

@@ -260,12 +260,12 @@ from xmpp_onion.testing.loopback import LoopbackDialer
 
 add, count = Inbox.add, 0
 
-async def add_and_die(self, event_json):
+async def add_and_die(self, event_json, **more):
     global count
     if count == int(sys.argv[3]):
         os.kill(os.getpid(), 9)
     count += 1
-    return await add(self, event_json)
+    return await add(self, event_json, **more)
 
 async def main():
     Inbox.add = add_and_die
