@@ -17,10 +17,9 @@ def install_future(count: int) -> None:
 
 def _script(version: int) -> str:
     return f"""
-CREATE TABLE future_{version} (key TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT;
-INSERT INTO future_{version} SELECT key, text FROM keys;
+CREATE TABLE future_{version} AS SELECT * FROM keys;
 DELETE FROM keys;
-INSERT INTO keys SELECT key, text FROM future_{version};
+INSERT INTO keys SELECT * FROM future_{version};
 DROP TABLE IF EXISTS future_{version - 1};
 ALTER TABLE inbox ADD COLUMN future_{version} TEXT NOT NULL DEFAULT '';
 
