@@ -14,7 +14,14 @@ from xmpp_onion.address import JID
 from xmpp_onion.chat import Content, Delivery, DeliveryState, RoomState
 from xmpp_onion.courier import Courier
 from xmpp_onion.deliveries import Deliveries
-from xmpp_onion.e2ee import OMEMO_OLD, Omemo, Plain, RoomEncrypted, reader_ids
+from xmpp_onion.e2ee import (
+    OMEMO_OLD,
+    Omemo,
+    Plain,
+    RoomEncrypted,
+    reader_ids,
+    room_within,
+)
 from xmpp_onion.errors import (
     DeliveryFailedError,
     EncryptionError,
@@ -184,7 +191,10 @@ class RoomPost:
             if now is None or not may_hear(now) or now.members.keys() - state.members:
                 raise _ChangedError
             plain = Plain(what.text, beside)
-            encrypted = await self._omemo.rooms.encrypt(now.members, plain, room)
+            limit = room_within(self._session.stanza_limit, clear)
+            encrypted = await self._omemo.rooms.encrypt(
+                now.members, plain, room, limit_bytes=limit
+            )
             readers = older([each for part in encrypted.parts for each in part])
             check_timer(what, readers, allow_clear=allow_clear)
             delivery = Delivery(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from xmpp_onion.e2ee.header import essence, reader_ids, sender_ids, withdraw
     from xmpp_onion.e2ee.nodes import Nodes
     from xmpp_onion.e2ee.omemo import Omemo, quiet_libraries
+    from xmpp_onion.e2ee.parts import room_within
     from xmpp_onion.e2ee.patience import Patience
     from xmpp_onion.e2ee.publisher import closed_nodes
     from xmpp_onion.e2ee.quota import Quota
@@ -86,6 +87,7 @@ __all__ = [
     "quiet_libraries",
     "read_entries",
     "reader_ids",
+    "room_within",
     "sender_ids",
     "withdraw",
 ]
@@ -132,6 +134,7 @@ _HOME = {
     "essence": "header",
     "is_trust_message": "trust_message_uri",
     "reader_ids": "header",
+    "room_within": "parts",
     "sender_ids": "header",
     "withdraw": "header",
 }

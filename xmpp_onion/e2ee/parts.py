@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 
 from xmpp_onion.errors import EncryptionError
 
-__all__ = ["SIZE_LIMIT", "size", "split"]
+__all__ = ["SIZE_LIMIT", "room_within", "size", "split"]
 
 SIZE_LIMIT: Final = 240 * 1024
 """Bytes of ``<encrypted/>`` elements in one stanza.
@@ -19,6 +19,23 @@ SIZE_LIMIT: Final = 240 * 1024
 Prosody ends the stream of a client that sends more than 256 KiB at once; the rest is
 for what stands around them.
 """
+
+# A stanza without what stands in it: the longest name that a room may have, ids,
+# hints, a word on encryption.
+_AROUND_BYTES: Final = 2 * 1024
+
+
+def room_within(stanza_bytes: int | None, beside: Sequence[ET.Element] = ()) -> int:
+    """Return the bytes that the ``<encrypted/>`` elements of one stanza may take.
+
+    Args:
+        stanza_bytes: What the server takes at once; None if it does not say so.
+            More than is usual is not made use of: others' servers take no more.
+        beside: What stands beside them in each stanza.
+    """
+    if stanza_bytes is None:
+        return SIZE_LIMIT
+    return min(SIZE_LIMIT, stanza_bytes - _AROUND_BYTES - size(beside))
 
 
 def size(elements: Sequence[ET.Element]) -> int:

@@ -29,6 +29,7 @@ from xmpp_onion.errors import (
 )
 from xmpp_onion.session.client_xmpp import SM, OnionClient, read_count
 from xmpp_onion.session.scram import Scram, choose_mechanism
+from xmpp_onion.session.stream_limits import read_limit
 from xmpp_onion.session.wire import Connection, Wire
 from xmpp_onion.transport import Isolation
 
@@ -87,11 +88,13 @@ class Login:
         resumed: The earlier stream goes on.
         certificate: What the server showed; empty without TLS.
         early: Stanzas that came before counting began.
+        stanza_limit: Bytes of one stanza that the server takes; None if it says none.
     """
 
     resumed: bool
     certificate: str
-    early: list[ET.Element]
+    early: list[ET.Element] = field(default_factory=list)
+    stanza_limit: int | None = None
 
 
 async def log_in(wire: Wire, client: OnionClient, who: Credentials) -> Login:
@@ -123,11 +126,14 @@ async def log_in(wire: Wire, client: OnionClient, who: Credentials) -> Login:
             feature="XEP-0198",
             fix='The operator adds "smacks" to modules_enabled of Prosody.',
         )
+    limit = read_limit(features)
     if client.resume_id and await resume(wire, client):
-        return Login(resumed=True, certificate=certificate, early=[])
+        return Login(resumed=True, certificate=certificate, stanza_limit=limit)
     client.take_bound(await bind(wire, who.jid, client.requested_jid.resource))
     client.resume_id, early = await enable_acks(wire)
-    return Login(resumed=False, certificate=certificate, early=early)
+    return Login(
+        resumed=False, certificate=certificate, early=early, stanza_limit=limit
+    )
 
 
 async def start_tls(

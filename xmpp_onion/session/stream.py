@@ -127,6 +127,7 @@ class Session:
         self._proved = False
         self._online = asyncio.Event()
         self.losses = 0
+        self.stanza_limit: int | None = None
         self._last_error: Exception | None = None
         self._failure: XmppOnionError | None = None
         self._tasks = asyncio.TaskGroup()
@@ -273,6 +274,7 @@ class Session:
             await wire.attach(sock)
             login = await log_in(wire, self.xmpp, who)
         self.certificate = self.certificate or login.certificate
+        self.stanza_limit = login.stanza_limit
         return login
 
     async def _stay(self, wire: Wire, login: Login) -> None:

@@ -41,6 +41,7 @@ from xmpp_onion.errors import (
 from xmpp_onion.room_care import Kept
 from xmpp_onion.server import Prosody
 from xmpp_onion.session import CatchUp, message_stanza, read_content
+from xmpp_onion.store import Outbox
 from xmpp_onion.testing.loopback import LoopbackDialer
 
 Enrol: TypeAlias = Callable[..., Awaitable[Account]]
@@ -418,6 +419,32 @@ async def test_one_stanza_carries_both_versions_to_a_room(
         assert (at_bob.text, at_bob.namespace) == ("to both", OMEMO_OLD)
         assert (at_carol.text, at_carol.namespace) == ("to both", OMEMO_2)
         assert (at_bob.reply_to, at_carol.reply_to) == ("", "a message")
+
+
+async def test_what_is_too_much_for_one_stanza_goes_as_several_and_is_read_once(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with people(enrol, wire, "alice", "bob", "carol") as [alice, bob, carol]:
+        name = address(alice)
+        await come_together(alice, [bob, carol], name)
+        await alice._omemo.fetch([bob.jid, carol.jid])
+        alice._omemo._directory.keep(OMEMO_2, bob.jid, {})
+        alice._session.stanza_limit = 10_000  # the least that a server may take
+        alice._courier.hold()
+        at_bob, at_carol = Ear(bob), Ear(carol)
+
+        # In both versions it takes more than that.
+        queued = await alice.queue(name, "long" * 500)
+
+        rows = await Outbox(alice._database).pending()
+        assert len(rows) == 2
+        assert max(len(row.stanza_xml.encode()) for row in rows) <= 10_000
+        alice._courier.open()
+        await alice.wait(queued.id, DeliveryState.ACKED)
+        await alice.send(name, "the end")
+        for ear in (at_bob, at_carol):
+            long, end = await ear.messages(2)
+            assert (long.text, end.text) == ("long" * 500, "the end")
 
 
 async def test_what_we_say_in_a_room_reaches_our_other_devices_as_ours(

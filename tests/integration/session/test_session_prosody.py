@@ -108,6 +108,19 @@ async def test_a_wrong_pin_is_final_at_once(prosody: Prosody) -> None:
     assert len(tor.dialed) == 1
 
 
+# --- limits -----------------------------------------------------------------------
+
+
+async def test_what_the_server_takes_at_once_is_known_where_it_says_so(
+    prosody: Prosody, connect: Connect
+) -> None:
+    alice = await connect("alice")
+
+    # Prosody 0.12 has the same limit, and does not say so.
+    says = not prosody.version.startswith("0.")
+    assert alice.session.stanza_limit == (512 * 1024 if says else None)
+
+
 # --- messages ---------------------------------------------------------------------
 
 

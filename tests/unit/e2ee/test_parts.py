@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from xmpp_onion.address import JID
 from xmpp_onion.e2ee import OMEMO_2, OMEMO_OLD
-from xmpp_onion.e2ee.parts import size, split
+from xmpp_onion.e2ee.parts import SIZE_LIMIT, room_within, size, split
 from xmpp_onion.errors import EncryptionError
 from xmpp_onion.session import message_stanza
 
@@ -125,3 +125,26 @@ def test_five_hundred_with_two_devices_each_are_written_to_in_what_servers_take(
     assert len(stanzas) == 2
     assert all(len(stanza.encode()) < 256 * 1024 for stanza in stanzas)
     assert sum(stanza.count("</key>") for stanza in stanzas) == len(devices)
+
+
+@pytest.mark.parametrize("told", [10_000, 20_000, 100_000])
+def test_a_stanza_is_no_longer_than_the_server_says(told: int) -> None:
+    beside = [ET.Element("{x}beside", {"value": "v" * 6000})]
+    longest = JID("r" * 1023 + _ROOM[4:])
+    keys_of_many = [new([(1, n) for n in range(900)])]
+
+    parts = split(keys_of_many, room_within(told, beside))
+
+    lengths = [
+        len(
+            message_stanza(longest, "i" * 32, part, clear=beside, is_room=True).encode()
+        )
+        for part in parts
+    ]
+    assert max(lengths) <= told
+    # What it takes is made use of; keys are counted with more than they take.
+    assert max(lengths) >= told // 2
+
+
+def test_a_server_that_says_nothing_or_much_gets_what_is_usual() -> None:
+    assert room_within(None) == room_within(10**9) == SIZE_LIMIT
