@@ -2,6 +2,7 @@
 
 import asyncio
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -25,12 +26,14 @@ from xmpp_onion import (
     Reaction,
     Retraction,
     Room,
+    RoomEvent,
     RoomState,
     Undecryptable,
     clerk,
 )
 from xmpp_onion.chat import Content
 from xmpp_onion.e2ee import OMEMO_2, OMEMO_OLD, Plain, reader_ids
+from xmpp_onion.e2ee.devices import Listing
 from xmpp_onion.errors import (
     AddressError,
     DeliveryFailedError,
@@ -40,7 +43,7 @@ from xmpp_onion.errors import (
 )
 from xmpp_onion.room_care import Kept
 from xmpp_onion.server import Prosody
-from xmpp_onion.session import CatchUp, message_stanza, read_content
+from xmpp_onion.session import CatchUp, Session, message_stanza, read_content
 from xmpp_onion.store import Outbox
 from xmpp_onion.testing.loopback import LoopbackDialer
 
@@ -610,6 +613,70 @@ async def test_a_strict_room_says_nothing_before_each_new_member_is_accepted(
         await at_bob.send("to both")
         texts = [message.text for message in await Ear(alice).messages(3)]
         assert texts == ["to alice", "still to alice", "to both"]
+
+
+async def test_a_member_whom_the_server_adds_in_silence_reads_nothing_and_is_told(
+    enrol: Enrol, wire: LoopbackDialer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with people(enrol, wire, "alice", "bob", "carol") as [alice, bob, carol]:
+        name = address(alice)
+        room = await come_together(alice, [bob], name)
+        at_bob = bob.room(name)
+        await at_bob.set_strict()
+        told = Ear(bob)
+
+        async def nothing(news: object) -> None:
+            """As if the server had kept it to itself."""
+
+        with monkeypatch.context() as patch:
+            patch.setattr(bob.rooms, "take", nothing)
+            await room.grant(carol.jid, Affiliation.MEMBER)
+            unaware = await at_bob.send("to alice")
+        assert unaware.devices == 1
+        await bob.rooms.refresh(JID(name))
+
+        while (event := await told.next_of(RoomEvent)).who != carol.jid:
+            pass
+        assert event.affiliation is Affiliation.MEMBER
+        state = bob.rooms.state(JID(name))
+        assert state is not None
+        assert state.unaccepted == {carol.jid}
+        with pytest.raises(RoomError, match="nobody accepted yet"):
+            await at_bob.send("to a stranger")
+
+
+async def test_a_flood_of_comings_and_goings_asks_for_each_device_list_once(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with people(enrol, wire, "alice", "bob", "carol") as [alice, bob, carol]:
+        asked: Counter[tuple[str, str]] = Counter()
+        fetch = alice._omemo._pep.fetch_device_list
+
+        async def count(namespace: str, jid: JID) -> Listing:
+            asked[namespace, jid.bare] += 1
+            return await fetch(namespace, jid)
+
+        alice._omemo._pep.fetch_device_list = count  # type: ignore[method-assign] # counts
+        name = address(alice)
+        room = await come_together(alice, [bob], name)
+        again = Session(bob.jid, "secret of bob", tor=wire)
+        async with again:
+            await again.wait_online(30)
+            for turn in range(30):
+                going = [room.send(f"{turn}-{n}") for n in range(3)]
+                await again.rooms.enter(JID(name), f"flood{turn}")
+                await asyncio.gather(
+                    again.rooms.leave(JID(name), f"flood{turn}"), *going
+                )
+                if turn == 10:
+                    await room.invite(carol.jid)
+
+        everybody = {bob.jid, carol.jid}
+        assert {key: n for key, n in asked.items() if key[1] in everybody} == {
+            (namespace, jid): 1
+            for namespace in (OMEMO_2, OMEMO_OLD)
+            for jid in everybody
+        }
 
 
 async def test_a_room_that_does_not_let_us_in_says_so_at_once(
