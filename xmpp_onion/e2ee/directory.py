@@ -157,7 +157,7 @@ class Directory:
             self.keep(namespace, jid.bare, devices)
 
     async def fetch_lists(
-        self, jids: Collection[JID], *, anew: bool = False
+        self, jids: Collection[JID], *, anew: bool = False, is_crowd: bool = False
     ) -> dict[str, DeviceListError]:
         """Fetch the lists that are not watched, in one flight.
 
@@ -167,6 +167,8 @@ class Directory:
         Args:
             jids: Whose.
             anew: Fetch what is watched too: a push may have been lost.
+            is_crowd: Who has no list at all is asked once a minute, not each time:
+                there are others to write to.
 
         Returns:
             The JIDs whose lists could not be fetched, with the reason.
@@ -187,17 +189,21 @@ class Directory:
             except DeviceListError as error:
                 failures[jid.bare] = error
 
-        await together(*(fetch(*one) for one in wanted if not self._is_fresh(*one)))
+        stale = [one for one in wanted if not self._is_fresh(*one, is_crowd=is_crowd)]
+        await together(*(fetch(*one) for one in stale))
         return failures
 
-    def _is_fresh(self, namespace: str, jid: str) -> bool:
+    def _is_fresh(self, namespace: str, jid: str, *, is_crowd: bool) -> bool:
         """Tell whether a list need not be fetched now."""
         key = (namespace, jid)
         if key in self._watched:
             return True
         asked = self._asked.get(key)
-        is_absent = not self.lists.get(key) and bool(self.ids(jid))
-        return is_absent and asked is not None and self._clock() < asked.until
+        if self.lists.get(key) or asked is None:
+            return False
+        if self.ids(jid):
+            return self._clock() < asked.until
+        return is_crowd and self._clock() < asked.until - asked.wait + _WAIT_LIST
 
     async def _fetch_list(self, namespace: str, jid: JID, arrival: int) -> None:
         key = (namespace, str(jid))

@@ -50,7 +50,7 @@ class Supply:
     async def fetch(self, jids: Collection[JID]) -> None:
         """Fetch what encrypting for these JIDs will need; nothing is raised."""
         wanted = {jid.bare for jid in jids} | {self._own}
-        await self._directory.fetch_lists(wanted)
+        await self._directory.fetch_lists(wanted, is_crowd=len(jids) > 1)
         # A device whose newest bundle is missing may have an older one.
         for _ in NAMESPACES:
             devices = [(j, i) for j in wanted for i in await self._known.listed(j)]

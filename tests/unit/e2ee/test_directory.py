@@ -133,6 +133,23 @@ async def test_whoever_speaks_one_version_is_asked_for_the_other_ever_less() -> 
     }
 
 
+async def test_who_has_no_list_is_asked_each_time_but_in_a_crowd_once_a_minute() -> (
+    None
+):
+    setting = Setting()
+
+    for second in range(150):
+        setting.now = second * 1.0
+        await setting.directory.fetch_lists([BOB], is_crowd=True)
+    assert Counter(setting.pep.requests) == {
+        f"list {OMEMO_OLD} {BOB}": 3,
+        f"list {OMEMO_2} {BOB}": 3,
+    }
+
+    await setting.directory.fetch_lists([BOB])
+    assert len(setting.pep.requests) == 8
+
+
 async def test_a_list_without_end_is_cut_and_long_labels_are_left_out() -> None:
     setting = Setting()
     labels = {1: SignedLabel("phone", b""), 2: SignedLabel("x" * 101, b"")}
