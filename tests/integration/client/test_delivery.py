@@ -152,6 +152,10 @@ async def test_what_cannot_be_kept_is_an_error_and_uses_up_nothing(
         heard = bob.messages()
         await alice.send(bob.jid, "before")
         await anext(heard)
+        await bob.send(alice.jid, "before, too")
+        await anext(alice.messages())
+        while await alice._outbox.pending():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)  # nothing else may have to be written
         await alice._database.fetch(f"PRAGMA {trouble}")
 
         with pytest.raises(error) as caught:
