@@ -4,11 +4,13 @@ Source: XEP-0077 (in-band registration); XEP-0445 (the invite's token).
 """
 
 import asyncio
+from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
 from xmpp_onion.address import JID, Invite
-from xmpp_onion.errors import RegistrationError, SessionError
+from xmpp_onion.errors import DialTimeoutError, RegistrationError, SessionError
 from xmpp_onion.session.login import (
     DIAL_TIMEOUT,
     LOGIN_TIMEOUT,
@@ -17,13 +19,16 @@ from xmpp_onion.session.login import (
     stanza_error,
     start_tls,
 )
-from xmpp_onion.session.wire import Wire
+from xmpp_onion.session.wire import Connection, Wire
 from xmpp_onion.transport import Isolation, Purpose
 
 __all__ = ["register"]
 
 PREAUTH: Final = "urn:xmpp:pars:0"
 REGISTER: Final = "jabber:iq:register"
+# Seconds until another circuit is tried, once: one that got stuck keeps each later
+# dial of its isolation waiting.
+_PATIENCE: Final = DIAL_TIMEOUT / 2
 
 
 async def register(
@@ -62,8 +67,7 @@ async def register(
             why="the operator made it for one name",
             fix=f"Register as {invite.local}, or ask for another invite.",
         )
-    isolation = Isolation(jid, Purpose.REGISTER)
-    sock = await tor.dial(invite.onion, port, isolation=isolation, timeout=DIAL_TIMEOUT)
+    sock = await _dial(tor, jid, port)
     wire = Wire()
     try:
         async with asyncio.timeout(LOGIN_TIMEOUT):
@@ -83,6 +87,14 @@ async def register(
         await wire.close()
         sock.close()
     return certificate
+
+
+async def _dial(tor: Dialer, jid: JID, port: int) -> Connection:
+    first = Isolation(jid, Purpose.REGISTER)
+    second = replace(first, turn=1)
+    with suppress(DialTimeoutError):
+        return await tor.dial(jid.domain, port, isolation=first, timeout=_PATIENCE)
+    return await tor.dial(jid.domain, port, isolation=second, timeout=_PATIENCE)
 
 
 async def _make_account(wire: Wire, invite: Invite, user: str, password: str) -> None:

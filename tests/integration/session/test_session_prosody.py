@@ -2,15 +2,17 @@ import asyncio
 import os
 import secrets
 import signal
+import socket
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
 import pytest
 
-from xmpp_onion.address import JID, Invite
+from xmpp_onion.address import JID, Invite, OnionAddress
 from xmpp_onion.errors import (
     AuthenticationError,
     CertificateError,
+    DialTimeoutError,
     NotAcknowledgedError,
     RegistrationError,
 )
@@ -29,6 +31,7 @@ from xmpp_onion.session import (
 )
 from xmpp_onion.testing.loopback import LoopbackDialer
 from xmpp_onion.testing.visit import Connect
+from xmpp_onion.transport import Isolation
 
 pytestmark = pytest.mark.prosody
 
@@ -78,6 +81,32 @@ async def test_an_unknown_token_is_refused(prosody: Prosody) -> None:
     invite = Invite.build(prosody.onion, "A" * 24)
     with pytest.raises(RegistrationError):
         await register(invite, "eve", "pw", tor=LoopbackDialer(prosody.c2s_port))
+
+
+class StuckOnce(LoopbackDialer):
+    """Whose first circuit never answers."""
+
+    async def dial(
+        self,
+        address: OnionAddress,
+        port: int,
+        *,
+        isolation: Isolation,
+        timeout: float = 60.0,
+    ) -> socket.socket:
+        if not self.dialed:
+            self.dialed.append((address, port, isolation))
+            raise DialTimeoutError("no answer", host=address)
+        return await super().dial(address, port, isolation=isolation, timeout=timeout)
+
+
+async def test_registering_takes_another_circuit_when_one_is_stuck(
+    prosody: Prosody,
+) -> None:
+    tor = StuckOnce(prosody.c2s_port)
+    await register(await prosody.invite(), "al", "pw", tor=tor)
+    first, second = (isolation.credentials() for _, _, isolation in tor.dialed)
+    assert first != second
 
 
 async def test_registering_works_without_tls_inside_the_onion(
