@@ -158,19 +158,33 @@ class Client(Speaker):
             await self._stack.__aexit__(kind, error, traceback)
 
     async def _open(self, stack: AsyncExitStack) -> None:
-        account, enter = self.account, stack.enter_async_context
         deadline = _deadline(self._login_timeout)
         self._ready.clear()
+        keys = await self._open_store(stack)
+        await self._make_session(keys)
+        await self._make_people_and_rooms()
+        attempts = await stack.enter_async_context(Attempts(self._database, keys))
+        self._make_way_in(attempts)
+        self._make_way_out()
+        await self._begin(stack)
+        await self._until_ready(deadline)
+
+    async def _open_store(self, stack: AsyncExitStack) -> Keys:
+        account = self.account
         opening = Database.open(
             account.store_path,
             key=account.store_key,
             create=not account.device,
             witness=account.state_folder,
         )
-        self._database = await enter(opening)
+        self._database = await stack.enter_async_context(opening)
         self._inbox, self._outbox = Inbox(self._database), Outbox(self._database)
         self._cursors = Cursors(self._database)
-        keys = Keys(self._database)
+        return Keys(self._database)
+
+    async def _make_session(self, keys: Keys) -> None:
+        """Make what talks to the server, and what knows keys."""
+        account = self.account
         self._session = Session(
             account.jid,
             account.password,
@@ -193,34 +207,40 @@ class Client(Speaker):
         )
         nodes = Nodes(self._session.xmpp)
         self._far_witness = FarWitness(self._database, keys, nodes)
+
+    async def _make_people_and_rooms(self) -> None:
+        own = self.account.jid
         self._deliveries = Deliveries(self._database)
         self._timers = Timers(self._database)
         news = self._deliveries.news
-        self._contacts = Contacts(
-            self._database, self._session, own=account.jid, news=news
-        )
-        journal = RoomJournal(self._database, own=account.jid, news=news)
+        self._contacts = Contacts(self._database, self._session, own=own, news=news)
+        self._journal = RoomJournal(self._database, own=own, news=news)
         self.rooms = Rooms(
             self._session,
-            journal,
+            self._journal,
             invitations=Invitations(
                 self._database, self._contacts.table.is_contact, news=news
             ),
-            own=account.jid,
+            own=own,
         )
         await self.rooms.load()
+
+    def _make_way_in(self, attempts: Attempts) -> None:
+        """Make what takes in what comes, and the courier, which it gives work."""
+        own = self.account.jid
         self._courier = Courier(
             self._database,
             self._outbox,
             self._session,
             self._omemo,
             deliveries=self._deliveries,
-            watch=RoomWatch(
-                self._database, self.rooms, self._deliveries, own=account.jid
-            ),
+            watch=RoomWatch(self._database, self.rooms, self._deliveries, own=own),
         )
         self._strangers = Strangers(
-            self._database, contacts=self._contacts.table, own=account.jid, news=news
+            self._database,
+            contacts=self._contacts.table,
+            own=own,
+            news=self._deliveries.news,
         )
         self._confirmations = Confirmations(self._database, self._may_know, self._ready)
         self._clerk = Clerk(
@@ -232,13 +252,21 @@ class Client(Speaker):
             strangers=self._strangers,
             confirmations=self._confirmations,
             rooms=self.rooms,
-            attempts=await enter(Attempts(self._database, keys)),
+            attempts=attempts,
             timers=self._timers,
-            own=account.jid,
+            own=own,
         )
         self._feed = RoomFeed(
             self.rooms, self._clerk, self._open_archive, self._omemo.fetch
         )
+        self._inbox_reader = InboxReader(
+            self._database, self._omemo, self._courier, self._deliveries.news
+        )
+        self.notary = Notary(self._database, self._omemo, self._courier, own)
+        self._omemo.notices.watch(self._clerk.news.set)
+        self._backlog = Backlog(self._session, self._cursors, own)
+
+    def _make_way_out(self) -> None:
         provision = Provision(self._database, self._session, self._omemo)
         self._outgoing = Outgoing(
             self._database,
@@ -259,14 +287,11 @@ class Client(Speaker):
             timers=self._timers,
             provision=provision,
         )
-        self._inbox_reader = InboxReader(
-            self._database, self._omemo, self._courier, self._deliveries.news
-        )
-        self.notary = Notary(self._database, self._omemo, self._courier, account.jid)
-        self._omemo.notices.watch(self._clerk.news.set)
-        self._backlog = Backlog(self._session, self._cursors, account.jid)
-        await enter(self._session)
-        tasks = self._tasks = await enter(asyncio.TaskGroup())
+
+    async def _begin(self, stack: AsyncExitStack) -> None:
+        """Connect, and let everything run that runs beside; the stack ends it."""
+        await stack.enter_async_context(self._session)
+        tasks = self._tasks = await stack.enter_async_context(asyncio.TaskGroup())
         stack.callback(self._stop_settling)
         for work in (
             self._receive(),
@@ -275,7 +300,7 @@ class Client(Speaker):
             self._contacts.run(),
             self.rooms.run(),
             self._feed.run(),
-            journal.run(),
+            self._journal.run(),
             self._confirmations.run(self._outgoing.confirm),
             self._strangers.run(),
             Expiry(self._database, self._courier, self._timers).run(),
@@ -283,6 +308,8 @@ class Client(Speaker):
         ):
             stack.callback(tasks.create_task(work).cancel)
         stack.push_async_callback(self._far_witness.close)
+
+    async def _until_ready(self, deadline: float | None) -> None:
         await self._session.wait_online(self._login_timeout)
         try:
             async with asyncio.timeout_at(deadline) as self._patience:
