@@ -74,7 +74,9 @@ async def test_the_commands_talk_to_the_socks_and_control_port_alone(
     stage.chmod(0o755)
 
     verdict = await leak.judge(
-        [str(stage), sys.executable, str(tmp_path), str(TEMPLATE)], env=environment
+        [str(stage), sys.executable, str(tmp_path), str(TEMPLATE)],
+        env=environment,
+        timeout=600,  # ten commands, each with Python's start, on a busy machine
     )
 
     assert verdict.status == 0, verdict.stderr

@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 import pytest
 
+from tests.integration.client.taken import all_taken
 from xmpp_onion import JID, Account, Client, Event, Gap, Message, Undecryptable
 from xmpp_onion.chat import read_event
 from xmpp_onion.clerk import Clerk
@@ -41,16 +42,7 @@ async def read_all(client: Client) -> list[Event]:
     assert client._settling is not None
     async with asyncio.timeout(60):
         await client._settling
-        await client.contacts()  # stands behind all that came before
-        while client._session._queue:  # noqa: ASYNC110 - nothing tells when it is read
-            await asyncio.sleep(0.01)
-        async with client._clerk._turn:
-            pass  # the last one is kept, or set aside
-        # Nobody waits for a stranger's keys: what he sent is read a moment later.
-        while await client._clerk.room._rows.senders():  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.01)
-    async with client._clerk._turn:
-        pass  # the last one is read
+        await all_taken(client)
     async with client._database.transaction():
         rows = await client._inbox.pending()
         for row in rows:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import pytest
 
+from tests.integration.client.taken import all_taken
 from xmpp_onion import Account, Client, Event, Message, Undecryptable
 from xmpp_onion import client as client_module
 from xmpp_onion.store import ContactRow
@@ -101,10 +102,13 @@ async def test_messages_that_wait_of_a_stranger_are_bounded_and_told(
         Client(await enrol("bob"), tor=wire) as bob,
     ):
         await befriend(bob, friend.jid)
-        for number in range(50):
+        await mallory.send(bob.jid, "0")
+        await all_taken(bob)  # what comes while his keys are asked for waits elsewhere
+        for number in range(1, 50):
             await mallory.send(bob.jid, str(number))
         for number in range(50):
             await friend.send(bob.jid, f"f{number}")
+        await all_taken(bob)  # before there is room again for what waits
         events = bob.events()
         came = await until(events, "f49")
         await bob._strangers.tell_rest()
