@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from xmpp_onion.client import Client
     from xmpp_onion.e2ee import Device, Trust, TrustLevel
     from xmpp_onion.errors import XmppOnionError
-    from xmpp_onion.room import Room
+    from xmpp_onion.rooms import Room
     from xmpp_onion.seal import Secret
     from xmpp_onion.transport import OnionService, Tor
 
@@ -83,7 +83,7 @@ _HOMES = {
     "Receipt": "chat",
     "Retraction": "chat",
     "RolledBack": "chat",
-    "Room": "room",
+    "Room": "rooms",
     "RoomChange": "chat",
     "RoomEvent": "chat",
     "RoomState": "chat",

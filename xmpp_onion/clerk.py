@@ -38,8 +38,7 @@ from xmpp_onion.e2ee import (
     sender_ids,
 )
 from xmpp_onion.errors import DecryptionError, DeviceListError, XmppOnionError
-from xmpp_onion.room_names import RoomNames
-from xmpp_onion.rooms import Rooms
+from xmpp_onion.rooms import RoomNames, Rooms
 from xmpp_onion.session import (
     Incoming,
     Notice,

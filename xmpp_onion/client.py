@@ -52,17 +52,21 @@ from xmpp_onion.errors import (
 )
 from xmpp_onion.expiry import Expiry
 from xmpp_onion.files import Journal
-from xmpp_onion.invitations import Invitations
 from xmpp_onion.notary import Notary
 from xmpp_onion.outgoing import Outgoing
 from xmpp_onion.provision import Provision
 from xmpp_onion.reader import InboxReader
-from xmpp_onion.room import Room
 from xmpp_onion.room_feed import RoomFeed
-from xmpp_onion.room_journal import RoomJournal
 from xmpp_onion.room_post import RoomPost
-from xmpp_onion.room_watch import RoomWatch
-from xmpp_onion.rooms import ROOM_TIMEOUT, Rooms, parse_room
+from xmpp_onion.rooms import (
+    ROOM_TIMEOUT,
+    Invitations,
+    Room,
+    RoomJournal,
+    Rooms,
+    RoomWatch,
+    parse_room,
+)
 from xmpp_onion.session import (
     Connected,
     Contact,

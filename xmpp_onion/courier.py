@@ -35,7 +35,7 @@ from xmpp_onion.errors import (
     DeviceListError,
     NotAcknowledgedError,
 )
-from xmpp_onion.room_watch import RoomWatch
+from xmpp_onion.rooms import RoomWatch
 from xmpp_onion.session import Session, message_stanza, parse_sent, serialise
 from xmpp_onion.store import Database, JobRow, Outbox, OutboxRow
 

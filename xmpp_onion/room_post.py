@@ -29,9 +29,7 @@ from xmpp_onion.errors import (
     SessionError,
 )
 from xmpp_onion.provision import Provision
-from xmpp_onion.room_names import RoomNames
-from xmpp_onion.room_watch import may_hear
-from xmpp_onion.rooms import Rooms
+from xmpp_onion.rooms import RoomNames, Rooms, may_hear
 from xmpp_onion.session import Session, message_stanza, write_content
 from xmpp_onion.store import Database, Outbox
 from xmpp_onion.timers import Timers

@@ -5,8 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from xmpp_onion.account import parse_recipient
 from xmpp_onion.chat import Affiliation, Line, RoomState, line
 from xmpp_onion.client import Client
-from xmpp_onion.room import Room
-from xmpp_onion.rooms import ROOM_TIMEOUT
+from xmpp_onion.rooms import ROOM_TIMEOUT, Room
 
 __all__ = ["FIELDS", "REQUESTS"]
 

@@ -41,7 +41,7 @@ from xmpp_onion.errors import (
     NoDevicesError,
     RoomError,
 )
-from xmpp_onion.room_care import Kept
+from xmpp_onion.rooms import Kept
 from xmpp_onion.server import Prosody
 from xmpp_onion.session import CatchUp, Session, message_stanza, read_content
 from xmpp_onion.store import Outbox

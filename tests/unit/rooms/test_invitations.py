@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from xmpp_onion.address import JID, OnionAddress
-from xmpp_onion.invitations import Invitations
+from xmpp_onion.rooms import Invitations
 from xmpp_onion.session import Invitation
 from xmpp_onion.store import INVITATION_LIMIT, Database, Inbox
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from xmpp_onion.address import JID
 from xmpp_onion.errors import RoomError
-from xmpp_onion.room_journal import RoomJournal
+from xmpp_onion.rooms.journal import RoomJournal
 from xmpp_onion.session import Configuration, Occupancy, RoomService, unanswered
 
 __all__ = ["Kept", "News", "RoomCare"]

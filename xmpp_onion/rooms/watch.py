@@ -11,7 +11,7 @@ from xmpp_onion.address import JID
 from xmpp_onion.chat import RoomState
 from xmpp_onion.deliveries import Deliveries
 from xmpp_onion.e2ee import Device, reader_ids, withdraw
-from xmpp_onion.rooms import Rooms
+from xmpp_onion.rooms.joined import Rooms
 from xmpp_onion.session import parse_sent, serialise
 from xmpp_onion.store import Database, Outbox, OutboxRow
 

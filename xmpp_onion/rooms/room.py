@@ -9,7 +9,7 @@ from xmpp_onion.account import parse_recipient
 from xmpp_onion.address import JID
 from xmpp_onion.chat import Affiliation, Delivery, Message, Progress, RoomState
 from xmpp_onion.errors import EncryptionError
-from xmpp_onion.rooms import ROOM_TIMEOUT, Rooms
+from xmpp_onion.rooms.joined import ROOM_TIMEOUT, Rooms
 
 __all__ = ["Room", "Say"]
 

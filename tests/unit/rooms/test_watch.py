@@ -27,7 +27,7 @@ from xmpp_onion.e2ee import (
 )
 from xmpp_onion.errors import DeliveryFailedError
 from xmpp_onion.room_post import joint
-from xmpp_onion.room_watch import RoomWatch
+from xmpp_onion.rooms import RoomWatch
 from xmpp_onion.session import Session, message_stanza, parse_sent
 from xmpp_onion.store import Database, Inbox, Outbox
 

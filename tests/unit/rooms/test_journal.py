@@ -9,7 +9,7 @@ import pytest
 
 from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.chat import Affiliation, Role, RoomChange, RoomEvent, read_event
-from xmpp_onion.room_journal import RoomJournal
+from xmpp_onion.rooms import RoomJournal
 from xmpp_onion.session import (
     AffiliationList,
     Configuration,

@@ -21,9 +21,9 @@ from xmpp_onion.errors import (
     RoomError,
     SessionError,
 )
-from xmpp_onion.invitations import Invitations
-from xmpp_onion.room_care import Kept, RoomCare
-from xmpp_onion.room_journal import RoomJournal
+from xmpp_onion.rooms.care import Kept, RoomCare
+from xmpp_onion.rooms.invitations import Invitations
+from xmpp_onion.rooms.journal import RoomJournal
 from xmpp_onion.session import (
     Bookmark,
     CatchUp,

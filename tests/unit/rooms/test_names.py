@@ -7,7 +7,7 @@ import pytest
 
 from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.chat import Content
-from xmpp_onion.room_names import RoomNames
+from xmpp_onion.rooms import RoomNames
 from xmpp_onion.store import Database
 
 ONION = OnionAddress.from_public_key(bytes(32))

@@ -1,0 +1,25 @@
+"""Rooms: who is in, who may be, how private each is, and what may go out to it."""
+
+from xmpp_onion.rooms.care import Kept, News, RoomCare
+from xmpp_onion.rooms.invitations import Invitations
+from xmpp_onion.rooms.joined import ROOM_TIMEOUT, Rooms, parse_room
+from xmpp_onion.rooms.journal import RoomJournal
+from xmpp_onion.rooms.names import RoomNames
+from xmpp_onion.rooms.room import Room, Say
+from xmpp_onion.rooms.watch import RoomWatch, may_hear
+
+__all__ = [
+    "ROOM_TIMEOUT",
+    "Invitations",
+    "Kept",
+    "News",
+    "Room",
+    "RoomCare",
+    "RoomJournal",
+    "RoomNames",
+    "RoomWatch",
+    "Rooms",
+    "Say",
+    "may_hear",
+    "parse_room",
+]
