@@ -12,7 +12,7 @@ __all__ = ["FIELDS", "REQUESTS"]
 
 async def _list(client: Client, request: Line) -> list[Line]:
     if request.get("bookmarks"):
-        marks = await client.rooms.bookmarks(_timeout(request))
+        marks = await client.rooms.marks.all(_timeout(request))
         return [
             {
                 "v": 1,

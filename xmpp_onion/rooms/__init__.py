@@ -1,8 +1,9 @@
 """Rooms: who is in, who may be, how private each is, and what may go out to it."""
 
+from xmpp_onion.rooms.address import parse_room
 from xmpp_onion.rooms.care import Kept, News, RoomCare
 from xmpp_onion.rooms.invitations import Invitations
-from xmpp_onion.rooms.joined import ROOM_TIMEOUT, Rooms, parse_room
+from xmpp_onion.rooms.joined import ROOM_TIMEOUT, Rooms
 from xmpp_onion.rooms.journal import RoomJournal
 from xmpp_onion.rooms.names import RoomNames
 from xmpp_onion.rooms.room import Room, Say

@@ -6,15 +6,23 @@ and an answer that was overtaken by a change is asked for again.
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from xmpp_onion.address import JID
 from xmpp_onion.errors import RoomError
 from xmpp_onion.rooms.journal import RoomJournal
-from xmpp_onion.session import Configuration, Occupancy, RoomService, unanswered
+from xmpp_onion.session import (
+    Configuration,
+    Occupancy,
+    RoomService,
+    Session,
+    unanswered,
+)
 
-__all__ = ["Kept", "News", "RoomCare"]
+__all__ = ["Kept", "News", "RoomCare", "in_time"]
 
 log = logging.getLogger(__name__)
 
@@ -237,3 +245,19 @@ def _what_lacks(made: Configuration | None) -> str:
         if not is_so:
             return clause
     return ""
+
+
+@asynccontextmanager
+async def in_time(session: Session, timeout: float) -> AsyncIterator[None]:
+    """Run the block with a connection, and end it in time.
+
+    Raises:
+        SessionError: There was none, or the block took more than ``timeout`` seconds.
+    """
+    await session.wait_online(timeout)
+    try:
+        async with asyncio.timeout(timeout):
+            yield
+    except TimeoutError:
+        why = f"nothing came within {timeout:g} seconds"
+        raise unanswered(why) from None

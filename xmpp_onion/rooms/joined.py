@@ -8,24 +8,25 @@ at a time that brings it up to date, in one flight.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import Final
 
 from xmpp_onion.address import JID
-from xmpp_onion.chat import Affiliation, RoomChange, RoomState
+from xmpp_onion.chat import RoomChange, RoomState
 from xmpp_onion.errors import (
-    AddressError,
     FeatureMissingError,
     RoomError,
     SessionError,
 )
-from xmpp_onion.rooms.care import Kept, RoomCare
+from xmpp_onion.rooms.address import not_in
+from xmpp_onion.rooms.care import Kept, RoomCare, in_time
 from xmpp_onion.rooms.invitations import Invitations
 from xmpp_onion.rooms.journal import RoomJournal
+from xmpp_onion.rooms.marks import Marks
+from xmpp_onion.rooms.membership import Membership
 from xmpp_onion.session import (
-    Bookmark,
     CatchUp,
     Change,
     Invitation,
@@ -34,11 +35,10 @@ from xmpp_onion.session import (
     RoomPresence,
     Session,
     room_error,
-    unanswered,
 )
 from xmpp_onion.store import Cursor
 
-__all__ = ["ROOM_TIMEOUT", "Rooms", "parse_room"]
+__all__ = ["ROOM_TIMEOUT", "Rooms"]
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +73,10 @@ class Rooms:
         pause: Seconds until a room that did not answer is asked again.
         silence: Seconds without a word of a room until we ask whether we are in.
         clock: Seconds that only go forward.
+
+    Attributes:
+        marks: Tells our other devices where we are.
+        membership: Who may be in.
     """
 
     def __init__(
@@ -95,12 +99,12 @@ class Rooms:
         self._silence = silence
         self._clock = clock
         self._rooms: dict[JID, Kept] = {}
-        self._marks: dict[JID, str | None] = {}
-        self._marking = asyncio.Lock()
         self._is_up = False
         self._entering = asyncio.Event()
         self._work = asyncio.Event()
         self._care = RoomCare(session.rooms, journal)
+        self.marks = Marks(session, self._work.set)
+        self.membership = Membership(session, self._care, journal, find=self._find)
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     # --- what others look at ----------------------------------------------------
@@ -136,7 +140,7 @@ class Rooms:
             RoomError: It is one, by its name.
         """
         if room.domain == f"muc.{self._own.domain}" and room not in self._rooms:
-            raise _not_in(room)
+            raise not_in(room)
 
     async def check_person(self, jid: JID) -> None:
         """Refuse an address at a server of rooms, if that says that it is one.
@@ -151,7 +155,7 @@ class Rooms:
                     jid.domain
                 )
         if is_room:
-            raise _not_in(jid)
+            raise not_in(jid)
 
     async def until_kept(self, room: JID) -> None:
         """Return when it is on the disk that we are in a room, or we are not."""
@@ -219,23 +223,12 @@ class Rooms:
                     if self._is_up and kept.needs_care:
                         kept.is_tended = True
                         tasks.create_task(self._tend(kept))
-                while self._is_up and self._marks:
-                    tasks.create_task(self._mark(*self._marks.popitem()))
+                if self._is_up:
+                    self.marks.start(tasks)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._silence):
                         await self._work.wait()
                 self._look_for_silence()
-
-    async def _mark(self, room: JID, nick: str | None) -> None:
-        """Tell our other devices where we are, through our server; it may fail."""
-        try:
-            async with self._marking:  # one after the other, as they were wanted
-                if nick is None:
-                    await self._service.bookmarks.leave(room)
-                else:
-                    await self._service.bookmarks.keep(room, nick)
-        except SessionError as error:
-            log.info("a room is not bookmarked: %s", error.why or error.what)
 
     def _look_for_silence(self) -> None:
         """Note which rooms have said nothing for so long that we may be out."""
@@ -351,7 +344,7 @@ class Rooms:
         nick = JID(f"{room}/{nick or self._own.local}").resource
         occupancy = Occupancy(room, nick, own=self._own)
         kept = Kept(occupancy, nick, self._pause, is_creating=is_creating)
-        async with self._online(timeout):
+        async with in_time(self._session, timeout):
             # Asked before we come in: all that we hear comes after that.
             end = CatchUp(self._session.archive, None, room=room)
             self._rooms[room] = kept
@@ -366,8 +359,7 @@ class Rooms:
         await self._journal.keep(occupancy, nick, begin)
         kept.is_kept = True
         self._care.news.tell()
-        self._marks[room] = nick
-        self._work.set()
+        self.marks.note(room, nick)
         self._journal.note(occupancy)
         return kept
 
@@ -388,83 +380,26 @@ class Rooms:
             SessionError: As :meth:`join`.
         """
         kept = self._find(room)
-        async with self._online(timeout):
+        async with in_time(self._session, timeout):
             await self._service.leave(room, kept.occupancy.nick)
         self._drop(kept)
         await self._journal.forget(room)
-        self._marks[room] = None
-        self._work.set()
-
-    async def bookmarks(self, timeout: float) -> tuple[Bookmark, ...]:
-        """Return the rooms that devices of ours are in, or were, as the server says.
-
-        None of them is entered by itself.
-        """
-        async with self._online(timeout):
-            return await self._service.bookmarks.all()
-
-    async def members(self, room: JID, timeout: float) -> dict[JID, Affiliation]:
-        """Return owners, admins and members, as the room says now."""
-        kept = self._find(room)
-        async with self._online(timeout):
-            await self._care.read(kept.occupancy)
-        if not kept.occupancy.are_members_known:
-            raise RoomError(
-                "the room does not tell who its members are",
-                fix="Ask one of its owners to make it members-only.",
-            )
-        return kept.occupancy.members
-
-    async def invite(
-        self, room: JID, jid: JID, timeout: float, *, is_direct: bool
-    ) -> None:
-        """Ask somebody to come; directly, they are made a member before."""
-        # Who is an admin, say, would be one no more.
-        if is_direct and jid not in self._find(room).occupancy.members:
-            await self.grant(room, jid, Affiliation.MEMBER, timeout)
-        async with self._online(timeout):
-            await self._service.invite(room, jid, is_direct=is_direct)
-
-    async def grant(
-        self, room: JID, jid: JID, affiliation: Affiliation, timeout: float
-    ) -> None:
-        """Make an account something else to a room. Whom we let in is accepted."""
-        kept = self._find(room)
-        if affiliation.is_member:
-            kept.occupancy.accept([jid])
-        async with self._online(timeout):
-            await self._service.grant(room, jid, affiliation)
-
-    async def accept(self, room: JID, jids: Iterable[JID]) -> None:
-        """Let a strict room send to new members."""
-        occupancy = self._find(room).occupancy
-        occupancy.accept(jids)
-        await self._journal.keep_accepted(occupancy)
-        self._care.news.tell()
-
-    async def be_strict(self, room: JID, *, strict: bool) -> None:
-        """Let a room wait for each new member from now on, or not."""
-        occupancy = self._find(room).occupancy
-        occupancy.accept(occupancy.members)
-        occupancy.be_strict(strict=strict)
-        await self._journal.keep_accepted(occupancy)
-        self._care.news.tell()
+        self.marks.note(room, None)
 
     async def set_subject(self, room: JID, subject: str, timeout: float) -> None:
         """Set the subject, in the clear."""
         self._find(room)
-        async with self._online(timeout):
+        async with in_time(self._session, timeout):
             await self._service.set_subject(room, subject)
 
     async def destroy(self, room: JID, timeout: float) -> None:
         """Make an end of a room, for everybody."""
         kept = self._find(room)
-        async with self._online(timeout):
+        async with in_time(self._session, timeout):
             await self._service.destroy(room)
         self._drop(kept)
         await self._journal.forget(room)
-        self._marks[room] = None
-        self._work.set()
+        self.marks.note(room, None)
 
     def _find(self, room: JID) -> Kept:
         kept = self._rooms.get(room)
@@ -485,25 +420,6 @@ class Rooms:
     def _know(self) -> None:
         """Have the session read what our rooms send, and nobody else's."""
         self._service.known = set(self._rooms)
-
-    @asynccontextmanager
-    async def _online(self, timeout: float) -> AsyncIterator[None]:
-        """Run the block with a connection, and end it in time."""
-        await self._session.wait_online(timeout)
-        try:
-            async with asyncio.timeout(timeout):
-                yield
-        except TimeoutError:
-            why = f"nothing came within {timeout:g} seconds"
-            raise unanswered(why) from None
-
-
-def _not_in(room: JID) -> RoomError:
-    return RoomError(
-        "nothing was sent",
-        why="this is the address of a room, and we are not in it",
-        fix=f"Join it first: xmpp-onion room join {room}",
-    )
 
 
 async def _place_of(end: CatchUp, room: JID) -> Cursor | None:
@@ -527,18 +443,3 @@ async def _place_of(end: CatchUp, room: JID) -> Cursor | None:
             raise
         return Cursor("", datetime.now(UTC), room)
     return None
-
-
-def parse_room(text: str) -> JID:
-    """Return the JID of a room.
-
-    Raises:
-        AddressError: It is not one, it names a server, or somebody in a room.
-    """
-    jid = JID(text)
-    if not jid.local or jid.resource:
-        raise AddressError(
-            f"{text!a} is not the address of a room",
-            fix="Write it as name@muc.….onion.",
-        )
-    return jid

@@ -118,7 +118,7 @@ class Room:
             RoomError: It does not tell, or we are not in it.
             SessionError: No connection, or no answer, in time.
         """
-        return await self._rooms.members(self.jid, timeout)
+        return await self._rooms.membership.read(self.jid, timeout)
 
     async def invite(
         self, *people: str, through_room: bool = False, timeout: float = ROOM_TIMEOUT
@@ -136,7 +136,9 @@ class Room:
         """
         for person in people:
             jid = parse_recipient(person)
-            await self._rooms.invite(self.jid, jid, timeout, is_direct=not through_room)
+            await self._rooms.membership.invite(
+                self.jid, jid, timeout, is_direct=not through_room
+            )
 
     async def kick(self, person: str, *, timeout: float = ROOM_TIMEOUT) -> None:
         """Take somebody out, who is no member any more and reads nothing from now on.
@@ -153,18 +155,22 @@ class Room:
         self, person: str, affiliation: Affiliation, *, timeout: float = ROOM_TIMEOUT
     ) -> None:
         """Make an account something else to the room: a member, an admin, an owner."""
-        await self._rooms.grant(self.jid, parse_recipient(person), affiliation, timeout)
+        await self._rooms.membership.grant(
+            self.jid, parse_recipient(person), affiliation, timeout
+        )
 
     async def set_strict(self, *, strict: bool = True) -> None:
         """Send nothing while there is a member whom nobody here accepted, or do.
 
         Who is a member now is accepted. Needs no connection.
         """
-        await self._rooms.be_strict(self.jid, strict=strict)
+        await self._rooms.membership.be_strict(self.jid, strict=strict)
 
     async def accept(self, *people: str) -> None:
         """Let a strict room send to new members. Needs no connection."""
-        await self._rooms.accept(self.jid, [parse_recipient(each) for each in people])
+        await self._rooms.membership.accept(
+            self.jid, [parse_recipient(each) for each in people]
+        )
 
     async def set_subject(
         self,

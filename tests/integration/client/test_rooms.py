@@ -479,7 +479,7 @@ async def marks_when(
     client: Client, is_so: Callable[[Sequence[Bookmark]], object]
 ) -> Sequence[Bookmark]:
     async with asyncio.timeout(30):
-        while not is_so(marks := await client.rooms.bookmarks(20)):
+        while not is_so(marks := await client.rooms.marks.all(20)):
             pass
     return marks
 
@@ -491,7 +491,7 @@ async def test_our_other_devices_learn_where_we_are_and_nobody_else_does(
         Client(await enrol("alice"), tor=wire) as alice,
         Client(await enrol("mallory"), tor=wire) as mallory,
     ):
-        assert await alice.rooms.bookmarks(20) == ()
+        assert await alice.rooms.marks.all(20) == ()
         room = await alice.create_room(address(alice), "me")
         (mark,) = await marks_when(alice, len)
         assert (mark.room, mark.nick, mark.is_joined) == (room.jid, "me", True)
