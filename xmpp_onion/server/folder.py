@@ -4,7 +4,7 @@
 
     DIR/                 0700  ours
     ├── onion.key        0600  the address itself; Prosody never sees it
-    ├── server.json      0600  the loopback ports
+    ├── server.json      0600  what it is to be, and its loopback ports
     ├── lock             0600  held while a server runs
     ├── output           0600  what Prosody printed at its last start
     └── prosody/         ours, readable to Prosody's user
@@ -16,11 +16,8 @@
 Started by root, Prosody runs as another user; else all of it belongs to one.
 """
 
-import json
 import os
 import pwd
-import secrets
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,24 +27,14 @@ from xmpp_onion import private
 from xmpp_onion.address import OnionAddress
 from xmpp_onion.errors import ServerError
 from xmpp_onion.server.certificate import make_certificate, read_fingerprint
-from xmpp_onion.server.prosody import find_templates, render
+from xmpp_onion.server.options import Options
+from xmpp_onion.server.prosody import describe, find_templates, render
 from xmpp_onion.transport import create_key, read_address
 
-__all__ = ["Folder", "Ports", "RunAs", "find_unprivileged_user", "initialise"]
+__all__ = ["Folder", "RunAs", "find_unprivileged_user", "initialise"]
 
-# Below what Linux hands out by itself (ip_local_port_range starts at 32768), so
-# that no outgoing connection sits on our port by chance.
-_PORTS = range(20000, 32768)
 # Prosody's user reads them through its group.
 _SHARED_FOLDER, _SHARED_FILE = 0o750, 0o640
-_TCP_LISTEN = "0A"  # the state's number in /proc/net/tcp
-
-
-class Ports(NamedTuple):
-    """The loopback ports of one server."""
-
-    c2s: int
-    http: int
 
 
 class RunAs(NamedTuple):
@@ -107,6 +94,11 @@ class Folder:
         return self.path / "onion.key"
 
     @property
+    def options_file(self) -> Path:
+        """What the server is to be, and its ports."""
+        return self.path / "server.json"
+
+    @property
     def lock_file(self) -> Path:
         """Locked while a server runs here."""
         return self.path / "lock"
@@ -150,42 +142,24 @@ class Folder:
         """Return the SHA-256 of the certificate, as 64 hex digits."""
         return read_fingerprint(self._certificate(self.read_onion()).read_bytes())
 
-    def read_ports(self) -> Ports:
-        """Return the ports chosen before.
+    def read_options(self) -> Options:
+        """Return what the server is to be.
 
         Raises:
-            ServerError: The file is damaged.
+            ServerError: The file is damaged; see `Options.load`.
         """
-        path = self.path / "server.json"
-        try:
-            found = json.loads(path.read_text("utf-8"))
-            return Ports(int(found["c2s_port"]), int(found["http_port"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ServerError(
-                "the ports of the server cannot be read",
-                why=f"{path} is missing or damaged",
-                fix=f"Remove it: the next start chooses new ports. rm -f {path}",
-            ) from error
+        return Options.load(self.options_file)
 
-    def write_ports(self, ports: Ports) -> None:
-        """Remember ports, and write the configuration that belongs to them."""
-        text = json.dumps({"v": 1, "c2s_port": ports.c2s, "http_port": ports.http})
-        _write(self.path / "server.json", text + "\n")
+    def write_options(self, options: Options) -> None:
+        """Remember options, and write the configuration that belongs to them."""
+        options.save(self.options_file)
         self.write_config()
-
-    def choose_ports(self) -> Ports:
-        """Return two ports that nobody listens on at this moment."""
-        taken = read_taken_ports()
-        free = [port for port in _PORTS if port not in taken]
-        c2s = secrets.choice(free)
-        return Ports(c2s, secrets.choice([port for port in free if port != c2s]))
 
     def write_config(self) -> None:
         """Render the configuration, with the modules beside it."""
         templates = find_templates(Path(__file__).parent)
         template = (templates / "prosody.cfg.lua").read_text("utf-8")
-        c2s, http = self.read_ports()
-        text = render(template, onion=self.read_onion(), c2s_port=c2s, http_port=http)
+        text = render(template, describe(self.read_onion(), self.read_options()))
         _write(self.config_file, text, mode=_SHARED_FILE)
         self._hand_over(self.config_file)
         for module in sorted((templates / "modules").glob("*.lua")):
@@ -202,9 +176,9 @@ class Folder:
                 create_key(self.key_file)
             onion = self.read_onion()
             self._make_certificate(onion)
-            if not (self.path / "server.json").exists():
-                self.write_ports(self.choose_ports())
-            self.write_config()
+            exists = self.options_file.exists()
+            options = self.read_options() if exists else Options()
+            self.write_options(options.with_all_ports())
         except OSError as error:
             raise ServerError(
                 f"the server in {self.path} cannot be set up",
@@ -275,27 +249,6 @@ class Folder:
             for name in (*folders, *files):
                 os.chown(Path(place) / name, *self.run_as, follow_symlinks=False)
         os.chown(path, *self.run_as, follow_symlinks=False)
-
-
-def read_taken_ports(tables: Collection[Path] | None = None) -> frozenset[int]:
-    """Return the TCP ports that somebody listens on, on any address.
-
-    The kernel's tables are read rather than a port bound: it opens no socket.
-
-    Args:
-        tables: Where to read; None for ``/proc/net/tcp`` and ``tcp6``.
-    """
-    if tables is None:
-        tables = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
-    rows = [
-        line.split()
-        for table in tables
-        if table.exists()
-        for line in table.read_text("ascii").splitlines()[1:]
-    ]
-    return frozenset(
-        int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == _TCP_LISTEN
-    )
 
 
 def _write(path: Path, text: str, *, mode: int = 0o600) -> None:

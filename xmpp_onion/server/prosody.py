@@ -6,30 +6,42 @@ from pathlib import Path
 
 from xmpp_onion.address import OnionAddress
 from xmpp_onion.errors import ServerError
+from xmpp_onion.server.options import Options
 
-__all__ = ["find_templates", "render"]
+__all__ = ["describe", "find_templates", "render"]
 
 _PLACEHOLDER = re.compile(r"@([A-Z0-9_]+)@")
 
 
-def render(template: str, *, onion: OnionAddress, c2s_port: int, http_port: int) -> str:
-    """Return ``prosody.cfg.lua`` for one onion service.
+def render(template: str, names: Mapping[str, str]) -> str:
+    """Return a file of ``prosody-config`` with its placeholders filled in.
 
     Args:
-        template: The text of ``prosody-config/prosody.cfg.lua``.
-        onion: The name that people's addresses end in.
-        c2s_port: Where Prosody waits for XMPP clients, on 127.0.0.1.
-        http_port: Where it takes and serves uploaded files, on 127.0.0.1.
+        template: The text of the file, with names between ``@`` signs.
+        names: What is put in place of each; see `describe`.
 
     Raises:
         ServerError: The template asks for a name that nobody fills in.
     """
-    names = {
-        "ONION": str(onion),
-        "C2S_PORT": str(c2s_port),
-        "HTTP_PORT": str(http_port),
-    }
     return _PLACEHOLDER.sub(lambda found: _look_up(names, found.group(1)), template)
+
+
+def describe(onion: OnionAddress, options: Options) -> dict[str, str]:
+    """Return what the placeholders of ``prosody-config`` stand for.
+
+    Args:
+        onion: The name that people's addresses end in.
+        options: What the server is to be. Each of its ports ``c2s`` is
+            ``@C2S_PORT@``, and so on; ``@PEERS@`` is the inside of a Lua table.
+    """
+    ports = options.ports._asdict()
+    return {
+        "ONION": str(onion),
+        "DOOR": options.door,
+        "FEDERATION": options.federation,
+        "PEERS": " ".join(f'"{peer}";' for peer in sorted(options.peers)),
+        **{f"{name.upper()}_PORT": str(port) for name, port in ports.items()},
+    }
 
 
 def _look_up(names: Mapping[str, str], name: str) -> str:
@@ -37,7 +49,7 @@ def _look_up(names: Mapping[str, str], name: str) -> str:
         return names[name]
     except KeyError:
         raise ServerError(
-            "the template of Prosody's configuration cannot be filled in",
+            "a file of prosody-config cannot be filled in",
             why=f"nothing is known about @{name}@",
             fix="Reinstall xmpp-onion; its files do not belong together.",
         ) from None

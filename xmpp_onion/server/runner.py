@@ -17,8 +17,9 @@ from xmpp_onion.address import JID, Invite, OnionAddress
 from xmpp_onion.errors import ProsodyError, ProsodyNotFoundError, ServerError
 from xmpp_onion.server import invites
 from xmpp_onion.server.console import ask
-from xmpp_onion.server.folder import Folder, Ports, RunAs, find_unprivileged_user
+from xmpp_onion.server.folder import Folder, RunAs, find_unprivileged_user
 from xmpp_onion.server.lock import locked
+from xmpp_onion.server.options import Options
 
 __all__ = ["Prosody"]
 
@@ -66,7 +67,7 @@ class Prosody:
         self._stack = AsyncExitStack()
         self._process: asyncio.subprocess.Process | None = None
         self._onion: OnionAddress | None = None
-        self._ports = Ports(0, 0)
+        self._options = Options()
         self._version = ""
         self._lock = -1
         self._turn = asyncio.Lock()  # held while one process replaces another
@@ -75,7 +76,7 @@ class Prosody:
         async with AsyncExitStack() as stack:
             self._onion = self._folder.initialise()
             self._lock = await stack.enter_async_context(locked(self._folder))
-            self._ports = self._folder.read_ports()
+            self._options = self._folder.read_options()
             stack.push_async_callback(self._stop)
             await self._start_on_free_ports()
             self._stack = stack.pop_all()
@@ -97,12 +98,17 @@ class Prosody:
     @property
     def c2s_port(self) -> int:
         """Where it waits for XMPP clients, on 127.0.0.1."""
-        return self._ports.c2s
+        return self._options.ports.c2s
 
     @property
     def http_port(self) -> int:
         """Where it takes and serves uploaded files, on 127.0.0.1."""
-        return self._ports.http
+        return self._options.ports.http
+
+    @property
+    def options(self) -> Options:
+        """What it is, with the ports that it listens on."""
+        return self._options
 
     @property
     def certificate_fingerprint(self) -> str:
@@ -174,8 +180,8 @@ class Prosody:
                 return
             log.info("a port of prosody is taken by somebody else; choosing new ones")
             await self._stop()
-            self._ports = self._folder.choose_ports()
-            self._folder.write_ports(self._ports)
+            self._options = self._options.with_new_ports()
+            self._folder.write_options(self._options)
         raise self._failure("Prosody cannot listen", why="its ports are always taken")
 
     async def _start(self) -> None:
@@ -208,7 +214,7 @@ class Prosody:
             )
 
     async def _is_listening(self) -> bool:
-        """Wait until Prosody settled, and return whether it has both its ports."""
+        """Wait until Prosody settled, and return whether it has all its ports."""
         assert self._process is not None  # noqa: S101 - for the type checker
         try:
             async with asyncio.timeout(_START_SECONDS):
@@ -217,7 +223,9 @@ class Prosody:
                         state = (await ask(self._folder.data, _STATE)).split()
                         if int(state[0]) == self._process.pid:
                             self._version = state[1]
-                            return set(state[2:]) >= {str(port) for port in self._ports}
+                            return self._options.listening_ports <= set(
+                                map(int, state[2:])
+                            )
                     await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
             raise self._failure(

@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import Self
 
 from xmpp_onion.address import JID, Invite, OnionAddress
-from xmpp_onion.server.folder import Ports
 from xmpp_onion.server.invites import DEFAULT_LIFETIME
 from xmpp_onion.server.runner import Prosody
 from xmpp_onion.transport import Tor
@@ -82,9 +81,9 @@ class Server:
 
     async def restart(self) -> None:
         """Restart Prosody; the onion stays published if the ports stay free."""
-        ports = self._ports
+        ports = self._prosody.options.onion_ports
         await self._prosody.restart()
-        if self._ports != ports:
+        if self._prosody.options.onion_ports != ports:
             await self._unpublish()
             await self._publish()
 
@@ -96,13 +95,8 @@ class Server:
         """Return the last lines that Prosody logged and printed."""
         return self._prosody.log_tail()
 
-    @property
-    def _ports(self) -> Ports:
-        return Ports(self._prosody.c2s_port, self._prosody.http_port)
-
     async def _publish(self) -> None:
-        # The virtual ports of RFC 6120, section 14.7, and of http_external_url.
-        ports = {5222: self._ports.c2s, 5280: self._ports.http}
+        ports = self._prosody.options.onion_ports
         service = self._tor.onion_service(self._prosody.key_file, ports)
         await self._published.enter_async_context(service)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import os
 import shutil
@@ -226,14 +227,16 @@ async def test_a_taken_port_is_replaced(
 ) -> None:
     initialise(tmp_path / "server")
     folder = Folder(tmp_path / "server", find_unprivileged_user())
-    folder.write_ports(folder.read_ports()._replace(c2s=taken_port))
+    options = folder.read_options()
+    taken = options.ports._replace(c2s=taken_port)
+    folder.write_options(dataclasses.replace(options, ports=taken))
 
     with caplog.at_level(logging.INFO, "xmpp_onion.server"):
         async with Prosody(tmp_path / "server", program=prosody_program) as prosody:
             assert prosody.c2s_port != taken_port
             assert (LOOPBACK, prosody.c2s_port) in own_listeners(prosody.pid)
     assert "a port of prosody is taken" in caplog.text
-    assert folder.read_ports().c2s == prosody.c2s_port
+    assert folder.read_options().ports.c2s == prosody.c2s_port
 
 
 async def test_two_servers_run_side_by_side(

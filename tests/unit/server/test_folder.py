@@ -10,7 +10,6 @@ from xmpp_onion.server.folder import (
     Folder,
     find_unprivileged_user,
     initialise,
-    read_taken_ports,
 )
 
 
@@ -102,7 +101,7 @@ def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path: Path) -> None:
         initialise(tmp_path / "server")
 
 
-def test_damaged_ports_are_an_error_that_names_the_file(tmp_path: Path) -> None:
+def test_damaged_options_are_an_error_that_names_the_file(tmp_path: Path) -> None:
     initialise(tmp_path)
     (tmp_path / "server.json").write_text("{")
 
@@ -126,21 +125,16 @@ def test_the_onion_key_is_out_of_prosodys_reach(tmp_path: Path) -> None:
     assert tmp_path.stat().st_mode & 0o077 == 0
 
 
-def test_the_two_ports_differ_and_are_below_the_kernels_own(tmp_path: Path) -> None:
-    folder = Folder(tmp_path, None)
-
-    for _ in range(50):
-        ports = folder.choose_ports()
-        assert ports.c2s != ports.http
-        assert all(20000 <= port < 32768 for port in ports)
-
-
-def test_listening_ports_are_read_and_connections_are_not(tmp_path: Path) -> None:
-    table = tmp_path / "tcp"
-    table.write_text(
-        "  sl  local_address rem_address   st tx_queue rx_queue\n"
-        "   0: 0100007F:5014 00000000:0000 0A 00000000:00000000 00:00000000\n"
-        "   1: 0100007F:5015 0100007F:1F90 01 00000000:00000000 00:00000000\n"
+def test_a_folder_of_the_first_version_keeps_its_ports(tmp_path: Path) -> None:
+    initialise(tmp_path)
+    (tmp_path / "server.json").write_text(
+        '{"v": 1, "c2s_port": 20001, "http_port": 20002}\n'
     )
 
-    assert read_taken_ports([table, tmp_path / "tcp6"]) == {0x5014}
+    initialise(tmp_path)
+
+    options = Folder(tmp_path, None).read_options()
+    assert options.ports[:2] == (20001, 20002)
+    assert all(options.ports)
+    config = (tmp_path / "prosody" / "prosody.cfg.lua").read_text()
+    assert "{ 20001 }" in config

@@ -7,9 +7,13 @@ import pytest
 
 from xmpp_onion.address import OnionAddress
 from xmpp_onion.errors import ServerError
-from xmpp_onion.server.prosody import find_templates, render
+from xmpp_onion.server.options import Options
+from xmpp_onion.server.ports import Ports
+from xmpp_onion.server.prosody import describe, find_templates, render
 
 ONION = OnionAddress.from_public_key(bytes(32))
+OPTIONS = Options(ports=Ports(20001, 20002, 20003, 20004, 20005))
+NAMES = describe(ONION, OPTIONS)
 
 
 @pytest.fixture
@@ -22,9 +26,7 @@ def strip_comments(config: str) -> str:
 
 
 def test_every_placeholder_is_filled_in(template: str) -> None:
-    text = strip_comments(
-        render(template, onion=ONION, c2s_port=20001, http_port=20002)
-    )
+    text = strip_comments(render(template, NAMES))
 
     assert "@" not in text
     assert f'VirtualHost "{ONION}"' in text
@@ -34,16 +36,25 @@ def test_every_placeholder_is_filled_in(template: str) -> None:
 
 
 def test_rendering_changes_placeholders_and_nothing_else(template: str) -> None:
-    text = render(template, onion=ONION, c2s_port=20001, http_port=20002)
+    text = render(template, NAMES)
 
-    back = text.replace(str(ONION), "@ONION@")
-    back = back.replace("20001", "@C2S_PORT@").replace("20002", "@HTTP_PORT@")
-    assert back == template
+    used = [name for name in NAMES if f"@{name}@" in template]
+    for name in used:
+        text = text.replace(NAMES[name], f"@{name}@")
+    assert text == template
 
 
 def test_an_unknown_placeholder_is_an_error() -> None:
     with pytest.raises(ServerError, match="@NOBODY@"):
-        render("x = @NOBODY@", onion=ONION, c2s_port=1, http_port=2)
+        render("x = @NOBODY@", NAMES)
+
+
+def test_peers_are_the_inside_of_a_lua_table() -> None:
+    other = OnionAddress.from_public_key(bytes([1] * 32))
+    names = describe(ONION, Options(peers=(ONION, other)))
+
+    assert names["PEERS"] == " ".join(f'"{peer}";' for peer in sorted([ONION, other]))
+    assert NAMES["PEERS"] == ""
 
 
 def test_an_installed_package_carries_the_templates(tmp_path: Path) -> None:

@@ -1,0 +1,181 @@
+"""What a server is to be, as its owner chose it: ``server.json`` in its folder."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+from xmpp_onion import private
+from xmpp_onion.address import OnionAddress
+from xmpp_onion.errors import ServerError
+from xmpp_onion.server.ports import NO_PORTS, VIRTUAL_PORTS, Ports, choose_ports
+
+__all__ = ["Door", "Engine", "Federation", "Options"]
+
+_VERSION = 2  # 1 held two ports and nothing else
+_PORT_LIMIT = 65535
+
+
+class Door(StrEnum):
+    """Who can find the server."""
+
+    PRIVATE = "private"
+    PUBLIC = "public"
+    BOTH = "both"
+
+
+class Federation(StrEnum):
+    """Which other servers it talks to."""
+
+    OFF = "off"
+    LISTED = "listed"
+    OPEN = "open"
+
+
+class Engine(StrEnum):
+    """The program that speaks XMPP."""
+
+    PROSODY = "prosody"
+    EJABBERD = "ejabberd"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a server is to be.
+
+    Attributes:
+        door: Who can find it.
+        federation: Which other servers it talks to.
+        peers: Those servers, where only listed ones count; in no order.
+        engine: The program that speaks XMPP.
+        ports: Where it listens, on 127.0.0.1.
+    """
+
+    door: Door = Door.PUBLIC
+    federation: Federation = Federation.OFF
+    peers: tuple[OnionAddress, ...] = ()
+    engine: Engine = Engine.PROSODY
+    ports: Ports = NO_PORTS
+
+    @property
+    def listeners(self) -> frozenset[str]:
+        """The names of the `Ports` that are listened on."""
+        names = {"c2s", "http"}
+        if self.federation is not Federation.OFF:
+            names.add("s2s")
+        return frozenset(names)
+
+    @property
+    def onion_ports(self) -> dict[int, int]:
+        """The ports of the onion service, each with the one on 127.0.0.1."""
+        ports = self.ports._asdict()
+        return {
+            virtual: ports[name]
+            for virtual, name in VIRTUAL_PORTS.items()
+            if name in self.listeners
+        }
+
+    @property
+    def listening_ports(self) -> frozenset[int]:
+        """The ports on 127.0.0.1 that have to be open once it runs."""
+        ports = self.ports._asdict()
+        return frozenset(ports[name] for name in self.listeners)
+
+    def with_all_ports(self) -> Self:
+        """Return the same with a port for each name."""
+        return replace(self, ports=choose_ports(self.ports))
+
+    def with_new_ports(self) -> Self:
+        """Return the same with other ports, free at this moment."""
+        return replace(self, ports=choose_ports())
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read ``server.json``, also of earlier versions.
+
+        What a file does not mention has its default.
+
+        Raises:
+            ServerError: It is missing or damaged, or knows more than we do.
+        """
+        try:
+            found = json.loads(path.read_text("utf-8"))
+            version = found.pop("v")
+            if version == 1:
+                ports = {name: found.pop(f"{name}_port") for name in ("c2s", "http")}
+                found["ports"] = ports
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise _unreadable(path, "it is missing or damaged") from error
+        if version not in {1, _VERSION}:
+            raise _unreadable(path, "a newer xmpp-onion wrote it")
+        return cls._read(found, path)
+
+    def save(self, path: Path) -> None:
+        """Write ``server.json``, the whole file or nothing.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        values = {
+            "v": _VERSION,
+            "door": self.door,
+            "federation": self.federation,
+            "peers": self.peers,
+            "engine": self.engine,
+            "ports": self.ports._asdict(),
+        }
+        data = f"{json.dumps(values, indent=1)}\n".encode()
+        if not path.exists() or path.read_bytes() != data:
+            private.replace(path, data)
+
+    @classmethod
+    def _read(cls, found: Mapping[str, object], path: Path) -> Self:
+        values = dict(found)
+        default = cls()
+        try:
+            options = cls(
+                door=Door(str(values.pop("door", default.door))),
+                federation=Federation(
+                    str(values.pop("federation", default.federation))
+                ),
+                peers=_read_peers(values.pop("peers", ())),
+                engine=Engine(str(values.pop("engine", default.engine))),
+                ports=_read_ports(values.pop("ports", {})),
+            )
+        except (ValueError, TypeError) as error:  # an address error is a ValueError
+            raise _unreadable(path, f"a value in it is none: {error}") from error
+        if values:
+            raise _unreadable(path, f"nothing is known about {_shown(values)} in it")
+        return options
+
+
+def _read_peers(found: object) -> tuple[OnionAddress, ...]:
+    if not isinstance(found, (list, tuple)):
+        raise TypeError("peers is a list of onion names")
+    return tuple(OnionAddress(str(name)) for name in found)
+
+
+def _read_ports(found: object) -> Ports:
+    if not isinstance(found, dict):
+        raise TypeError("ports is an object of names and numbers")
+    if unknown := found.keys() - set(Ports._fields):
+        raise ValueError(f"there is no port {_shown(unknown)}")
+    for port in found.values():
+        if type(port) is not int or not 0 <= port <= _PORT_LIMIT:
+            raise ValueError("a port is a number up to 65535")
+    return Ports(**found)
+
+
+def _shown(names: Iterable[str]) -> str:
+    return ", ".join(ascii(name) for name in sorted(names))
+
+
+def _unreadable(path: Path, why: str) -> ServerError:
+    return ServerError(
+        f"the options of the server cannot be read: {path}",
+        why=why,
+        fix="Mend it, or remove it: the next start makes one with the defaults, and "
+        f"chooses new ports. rm -f {path}",
+    )
