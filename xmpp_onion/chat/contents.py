@@ -1,9 +1,9 @@
 """What is said about an earlier message. Nothing of it is applied by itself.
 
 Each names its target by the id that its author gave it. What corrects or retracts
-counts only for a message of the same author, by account and never by nick: ask
-:meth:`Change.is_for`, and act on it only if ``Client.accepts`` the device. An id may
-name a message that you do not have, or one of somebody else: then it means nothing.
+counts only for a message of the same author, by key and account, never by nick: ask
+:meth:`Change.is_for`. An id may name a message that you do not have, or one of somebody
+else: then it means nothing.
 """
 
 from dataclasses import dataclass, field
@@ -37,13 +37,10 @@ class Change(Said):
     def is_for(self, message: Said) -> bool:
         """Tell whether ``message`` is the target, of the same author and place.
 
-        An id alone proves nothing: everybody who got a message knows it.
+        An id alone proves nothing: everybody who got a message knows it. Who counts
+        as its author, :meth:`Said.is_by_author_of` says.
         """
-        return (self.target, self.sender, self.room) == (
-            message.id,
-            message.sender,
-            message.room,
-        ) and (self.room is not None or self.to == message.to)
+        return self.target == message.id and self.is_by_author_of(message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +65,13 @@ class Reaction(Said):
 
     target: str
     emojis: tuple[str, ...] = field(repr=False)
+
+    def replaces(self, earlier: "Reaction") -> bool:
+        """Tell whether it takes the place of an earlier one, of the same author.
+
+        What is no such one is of somebody else, and stays beside it.
+        """
+        return self.target == earlier.target and self.is_by_author_of(earlier)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

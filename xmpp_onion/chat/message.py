@@ -1,9 +1,10 @@
 """What somebody says, as values made from the decrypted part and nothing else."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeAlias
+from types import MappingProxyType
+from typing import Final, TypeAlias
 
 from xmpp_onion.address import JID
 from xmpp_onion.chat.attachment import Attachment
@@ -12,6 +13,9 @@ from xmpp_onion.chat.delivery import Delivery
 __all__ = ["Answer", "Message", "OwnMessage", "Said"]
 
 Answer: TypeAlias = Callable[[JID, str], Awaitable[Delivery]]
+
+# How much a device may be believed, of those that a policy accepts.
+_RANKS: Final[Mapping[str, int]] = MappingProxyType({"tofu": 1, "verified": 2})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +50,22 @@ class Said:
     trust: str
     at: datetime
     expires_at: datetime | None = None
+
+    def is_by_author_of(self, earlier: "Said") -> bool:
+        """Tell whether the author of ``earlier`` says this, in the same place.
+
+        The author is a key, and an account is what its server says it is. So this
+        comes from the device that ``earlier`` came from, or from one of the same
+        account that is trusted now at least as much as that one was: a device that
+        nobody verified does not speak for one that somebody did. What comes from a
+        device that is not accepted is nobody's.
+        """
+        place, before = (self.sender, self.room), (earlier.sender, earlier.room)
+        if place != before or (self.room is None and self.to != earlier.to):
+            return False
+        rank = _RANKS.get(self.trust, 0)
+        is_same_key = self.fingerprint == earlier.fingerprint
+        return rank > 0 and (is_same_key or rank >= _RANKS.get(earlier.trust, 0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

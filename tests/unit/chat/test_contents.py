@@ -22,6 +22,7 @@ from xmpp_onion.chat import (
     read_event,
     write_event,
 )
+from xmpp_onion.e2ee import TrustLevel, accepts
 
 ONION = OnionAddress.from_public_key(b"\x05" * 32)
 ALICE, BOB = JID(f"alice@{ONION}"), JID(f"bob@{ONION}")
@@ -194,8 +195,7 @@ def test_only_the_author_of_a_message_changes_it_and_only_where_it_was_said(
     assert isinstance(change, Correction | Retraction)
     message = replace(said(Message, text="old", room=room), id="m1")
 
-    # Any device of the account, also a newer one; the policy has accepted it.
-    assert change.is_for(replace(message, device=8, fingerprint="cd" * 32))
+    assert change.is_for(message)
     assert not change.is_for(replace(message, id="m3"))
     assert not change.is_for(replace(message, sender=BOB))
     assert not change.is_for(replace(message, sender=JID(f"mallory@{ONION}")))
@@ -205,3 +205,66 @@ def test_only_the_author_of_a_message_changes_it_and_only_where_it_was_said(
         assert not change.is_for(replace(message, to=JID(f"carol@{ONION}")))
     else:
         assert not change.is_for(replace(message, room=None))
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "is_same_key", "may"),
+    [
+        ("verified", "verified", False, True),
+        ("verified", "tofu", False, False),
+        ("verified", "tofu", True, True),
+        ("verified", "undecided", True, False),
+        ("verified", "distrusted", True, False),
+        ("tofu", "verified", False, True),
+        ("tofu", "tofu", False, True),
+        ("tofu", "undecided", False, False),
+        ("tofu", "distrusted", True, False),
+        ("undecided", "tofu", False, True),
+        ("undecided", "undecided", True, False),
+        ("distrusted", "tofu", False, True),
+        ("distrusted", "distrusted", True, False),
+    ],
+)
+@pytest.mark.parametrize("room", [None, ROOM])
+def test_a_device_speaks_for_another_of_its_account_if_trusted_as_much_as_that_was(
+    before: str, now: str, room: JID | None, *, is_same_key: bool, may: bool
+) -> None:
+    key = "ab" * 32 if is_same_key else "cd" * 32
+    message = said(Message, text="old", room=room)
+    message = replace(message, id="m1", trust=before, fingerprint=key)
+    earlier = said(Reaction, target="m1", emojis=("+",), room=room)
+    earlier = replace(earlier, trust=before, fingerprint=key)
+
+    correction = replace(
+        said(Correction, target="m1", text="new", room=room), trust=now
+    )
+    retraction = replace(said(Retraction, target="m1", room=room), trust=now)
+    reaction = replace(said(Reaction, target="m1", emojis=(), room=room), trust=now)
+
+    assert isinstance(correction, Correction)
+    assert isinstance(retraction, Retraction)
+    assert isinstance(reaction, Reaction)
+    assert isinstance(earlier, Reaction)
+    assert correction.is_for(message) is may
+    assert retraction.is_for(message) is may
+    assert reaction.replaces(earlier) is may
+
+
+def test_a_reaction_takes_back_nothing_of_somebody_else_or_about_another_message() -> (
+    None
+):
+    reaction, earlier = CONTENTS[3], CONTENTS[2]
+    assert isinstance(reaction, Reaction)
+    assert isinstance(earlier, Reaction)
+
+    assert reaction.replaces(earlier)
+    assert not reaction.replaces(replace(earlier, target="m0"))
+    assert not reaction.replaces(replace(earlier, sender=BOB))
+    assert not reaction.replaces(replace(earlier, room=ROOM))
+
+
+def test_the_words_of_trust_that_count_are_those_of_devices_that_are_accepted() -> None:
+    message = said(Message, text="old")
+    for level in TrustLevel:
+        change = replace(message, trust=level.word)
+        assert change.is_by_author_of(message) is accepts(level)
