@@ -1,0 +1,255 @@
+"""The one who writes in a room that is measured, in a process of its own.
+
+Who reads there is as busy as a hundred people are; in one process with them a writer
+would be measured by their work. The two processes talk in lines of JSON: rooms.py
+starts this file as a :class:`Writer` and says what to write.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self, cast
+
+import slixmpp
+from bare import BareClient
+
+from xmpp_onion.account import Account
+from xmpp_onion.address import JID
+from xmpp_onion.client import Client
+from xmpp_onion.e2ee import Trust
+from xmpp_onion.transport import Tor
+
+__all__ = ["CONTESTANTS", "Place", "Sent", "Writer", "text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Who writes, and where.
+
+    Attributes:
+        contestant: A name among ``CONTESTANTS``.
+        jid: The account.
+        password: Its password.
+        socks: The proxy to the server.
+        folder: Where the contestant keeps what it keeps.
+        fingerprint: Of the server's certificate.
+        certificate: The file that it is in.
+        room: The address of the room.
+        members: Who reads; the bare libraries have to be told.
+    """
+
+    contestant: str
+    jid: str
+    password: str
+    socks: str
+    folder: str
+    fingerprint: str
+    certificate: str
+    room: str
+    members: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What writing took.
+
+    Attributes:
+        seconds: From one message that was due to its ack, the last quarter's median.
+        cpu_seconds: Of this process, for each message.
+    """
+
+    seconds: float
+    cpu_seconds: float
+
+
+class Writer:
+    """The other process; entering returns when it is in the room."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._process: asyncio.subprocess.Process
+
+    async def __aenter__(self) -> Self:
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            __file__,
+            json.dumps(asdict(self._place)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        await self._next()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        await self._process.wait()
+
+    async def say(self, prefix: str, count: int = 1, rate: float = 1.0) -> Sent:
+        """Say ``text(prefix, number)`` so often, as many a second; return when done.
+
+        None waits for the one before: each goes out when it is due.
+        """
+        assert self._process.stdin is not None
+        line = json.dumps([prefix, count, rate]) + "\n"
+        self._process.stdin.write(line.encode())
+        return Sent(**json.loads(await self._next()))
+
+    async def _next(self) -> bytes:
+        assert self._process.stdout is not None
+        line = await self._process.stdout.readline()
+        assert line, "the writer died"
+        return line
+
+
+def text(prefix: str, number: int) -> str:
+    """Return what is said for the n-th time, in no other of which it is found."""
+    return f"{prefix} {number}."
+
+
+# --- in the other process -----------------------------------------------------------
+
+
+class Voice(Protocol):
+    """Says something in a room, in either way."""
+
+    async def say(self, text: str) -> None:
+        """Encrypt for everybody and send."""
+
+
+class _Ours:
+    def __init__(self, client: Client, room: str) -> None:
+        self._client = client
+        self._room = room
+
+    async def say(self, text: str) -> None:
+        await self._client.send(self._room, text)
+
+
+class _Bare:
+    """The bare libraries in a room, whose members they are told."""
+
+    def __init__(self, client: BareClient, room: str, members: Sequence[str]) -> None:
+        self._client = client
+        self._room = room
+        self._members = {slixmpp.JID(member) for member in members}
+
+    async def say(self, text: str) -> None:
+        message = self._client.make_message(
+            mto=slixmpp.JID(self._room), mbody=text, mtype="groupchat"
+        )
+        message["id"] = self._client.new_id()
+        omemo = cast("dict[str, object]", self._client.plugin)["xep_0384"]
+        encrypt = cast("_BareEncrypt", omemo)
+        encrypted, errors = await encrypt.encrypt_message(message, self._members)
+        assert encrypted is not None, errors
+        encrypted.send()
+
+
+class _BareEncrypt(Protocol):
+    """What is used of slixmpp-omemo."""
+
+    async def encrypt_message(
+        self, stanza: slixmpp.Message, to: set[slixmpp.JID]
+    ) -> tuple[slixmpp.Message | None, object]:
+        """Encrypt for all devices of all these."""
+        ...
+
+
+@asynccontextmanager
+async def ours(place: Place) -> AsyncIterator[Voice]:
+    """Be in the room with xmpp_onion, and read what happens, as programs do."""
+    account = Account(
+        profile="benchmark",
+        folder=Path(place.folder),
+        jid=JID(place.jid),
+        password=place.password,
+        trust=Trust.BTBV,
+        certificate=place.fingerprint,
+    )
+
+    async def read(client: Client) -> None:
+        async for _ in client.events():
+            pass
+
+    async with (
+        Tor.attach(place.socks) as tor,
+        Client(account, tor=tor) as client,
+        asyncio.TaskGroup() as tasks,
+    ):
+        reading = tasks.create_task(read(client))
+        await client.join(place.room, "writer")
+        yield _Ours(client, place.room)
+        reading.cancel()
+
+
+@asynccontextmanager
+async def bare(place: Place) -> AsyncIterator[Voice]:
+    """Be in the room with the bare libraries."""
+    client = BareClient(
+        place.jid,
+        place.password,
+        proxy=place.socks,
+        certificate=Path(place.certificate),
+        store=Path(place.folder, "omemo.json"),
+    )
+    try:
+        await client.log_in()
+        client.send_raw(
+            f"<presence to='{place.room}/writer'>"
+            "<x xmlns='http://jabber.org/protocol/muc'>"
+            "<history maxstanzas='0'/></x></presence>"
+        )
+        yield _Bare(client, place.room, place.members)
+    finally:
+        await client.leave()
+
+
+CONTESTANTS = {"bare": bare, "ours": ours}
+
+
+async def say(voice: Voice, prefix: str, count: int, rate: float) -> Sent:
+    """Say something again and again."""
+    took: list[float] = []
+    cpu, start = time.process_time(), time.perf_counter()
+
+    async def one(number: int) -> None:
+        await voice.say(text(prefix, number))
+        took.append(time.perf_counter() - start - number / rate)
+
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(count):
+            due = start + number / rate
+            await asyncio.sleep(max(0, due - time.perf_counter()))
+            tasks.create_task(one(number))
+    last = sorted(took[-max(1, count // 4) :])
+    return Sent(last[len(last) // 2], (time.process_time() - cpu) / count)
+
+
+async def main(place: Place) -> None:
+    """Do what stdin says until it ends."""
+    lines = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(lines), sys.stdin
+    )
+    async with CONTESTANTS[place.contestant](place) as voice:
+        print("in", flush=True)
+        while line := await lines.readline():
+            prefix, count, rate = json.loads(line)
+            sent = await say(voice, prefix, count, rate)
+            print(json.dumps(asdict(sent)), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Place(**json.loads(sys.argv[1]))))
