@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import shutil
 import signal
 import socket
@@ -17,6 +18,7 @@ import pytest_asyncio
 from xmpp_onion.address import OnionAddress
 from xmpp_onion.errors import (
     BootstrapError,
+    ClientAuthorizationError,
     ControlPortError,
     DialError,
     OnionNotFoundError,
@@ -24,7 +26,15 @@ from xmpp_onion.errors import (
     TorNotRunningError,
 )
 from xmpp_onion.testing import TorNetwork, default_template
-from xmpp_onion.transport import Isolation, Purpose, Tor, create_key
+from xmpp_onion.transport import (
+    Admission,
+    Guard,
+    Isolation,
+    Purpose,
+    Tor,
+    create_key,
+    make_client_key,
+)
 
 pytestmark = pytest.mark.tornet
 
@@ -196,6 +206,64 @@ async def test_a_port_that_is_not_offered_is_told(
     with pytest.raises(DialError, match="nothing on this port") as caught:
         await tor.dial(address, 7, isolation=ALICE)
     assert caught.value.reply == 0x05
+
+
+# --- doors --------------------------------------------------------------------------
+
+
+async def _refusal(tor: Tor, address: OnionAddress, turn: int) -> DialError | None:
+    """Dial by a circuit of its own, with nothing that is known from before."""
+    await tor.new_identity()
+    try:
+        isolation = Isolation(f"stranger {turn}", Purpose.CHECK)
+        (await tor.dial(address, VIRTUAL_PORT, isolation=isolation)).close()
+    except DialError as error:
+        return error
+    return None
+
+
+async def test_a_private_door_is_found_with_a_key_that_was_not_revoked_alone(
+    tor: Tor, service_tor: Tor, key_file: Path, echo_port: int
+) -> None:
+    name = OnionAddress.from_public_key(os.urandom(32))  # published by nobody
+    alice, bob = make_client_key(), make_client_key()
+    guard = Guard.private([alice.public, bob.public])
+    ports = {VIRTUAL_PORT: echo_port}
+    async with service_tor.onion_service(key_file, ports, guard=guard) as service:
+        stranger = await _refusal(tor, service.address, 0)
+        tor.admit(name, Admission(service.address, make_client_key().private))
+        forger = await _refusal(tor, name, 1)
+        tor.admit(name, Admission(service.address, alice.private))
+        isolation = Isolation("alice", Purpose.XMPP)
+        staying = await tor.dial(name, VIRTUAL_PORT, isolation=isolation)
+        with staying:
+            await service.change_guard(Guard.private([bob.public]))
+            revoked = await _refusal(tor, name, 2)
+            # What was open before is open still, alice's too: closing it is
+            # XMPP's business.
+            loop = asyncio.get_running_loop()
+            await loop.sock_sendall(staying, b"still here")
+            async with asyncio.timeout(60):
+                assert await loop.sock_recv(staying, 100) == b"still here"
+        tor.admit(name, Admission(service.address, bob.private))
+        assert await _is_echoed(tor, name, Isolation("bob", Purpose.XMPP))
+
+    assert isinstance(stranger, ClientAuthorizationError)
+    assert stranger.reply == 0xF4  # no key shown
+    assert isinstance(forger, ClientAuthorizationError)
+    assert forger.reply == 0xF5  # one that is not known
+    assert isinstance(revoked, ClientAuthorizationError)
+    assert revoked.reply == 0xF5
+
+
+async def test_a_public_door_has_its_defences(
+    tor: Tor, service_tor: Tor, key_file: Path, echo_port: int
+) -> None:
+    ports = {VIRTUAL_PORT: echo_port}
+    guard = Guard.public()
+    async with service_tor.onion_service(key_file, ports, guard=guard) as service:
+        assert service.guard.asks_for_work
+        assert await _is_echoed(tor, service.address, ALICE)
 
 
 # --- services of ours ---------------------------------------------------------------

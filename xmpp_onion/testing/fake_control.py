@@ -42,6 +42,7 @@ class FakeControl:
             )
         }
         self.asked: list[str] = []
+        self._refusals: dict[str, str] = {}
         self.connections = 0
         self._writers: list[asyncio.StreamWriter] = []
         self._server: asyncio.Server | None = None
@@ -85,7 +86,10 @@ class FakeControl:
         try:
             while line := (await reader.readline()).decode().strip():
                 self.asked.append(line)
-                answer = self.answers.get(line.split()[0], ("250 OK",))
+                verb = line.split()[0]
+                answer = self.answers.get(verb, ("250 OK",))
+                if refusal := self._refusals.pop(verb, None):
+                    answer = (refusal,)
                 if answer is not None:  # None: never answers
                     self.say(*answer)
         except ConnectionError:
@@ -94,6 +98,10 @@ class FakeControl:
             writer.close()
             self._writers.remove(writer)
             self._has_ended.set()
+
+    def refuse_once(self, verb: str, line: str) -> None:
+        """Answer the next command of a kind with one line; later ones as before."""
+        self._refusals[verb] = line
 
     def say(self, *lines: str) -> None:
         """Send lines, unasked for if you like: events, or rubbish."""

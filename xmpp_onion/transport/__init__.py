@@ -1,5 +1,6 @@
 """The only way out of this process: connections through Tor, and our services."""
 
+from xmpp_onion.transport.admission import Admission, ClientKey, make_client_key
 from xmpp_onion.transport.dial import (
     Endpoint,
     Isolation,
@@ -10,12 +11,16 @@ from xmpp_onion.transport.dial import (
     open_local,
     probe,
 )
+from xmpp_onion.transport.guard import Guard
 from xmpp_onion.transport.onion import OnionService, create_key, read_address
 from xmpp_onion.transport.tor import Tor
 from xmpp_onion.transport.witness import connections, is_beside_tor
 
 __all__ = [
+    "Admission",
+    "ClientKey",
     "Endpoint",
+    "Guard",
     "Isolation",
     "OnionService",
     "Purpose",
@@ -26,6 +31,7 @@ __all__ = [
     "dial_local",
     "is_beside_tor",
     "listen_local",
+    "make_client_key",
     "open_local",
     "probe",
     "read_address",

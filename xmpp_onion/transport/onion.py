@@ -10,7 +10,8 @@ import contextlib
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -34,6 +35,7 @@ from xmpp_onion.errors import (
     XmppOnionError,
 )
 from xmpp_onion.transport.control import Control
+from xmpp_onion.transport.guard import Guard
 
 __all__ = ["OnionService", "create_key", "read_address"]
 
@@ -106,6 +108,7 @@ class OnionService:
         ports: Mapping[int, int],
         *,
         ready: Callable[[], Awaitable[Control]],
+        guard: Guard = Guard(),  # noqa: B008 - it is frozen
     ) -> None:
         """Read the key; nothing is published yet.
 
@@ -113,10 +116,14 @@ class OnionService:
             key_file: Made by ``create_key()``.
             ports: Virtual port to the port on 127.0.0.1 that serves it.
             ready: Returns the control connection of a bootstrapped Tor.
+            guard: What is asked of those who come.
         """
         self._key = _read_key(key_file)
         self._ports = dict(ports)
         self._ready = ready
+        self._guard = guard
+        self._has_work = guard.asks_for_work
+        self._turn = asyncio.Lock()  # held while it is published, or with another guard
         self._control: Control | None = None
         self._tasks = asyncio.TaskGroup()
         self._keeper: asyncio.Task[None] | None = None
@@ -153,6 +160,31 @@ class OnionService:
             await self._delete(control)
 
     @property
+    def guard(self) -> Guard:
+        """What is asked of those who come, as far as this Tor can ask for it."""
+        return replace(self._guard, asks_for_work=self._has_work)
+
+    async def change_guard(self, guard: Guard) -> None:
+        """Ask something else of those who come from now on.
+
+        The service is taken down and published again, in some seconds. Who is
+        connected stays connected. Who read before what was published comes to
+        nothing, and has to read what is published now. It is tried until it works.
+        """
+        async with self._turn:
+            self._guard = guard
+            while (control := self._control) is not None and not control.has_ended:
+                await self._delete(control)
+                try:
+                    await self._publish()
+                except OnionServiceError as error:
+                    log.info("not published: %s", error.why)
+                    await asyncio.sleep(_REPUBLISH_PAUSE)
+                else:
+                    return
+            # Tor has ended. Who keeps it published does so with the new guard.
+
+    @property
     def _service_id(self) -> str:
         return self.address.removesuffix(".onion")
 
@@ -176,25 +208,43 @@ class OnionService:
                 self._control = None
                 log.warning("Tor has ended, and %s with it", self.address.short)
             try:
-                await self._publish()
+                async with self._turn:
+                    await self._publish()
             except XmppOnionError as error:
                 log.info("not published: %s", error.why or error.what)
                 await asyncio.sleep(_REPUBLISH_PAUSE)
 
     async def _add(self, control: Control) -> None:
-        ports = " ".join(f"Port={v},127.0.0.1:{p}" for v, p in self._ports.items())
-        # No MaxStreams: its flag would close a guest's whole circuit.
-        command = f"ADD_ONION ED25519-V3:{_expanded(self._key)} Flags=DiscardPK {ports}"
+        self._has_work = bool(self._guard.work)
         try:
-            await control.ask(command)
+            await control.ask(self._command(self._guard.work))
         except ControlPortError as error:
-            is_taken = "collision" in error.why
-            raise self._failed(
-                "this Tor publishes it already" if is_taken else error.why,
-                "Stop the other process that serves it."
-                if is_taken
-                else "Look into Tor's log.",
-            ) from error
+            # 512 is Tor's word for an argument that it does not know.
+            if not self._has_work or "(512)" not in error.why:
+                raise self._refused(error) from error
+            log.warning(
+                "this Tor has no proof of work: %s goes without", self.address.short
+            )
+            self._has_work = False
+            try:
+                await control.ask(self._command(()))
+            except ControlPortError as second:
+                raise self._refused(second) from second
+
+    def _command(self, work: Iterable[str]) -> str:
+        flags = ",".join(("DiscardPK", *self._guard.flags))
+        ports = (f"Port={v},127.0.0.1:{p}" for v, p in self._ports.items())
+        words = ("ADD_ONION", f"ED25519-V3:{_expanded(self._key)}", f"Flags={flags}")
+        return " ".join((*words, *self._guard.arguments, *work, *ports))
+
+    def _refused(self, error: ControlPortError) -> OnionServiceError:
+        is_taken = "collision" in error.why
+        return self._failed(
+            "this Tor publishes it already" if is_taken else error.why,
+            "Stop the other process that serves it."
+            if is_taken
+            else "Look into Tor's log.",
+        )
 
     async def _uploaded(self, events: asyncio.Queue[str | None]) -> None:
         """Wait for the first upload, and then a little for those under way.

@@ -26,9 +26,11 @@ from xmpp_onion.errors import (
     TorError,
     TorNotRunningError,
 )
+from xmpp_onion.transport.admission import Admission, Admissions, without_key
 from xmpp_onion.transport.attach import attached, read_place
 from xmpp_onion.transport.control import Control
 from xmpp_onion.transport.dial import Endpoint, Isolation, dial, probe
+from xmpp_onion.transport.guard import Guard
 from xmpp_onion.transport.link import Link
 from xmpp_onion.transport.onion import OnionService
 from xmpp_onion.transport.process import launched
@@ -66,6 +68,7 @@ class Tor:
         self._link_stack = contextlib.AsyncExitStack()
         self._link: Link | None = None
         self._pool: Executor | None = None
+        self._admissions = Admissions()
         self._is_ready = False
         self._forgot_at = -math.inf
         self._bootstrapping = asyncio.Lock()
@@ -247,9 +250,10 @@ class Tor:
             async with self._until_closed():
                 await self._revive()
                 await self._wait_ready()
+                place = await self._let_in(address)
                 try:
                     return await dial(
-                        address,
+                        place,
                         port,
                         socks=self.socks,
                         isolation=isolation,
@@ -263,14 +267,33 @@ class Tor:
                         await self._forget()
                     elif error.reply in GONE:
                         await self._forget(pause=_FORGET_PAUSE)
+                    if not self.has_control and self._admissions.find(address):
+                        raise without_key(error) from error
                     raise
 
-    def onion_service(self, key_file: Path, ports: Mapping[int, int]) -> OnionService:
+    def admit(self, name: OnionAddress, admission: Admission) -> None:
+        """Reach a service by a door that not everybody finds, from now on.
+
+        Args:
+            name: What is dialed later on, with all its sub-domains.
+            admission: Where it leads, and the key. A Tor without control port has
+                to have the key already, in its ClientOnionAuthDir.
+        """
+        self._admissions.add(name, admission)
+
+    def onion_service(
+        self,
+        key_file: Path,
+        ports: Mapping[int, int],
+        *,
+        guard: Guard = Guard(),  # noqa: B008 - it is frozen
+    ) -> OnionService:
         """Return an onion service of ours, to be entered with ``async with``.
 
         Args:
             key_file: Its key, made by ``create_key()``.
             ports: Virtual port to the port on 127.0.0.1 that serves it.
+            guard: What is asked of those who come.
 
         Raises:
             ControlPortError: There is no control port to publish through; ``fix``
@@ -280,7 +303,7 @@ class Tor:
         """
         if not self.has_control:
             raise self._no_control("an onion service cannot be published")
-        return OnionService(key_file, ports, ready=self._ready_control)
+        return OnionService(key_file, ports, ready=self._ready_control, guard=guard)
 
     async def new_identity(self) -> None:
         """Use new circuits for all new connections; open ones stay as they are.
@@ -347,6 +370,15 @@ class Tor:
             if not self._is_ready:
                 async for percent, summary in self.bootstrap():
                     log.info("tor: %d %% %s", percent, summary)
+
+    async def _let_in(self, name: OnionAddress) -> OnionAddress:
+        """Return what to dial for ``name``, once Tor has the key for it, if any."""
+        admission = self._admissions.find(name)
+        if admission is None:
+            return name
+        if self.has_control:
+            await admission.tell(await self._controller())
+        return admission.address
 
     async def _controller(self) -> Control:
         """Return the control connection, a new one if the daemon was restarted."""

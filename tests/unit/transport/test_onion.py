@@ -19,7 +19,7 @@ from xmpp_onion.address import OnionAddress
 from xmpp_onion.errors import OnionServiceError, StorePermissionError
 from xmpp_onion.testing.fake_control import FakeControl
 from xmpp_onion.testing.fake_socks import FakeSocks
-from xmpp_onion.transport import Tor, onion
+from xmpp_onion.transport import Guard, Tor, onion
 from xmpp_onion.transport.control import Control, open_control
 from xmpp_onion.transport.onion import OnionService, create_key, read_address
 
@@ -147,14 +147,16 @@ async def fake() -> AsyncIterator[FakeControl]:
 
 @asynccontextmanager
 async def _service(
-    fake: FakeControl, pool: Executor, key_file: Path
+    fake: FakeControl, pool: Executor, key_file: Path, *, guard: Guard | None = None
 ) -> AsyncIterator[OnionService]:
     async with open_control(fake.place, pool=pool) as control:
 
         async def ready() -> Control:
             return control
 
-        yield OnionService(key_file, {5222: 40000, 80: 40001}, ready=ready)
+        yield OnionService(
+            key_file, {5222: 40000, 80: 40001}, ready=ready, guard=guard or Guard()
+        )
 
 
 def _tell(fake: FakeControl, service: OnionService, *actions: str) -> None:
@@ -259,6 +261,95 @@ async def test_a_service_is_published_again_when_tor_came_back(
 
     assert (before, after) == (1, 2)
     assert fake.asked[-1].startswith("DEL_ONION")
+
+
+# --- doors --------------------------------------------------------------------------
+
+
+async def test_a_guard_stands_in_what_tor_is_asked(
+    fake: FakeControl, pool: Executor, key_file: Path
+) -> None:
+    guard = Guard.private(["A", "B"])
+    async with _service(fake, pool, key_file, guard=guard) as service:
+        _tell(fake, service, "UPLOAD $A", "UPLOADED $A")
+        async with service:
+            assert service.guard == guard
+
+    (added,) = _added(fake)
+    assert (
+        " Flags=DiscardPK,V3Auth,MaxStreamsCloseCircuit MaxStreams=32"
+        " ClientAuthV3=A ClientAuthV3=B Port=5222,127.0.0.1:40000 " in added
+    )
+
+
+async def test_a_tor_without_proof_of_work_publishes_all_the_same(
+    fake: FakeControl, pool: Executor, key_file: Path
+) -> None:
+    async with _service(fake, pool, key_file, guard=Guard.public()) as service:
+        _tell(fake, service, "UPLOAD $A", "UPLOADED $A")
+        fake.refuse_once("ADD_ONION", '512 Unrecognized keyword "PoWDefensesEnabled"')
+        async with service:
+            assert not service.guard.asks_for_work
+
+    first, second = _added(fake)
+    assert "PoWDefensesEnabled=1" in first
+    assert "PoW" not in second
+    assert "MaxStreams=32" in second
+
+
+async def test_another_guard_is_published_in_place_of_the_old_one(
+    fake: FakeControl, pool: Executor, key_file: Path
+) -> None:
+    async with _service(fake, pool, key_file, guard=Guard.private(["A"])) as service:
+        _tell(fake, service, "UPLOAD $A", "UPLOADED $A")
+        async with service:
+            await service.change_guard(Guard.private(["B"]))
+            assert "not published" not in repr(service)
+
+    first, second = _added(fake)
+    assert "ClientAuthV3=A" in first
+    assert "ClientAuthV3=A" not in second
+    assert "ClientAuthV3=B" in second
+    verbs = [line.split()[0] for line in fake.asked if "_ONION" in line]
+    assert verbs == ["ADD_ONION", "DEL_ONION", "ADD_ONION", "DEL_ONION"]
+
+
+async def test_another_guard_is_tried_until_it_is_published(
+    fake: FakeControl,
+    pool: Executor,
+    key_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(onion, "_REPUBLISH_PAUSE", 0)
+    async with _service(fake, pool, key_file, guard=Guard.private(["A"])) as service:
+        _tell(fake, service, "UPLOAD $A", "UPLOADED $A")
+        async with service:
+            fake.refuse_once("ADD_ONION", "551 Failed to add")
+            await service.change_guard(Guard.private(["B"]))
+
+    assert len(_added(fake)) == 3
+    assert "ClientAuthV3=B" in _added(fake)[-1]
+
+
+async def test_a_guard_that_was_changed_while_tor_was_away_is_the_next_one(
+    fake: FakeControl, key_file: Path
+) -> None:
+    fake.answers["GETINFO"] = (
+        "250-status/bootstrap-phase=NOTICE BOOTSTRAP PROGRESS=100 TAG=done",
+        "250 OK",
+    )
+    async with FakeSocks() as proxy, Tor.attach(proxy.socks, fake.place) as tor:
+        service = tor.onion_service(key_file, {5222: 40000}, guard=Guard.private(["A"]))
+        _tell(fake, service, "UPLOAD $A", "UPLOADED $A")
+        async with service, asyncio.timeout(10):
+            hello = fake.answers["PROTOCOLINFO"]
+            fake.answers["PROTOCOLINFO"] = ("HTTP/1.1 400 Bad Request",)
+            fake.hang_up()
+            await _until(lambda: "not published" in repr(service))
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(service.change_guard(Guard.private(["B"])))
+                fake.answers["PROTOCOLINFO"] = hello
+            await _until(lambda: "ClientAuthV3=B" in _added(fake)[-1])
 
 
 async def _until(condition: Callable[[], bool]) -> None:

@@ -1,0 +1,140 @@
+"""Onion services that let in only clients whose key they know.
+
+The service encrypts what it publishes for those keys. Who has none of them learns
+neither whether it runs nor where it could be met (Tor rendezvous specification v3,
+"client authorization").
+"""
+
+import base64
+import re
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, Self
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from xmpp_onion.address import OnionAddress
+from xmpp_onion.errors import (
+    ClientAuthorizationError,
+    ControlPortError,
+    DialError,
+)
+from xmpp_onion.transport.control import Control
+from xmpp_onion.transport.replies import GONE
+
+__all__ = ["Admission", "Admissions", "ClientKey", "make_client_key", "without_key"]
+
+# An x25519 key of 32 bytes in base32, as Tor's own files have it; without padding.
+_KEY: Final = re.compile(r"[A-Z2-7]{51}[AQ]")
+
+
+class ClientKey(NamedTuple):
+    """The two halves of a client's key, in base32.
+
+    Attributes:
+        public: For the service.
+        private: For the client alone.
+    """
+
+    public: str
+    private: str
+
+
+def make_client_key() -> ClientKey:
+    """Return a new key for one client."""
+    key = X25519PrivateKey.generate()
+    return ClientKey(
+        _base32(key.public_key().public_bytes_raw()), _base32(key.private_bytes_raw())
+    )
+
+
+def _base32(data: bytes) -> str:
+    return base64.b32encode(data).decode("ascii").rstrip("=")
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """How a service is reached that not everybody finds.
+
+    Attributes:
+        address: What is dialed: the service itself, or another door of it.
+        key: The client's private half, in base32. A credential.
+    """
+
+    address: OnionAddress
+    key: str = field(repr=False)
+
+    @classmethod
+    def read(cls, address: OnionAddress, key: str) -> Self:
+        """Check a key that came as text, in either case.
+
+        Raises:
+            ValueError: It is none; what it is stays out of the error.
+        """
+        upper = key.upper()
+        # ASCII first: upper() makes letters of other signs.
+        if not key.isascii() or not _KEY.fullmatch(upper):
+            raise ValueError("not a client authorization key")
+        return cls(address, upper)
+
+    async def tell(self, control: Control) -> None:
+        """Give Tor the key (control-spec, ONION_CLIENT_AUTH_ADD).
+
+        For each dial: a Tor that was restarted has forgotten, and another account
+        may have given it another key for the same service.
+
+        Raises:
+            ControlPortError: Tor does not take it.
+            TorNotRunningError: Tor has ended.
+        """
+        raw = base64.b32decode(self.key + "====")
+        key = base64.b64encode(raw).decode("ascii")
+        name = _label(self.address)
+        try:
+            await control.ask(f"ONION_CLIENT_AUTH_ADD {name} x25519:{key}")
+        except ControlPortError as error:
+            raise ControlPortError(
+                f"Tor does not take the key for {self.address.short}",
+                why=error.why,
+                fix="It has to be Tor 0.4.6 or newer: `tor --version`.",
+            ) from None
+
+    @property
+    def torrc_line(self) -> str:
+        """The one line of a file ``….auth_private`` in Tor's ClientOnionAuthDir."""
+        return f"{_label(self.address)}:descriptor:x25519:{self.key}"
+
+
+class Admissions:
+    """Those that this process has, by the name of the service."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Admission] = {}
+
+    def add(self, name: OnionAddress, admission: Admission) -> None:
+        """Use one from now on for a service, with all its sub-domains."""
+        self._known[name.service] = admission
+
+    def find(self, name: OnionAddress) -> Admission | None:
+        """Return the one for a service, or for a sub-domain of it."""
+        return self._known.get(name.service)
+
+
+def without_key(error: DialError) -> DialError:
+    """Return what a failure means where Tor could not be given the key."""
+    is_about_key = isinstance(error, ClientAuthorizationError)
+    if not is_about_key and error.reply not in GONE:
+        return error
+    return ClientAuthorizationError(
+        error.what,
+        host=error.host,
+        reply=error.reply,
+        can_retry=error.can_retry,
+        why="the server is behind a private door, and this Tor could not be given the "
+        "key for it: it has no control port that we know",
+        fix="Add `ControlPort 9051` and `CookieAuthentication 1` to the torrc and "
+        "restart Tor; or let us start a Tor of our own: leave --socks out.",
+    )
+
+
+def _label(address: OnionAddress) -> str:
+    return address.service.removesuffix(".onion")
