@@ -26,7 +26,7 @@ use_ipv6              = false
 c2s_ports             = { @C2S_PORT@ }
 c2s_direct_tls_ports  = { }
 http_ports            = { @HTTP_PORT@ }
-https_ports           = { }
+https_ports           = { @HTTPS_PORT@ }   -- for files, and for clients of others
 s2s_ports             = { }
 s2s_direct_tls_ports  = { }
 
@@ -114,8 +114,10 @@ Component "muc.@ONION@" "muc"
 	muc_tombstones                  = true
 
 Component "share.@ONION@" "http_file_share"
+	modules_enabled = { "plain_http" }     -- tells our clients of port 5280
 	http_host                    = "@ONION@"
-	http_external_url            = "http://@ONION@:5280/"
+	-- Others' clients store nothing without TLS, and read every aesgcm: link as HTTPS.
+	http_external_url            = "https://@ONION@/"
 	http_file_share_size_limit   = 16 * 1024 * 1024        -- bytes of an object; a larger
 	                                                       -- file is several
 	http_file_share_daily_quota  = 3 * 1024 * 1024 * 1024  -- bytes, for each account

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from xmpp_onion.address import JID
-from xmpp_onion.chat import Attachment, Progress, Slot
+from xmpp_onion.chat import Attachment, Link, Progress, Slot
 from xmpp_onion.errors import FileError, FileTooLargeError
 from xmpp_onion.files import (
     CHUNK_BYTES,
@@ -111,6 +111,17 @@ class Sharing:
             raise _too_large(source, limit, fits_in_chunks=chunk_size > 0)
         async with self._lane() as lane:
             return await upload_single(lane, self._ask, source, progress)
+
+    async def link_for_others(self, attachment: Attachment) -> str:
+        """Return the link that every client can follow; in chunks ours can alone.
+
+        Raises:
+            SessionError: There is no connection for a long time.
+        """
+        link = Link.parse(attachment.url)
+        if link.is_index:
+            return link.text
+        return replace(link, place=await self._slots.for_others(link.place)).text
 
     async def heard(self, attachment: Attachment, path: Path) -> Attachment:
         """Return it with what a recording says of itself.

@@ -179,7 +179,8 @@ class Speaker:
         )
         if is_voice:
             attachment = await self._sharing.heard(attachment, Path(path))
-        what = Content(text=attachment.url, attachment=attachment, expires=expires)
+        text = await self._sharing.link_for_others(attachment)
+        what = Content(text=text, attachment=attachment, expires=expires)
         try:
             delivery = await self._send(recipient, what, timeout, allow_clear=False)
         except NotAcknowledgedError:  # it is on its way all the same

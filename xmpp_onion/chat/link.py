@@ -1,12 +1,13 @@
 """Where an object lies, and the links that carry the key to it.
 
-Pure, and the one place that decides which URL may be asked for: an onion, in plain
-HTTP (the circuit is the encryption, and its name is the server's key), no user, no
-fragment. A link is a secret: who has it can read the file.
+Pure, and the one place that decides which URL may be asked for: an onion, no user, no
+fragment. At two ports it is asked in plain HTTP (the circuit is the encryption, and
+its name is the server's key), at all others in TLS, which is what others' clients mean
+by ``aesgcm``. A link is a secret: who has it can read the file.
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 from xmpp_onion.address import OnionAddress
@@ -26,7 +27,13 @@ _URL: Final = re.compile(
 )
 # XEP-0454, section 3: the IV, of 12 bytes (of 16 in old clients), and the key.
 _FRAGMENT: Final = re.compile(r"(?P<iv>[0-9a-f]{24}|[0-9a-f]{32})(?P<key>[0-9a-f]{64})")
-_HTTP_PORT: Final = 80
+# Where our servers take and serve files: Prosody's own number for plain HTTP, and what
+# a URL in TLS means if it names no port.
+_HTTP_PORT: Final = 5280
+_TLS_PORT: Final = 443
+# A link names no protocol, so the port does.
+_PLAIN_PORTS: Final = frozenset({80, _HTTP_PORT})
+_USUAL: Final = {"http": 80}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,29 +52,46 @@ class Place:
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """Read ``http://….onion:5280/path``.
+        """Read ``http://….onion:5280/path`` or ``https://….onion/path``.
 
         Raises:
-            AddressError: It is anywhere else than at an onion, or needs TLS.
+            AddressError: It is anywhere else than at an onion, or its port speaks the
+                other protocol.
         """
-        place, fragment = _split(url, "http")
+        found, fragment = _split(url, "http", "https")
         if fragment is not None:
             raise _refused("what it asks for has a fragment")
-        return cls(*place)
+        place = cls(*found)
+        if place.is_plain != url.startswith("http:"):
+            raise _refused(f"port {place.port} stands for the other of http and https")
+        return place
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is asked in plain HTTP; else in TLS."""
+        return self.port in _PLAIN_PORTS
 
     @property
     def url(self) -> str:
         """The text that ``parse()`` reads."""
-        return f"http://{self._rest}"
+        scheme = "http" if self.is_plain else "https"
+        return f"{scheme}://{self.authority}{self.target}"
 
     @property
     def authority(self) -> str:
         """Host and port, for the header ``Host``."""
-        return self.host if self.port == _HTTP_PORT else f"{self.host}:{self.port}"
+        usual = 80 if self.is_plain else _TLS_PORT
+        return self.host if self.port == usual else f"{self.host}:{self.port}"
 
     @property
-    def _rest(self) -> str:
-        return f"{self.authority}{self.target}"
+    def in_plain(self) -> Self:
+        """The same object where one of our servers has it without TLS."""
+        return replace(self, port=_HTTP_PORT) if self.port == _TLS_PORT else self
+
+    @property
+    def in_tls(self) -> Self:
+        """The same object where one of our servers has it for others' clients."""
+        return replace(self, port=_TLS_PORT) if self.port == _HTTP_PORT else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +127,7 @@ class Link:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``aesgcm://….onion:5280/path#IV-AND-KEY``, or one of our indexes.
+        """Read ``aesgcm://….onion/path#IV-AND-KEY``, or one of our indexes.
 
         Raises:
             AddressError: It is no such link, or leads elsewhere than to an onion.
@@ -119,8 +143,9 @@ class Link:
     def text(self) -> str:
         """The link in full, as ``parse()`` reads it. It holds the key."""
         scheme = CHUNKS if self.is_index else SINGLE
-        rest = self.place.url.removeprefix("http://")
-        return f"{scheme}://{rest}#{self.iv.hex()}{self.key.hex()}"
+        host, port, target = self.place.host, self.place.port, self.place.target
+        where = host if port == _TLS_PORT else f"{host}:{port}"
+        return f"{scheme}://{where}{target}#{self.iv.hex()}{self.key.hex()}"
 
 
 def _split(
@@ -131,7 +156,7 @@ def _split(
         raise _refused("it is no URL, or it has a user name or strange characters")
     if found["scheme"] not in schemes:
         raise _refused(f"it does not begin with {' or '.join(schemes)}://")
-    port = int(found["port"] or _HTTP_PORT)
+    port = int(found["port"] or _USUAL.get(found["scheme"], _TLS_PORT))
     if not 0 < port < 65536:
         raise _refused("its port is none")
     try:
@@ -145,5 +170,5 @@ def _refused(why: str) -> AddressError:
     return AddressError(
         "this is no link to a file that can be fetched",
         why=why,
-        fix="It looks like aesgcm://….onion:5280/…#…; copy the whole of it.",
+        fix="It looks like aesgcm://….onion/…#…; copy the whole of it.",
     )

@@ -1,6 +1,6 @@
 """HTTP/1.1 to an onion: PUT and GET of one object after another, and nothing else.
 
-h11 speaks the protocol; the socket comes from the one door. The far end is not
+h11 speaks the protocol; the connection comes from the one door. The far end is not
 trusted: no redirect, no compression, no transfer coding; a head of 16 KiB at most, a
 body of exactly the length that was announced; and nothing may stall for ever.
 """
@@ -8,6 +8,7 @@ body of exactly the length that was announced; and nothing may stall for ever.
 import asyncio
 import contextlib
 import secrets
+import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol, Self
@@ -17,26 +18,19 @@ import h11
 from xmpp_onion.address import OnionAddress
 from xmpp_onion.chat import Place
 from xmpp_onion.errors import TransferError
+from xmpp_onion.files.channel import Channel, Connection, Plain, Tls
 from xmpp_onion.transport import Isolation, Purpose
 
-__all__ = ["Body", "Connection", "Dialer", "Pace", "Wire", "isolated"]
+__all__ = ["Body", "Dialer", "Pace", "Wire", "isolated"]
 
 # A head has fifteen lines; Prosody's have 700 bytes.
 _HEAD_LIMIT: Final = 16 * 1024
-_READ_BYTES: Final = 128 * 1024
 _SEND_BYTES: Final = 64 * 1024
 # Interim answers before the real one. Nothing that we ask for has any.
 _INTERIM_LIMIT: Final = 5
 _DIAL_TIMEOUT: Final = 60.0
 # What an answer may send that has no use: an error page.
 _PAGE_LIMIT: Final = 64 * 1024
-
-
-class Connection(Protocol):
-    """A connected, non-blocking socket, as asyncio takes it."""
-
-    def close(self) -> None:
-        """Let go of it."""
 
 
 class Dialer(Protocol):
@@ -97,12 +91,12 @@ class Wire:
     """One connection to one onion service.
 
     Args:
-        sock: From ``dial()``; closed with the wire.
+        channel: What carries it; closed with the wire.
         pace: How slow the far end may be.
     """
 
-    def __init__(self, sock: Connection, pace: Pace) -> None:
-        self._sock = sock
+    def __init__(self, channel: Channel, pace: Pace) -> None:
+        self._channel = channel
         self._pace = pace
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_LIMIT)
         self._loop = asyncio.get_running_loop()
@@ -115,12 +109,23 @@ class Wire:
 
         Raises:
             TorError: It cannot be reached.
+            TransferError: It speaks no TLS where that is expected, or breaks off.
         """
-        return cls(await dialer.dial(place.host, place.port, isolation=isolation), pace)
+        sock = await dialer.dial(place.host, place.port, isolation=isolation)
+        channel = Plain(sock)
+        if place.is_plain:
+            return cls(channel, pace)
+        try:
+            with _translated():
+                async with asyncio.timeout(pace.answer):
+                    return cls(await Tls.begin(channel, place.host), pace)
+        except BaseException:
+            channel.close()
+            raise
 
     def close(self) -> None:
         """Let go of the connection."""
-        self._sock.close()
+        self._channel.close()
 
     async def put(
         self,
@@ -141,7 +146,7 @@ class Wire:
             TransferError: The server does not take it, or the circuit died.
         """
         sent = 0
-        with self._translated():
+        with _translated():
             head = [*self._head(place), ("Content-Length", str(size)), *headers]
             await self._send(
                 h11.Request(method="PUT", target=place.target, headers=head)
@@ -169,7 +174,7 @@ class Wire:
         head = self._head(place)
         if start:
             head.append(("Range", f"bytes={start}-"))
-        with self._translated():
+        with _translated():
             await self._send(
                 h11.Request(method="GET", target=place.target, headers=head)
             )
@@ -190,7 +195,7 @@ class Wire:
         """Yield the body; it has ended only when all of it came."""
         got, mark = 0, 0
         deadline = self._loop.time() + self._pace.window
-        with self._translated():
+        with _translated():
             while True:
                 event = await self._event(min(deadline, self._idle()))
                 if isinstance(event, h11.EndOfMessage):
@@ -217,7 +222,7 @@ class Wire:
         data = self._http.send(event)
         if data:
             async with asyncio.timeout(self._pace.idle):
-                await self._loop.sock_sendall(self._sock, data)  # type: ignore[arg-type]  # a socket in all but name
+                await self._channel.send(data)
 
     async def _answer(self) -> h11.Response:
         """Return the head of the answer, whatever its status."""
@@ -244,7 +249,7 @@ class Wire:
             event = self._http.next_event()
             if event is h11.NEED_DATA:
                 async with asyncio.timeout_at(deadline):
-                    data = await self._loop.sock_recv(self._sock, _READ_BYTES)  # type: ignore[arg-type]  # a socket in all but name
+                    data = await self._channel.receive()
                 self._http.receive_data(data)
             elif isinstance(event, h11.Event):
                 return event
@@ -266,17 +271,22 @@ class Wire:
         """Whether another request may follow."""
         return self._http.our_state is h11.IDLE
 
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Turn what h11 and the system raise into errors of ours."""
-        try:
-            yield
-        except h11.ProtocolError as error:
-            raise _broken("it breaks the rules of HTTP") from error
-        except TimeoutError as error:
-            raise _broken("it was silent for too long, or far too slow") from error
-        except OSError as error:
-            raise _broken("the circuit broke") from error
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Turn what h11 and the system raise into errors of ours."""
+    try:
+        yield
+    except h11.ProtocolError as error:
+        raise _broken("it breaks the rules of HTTP") from error
+    except TimeoutError as error:
+        raise _broken("it was silent for too long, or far too slow") from error
+    except ssl.SSLEOFError as error:
+        raise _broken("the circuit broke") from error
+    except ssl.SSLError as error:
+        raise _broken("it breaks the rules of TLS", can_retry=False) from error
+    except OSError as error:
+        raise _broken("the circuit broke") from error
 
 
 def _parts(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -314,12 +324,12 @@ def _range_of(answer: h11.Response, start: int, size: int) -> int:
     return total
 
 
-def _broken(why: str) -> TransferError:
+def _broken(why: str, *, can_retry: bool = True) -> TransferError:
     return TransferError(
         "the transfer of a file broke off",
         why=why,
-        fix="Try again: what came so far is kept.",
-        can_retry=True,
+        fix="Try again: what came so far is kept." if can_retry else "",
+        can_retry=can_retry,
     )
 
 

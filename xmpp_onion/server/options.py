@@ -62,7 +62,7 @@ class Options:
     @property
     def listeners(self) -> frozenset[str]:
         """The names of the `Ports` that are listened on."""
-        names = {"c2s", "http"}
+        names = {"c2s", "http", "https"}
         if self.federation is not Federation.OFF:
             names.add("s2s")
         return frozenset(names)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.integration.durability.small_disk import SmallDisk
 from xmpp_onion import Account, Attachment, Client, Trust
-from xmpp_onion.chat import Progress
+from xmpp_onion.chat import Link, Progress
 from xmpp_onion.e2ee import OMEMO_2
 from xmpp_onion.errors import (
     FileDamagedError,
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.prosody
 @pytest.fixture
 def wire(prosody: Prosody) -> LoopbackDialer:
     """Stands in for Tor: messages and files have ports of their own."""
-    ports = {5280: prosody.http_port}
+    ports = {5280: prosody.http_port, 443: prosody.options.ports.https}
     return LoopbackDialer(prosody.c2s_port, ports=ports)
 
 
@@ -350,6 +350,49 @@ async def test_one_of_ours_with_the_older_omemo_alone_gets_one_object_if_it_gets
         await alice.send_file(bob.jid, source)
 
         assert (await received(bob)).url.startswith("aesgcm:") == is_accepted
+
+
+async def test_others_get_a_link_in_tls_and_we_need_none(
+    enrol: Enrol, wire: LoopbackDialer, tmp_path: Path
+) -> None:
+    source = tmp_path / "photo.jpg"
+    source.write_bytes(secrets.token_bytes(300_001))
+    target = tmp_path / "downloads"
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+        asyncio.timeout(60),
+    ):
+        await alice.send_file(bob.jid, source)
+        message = await anext(bob.messages())
+        assert message.attachment is not None
+        ours = await message.attachment.save(target)
+        plain = {port for _, port, _ in wire.dialed}
+        for_others = await bob.download(message.text, target)
+
+    assert Link.parse(message.text).place.url.startswith(f"https://{alice.jid.domain}/")
+    assert Link.parse(message.attachment.url).place.port == 5280
+    assert plain == {5222, 5280}
+    assert wire.dialed[-1][1] == 443
+    assert ours.read_bytes() == for_others.read_bytes() == source.read_bytes()
+
+
+async def test_a_server_that_has_tls_alone_takes_and_gives_files(
+    enrol: Enrol, wire: LoopbackDialer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xmpp_onion.session.upload.PLAIN", "urn:nobody")
+    source = tmp_path / "film.mkv"
+    source.write_bytes(secrets.token_bytes(LARGE))
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+        asyncio.timeout(120),
+    ):
+        await alice.send_file(bob.jid, source)
+        saved = await (await received(bob)).save(tmp_path / "downloads")
+
+    assert saved.read_bytes() == source.read_bytes()
+    assert {port for _, port, _ in wire.dialed} == {5222, 443}
 
 
 async def test_the_server_sees_neither_name_nor_content(

@@ -128,7 +128,7 @@ async def run_to_end(*command: str, cwd: Path) -> tuple[int | None, str]:
 
 
 async def test_it_listens_on_loopback_alone(prosody: Prosody) -> None:
-    ports = sorted([prosody.c2s_port, prosody.http_port])
+    ports = sorted(prosody.options.listening_ports)
 
     assert own_listeners(prosody.pid) == [(LOOPBACK, port) for port in ports]
     assert udp_sockets(prosody.pid) == []

@@ -34,6 +34,46 @@ def test_every_link_reads_as_it_was_written(
     assert Place.parse(place.url) == place
 
 
+@pytest.mark.parametrize(
+    ("url", "port", "is_plain"),
+    [
+        (f"http://{ONION}/x", 80, True),
+        (f"http://{ONION}:5280/x", 5280, True),
+        (f"https://{ONION}/x", 443, False),
+        (f"https://{ONION}:5281/x", 5281, False),
+    ],
+)
+def test_the_port_says_whether_there_is_tls(
+    url: str, port: int, *, is_plain: bool
+) -> None:
+    place = Place.parse(url)
+
+    assert (place.port, place.is_plain, place.url) == (port, is_plain, url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [f"https://{ONION}:80/x", f"https://{ONION}:5280/x", f"http://{ONION}:443/x"],
+)
+def test_a_port_that_speaks_the_other_protocol_is_refused(url: str) -> None:
+    with pytest.raises(AddressError):
+        Place.parse(url)
+
+
+def test_a_link_without_a_port_is_in_tls_as_others_read_it() -> None:
+    place = Link.parse(f"aesgcm://{ONION}/x#{IV}{KEY}").place
+
+    assert place == Place(OnionAddress(ONION), 443, "/x")
+    assert place.in_plain.in_tls == place
+    assert place.in_plain.url == f"http://{ONION}:5280/x"
+
+
+def test_what_is_at_no_port_of_ours_stays_there() -> None:
+    place = Place(OnionAddress(ONION), 8443, "/x")
+
+    assert place.in_plain == place.in_tls == place
+
+
 @given(st.text(max_size=300))
 def test_no_text_breaks_the_reading(text: str) -> None:
     for candidate in (text, f"aesgcm://{text}", f"{GOOD}{text}"):

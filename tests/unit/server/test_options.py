@@ -93,9 +93,9 @@ def test_a_damaged_file_is_refused(file: Path, text: str) -> None:
 def test_the_onion_has_the_ports_of_what_is_on_and_no_others() -> None:
     ports = CHOSEN.ports
 
-    assert Options(ports=ports).onion_ports == {5222: 20001, 5280: 20002}
-    assert CHOSEN.onion_ports == {5222: 20001, 5280: 20002, 5269: 20004}
-    assert CHOSEN.listening_ports == {20001, 20002, 20004}
+    assert Options(ports=ports).onion_ports == {5222: 20001, 5280: 20002, 443: 20003}
+    assert CHOSEN.onion_ports == {5222: 20001, 5280: 20002, 443: 20003, 5269: 20004}
+    assert CHOSEN.listening_ports == {20001, 20002, 20003, 20004}
 
 
 def test_missing_ports_are_chosen_and_the_others_kept() -> None:

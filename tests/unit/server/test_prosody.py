@@ -33,6 +33,7 @@ def test_every_placeholder_is_filled_in(template: str) -> None:
     assert f'Component "muc.{ONION}" "muc"' in text
     assert re.search(r"c2s_ports += \{ 20001 \}", text)
     assert re.search(r"\bhttp_ports += \{ 20002 \}", text)
+    assert re.search(r"\bhttps_ports += \{ 20003 \}", text)
 
 
 def test_rendering_changes_placeholders_and_nothing_else(template: str) -> None:
@@ -90,7 +91,6 @@ def test_the_wheel_takes_the_templates_where_they_are_looked_for(root: Path) -> 
         'local_interfaces += { "127.0.0.1" }',
         "use_ipv6 += false",
         "s2s_ports += { }",
-        "https_ports += { }",
         'modules_disabled += { "s2s" }',
         "allow_unencrypted_plain_auth += false",
         "registration_invite_only += true",

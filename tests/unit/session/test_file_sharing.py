@@ -56,8 +56,8 @@ def shared(url: str = f"http://{ONION}:5280/x") -> ET.Element:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://example.org/x", f"https://{ONION}/x", "file:///etc/passwd", "", "data:x",
-     f"http://{ONION}/x#fragment", f"http://u@{ONION}/x"],
+    ["http://example.org/x", f"https://{ONION}:5280/x", "file:///etc/passwd", "",
+     "data:x", f"http://{ONION}/x#fragment", f"http://u@{ONION}/x"],
 )  # fmt: skip
 def test_a_source_elsewhere_is_none(url: str) -> None:
     assert read_attachment([shared()]) is not None
