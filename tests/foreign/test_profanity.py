@@ -32,10 +32,10 @@ from xmpp_onion import (
     Trust,
     Undecryptable,
 )
-from xmpp_onion.chat import Link
 from xmpp_onion.errors import NoDevicesError
 from xmpp_onion.server import Prosody
 from xmpp_onion.session import register
+from xmpp_onion.testing import ChaosProxy
 from xmpp_onion.testing.loopback import LoopbackDialer
 
 # Seconds until a step counts as failed. A step takes less than one.
@@ -79,10 +79,11 @@ async def until(what: str, check: Callable[[], Awaitable[bool]]) -> None:
 class Profanity:
     """A running Profanity; the same folder is the same device again."""
 
-    def __init__(self, jid: str, folder: Path, port: int) -> None:
+    def __init__(self, jid: str, folder: Path, port: int, socks: str = "") -> None:
         self.jid = jid
         self._folder = folder
         self._port = port
+        self._socks = socks  # the way that its libcurl goes
         self._known = 0  # how much of its trace is older than this process
 
     async def __aenter__(self) -> Self:
@@ -99,6 +100,7 @@ class Profanity:
             "EDITOR": self._folder / "editor",
             "LC_ALL": "C.UTF-8",
             "TERM": "screen",
+            "ALL_PROXY": self._socks and f"socks5h://{self._socks}",
         }
         words = ["env", *(f"{name}={value}" for name, value in home.items())]
         size = ("-x", "250", "-y", "60")
@@ -286,7 +288,8 @@ class Pair:
         self.bob = JID(f"bob@{prosody.onion}")
         self._prosody = prosody
         self._folder = folder
-        ports = {5280: prosody.http_port}
+        self.https_port = prosody.options.ports.https
+        ports = {5280: prosody.http_port, 443: self.https_port}
         self._dialer = LoopbackDialer(prosody.c2s_port, ports=ports)
 
     async def register(self) -> None:
@@ -305,8 +308,9 @@ class Pair:
         )
         return Client(account, tor=self._dialer)
 
-    def profanity(self) -> Profanity:
-        return Profanity(self.bob, self._folder / "bob", self._prosody.c2s_port)
+    def profanity(self, socks: str = "") -> Profanity:
+        port = self._prosody.c2s_port
+        return Profanity(self.bob, self._folder / "bob", port, socks)
 
     async def befriend(self, client: Client, profanity: Profanity) -> None:
         await profanity.make_keys()
@@ -582,20 +586,50 @@ async def test_profanity_and_we_talk_in_a_room_of_ours(pair: Pair) -> None:
     assert (heard.text, heard.sender, heard.room) == ("thank you", pair.bob, room_jid)
 
 
-async def test_profanity_reads_the_link_to_a_file_of_ours(
-    pair: Pair, tmp_path: Path
+@pytest.fixture
+async def far(pair: Pair) -> AsyncIterator[ChaosProxy]:
+    """The way of Profanity's libcurl: to the onion's port for files in TLS."""
+    async with ChaosProxy(routes={str(pair.alice.domain): pair.https_port}) as proxy:
+        yield proxy
+
+
+async def test_profanity_fetches_a_file_of_ours_and_decrypts_it(
+    pair: Pair, far: ChaosProxy, tmp_path: Path
 ) -> None:
-    source = tmp_path / "plan.bin"
+    source, saved = tmp_path / "plan.bin", tmp_path / "saved.bin"
     source.write_bytes(secrets.token_bytes(300_001))
-    async with pair.client() as client, pair.profanity() as profanity:
+    async with pair.client() as client, pair.profanity(far.socks) as profanity:
         await pair.befriend(client, profanity)
         await client.send_file(pair.bob, source)
 
         async def is_logged() -> bool:
             return len(profanity.log()) == 1
 
+        async def is_saved() -> bool:
+            return saved.exists() and saved.read_bytes() == source.read_bytes()
+
         await until("Profanity reads the link", is_logged)
         [(sender, text, encryption)] = profanity.log()
+        await profanity.type("/win 2")
+        await profanity.type(f"/url save {text} {saved}")
+        await until("Profanity has the file", is_saved)
 
     assert (sender, encryption) == (pair.alice, "omemo")
-    assert Link.parse(text).place.host == pair.alice.domain
+    assert [each.port for each in far.requests] == [443]
+
+
+async def test_we_fetch_a_file_of_profanity_and_decrypt_it(
+    pair: Pair, far: ChaosProxy, tmp_path: Path
+) -> None:
+    source = tmp_path / "plan.bin"
+    source.write_bytes(secrets.token_bytes(300_001))
+    async with pair.client() as client, pair.profanity(far.socks) as profanity:
+        await pair.befriend(client, profanity)
+        await profanity.type("/win 2")
+        await profanity.type(f"/sendfile {source}")
+        message = await take_said(client.events())
+        assert message.attachment is not None
+        saved = await message.attachment.save(tmp_path / "alice")
+
+    assert saved.read_bytes() == source.read_bytes()
+    assert {each.port for each in far.requests} == {443}
