@@ -223,7 +223,7 @@ class Client(Speaker):
             self._session,
             self._journal,
             invitations=Invitations(
-                self._database, self._contacts.table.is_contact, news=news
+                self._database, self._contacts.table.is_contact, own=own, news=news
             ),
             own=own,
         )

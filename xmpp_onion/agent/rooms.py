@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from xmpp_onion.account import parse_recipient
 from xmpp_onion.chat import Affiliation, Line, RoomState, line
 from xmpp_onion.client import Client
+from xmpp_onion.errors import RoomError
 from xmpp_onion.rooms import ROOM_TIMEOUT, Room
 
 __all__ = ["FIELDS", "REQUESTS"]
@@ -24,7 +25,12 @@ async def _list(client: Client, request: Line) -> list[Line]:
             for mark in marks
         ]
     await client.rooms.settle(_timeout(request))
-    return [_room_line(each) for each in client.rooms.all()]
+    lines = [_room_line(each) for each in client.rooms.all()]
+    invitations = client.rooms.invitations
+    waiting = len(await invitations.all()) + await invitations.more()
+    if waiting:
+        lines.append(_invitations_line(client, "invitations", waiting))
+    return lines
 
 
 async def _create(client: Client, request: Line) -> list[Line]:
@@ -104,11 +110,23 @@ async def _be_strict(client: Client, request: Line) -> list[Line]:
 
 
 async def _list_invitations(client: Client, request: Line) -> list[Line]:
+    invitations = client.rooms.invitations
     if request.get("room"):
         room = _room(client, request)
-        await client.rooms.invitations.refuse(room.jid)
-        return [{"v": 1, "event": "room-state", "room": room.jid, "state": "refused"}]
-    return [line(each) for each in await client.rooms.invitations.all()]
+        if not await invitations.refuse(room.jid):
+            raise RoomError(
+                f"nobody invites you into {room.jid}",
+                condition="item-not-found",
+                fix="See who does: xmpp-onion room invitations",
+            )
+        return [_refused_line(room.jid)]
+    if request.get("everybody"):
+        return [_refused_line(each) for each in await invitations.refuse_all()]
+    lines = [line(each) for each in await invitations.all()]
+    more = await invitations.more()
+    if more:
+        lines.append(_invitations_line(client, "more-invitations", more))
+    return lines
 
 
 def _room(client: Client, request: Line) -> Room:
@@ -146,6 +164,14 @@ def _room_line(state: RoomState) -> Line:
         "unaccepted": sorted(state.unaccepted),
         "reason": state.why or None,
     }
+
+
+def _invitations_line(client: Client, event: str, count: int) -> Line:
+    return {"v": 1, "event": event, "jid": client.jid, "count": count}
+
+
+def _refused_line(room: str) -> Line:
+    return {"v": 1, "event": "room-state", "room": room, "state": "refused"}
 
 
 def _member_line(room: Room, jid: str, state: str) -> Line:

@@ -111,7 +111,7 @@ class RoomEvent:
     """Something happened in a room. All of it is the word of the room's server.
 
     Attributes:
-        sender: The room.
+        sender: The room; ourselves for INVITED when it is about many.
         change: What happened.
         at: When we heard of it, in UTC.
         who: The account that it is about, or who invites; None if it is not told.
@@ -119,7 +119,8 @@ class RoomEvent:
         affiliation: What the account is to the room from now on, where that changed.
         by: Who did it, if that is told.
         is_private: For CONFIGURATION: whether messages may be sent now.
-        reason: In words that are not the room's; for people.
+        reason: In words that are not the room's; for people. For INVITED: that who
+            invites is no contact of ours; empty if it is one.
         count: How many changes this is about. More than one, and nobody named, when
             there were so many that each was not worth an event.
     """

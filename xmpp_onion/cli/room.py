@@ -7,7 +7,7 @@ from xmpp_onion.chat import Line
 from xmpp_onion.cli.output import visible
 from xmpp_onion.cli.reach import run
 from xmpp_onion.cli.settings import Settings
-from xmpp_onion.rooms import parse_room
+from xmpp_onion.rooms import check_room
 
 __all__ = ["command", "told"]
 
@@ -32,7 +32,7 @@ _nick = click.option(
 
 def _checked(_context: click.Context, _parameter: click.Parameter, room: str) -> str:
     """Refuse what can be no room before Tor is asked for anything."""
-    return parse_room(room) if "@" in room else room
+    return check_room(room)
 
 
 _room = click.argument("room", callback=_checked)
@@ -168,14 +168,21 @@ def _accept(
 
 @command.command("invitations")
 @click.option("--refuse", metavar="ROOM", help="Forget the one into ROOM.")
+@click.option("--refuse-all", is_flag=True, help="Forget all of them.")
 @_timeout
 @click.pass_obj
-def _invitations(settings: Settings, refuse: str | None, timeout: float | None) -> int:
-    """List who asks you to come where.
+def _invitations(
+    settings: Settings, refuse: str | None, timeout: float | None, *, refuse_all: bool
+) -> int:
+    """List who asks you to come where, contacts first.
 
-    Only those of contacts are kept, and nothing is joined by itself.
+    100 of contacts and 20 of others are kept, and how many more came. Nothing is
+    joined by itself, and nobody is told that you refused.
     """
-    request: Line = {"do": "room-invitations", "room": refuse or ""}
+    if refuse and refuse_all:
+        raise click.UsageError("Name one ROOM, or say --refuse-all.")
+    room = check_room(refuse) if refuse else ""
+    request: Line = {"do": "room-invitations", "room": room, "everybody": refuse_all}
     return _do(settings, request, timeout, nothing="Nobody asks.")
 
 
@@ -212,7 +219,13 @@ def told(line: Line) -> str:
         case "bookmark":
             text = f"{line['room']}: {'in' if line['joined'] else 'left'}"
         case "room-invited":
+            doubt = f"; {line['reason']}" if line.get("reason") else ""
             text = f"{line['room']}: {line['jid']} invites you, since {line['at']}"
+            text += doubt
+        case "invitations":
+            text = f"{line['count']} invitations wait: xmpp-onion room invitations"
+        case "more-invitations":
+            text = f"and {line['count']} more, for which there was no room"
         case _:
             text = f"{line['room']}: {line['state']}"
     return visible(text)

@@ -118,12 +118,23 @@ def _told_of_room(event: RoomEvent) -> str:
         case RoomChange.CONFIGURATION:
             text = f"nothing is sent here any more: {event.reason}"
         case RoomChange.INVITED:
-            text = f"{who} invites you; join with: xmpp-onion room join {event.sender}"
+            text = _told_of_invitation(event, who)
         case RoomChange.REMOVED:
             text = f"you are out: {event.reason}{by}"
         case _:
             assert_never(event.change)
     return text
+
+
+def _told_of_invitation(event: RoomEvent, who: str) -> str:
+    if event.who is None:
+        return (
+            f"{event.count} more invitations, for which there is no room; see those "
+            "that wait: xmpp-onion room invitations"
+        )
+    doubt = f" ({event.reason})" if event.reason else ""
+    room = shlex.quote(visible(event.sender))
+    return f"{who} invites you{doubt}; join with: xmpp-onion room join {room}"
 
 
 def _said(event: Said) -> str:

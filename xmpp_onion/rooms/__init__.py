@@ -1,6 +1,6 @@
 """Rooms: who is in, who may be, how private each is, and what may go out to it."""
 
-from xmpp_onion.rooms.address import parse_room
+from xmpp_onion.rooms.address import check_room, parse_room
 from xmpp_onion.rooms.care import Kept, News, RoomCare
 from xmpp_onion.rooms.invitations import Invitations
 from xmpp_onion.rooms.joined import ROOM_TIMEOUT, Rooms
@@ -21,6 +21,7 @@ __all__ = [
     "RoomWatch",
     "Rooms",
     "Say",
+    "check_room",
     "may_hear",
     "parse_room",
 ]

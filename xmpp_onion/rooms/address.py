@@ -1,9 +1,42 @@
 """What is the address of a room, and what to say where we are not in it."""
 
-from xmpp_onion.address import JID
+from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.errors import AddressError, RoomError
 
-__all__ = ["not_in", "parse_room"]
+__all__ = ["check_room", "not_in", "parse_room"]
+
+
+def check_room(text: str) -> str:
+    """Return what a person calls a room, as far as it can be checked offline.
+
+    Args:
+        text: A JID, or a bare name, which is one of a room of our own server.
+
+    Raises:
+        AddressError: It can be neither.
+    """
+    if "@" in text:
+        return parse_room(text)
+    if text.endswith(".onion"):
+        raise _no_name(text, "it names a whole server")
+    # No server has this key: it only makes a JID of the name.
+    nowhere = OnionAddress.from_public_key(bytes(32))
+    why = "a name has no spaces, nothing invisible, and none of \" & ' / : < > @"
+    try:
+        jid = JID(f"{text}@{nowhere}")
+    except AddressError as error:
+        raise _no_name(text, why) from error
+    if not jid.local or jid.resource:
+        raise _no_name(text, why)
+    return jid.local
+
+
+def _no_name(text: str, why: str) -> AddressError:
+    return AddressError(
+        f"{text[:80]!a} is not the name of a room",
+        why=why,
+        fix="Write a name, such as friends, or an address: friends@muc.….onion.",
+    )
 
 
 def parse_room(text: str) -> JID:
@@ -15,8 +48,12 @@ def parse_room(text: str) -> JID:
     jid = JID(text)
     if not jid.local or jid.resource:
         raise AddressError(
-            f"{text!a} is not the address of a room",
-            fix="Write it as name@muc.….onion.",
+            f"{text[:80]!a} is not the address of a room",
+            why="it names somebody in a room, or one of a person's devices"
+            if jid.resource
+            else "it names a whole server",
+            fix="Write it as friends@muc.….onion, or only friends for a room of "
+            "your own server.",
         )
     return jid
 

@@ -217,6 +217,7 @@ class Rooms:
     async def run(self) -> None:
         """Bring rooms up to date when they need it; never returns."""
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.invitations.run())
             while True:
                 self._work.clear()
                 for kept in list(self._rooms.values()):
@@ -336,7 +337,12 @@ class Rooms:
     ) -> Kept:
         old = self._rooms.get(room)
         if old is not None and is_creating:
-            raise RoomError("we are in this room already", condition="conflict")
+            raise RoomError(
+                f"the room {room} was not made",
+                condition="conflict",
+                why="there is one of this name already, and we are in it",
+                fix="Use that one, or choose another name.",
+            )
         if old is not None:
             if old.occupancy.is_joined:
                 return old

@@ -181,3 +181,22 @@ class Rooms:
             RuntimeError: Not inside a transaction.
         """
         await self._database.execute("DELETE FROM invitations WHERE room = ?", (room,))
+
+    async def left_out(self) -> int:
+        """Return how many invitations were told of that found no room."""
+        rows = await self._database.fetch(
+            "SELECT count FROM tallies WHERE kind = 'invitations' AND jid = ''"
+        )
+        return int(rows[0]["count"]) if rows else 0
+
+    async def set_left_out(self, count: int) -> None:
+        """Set that number.
+
+        Raises:
+            RuntimeError: Not inside a transaction.
+        """
+        await self._database.execute(
+            "INSERT OR REPLACE INTO tallies (kind, jid, count) "
+            "VALUES ('invitations', '', ?)",
+            (count,),
+        )

@@ -319,7 +319,7 @@ async def test_a_room_that_lets_members_invite_makes_who_is_invited_a_member(
         assert at_alice.members[carol.jid] is Affiliation.MEMBER
 
 
-async def test_a_strangers_invitation_is_not_even_told(
+async def test_a_strangers_invitation_is_told_as_one_and_not_followed(
     enrol: Enrol, wire: LoopbackDialer
 ) -> None:
     async with (
@@ -330,12 +330,18 @@ async def test_a_strangers_invitation_is_not_even_told(
         await befriend(bob, alice.jid)
         trap = await mallory.create_room(address(mallory, "trap"))
         await trap.invite(bob.jid)
+        at_bob = bob.events()
+        strange = await next_change(at_bob, RoomChange.INVITED)
         room = await alice.create_room(address(alice))
         await room.invite(bob.jid)
-        told = await next_change(bob.events(), RoomChange.INVITED)
+        told = await next_change(at_bob, RoomChange.INVITED)
+        waiting = await bob.rooms.invitations.all()
 
-        assert told.sender == room.jid
-        assert len(await bob.rooms.invitations.all()) == 1
+        assert (strange.sender, strange.who) == (trap.jid, mallory.jid)
+        assert "no contact" in strange.reason
+        assert (told.sender, told.reason) == (room.jid, "")
+        assert [each.sender for each in waiting] == [room.jid, trap.jid]
+        assert bob.rooms.all() == ()
 
 
 async def test_a_strict_room_waits_for_each_new_member_to_be_accepted(
@@ -471,6 +477,8 @@ async def test_others_ask_the_process_that_holds_the_account_about_rooms(
     assert accepted["state"] == "accepted"
     assert (kicked["state"], banned["state"]) == ("none", "outcast")
     assert none == []
+    assert "we are in it" in str(again["why"])
+    assert "not the address of a room" in str(nowhere["what"])
     assert again["event"] == gone["event"] == nowhere["event"] == "error"
     assert left["state"] == "destroyed"
 

@@ -56,7 +56,20 @@ def test_who_is_meant_has_to_be_a_person_at_an_onion(
 
 
 @pytest.mark.parametrize(
-    "room", ["bad name@x", "friends@muc.example.org", "friends@", f"a@muc.{ONION}/nick"]
+    "room",
+    [
+        "bad name@x",
+        "friends@muc.example.org",
+        "friends@",
+        f"a@muc.{ONION}/nick",
+        f"muc.{ONION}",
+        "two words",
+        "a/b",
+        "a:b",
+        "",
+        "\u202esdneirf",
+        "a" * 1100,
+    ],
 )
 def test_what_can_be_no_room_is_refused_before_anything_is_asked(
     command: "Command", room: str
@@ -66,3 +79,30 @@ def test_what_can_be_no_room_is_refused_before_anything_is_asked(
     (line,) = done.lines
     assert (done.code, line["event"]) == (2, "error")
     assert done.err == ""  # nobody logged in
+    assert line["what"]
+    assert line["why"]
+    assert line["fix"]
+
+
+def test_invitations_tell_of_a_stranger_and_of_how_many_more_there_are() -> None:
+    invited: Line = {
+        "event": "room-invited",
+        "room": "trap@muc.x",
+        "jid": "eve@x",
+        "at": "2026-11-23T12:00:00Z",
+        "reason": "who invites is no contact of yours",
+    }
+
+    assert told(invited).endswith("; who invites is no contact of yours")
+    assert told({**invited, "reason": None}).endswith("Z")
+    more = told({"event": "more-invitations", "count": 7})
+    assert more == "and 7 more, for which there was no room"
+    wait = told({"event": "invitations", "count": 2})
+    assert wait == "2 invitations wait: xmpp-onion room invitations"
+
+
+def test_one_invitation_is_refused_or_all_are(command: "Command") -> None:
+    done = command("room", "invitations", "--refuse", "friends", "--refuse-all")
+
+    assert done.code == 2
+    assert "--refuse-all" in done.err
