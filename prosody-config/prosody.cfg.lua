@@ -4,6 +4,8 @@
 -- @ signs, and README.md beside this file says how to do it by hand. All modules
 -- are Prosody's own, but for those in modules/.
 
+local federation = "@FEDERATION@"     -- with other servers: off, listed or open
+
 -- Where things are --------------------------------------------------------------
 
 -- Prosody is started *in* data/, the one folder that its unprivileged user may
@@ -27,7 +29,7 @@ c2s_ports             = { @C2S_PORT@ }
 c2s_direct_tls_ports  = { }
 http_ports            = { @HTTP_PORT@ }
 https_ports           = { @HTTPS_PORT@ }   -- for files, and for clients of others
-s2s_ports             = { }
+s2s_ports             = { federation ~= "off" and @S2S_PORT@ or nil }
 s2s_direct_tls_ports  = { }
 
 -- Modules -------------------------------------------------------------------------
@@ -43,15 +45,29 @@ modules_enabled = {
 	"tombstones";
 	-- running it
 	"admin_shell"; "limits"; "http_quiet";
+	-- other servers: through Tor or not at all. It is on in a closed server as well,
+	-- because with it no part of Prosody can ask the DNS.
+	"dialback"; "s2s_onion";
 	-- Left out, for what they tell or let in: version, uptime, time, lastactivity,
 	-- register_limits (everybody is 127.0.0.1 here), cloud_notify (its push servers
 	-- are not onions), proxy65 and turn_external (no UDP, no second route), bosh.
 }
 
--- A closed server. Prosody loads s2s by itself unless told not to. Federation
--- between onions needs a module that dials through Tor and resolves no names:
--- without it, do not remove this line.
-modules_disabled = { "s2s" }
+-- Other servers ------------------------------------------------------------------
+
+-- Prosody loads s2s by itself unless told not to.
+modules_disabled = { federation == "off" and "s2s" or nil }
+
+onion_federation = federation
+onion_peers      = { @PEERS@ }         -- with whom a "listed" server talks: their onions
+onion_socks      = { "@SOCKS_HOST@"; @SOCKS_PORT@ } -- Tor; it gets names, never addresses
+
+-- An onion's name is its key, and dialback asks at that name: Tor is what makes sure
+-- of a peer. TLS comes on top, with certificates that nobody signed.
+s2s_secure_auth       = false
+s2s_require_encryption = true
+-- A message that a client may just send is larger with what a room adds to it.
+s2s_stanza_size_limit = (512 + 16) * 1024
 
 -- Log-in --------------------------------------------------------------------------
 
@@ -77,6 +93,9 @@ limits = {
 	-- the first one. Four times that, because after each 8 kB that it reads Prosody
 	-- waits for at least as long as this rate gives them, and saves up nothing.
 	c2s = { rate = "2mb/s" };
+	-- A peer brings what its people say in our rooms. Prosody's 30 kB/s would hold up a
+	-- message to 100 people for two seconds, and all that others say behind it.
+	s2sin = { rate = "2mb/s" };
 }
 c2s_timeout             = 120           -- seconds to log in; circuits are slow
 bounce_blocked_messages = true          -- 13 drops them unless told: who wrote is told

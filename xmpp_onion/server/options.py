@@ -11,11 +11,14 @@ from xmpp_onion import private
 from xmpp_onion.address import OnionAddress
 from xmpp_onion.errors import ServerError
 from xmpp_onion.server.ports import NO_PORTS, VIRTUAL_PORTS, Ports, choose_ports
+from xmpp_onion.transport import Endpoint
 
 __all__ = ["Door", "Engine", "Federation", "Options"]
 
 _VERSION = 2  # 1 held two ports and nothing else
 _PORT_LIMIT = 65535
+# Where a Tor of the system listens; the running one says where it does.
+_SOCKS = Endpoint("127.0.0.1", 9050)
 
 
 class Door(StrEnum):
@@ -50,6 +53,7 @@ class Options:
         federation: Which other servers it talks to.
         peers: Those servers, where only listed ones count; in no order.
         engine: The program that speaks XMPP.
+        socks: Where Tor takes its connections to other servers.
         ports: Where it listens, on 127.0.0.1.
     """
 
@@ -57,6 +61,7 @@ class Options:
     federation: Federation = Federation.OFF
     peers: tuple[OnionAddress, ...] = ()
     engine: Engine = Engine.PROSODY
+    socks: Endpoint = _SOCKS
     ports: Ports = NO_PORTS
 
     @property
@@ -124,6 +129,7 @@ class Options:
             "federation": self.federation,
             "peers": self.peers,
             "engine": self.engine,
+            "socks": str(self.socks),
             "ports": self.ports._asdict(),
         }
         data = f"{json.dumps(values, indent=1)}\n".encode()
@@ -142,6 +148,7 @@ class Options:
                 ),
                 peers=_read_peers(values.pop("peers", ())),
                 engine=Engine(str(values.pop("engine", default.engine))),
+                socks=Endpoint.parse(str(values.pop("socks", default.socks))),
                 ports=_read_ports(values.pop("ports", {})),
             )
         except (ValueError, TypeError) as error:  # an address error is a ValueError

@@ -39,6 +39,8 @@ def describe(onion: OnionAddress, options: Options) -> dict[str, str]:
         "ONION": str(onion),
         "DOOR": options.door,
         "FEDERATION": options.federation,
+        "SOCKS_HOST": options.socks.host,
+        "SOCKS_PORT": str(options.socks.port),
         "PEERS": " ".join(f'"{peer}";' for peer in sorted(options.peers)),
         **{f"{name.upper()}_PORT": str(port) for name, port in ports.items()},
     }

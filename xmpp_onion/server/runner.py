@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,7 @@ from xmpp_onion.server.console import ask
 from xmpp_onion.server.folder import Folder, RunAs, find_unprivileged_user
 from xmpp_onion.server.lock import locked
 from xmpp_onion.server.options import Options
+from xmpp_onion.transport import Endpoint
 
 __all__ = ["Prosody"]
 
@@ -64,6 +66,7 @@ class Prosody:
     def __init__(self, folder: Path, *, program: str = "prosody") -> None:
         self._folder = Folder(folder.absolute(), find_unprivileged_user())
         self._program = program
+        self._socks: Endpoint | None = None
         self._stack = AsyncExitStack()
         self._process: asyncio.subprocess.Process | None = None
         self._onion: OnionAddress | None = None
@@ -77,6 +80,7 @@ class Prosody:
             self._onion = self._folder.initialise()
             self._lock = await stack.enter_async_context(locked(self._folder))
             self._options = self._folder.read_options()
+            self._remember(self._socks or self._options.socks)
             stack.push_async_callback(self._stop)
             await self._start_on_free_ports()
             self._stack = stack.pop_all()
@@ -151,6 +155,27 @@ class Prosody:
         async with self._turn:
             await self._stop()
             await self._start_on_free_ports()
+
+    async def use_socks(self, socks: Endpoint) -> None:
+        """Reach other servers through this SOCKS port of Tor from now on.
+
+        May be called before it runs; no session ends if it does. Without, it is the
+        port of the last time, and 9050 the first time.
+
+        Raises:
+            ServerError: Prosody does not answer.
+        """
+        self._socks = socks
+        if self._process is None:
+            return
+        self._remember(socks)
+        # mod_s2s_onion reads the option at each dial.
+        await ask(self._folder.data, 'prosody.reload_config() return ""')
+
+    def _remember(self, socks: Endpoint) -> None:
+        self._options = replace(self._options, socks=socks)
+        if self._options != self._folder.read_options():
+            self._folder.write_options(self._options)
 
     async def wait(self) -> None:
         """Wait until Prosody ends, which it does when `stop` asks it to.

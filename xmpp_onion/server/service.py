@@ -35,6 +35,7 @@ class Server:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
+            await self._prosody.use_socks(self._tor.socks)
             await stack.enter_async_context(self._prosody)
             stack.push_async_callback(self._unpublish)
             await self._publish()
