@@ -4,13 +4,14 @@ import asyncio
 import os
 import signal
 import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from xmpp_onion.address import OnionAddress
 from xmpp_onion.errors import DialError, ProsodyError
-from xmpp_onion.server import Server
+from xmpp_onion.server import Health, Server, State, keep
 from xmpp_onion.testing import TorNetwork
 from xmpp_onion.transport import Isolation, Purpose, Tor
 
@@ -93,3 +94,46 @@ async def stop_prosody(server: Server) -> None:
     os.kill(server._prosody.pid, signal.SIGKILL)
     with pytest.raises(ProsodyError):
         await server.wait()
+
+
+async def until(state: State, healths: AsyncIterator[Health]) -> Health:
+    async with asyncio.timeout(120):
+        async for health in healths:
+            if health.state is state:
+                return health
+    raise AssertionError("the server was not kept running")
+
+
+async def test_a_server_survives_the_death_of_prosody_and_of_tor(
+    tor_network: TorNetwork, tmp_path: Path
+) -> None:
+    await tor_network.seed(tmp_path / "tor")
+    async with (
+        Tor.launch(tmp_path / "tor", extra=tor_network.torrc_lines) as publisher,
+        Tor.attach(tor_network.socks, tor_network.control) as client,
+        Server(tmp_path / "server", tor=publisher) as server,
+    ):
+        healths = keep(server, pause=0.2)
+        first = await until(State.UP, healths)
+        os.kill(server._prosody.pid, signal.SIGKILL)
+        await until(State.MENDING, healths)
+        second = await until(State.UP, healths)
+        greeting = await read_greeting(client, server.onion)
+
+        assert publisher._link
+        assert publisher._link.process
+        publisher._link.process.kill()
+        await until(State.UNREACHABLE, healths)
+        await until(State.UP, healths)
+        await client.new_identity()  # forget the descriptor
+        greeting_after = await read_greeting(client, server.onion)
+
+        os.kill(server._prosody.pid, signal.SIGTERM)  # as `stop` does
+        async with asyncio.timeout(60):
+            assert [
+                health async for health in healths if health.state is not State.UP
+            ] == []
+
+    assert first.load.version == second.load.version == server.version
+    assert b"SCRAM-SHA-256" in greeting
+    assert b"SCRAM-SHA-256" in greeting_after

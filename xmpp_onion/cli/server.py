@@ -1,6 +1,7 @@
 """``xmpp-onion server``: an onion-only server out of one folder."""
 
 import asyncio
+import dataclasses
 import re
 import sys
 from datetime import timedelta
@@ -8,13 +9,22 @@ from pathlib import Path
 
 import click
 
-from xmpp_onion.agent.signals import until_terminated
-from xmpp_onion.agent.tor import find_tor
+from xmpp_onion.address import OnionAddress
 from xmpp_onion.cli.qr import qr_code
-from xmpp_onion.cli.reach import watch_bootstrap
+from xmpp_onion.cli.server_up import serve
+from xmpp_onion.cli.server_view import say_state
 from xmpp_onion.cli.settings import Settings
-from xmpp_onion.errors import ProsodyError
-from xmpp_onion.server import Server, create_invite, initialise, stop
+from xmpp_onion.errors import ServerError
+from xmpp_onion.server import (
+    Door,
+    Federation,
+    Options,
+    State,
+    create_invite,
+    initialise,
+    read_health,
+    stop,
+)
 
 __all__ = ["command"]
 
@@ -42,13 +52,47 @@ def command() -> None:
 
 @command.command("init")
 @_FOLDER
+@click.option(
+    "--door",
+    type=click.Choice([door.value for door in Door]),
+    default=None,
+    help="Who can find it; public if nothing was chosen.",
+)
+@click.option(
+    "--federation",
+    type=click.Choice([mode.value for mode in Federation]),
+    default=None,
+    help="Which other servers it talks to; none if nothing was chosen.",
+)
+@click.option(
+    "--peer", "peers", multiple=True, metavar="ONION",
+    help="One of the listed servers; may be given again. Replaces the list.",
+)  # fmt: skip
 @click.pass_obj
-def _init(settings: Settings, folder: Path) -> None:
+def _init(
+    settings: Settings,
+    folder: Path,
+    *,
+    door: str | None,
+    federation: str | None,
+    peers: tuple[str, ...],
+) -> None:
     """Make a server in DIR: its keys and configuration.
 
-    Nothing is started. What is there already is kept.
+    Nothing is started. What is there already is kept, but for what these options
+    say; a server that runs becomes it at its next start.
     """
-    onion = initialise(folder)
+    listed = tuple(OnionAddress(peer) for peer in peers)
+
+    def change(options: Options) -> Options:
+        return dataclasses.replace(
+            options,
+            door=Door(door or options.door),
+            federation=Federation(federation or options.federation),
+            peers=listed or options.peers,
+        )
+
+    onion = initialise(folder, change)
     settings.output.result(
         {"v": 1, "event": "initialised", "onion": onion, "folder": str(folder)},
         f"{onion}\nStart it: xmpp-onion server up {folder}",
@@ -59,41 +103,31 @@ def _init(settings: Settings, folder: Path) -> None:
 @_FOLDER
 @click.pass_obj
 def _up(settings: Settings, folder: Path) -> None:
-    """Run the server of DIR until Ctrl-C.
+    """Run the server of DIR until Ctrl-C, and show how it is.
 
     `server down DIR` and SIGTERM end it as well. Makes DIR first if it is new.
+    What ends by itself is started again: Prosody, or a Tor of our own.
     """
-    asyncio.run(_serve(settings, folder))
+    serve(settings, folder, supervised=False)
 
 
-async def _serve(settings: Settings, folder: Path) -> None:
-    output = settings.output
-    if settings.socks is None or (folder / "onion.key").exists():
-        initialise(folder)  # what is wrong with it shows before Tor is started
-    async with (
-        until_terminated(),
-        find_tor(folder / "tor", socks=settings.socks, control=settings.control) as tor,
-    ):
-        await watch_bootstrap(tor, settings)
-        output.note("Starting Prosody and publishing its onion service…")
-        async with Server(folder, tor=tor) as server:
-            output.result(
-                {
-                    "v": 1,
-                    "event": "server",
-                    "onion": server.onion,
-                    "c2s": 5222,
-                    "fingerprint": server.certificate_fingerprint,
-                },
-                f"{server.onion} is up. Invite somebody: "
-                f"xmpp-onion server invite {folder}",
-            )
-            try:
-                await server.wait()
-            except ProsodyError as error:
-                if error.exit_status != 0:
-                    raise
-                output.note("The server was told to end.")
+@command.command("status")
+@_FOLDER
+@click.pass_obj
+def _status(settings: Settings, folder: Path) -> int:
+    """Tell how the server of DIR is; exit code 0 if it is up, else 7.
+
+    Whoever runs it: another terminal, --detach, or systemd.
+    """
+    health = asyncio.run(read_health(folder))
+    load, words = health.load, say_state(health.state)
+    if load.version:
+        words += (
+            f" {load.sessions} logged in, {load.servers} servers linked, "
+            f"{load.queue} stanzas wait. Prosody {load.version}."
+        )
+    settings.output.result({"v": 1, **health.as_line()}, words)
+    return 0 if health.state is State.UP else ServerError.exit_code
 
 
 @command.command("invite")

@@ -4,9 +4,29 @@
 """
 
 from xmpp_onion.server.folder import initialise
+from xmpp_onion.server.health import Health, Load, State, note_state, read_health
 from xmpp_onion.server.invites import add_account, create_invite
+from xmpp_onion.server.keeping import keep
+from xmpp_onion.server.options import Door, Engine, Federation, Options
 from xmpp_onion.server.runner import Prosody
 from xmpp_onion.server.service import Server
 from xmpp_onion.server.shutdown import stop
 
-__all__ = ["Prosody", "Server", "add_account", "create_invite", "initialise", "stop"]
+__all__ = [
+    "Door",
+    "Engine",
+    "Federation",
+    "Health",
+    "Load",
+    "Options",
+    "Prosody",
+    "Server",
+    "State",
+    "add_account",
+    "create_invite",
+    "initialise",
+    "keep",
+    "note_state",
+    "read_health",
+    "stop",
+]

@@ -6,6 +6,8 @@
     ├── onion.key        0600  the address itself; Prosody never sees it
     ├── server.json      0600  what it is to be, and its loopback ports
     ├── lock             0600  held while a server runs
+    ├── keeper           0600  held by what keeps it running: that process's number
+    ├── state            0600  how it is, as its keeper saw it last
     ├── output           0600  what Prosody printed at its last start
     └── prosody/         ours, readable to Prosody's user
         ├── prosody.cfg.lua
@@ -18,6 +20,7 @@ Started by root, Prosody runs as another user; else all of it belongs to one.
 
 import os
 import pwd
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,11 +64,18 @@ def find_unprivileged_user() -> RunAs | None:
     )
 
 
-def initialise(folder: Path) -> OnionAddress:
+def initialise(
+    folder: Path, change: Callable[[Options], Options] | None = None
+) -> OnionAddress:
     """Make the keys, the certificate and the configuration of a new server.
 
     Neither Tor nor Prosody has to run. What is there already is kept: whoever
     calls this twice still has the same address.
+
+    Args:
+        folder: Where.
+        change: Returns what the server is to be, from what it was; a server that
+            runs becomes it at its next start.
 
     Raises:
         StorePermissionError: Others can read the folder or a key, or we cannot
@@ -73,7 +83,7 @@ def initialise(folder: Path) -> OnionAddress:
         StoreError: It cannot be made or written.
         ServerError: It is full of something else.
     """
-    return Folder(folder, find_unprivileged_user()).initialise()
+    return Folder(folder, find_unprivileged_user()).initialise(change)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +112,16 @@ class Folder:
     def lock_file(self) -> Path:
         """Locked while a server runs here."""
         return self.path / "lock"
+
+    @property
+    def keeper_file(self) -> Path:
+        """Locked by the process that keeps it running, with its number in it."""
+        return self.path / "keeper"
+
+    @property
+    def state_file(self) -> Path:
+        """How it is, as its keeper saw it last."""
+        return self.path / "state"
 
     @property
     def output_file(self) -> Path:
@@ -167,7 +187,9 @@ class Folder:
             _write(target, module.read_text("utf-8"), mode=_SHARED_FILE)
             self._hand_over(target)
 
-    def initialise(self) -> OnionAddress:
+    def initialise(
+        self, change: Callable[[Options], Options] | None = None
+    ) -> OnionAddress:
         """Make what is missing, and check what is there."""
         try:
             self._make_folders()
@@ -178,6 +200,8 @@ class Folder:
             self._make_certificate(onion)
             exists = self.options_file.exists()
             options = self.read_options() if exists else Options()
+            if change is not None:
+                options = change(options)
             self.write_options(options.with_all_ports())
         except OSError as error:
             raise ServerError(

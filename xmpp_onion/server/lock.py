@@ -1,16 +1,18 @@
-"""One folder, one server: a lock that lives as long as the server's processes."""
+"""One folder, one server: locks that live as long as the server's processes."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from xmpp_onion import locks
+from xmpp_onion import locks, private
 from xmpp_onion.errors import ServerError
 from xmpp_onion.server.folder import Folder
 
-__all__ = ["locked"]
+__all__ = ["kept", "locked", "read_keeper"]
 
 # What a Prosody whose owner was killed may take to follow, in seconds.
 _PATIENCE = 2.0
+_NUMBER_LIMIT_BYTES = 32
 
 
 @asynccontextmanager
@@ -30,9 +32,45 @@ async def locked(folder: Folder, *, timeout: float = _PATIENCE) -> AsyncIterator
     """
     with locks.open_lock(folder.lock_file) as descriptor:
         if not await locks.take(folder.lock_file, descriptor, patience=timeout):
-            raise ServerError(
-                f"the server in {folder.path} runs already",
-                why="a process holds the folder",
-                fix=f"Stop that one first: xmpp-onion server down {folder.path}",
-            )
+            raise _runs_already(folder)
         yield descriptor
+
+
+@asynccontextmanager
+async def kept(folder: Folder, *, timeout: float = _PATIENCE) -> AsyncIterator[None]:
+    """Be the one process that keeps the server of a folder running.
+
+    Args:
+        folder: The server's folder.
+        timeout: Seconds to wait for another one that is about to end.
+
+    Raises:
+        ServerError: Another one does.
+        StorePermissionError: The file is not ours alone.
+    """
+    with locks.open_lock(folder.keeper_file) as descriptor:
+        if not await locks.take(folder.keeper_file, descriptor, patience=timeout):
+            raise _runs_already(folder)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode("ascii"), 0)
+        yield
+
+
+def read_keeper(folder: Folder) -> int | None:
+    """Return the process that keeps the server of a folder running, or None.
+
+    Raises:
+        StorePermissionError: The file is not ours alone.
+    """
+    if not locks.is_held(folder.keeper_file):
+        return None
+    text = private.read_bytes(folder.keeper_file, _NUMBER_LIMIT_BYTES)
+    return int(text) if text.isdigit() else None  # locked, and not written yet
+
+
+def _runs_already(folder: Folder) -> ServerError:
+    return ServerError(
+        f"the server in {folder.path} runs already",
+        why="a process holds the folder",
+        fix=f"Stop that one first: xmpp-onion server down {folder.path}",
+    )

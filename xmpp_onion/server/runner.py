@@ -19,7 +19,9 @@ from xmpp_onion.errors import ProsodyError, ProsodyNotFoundError, ServerError
 from xmpp_onion.server import invites
 from xmpp_onion.server.console import ask
 from xmpp_onion.server.folder import Folder, RunAs, find_unprivileged_user
+from xmpp_onion.server.health import Load
 from xmpp_onion.server.lock import locked
+from xmpp_onion.server.log import LogReader, read_tail
 from xmpp_onion.server.options import Options
 from xmpp_onion.transport import Endpoint
 
@@ -36,8 +38,6 @@ _PORT_ATTEMPTS = 3
 # A connection is a descriptor, an account file opened at log-in another one; with
 # the usual 1024 log-ins fail as "not-authorized" near a thousand sessions.
 _OPEN_FILES = 65536
-_LOG_TAIL_BYTES = 4096
-_LOG_TAIL_LINES = 20
 
 # What the child says about itself once it has settled: its process, its version,
 # its ports. Nobody else answers at its socket.
@@ -192,10 +192,22 @@ class Prosody:
                 return
             raise self._failure("Prosody ended", why="it was not told to")
 
+    async def load(self) -> Load:
+        """Return what it has to do.
+
+        Raises:
+            ServerError: It does not answer.
+        """
+        return await Load.measure(self._folder.data)
+
     def log_tail(self) -> str:
         """Return the last lines that Prosody logged, and printed at its start."""
-        tails = map(_read_tail, (self._folder.log_file, self._folder.output_file))
+        tails = map(read_tail, (self._folder.log_file, self._folder.output_file))
         return "\n".join(tail for tail in tails if tail)
+
+    def follow_log(self) -> LogReader:
+        """Return what reads its warnings and errors from now on."""
+        return LogReader(self._folder.log_file)
 
     async def _start_on_free_ports(self) -> None:
         for _ in range(_PORT_ATTEMPTS):
@@ -308,17 +320,3 @@ def _as_child(run_as: RunAs | None) -> tuple[list[str], RunAs | None]:
 def _environment() -> dict[str, str]:
     """Return what Prosody may know: nothing of ours but where programs are."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
-
-
-def _read_tail(path: Path) -> str:
-    """Return the last lines of a file that somebody else writes."""
-    try:
-        # Through no link and waiting for no pipe: root reads where another user
-        # writes.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
-            lines = file.read().decode("utf-8", "replace").splitlines()
-    except OSError:
-        return ""
-    return "\n".join(lines[-_LOG_TAIL_LINES:])

@@ -7,9 +7,11 @@ from types import TracebackType
 from typing import Self
 
 from xmpp_onion.address import JID, Invite, OnionAddress
+from xmpp_onion.server.health import Health, State
 from xmpp_onion.server.invites import DEFAULT_LIFETIME
+from xmpp_onion.server.log import LogReader
 from xmpp_onion.server.runner import Prosody
-from xmpp_onion.transport import Tor
+from xmpp_onion.transport import OnionService, Tor
 
 __all__ = ["Server"]
 
@@ -32,11 +34,13 @@ class Server:
         self._prosody = Prosody(folder, program=prosody)
         self._stack = AsyncExitStack()
         self._published = AsyncExitStack()
+        self._service: OnionService | None = None
+        self._ports: dict[int, int] = {}  # those that are published
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            await self._prosody.use_socks(self._tor.socks)
             await stack.enter_async_context(self._prosody)
+            await self._prosody.use_socks(self._tor.socks)
             stack.push_async_callback(self._unpublish)
             await self._publish()
             self._stack = stack.pop_all()
@@ -82,11 +86,18 @@ class Server:
 
     async def restart(self) -> None:
         """Restart Prosody; the onion stays published if the ports stay free."""
-        ports = self._prosody.options.onion_ports
         await self._prosody.restart()
-        if self._prosody.options.onion_ports != ports:
-            await self._unpublish()
-            await self._publish()
+        await self._publish()
+
+    async def health(self) -> Health:
+        """Return how it is.
+
+        Raises:
+            ServerError: Prosody does not answer.
+        """
+        load = await self._prosody.load()
+        is_up = self._service is not None and self._service.is_published
+        return Health(State.UP if is_up else State.UNREACHABLE, load)
 
     async def wait(self) -> None:
         """Wait until Prosody ends; see `Prosody.wait`."""
@@ -96,10 +107,20 @@ class Server:
         """Return the last lines that Prosody logged and printed."""
         return self._prosody.log_tail()
 
+    def follow_log(self) -> LogReader:
+        """Return what reads Prosody's warnings and errors from now on."""
+        return self._prosody.follow_log()
+
     async def _publish(self) -> None:
+        """Publish the ports that Prosody has now, unless that is done."""
         ports = self._prosody.options.onion_ports
+        if ports == self._ports:
+            return
+        await self._unpublish()
         service = self._tor.onion_service(self._prosody.key_file, ports)
-        await self._published.enter_async_context(service)
+        self._service = await self._published.enter_async_context(service)
+        self._ports = ports
 
     async def _unpublish(self) -> None:
+        self._service, self._ports = None, {}
         await self._published.aclose()

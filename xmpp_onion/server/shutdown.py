@@ -1,5 +1,6 @@
 """Stop a server that another process runs."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -8,12 +9,12 @@ from pathlib import Path
 from xmpp_onion.errors import ServerError
 from xmpp_onion.server.console import ask
 from xmpp_onion.server.folder import Folder, find_unprivileged_user
-from xmpp_onion.server.lock import locked
+from xmpp_onion.server.lock import kept, locked, read_keeper
 
 __all__ = ["stop"]
 
 
-async def stop(folder: Path, *, timeout: float = 15.0) -> None:
+async def stop(folder: Path, *, timeout: float = 30.0) -> None:
     """Tell the server in ``folder`` to end, and wait until it has.
 
     The process that runs it takes the onion service down and ends as well.
@@ -26,13 +27,19 @@ async def stop(folder: Path, *, timeout: float = 15.0) -> None:
         ServerError: No server runs there, or it does not end.
     """
     place = Folder(folder, find_unprivileged_user())
-    pid = int(await ask(place.data, 'return require "util.pposix".getpid()'))
+    pid = read_keeper(place)
+    if pid is None:  # it runs inside another program
+        pid = int(await ask(place.data, 'return require "util.pposix".getpid()'))
     with contextlib.suppress(ProcessLookupError):  # it ended by itself
         os.kill(pid, signal.SIGTERM)
     try:
-        async with locked(place, timeout=timeout):
+        async with (
+            asyncio.timeout(timeout),
+            kept(place, timeout=timeout),
+            locked(place, timeout=timeout),
+        ):
             pass
-    except ServerError as error:
+    except (ServerError, TimeoutError) as error:
         raise ServerError(
             "the server does not end",
             why=f"it still held its folder after {timeout:.0f} seconds",

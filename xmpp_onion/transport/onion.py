@@ -185,6 +185,11 @@ class OnionService:
             # Tor has ended. Who keeps it published does so with the new guard.
 
     @property
+    def is_published(self) -> bool:
+        """Whether a Tor that runs has it; not while that Tor is away."""
+        return self._control is not None and not self._control.has_ended
+
+    @property
     def _service_id(self) -> str:
         return self.address.removesuffix(".onion")
 

@@ -24,15 +24,20 @@ def test_a_server_is_made_started_and_stopped(world: "World", tmp_path: Path) ->
     with world.runs(*world.service, "server", "up", str(folder), "--json") as up:
         line = up.line()
         second = world.run(*world.service, "server", "up", str(folder), "--json")
+        status = world.run("server", "status", str(folder), "--json")
         down = world.run("server", "down", str(folder), "--json")
         ended = up.wait()
     late = world.run("server", "down", str(folder), "--json")
+    at_last = world.run("server", "status", str(folder), "--json")
 
     onion = OnionAddress(str(made.lines[0]["onion"]))
     assert again.lines == made.lines
     assert (line["event"], line["onion"], line["c2s"]) == ("server", onion, 5222)
     assert len(str(line["fingerprint"])) == 64
-    assert (down.code, ended.code, ended.out) == (0, 0, "")
+    assert (down.code, ended.code) == (0, 0)
+    assert {line["event"] for line in ended.lines} <= {"status"}
+    assert (status.code, at_last.code) == (0, 7)
+    assert at_last.lines[0]["state"] == "down"
     for refused in (idle, second, late):
         (error,) = refused.lines
         assert (refused.code, error["code"]) == (7, 7)

@@ -1,5 +1,6 @@
 """The lock of a server's folder."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from xmpp_onion.errors import ServerError
 from xmpp_onion.server.folder import Folder
-from xmpp_onion.server.lock import locked
+from xmpp_onion.server.lock import kept, locked, read_keeper
 
 
 async def test_a_folder_is_held_once(tmp_path: Path) -> None:
@@ -46,3 +47,17 @@ async def test_a_child_that_inherits_the_lock_holds_it(tmp_path: Path) -> None:
 
     async with locked(folder):
         pass
+
+
+async def test_who_keeps_a_server_running_can_be_asked_for(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, None)
+    assert read_keeper(folder) is None
+
+    async with kept(folder):
+        assert read_keeper(folder) == os.getpid()
+        with pytest.raises(ServerError, match="runs already"):
+            async with kept(folder, timeout=0.1):
+                pass
+        assert read_keeper(folder) == os.getpid()
+
+    assert read_keeper(folder) is None

@@ -1,0 +1,63 @@
+"""The server's commands where no server runs."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from xmpp_onion.server import Options
+
+if TYPE_CHECKING:
+    from tests.unit.cli.conftest import Command
+
+
+def test_init_keeps_what_was_chosen(
+    command: "Command", tmp_path: Path, onion: str
+) -> None:
+    folder = tmp_path / "server"
+
+    first = command("server", "init", str(folder), "--door", "both", "--json")
+    second = command(
+        "server", "init", str(folder), "--federation", "listed", "--peer", onion
+    )
+    third = command("server", "init", str(folder))
+
+    assert [first.code, second.code, third.code] == [0, 0, 0]
+    assert second.out == third.out
+    options = Options.load(folder / "server.json")
+    assert (options.door, options.federation) == ("both", "listed")
+    assert options.peers == (onion,)
+    assert first.lines[0]["onion"] in second.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("--door", "open"), 2),
+        (("--federation", "some"), 2),
+        (("--peer", "example.com"), 2),
+    ],
+)
+def test_init_refuses_what_it_does_not_know_and_makes_nothing(
+    command: "Command", tmp_path: Path, arguments: tuple[str, ...], code: int
+) -> None:
+    done = command("server", "init", str(tmp_path / "server"), *arguments, "--json")
+
+    assert (done.code, done.lines[0]["code"]) == (code, code)
+    assert not (tmp_path / "server").exists()
+
+
+def test_the_status_of_a_server_that_does_not_run(
+    command: "Command", tmp_path: Path
+) -> None:
+    folder = str(tmp_path / "server")
+    missing = command("server", "status", folder, "--json")
+    command("server", "init", folder)
+
+    done = command("server", "status", folder, "--json")
+    shown = command("server", "status", folder)
+
+    assert (missing.code, missing.lines[0]["event"]) == (7, "error")
+    assert (done.code, json.loads(done.out)["state"]) == (7, "down")
+    assert shown.out == "It does not run.\n"

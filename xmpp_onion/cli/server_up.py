@@ -1,0 +1,70 @@
+"""``xmpp-onion server up``: run a server, and show how it is."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from xmpp_onion.agent.signals import until_terminated
+from xmpp_onion.agent.tor import find_tor
+from xmpp_onion.cli.reach import watch_bootstrap
+from xmpp_onion.cli.server_view import View, open_view
+from xmpp_onion.cli.settings import Settings
+from xmpp_onion.server import Server, State, initialise, keep, note_state
+from xmpp_onion.server.folder import Folder
+from xmpp_onion.server.lock import kept
+
+__all__ = ["serve"]
+
+
+def serve(settings: Settings, folder: Path, *, supervised: bool) -> None:
+    """Run the server of a folder until it is told to end.
+
+    Args:
+        settings: The global options.
+        folder: The server's folder, made if it is new.
+        supervised: Another process keeps us running.
+    """
+    asyncio.run(_serve(settings, folder, supervised=supervised))
+
+
+async def _serve(settings: Settings, folder: Path, *, supervised: bool) -> None:
+    async with until_terminated(), AsyncExitStack() as stack:
+
+        async def settle() -> None:
+            initialise(folder)
+            if not supervised:
+                await stack.enter_async_context(kept(Folder(folder, None)))
+            note_state(folder, State.STARTING)
+
+        # What is wrong with the folder shows before Tor is started; a Tor that was
+        # named and is not there leaves no new folder behind.
+        is_early = settings.socks is None or (folder / "onion.key").exists()
+        if is_early:
+            await settle()
+        tor = await stack.enter_async_context(
+            find_tor(folder / "tor", socks=settings.socks, control=settings.control)
+        )
+        if not is_early:
+            await settle()
+        await watch_bootstrap(tor, settings)
+        settings.output.note("Starting Prosody and publishing its onion service…")
+        server = await stack.enter_async_context(Server(folder, tor=tor))
+        view = stack.enter_context(
+            open_view(
+                settings.output,
+                server.onion,
+                fingerprint=server.certificate_fingerprint,
+                folder=folder,
+            )
+        )
+        await _keep(server, folder, view)
+        settings.output.note("The server was told to end.")
+
+
+async def _keep(server: Server, folder: Path, view: View) -> None:
+    log, last = server.follow_log(), State.STARTING
+    async for health in keep(server):
+        view.show(health, log.read_new())
+        if health.state is not last:
+            last = health.state
+            note_state(folder, last)
