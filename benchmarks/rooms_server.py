@@ -25,7 +25,11 @@ DEVICES = 2
 MESSAGES = 10
 _OLD = "eu.siacs.conversations.axolotl"
 _NEW = "urn:xmpp:omemo:2"
-_KEY_BYTES = {"first": 276, "later": 100}  # an element of one device, in base64
+# An element of one device, as a client of ours writes it.
+_KEY_BYTES = {
+    _OLD: {"first": 276, "later": 160},
+    _NEW: {"first": 308, "later": 196},
+}
 _FLIGHT = 20  # logins at once
 _PAYLOAD = "A" * 400
 
@@ -138,7 +142,7 @@ def resident_bytes(pid: int) -> int:
 def old_content(members: Sequence[LightMember], kind: str) -> str:
     """Return what a message of the older version looks like."""
     keys = "".join(
-        f"<key rid='{device}'{pre}>{'A' * (_KEY_BYTES[kind] - 30)}</key>"
+        f"<key rid='{device}'{pre}>{'A' * (_KEY_BYTES[_OLD][kind] - 30)}</key>"
         for pre in ["" if kind == "later" else " prekey='true'"]
         for number in range(len(members))
         for device in devices_of(number)
@@ -154,7 +158,7 @@ def new_content(members: Sequence[LightMember], kind: str) -> str:
     groups = "".join(
         f"<keys jid='{member.jid}'>"
         + "".join(
-            f"<key rid='{device}'>{'A' * (_KEY_BYTES[kind] - 30)}</key>"
+            f"<key rid='{device}'>{'A' * (_KEY_BYTES[_NEW][kind] - 30)}</key>"
             for device in devices_of(number)
         )
         + "</keys>"
@@ -202,7 +206,7 @@ async def measure(program: str, count: int) -> None:
             if not on:
                 await switch(folder, server, on=False)
             for version, content in {"old": old_content, "new": new_content}.items():
-                for kind in _KEY_BYTES:
+                for kind in _KEY_BYTES[_NEW]:
                     cost = await room.measure(content(members, kind))
                     slim = "slim" if on else "whole"
                     print(cost.row(f"{version}, {kind}, {slim}"), flush=True)

@@ -18,6 +18,12 @@ pidfile      = "prosody.pid"            -- in data/
 log          = { warn = "prosody.log" } -- in data/; "info" would name everybody who logs in
 umask        = "077"
 
+-- Memory is cleaned when it has doubled since the last time. Prosody's own setting is
+-- 105: when it has grown by a twentieth, and three quarters of all work in a room of
+-- 100 were that. What it costs is memory: 10 MB with 100 people, at most once more of
+-- what the server needs.
+gc = { threshold = 200 }                -- percent
+
 -- Listeners: loopback only, Tor brings the clients --------------------------------
 
 network_backend       = "epoll"

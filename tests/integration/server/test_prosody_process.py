@@ -20,6 +20,7 @@ from xmpp_onion.errors import (
     ServerError,
 )
 from xmpp_onion.server import Prosody, initialise, stop
+from xmpp_onion.server.console import ask
 from xmpp_onion.server.folder import Folder, find_unprivileged_user
 
 pytestmark = pytest.mark.prosody
@@ -396,3 +397,13 @@ async def test_prosody_finds_nothing_wrong_with_the_configuration(
 
 async def test_the_version_is_known_without_asking_for_it(prosody: Prosody) -> None:
     assert prosody.version.startswith(("0.12.", "13."))
+
+
+async def test_memory_is_cleaned_when_it_has_doubled_and_not_all_the_time(
+    prosody_program: str, tmp_path: Path
+) -> None:
+    data = tmp_path / "server" / "prosody" / "data"
+    percent = 'return tostring(collectgarbage("setpause", 200))'
+
+    async with Prosody(tmp_path / "server", program=prosody_program):
+        assert await ask(data, percent) == "200"
