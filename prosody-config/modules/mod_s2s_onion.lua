@@ -13,6 +13,7 @@
 --   onion_socks        { "127.0.0.1", 9050 }; read at each dial, so a reload suffices
 --   onion_federation   "open", "listed" (with onion_peers) or "off"
 --   onion_peers        { } names of other servers; their sub-domains are meant as well
+--   onion_patience, onion_answer_timeout    30 and 60 seconds; see below
 module:set_global();
 
 local function lib(name) -- 13.0 moved its libraries under "prosody."
@@ -31,12 +32,12 @@ local names = module:require "s2s_onion_names";
 local s2s_port = 5269; -- the virtual port of RFC 6120, section 14.7
 local hosts = prosody.hosts;
 
--- Seconds. Tor itself gives up after 120; with 60 a mistake is known while the sender
--- still looks. Together with one more attempt it stays below mod_s2s's own 90.
-local answer_timeout = 60;
+-- Seconds for Tor to answer. By itself it gives up after 120; after 60 a sender may
+-- still look, and mod_s2s, which gives a stream 90 in all, has not given up yet.
+local function answer_timeout() return module:get_option_number("onion_answer_timeout", 60); end
 -- Seconds during which a failed dial is tried again: as long as a server that restarts
 -- needs, or a descriptor that was just uploaded. The stanzas wait meanwhile.
-local patience = 30;
+local function patience() return module:get_option_number("onion_patience", 30); end
 local first_pause, longest_pause = 0.5, 8; -- seconds between two attempts
 local gone_attempts = 3; -- a name that Tor knows nothing of seldom appears meanwhile
 -- Stanzas that wait for one server: more is a flood, or a server that never comes.
@@ -132,7 +133,7 @@ function dial:next(go)
 	if not self.ticket then return self:begin(go); end
 	-- Nothing was said since the attempt: Tor's port did not even answer.
 	self.problem = self.problem or socks.problem("absent");
-	local late = gettime() - self.begun + self.pause > patience;
+	local late = gettime() - self.begun + self.pause > patience();
 	local most = self.problem.gone and gone_attempts or math.huge;
 	if late or not self.problem.again or self.attempts >= most then
 		return self:give_up(go, self.problem);
@@ -245,7 +246,7 @@ function dial:open(conn)
 
 	filters.add_filter(session, "bytes/out", hold, 1000);
 	conn.listeners = ours;
-	timer.add_task(answer_timeout, function () fail("silence"); end);
+	timer.add_task(answer_timeout(), function () fail("silence"); end);
 	conn:write(machine.greeting());
 end
 
