@@ -38,7 +38,7 @@ from xmpp_onion.e2ee import (
     sender_ids,
 )
 from xmpp_onion.errors import DecryptionError, DeviceListError, XmppOnionError
-from xmpp_onion.rooms import RoomNames, Rooms
+from xmpp_onion.rooms import RoomNames, Rooms, Shown
 from xmpp_onion.session import (
     Incoming,
     Notice,
@@ -106,6 +106,7 @@ class Clerk:
         self._courier = courier
         self._own = own
         self._names = RoomNames(database, own)
+        self._shown = Shown(database, news=deliveries.news)
         self._turn = asyncio.Lock()
         self.room = WaitingRoom(
             database,
@@ -434,18 +435,8 @@ class Clerk:
         await self._names.note(room, stanza_id, incoming.id, incoming.sender)
         content = await self._names.inward(room, content)
         is_accepted = accepts(decrypted.device.trust)
-        for target, state in (
-            (content.received, DeliveryState.RECEIVED),
-            (content.displayed, DeliveryState.DISPLAYED),
-        ):
-            if target and not is_own:
-                await self._deliveries.confirm(
-                    target,
-                    incoming.sender,
-                    state,
-                    authenticated=is_accepted,
-                    at=incoming.at,
-                )
+        if not is_own:
+            await self._keep_confirmed(incoming, content, is_accepted=is_accepted)
         source = Said(
             id=incoming.id,
             sender=incoming.sender.bare,
@@ -471,6 +462,28 @@ class Clerk:
         asks = incoming.asks if decrypted.namespace == OMEMO_OLD else content.asks
         if asks and isinstance(event, Message) and incoming.room is None:
             await self._confirmations.owe(incoming.sender, incoming.id)
+
+    async def _keep_confirmed(
+        self, incoming: Incoming, content: Content, *, is_accepted: bool
+    ) -> None:
+        """Note what becomes of messages of ours, and who says so.
+
+        In a room only what was shown counts, to each member; what arrived, the room
+        says itself.
+        """
+        sender, at = incoming.sender, incoming.at
+        if incoming.room is not None:
+            if content.displayed and is_accepted:
+                await self._shown.take(incoming.room, sender, content.displayed, at)
+            return
+        for target, state in (
+            (content.received, DeliveryState.RECEIVED),
+            (content.displayed, DeliveryState.DISPLAYED),
+        ):
+            if target:
+                await self._deliveries.confirm(
+                    target, sender, state, authenticated=is_accepted, at=at
+                )
 
 
 def _device_of(step: Step) -> tuple[str, str]:

@@ -65,6 +65,7 @@ from xmpp_onion.rooms import (
     RoomJournal,
     Rooms,
     RoomWatch,
+    Shown,
     parse_room,
 )
 from xmpp_onion.session import (
@@ -217,6 +218,7 @@ class Client(Speaker):
         self._deliveries = Deliveries(self._database)
         self._timers = Timers(self._database)
         news = self._deliveries.news
+        self._shown = Shown(self._database, news=news)
         self._contacts = Contacts(self._database, self._session, own=own, news=news)
         self._journal = RoomJournal(self._database, own=own, news=news)
         self.rooms = Rooms(

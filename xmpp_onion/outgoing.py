@@ -209,7 +209,7 @@ class Outgoing:
     ) -> tuple[Delivery, asyncio.Future[None]]:
         message_id = secrets.token_hex(16)
         asks = what.text is not None  # a confirmation is not confirmed
-        plain = Plain(what.text, write_content(replace(what, asks=asks)))
+        plain = Plain(what.text, write_content(_asking(what)))
         beside = write_content(what)
         clear = beside if allow_clear else ()
         async with self._database.transaction():
@@ -252,6 +252,12 @@ class Outgoing:
             if plain.text is None and has_clear:
                 return Encrypted((), 0, ())
             raise
+
+
+def _asking(what: Content) -> Content:
+    """Ask to be told what becomes of a text; what has none is not confirmed."""
+    asks = what.text is not None
+    return replace(what, asks=asks, markable=asks)
 
 
 def _no_keys_in_time() -> SessionError:

@@ -8,6 +8,7 @@ are. Who the members are is looked at when it is encrypted, and again when it go
 import asyncio
 import secrets
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 from xmpp_onion.address import JID
@@ -29,7 +30,7 @@ from xmpp_onion.errors import (
     SessionError,
 )
 from xmpp_onion.provision import Provision
-from xmpp_onion.rooms import RoomNames, Rooms, may_hear
+from xmpp_onion.rooms import MARKED_MEMBERS, RoomNames, Rooms, may_hear
 from xmpp_onion.session import Session, message_stanza, write_content
 from xmpp_onion.store import Database, Outbox
 from xmpp_onion.timers import Timers
@@ -109,7 +110,7 @@ class RoomPost:
         """
         what = await self._names.outward(room, what)
         while True:
-            losses, state = await self._fetch(room, deadline)
+            losses, state = await self._fetch(room, deadline, what)
             try:
                 return await self._encrypt(state, what, allow_clear=allow_clear)
             except _ChangedError:
@@ -133,11 +134,13 @@ class RoomPost:
         _, state = await self._fetch(room, deadline)
         return state.members
 
-    async def _fetch(self, room: JID, deadline: float | None) -> tuple[int, RoomState]:
+    async def _fetch(
+        self, room: JID, deadline: float | None, what: Content | None = None
+    ) -> tuple[int, RoomState]:
         try:
             async with asyncio.timeout_at(deadline):
                 state = await self._until_private(room)
-            losses = await self._provision.fetch(state.members, deadline)
+            losses = await self._provision.fetch(_audience(state, what), deadline)
         except TimeoutError:
             raise SessionError(
                 _UNSENT,
@@ -188,10 +191,10 @@ class RoomPost:
             now = self._rooms.state(room)
             if now is None or not may_hear(now) or now.members.keys() - state.members:
                 raise _ChangedError
-            plain = Plain(what.text, beside)
+            plain = Plain(what.text, write_content(_markable(what)))
             limit = room_within(self._session.stanza_limit, clear)
             encrypted = await self._omemo.rooms.encrypt(
-                now.members, plain, room, limit_bytes=limit
+                _audience(now, what), plain, room, limit_bytes=limit
             )
             readers = older([each for part in encrypted.parts for each in part])
             check_timer(what, readers, allow_clear=allow_clear)
@@ -290,6 +293,33 @@ def check_timer(what: Content, older_devices: int, *, allow_clear: bool) -> None
             fix="Leave that out, or say it to every server, too: "
             "allow_clear_metadata=True",
         )
+
+
+def _markable(what: Content) -> Content:
+    """Let readers of a text tell that they were shown it.
+
+    Nobody is asked to say that it arrived: each would say it to all (XEP-0184), and
+    the room itself says that it has given it to all.
+    """
+    return replace(what, markable=what.text is not None)
+
+
+def _audience(state: RoomState, what: Content | None) -> Collection[JID]:
+    """Return who reads something: who read what is told to its author alone.
+
+    Raises:
+        RoomError: Nobody says so in this room, or the author is out of it.
+    """
+    if what is None or not what.displayed:
+        return state.members
+    if len(state.members) > MARKED_MEMBERS:
+        raise RoomError(
+            _UNSENT,
+            why=f"in a room of more than {MARKED_MEMBERS} nobody says what they read",
+        )
+    if what.author not in state.members:
+        raise RoomError(_UNSENT, why="who wrote it is no member of the room any more")
+    return (JID(what.author),)
 
 
 def _not_private(state: RoomState) -> RoomError:

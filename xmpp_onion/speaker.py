@@ -20,6 +20,7 @@ from xmpp_onion.e2ee import OMEMO_2, TrustLevel, accepts
 from xmpp_onion.errors import AddressError, NotAcknowledgedError
 from xmpp_onion.notary import Notary
 from xmpp_onion.outgoing import ACK_TIMEOUT, Outgoing
+from xmpp_onion.rooms import Shown
 from xmpp_onion.sharing import Sharing
 from xmpp_onion.timers import Timers, checked
 
@@ -33,6 +34,7 @@ class Speaker:
     _deliveries: Deliveries
     _sharing: Sharing
     _timers: Timers
+    _shown: Shown
     notary: Notary
 
     @property
@@ -290,29 +292,46 @@ class Speaker:
     ) -> Delivery:
         """Tell the author that a message was read. Only inside of an envelope.
 
+        In a room the author alone can read it, and it stands for all that the author
+        said there before: mark the newest, not each.
+
         Args:
             message: What was read.
-            to_stranger: Tell it also to who may not see when we are there.
+            to_stranger: Tell it also to who may not see when we are there; in a room
+                its members see that anyway.
             timeout: As in ``send()``.
 
         Raises:
-            AddressError: The author is no contact who may see us, or it was said in a
-                room: what is read there is told to nobody.
+            AddressError: The author is no contact who may see us.
+            RoomError: The author is out of the room, it has more than 50 members, or
+                nothing may be said there.
             NoDevicesError: No device of theirs can be told so.
         """
+        what = Content(displayed=message.id, author=message.sender)
         if message.room is not None:
-            raise AddressError(
-                "nothing was said about a message in a room",
-                why="who has read what there is told to nobody",
-            )
+            return await self._send(message.room, what, timeout, allow_clear=False)
         if not to_stranger and not self._is_friend(message.sender):
             raise AddressError(
                 "nothing was said to a stranger",
                 why="when we read something tells when we are there",
                 fix="Accept the author as a contact, or pass to_stranger=True.",
             )
-        what = Content(displayed=message.id)
         return await self._send(message.sender, what, timeout, allow_clear=False)
+
+    async def displayed_by(self, message_id: str) -> tuple[JID, ...]:
+        """Return who says to have been shown a message of ours, or a later one.
+
+        Nobody has to say it, and in a room of more than 50 nobody does.
+
+        Args:
+            message_id: From ``Delivery.id``.
+        """
+        delivery = await self._deliveries.load(message_id)
+        if delivery is None:
+            return ()
+        if delivery.state is DeliveryState.DISPLAYED:
+            return (delivery.to,)
+        return await self._shown.who(delivery.to, message_id)
 
     async def queue(
         self,

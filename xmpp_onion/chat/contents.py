@@ -107,7 +107,7 @@ class Content:
     Attributes:
         text: For people; None if there is none.
         reply_to: The id of the message that the text answers.
-        author: Who wrote that one, a bare JID.
+        author: Who wrote that one, or the one that was shown; a bare JID.
         corrects: The id of the message that the text takes the place of.
         reacts_to: The id of the message that ``emojis`` are for.
         emojis: All reactions to it.
@@ -116,6 +116,7 @@ class Content:
         displayed: The id of a message that was shown.
         typing: What the sender is doing.
         asks: The sender wants to know when it arrives.
+        markable: The sender would like to know when it was shown.
         attachment: The file that ``text`` is the link to.
         expires: How long it may be kept, counted from when it was sent or came; None
             for ever.
@@ -132,5 +133,6 @@ class Content:
     displayed: str = ""
     typing: TypingState | None = None
     asks: bool = False
+    markable: bool = False
     attachment: Attachment | None = None
     expires: timedelta | None = None

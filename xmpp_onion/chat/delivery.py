@@ -19,7 +19,8 @@ class DeliveryState(StrEnum):
     RECEIVED = "received"
     """A device of the recipient has it (XEP-0184); a room has given it to all."""
     DISPLAYED = "displayed"
-    """It was shown to the recipient (XEP-0333)."""
+    """It was shown to the recipient (XEP-0333). Nothing in a room comes so far: there
+    ``Room.displayed_by()`` tells who was shown it."""
     FAILED = "failed"
     """It did not and will not arrive; ``Delivery.reason`` says why."""
 
@@ -82,6 +83,9 @@ class Receipt:
         authenticated: It came encrypted. If not, a server on the way may have made
             it up.
         at: When the server got it, in UTC.
+        room: The room that our message was said in, where ``sender`` is the member
+            who was shown it, and all of ours before; None between two people, and
+            where a room says that it has given our message to all.
     """
 
     id: str
@@ -89,6 +93,7 @@ class Receipt:
     state: DeliveryState
     authenticated: bool
     at: datetime
+    room: JID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

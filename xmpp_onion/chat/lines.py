@@ -167,6 +167,7 @@ def _delivered(what: Delivery | DeliveryFailed | Receipt) -> Line:
                 "event": "receipt",
                 "id": what.id,
                 "from": what.sender,
+                "room": what.room,
                 "state": str(what.state),
                 "authenticated": what.authenticated,
                 "at": _time(what.at),

@@ -11,7 +11,7 @@ import click
 from xmpp_onion.account import Account, parse_recipient
 from xmpp_onion.address import JID
 from xmpp_onion.agent.signals import until_terminated
-from xmpp_onion.chat import Event, Message, OwnMessage, Said, line
+from xmpp_onion.chat import Event, Message, OwnMessage, Receipt, Said, line
 from xmpp_onion.cli.reach import check_free, hold, load_account
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.cli.told import told
@@ -79,7 +79,7 @@ def _concerns(event: Event, people: set[JID]) -> bool:
 
     What we wrote is about its recipient, and what was said in a room about that.
     """
-    if isinstance(event, Said) and event.room is not None:
+    if isinstance(event, Said | Receipt) and event.room is not None:
         return event.room in people
     about = event.to if isinstance(event, OwnMessage) else event.sender
     return about in people

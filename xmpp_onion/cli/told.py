@@ -48,7 +48,11 @@ def told(event: Event) -> str:
             text = f"{where}{visible(event.sender)} ({event.trust}){_said(event)}"
         case Receipt():
             doubt = "" if event.authenticated else ", not authenticated"
-            text = f"{who}: [{event.state}{doubt}: {_short(event.id)}]"
+            room = f"{visible(event.room)}: " if event.room else ""
+            text = (
+                f"{at} {room}{visible(event.sender)}: "
+                f"[{event.state}{doubt}: {_short(event.id)}]"
+            )
         case DeliveryFailed():
             text = (
                 f"{who}: [not delivered: {_short(event.id)}, {visible(event.reason)}]"

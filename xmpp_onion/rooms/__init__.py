@@ -7,9 +7,11 @@ from xmpp_onion.rooms.joined import ROOM_TIMEOUT, Rooms
 from xmpp_onion.rooms.journal import RoomJournal
 from xmpp_onion.rooms.names import RoomNames
 from xmpp_onion.rooms.room import Room, Say
+from xmpp_onion.rooms.shown import MARKED_MEMBERS, Shown
 from xmpp_onion.rooms.watch import RoomWatch, may_hear
 
 __all__ = [
+    "MARKED_MEMBERS",
     "ROOM_TIMEOUT",
     "Invitations",
     "Kept",
@@ -21,6 +23,7 @@ __all__ = [
     "RoomWatch",
     "Rooms",
     "Say",
+    "Shown",
     "check_room",
     "may_hear",
     "parse_room",

@@ -5,8 +5,8 @@ gave it, and only a correction by the sender's. Here a program sees the sender's
 alone, whoever says it: what goes out is put into the room's words, and what comes
 in into ours. A name that is not known is left as it is.
 
-Source: XEP-0461, XEP-0444 and XEP-0424, each in its rules for groupchat (the id of
-XEP-0359 that the room set); XEP-0308, section 4 (the id of the stanza).
+Source: XEP-0461, XEP-0444, XEP-0424 and XEP-0333, each in its rules for groupchat (the
+id of XEP-0359 that the room set); XEP-0308, section 4 (the id of the stanza).
 """
 
 from dataclasses import replace
@@ -52,6 +52,7 @@ class RoomNames:
             reply_to=await name(what.reply_to, what.author),
             reacts_to=await name(what.reacts_to),
             retracts=await name(what.retracts, self._own),
+            displayed=await name(what.displayed, what.author),
         )
 
     async def inward(self, room: JID | None, what: Content) -> Content:
@@ -69,4 +70,5 @@ class RoomNames:
             reply_to=await name(what.reply_to),
             reacts_to=await name(what.reacts_to),
             retracts=await name(what.retracts),
+            displayed=await name(what.displayed),
         )

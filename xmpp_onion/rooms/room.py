@@ -46,6 +46,9 @@ class Voice(Protocol):
     async def retract(self, to: str, message_id: str) -> Delivery:
         """Take one of ours back."""
 
+    async def displayed_by(self, message_id: str) -> tuple[JID, ...]:
+        """Return who was shown one of ours."""
+
 
 class Room:
     """A room; ``Client.room()`` and ``Client.join()`` make one.
@@ -92,6 +95,14 @@ class Room:
     async def retract(self, message_id: str) -> Delivery:
         """Ask all to forget a message of ours; as ``Client.retract()``."""
         return await self._voice.retract(self.jid, message_id)
+
+    async def displayed_by(self, message_id: str) -> tuple[JID, ...]:
+        """Return which members say to have been shown a message of ours.
+
+        They say it with ``Client.mark_displayed()``, and it counts for what we said
+        before as well; as ``Client.displayed_by()``.
+        """
+        return await self._voice.displayed_by(message_id)
 
     async def send_file(
         self,

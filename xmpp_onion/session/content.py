@@ -73,7 +73,9 @@ def write_content(content: Content) -> tuple[ET.Element, ...]:
         seconds = str(max(1, round(content.expires.total_seconds())))
         elements.append(ET.Element(EPHEMERAL, {"timer": seconds}))
     if content.asks:
-        elements += [ET.Element(REQUEST), ET.Element(MARKABLE)]
+        elements.append(ET.Element(REQUEST))
+    if content.markable:
+        elements.append(ET.Element(MARKABLE))
     return tuple(elements)
 
 
@@ -93,6 +95,7 @@ def read_content(text: str | None, payload: Sequence[ET.Element]) -> Content:
         displayed=_id(_only(payload, DISPLAYED)),
         typing=_typing(payload),
         asks=_only(payload, REQUEST) is not None,
+        markable=_only(payload, MARKABLE) is not None,
         attachment=read_attachment(payload) or linked(text),
         expires=_timer(_only(payload, EPHEMERAL)),
     )

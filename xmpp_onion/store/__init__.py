@@ -11,6 +11,7 @@ from xmpp_onion.store.keys import Keys
 from xmpp_onion.store.outbox import JobRow, Outbox, OutboxRow
 from xmpp_onion.store.owed import Owed, OwedRow
 from xmpp_onion.store.requests import RequestRow, Requests
+from xmpp_onion.store.room_marks import RoomMarks
 from xmpp_onion.store.room_names import RoomNames
 from xmpp_onion.store.rooms import (
     INVITATION_LIMIT,
@@ -46,6 +47,7 @@ __all__ = [
     "OwedRow",
     "RequestRow",
     "Requests",
+    "RoomMarks",
     "RoomNames",
     "RoomRow",
     "Rooms",

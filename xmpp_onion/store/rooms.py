@@ -105,13 +105,14 @@ class Rooms:
         )
 
     async def remove(self, jid: str) -> None:
-        """Forget a room, and who was a member.
+        """Forget a room, who was a member, and who had read what.
 
         Raises:
             RuntimeError: Not inside a transaction.
         """
         await self._database.execute("DELETE FROM rooms WHERE jid = ?", (jid,))
         await self._database.execute("DELETE FROM room_members WHERE room = ?", (jid,))
+        await self._database.execute("DELETE FROM room_marks WHERE room = ?", (jid,))
 
     # --- members ----------------------------------------------------------------
 

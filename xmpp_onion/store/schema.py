@@ -256,6 +256,19 @@ CREATE INDEX room_names_by_message ON room_names (room, message_id);
 PRAGMA user_version = 14;
 """
 
+# How far each member has read what we said in a room.
+_VERSION_15 = """
+CREATE TABLE room_marks (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    room TEXT NOT NULL,
+    jid TEXT NOT NULL,
+    delivery INTEGER NOT NULL,
+    UNIQUE (room, jid)
+) STRICT;
+
+PRAGMA user_version = 15;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _VERSION_1,
     _VERSION_2,
@@ -271,6 +284,7 @@ MIGRATIONS: tuple[str, ...] = (
     _VERSION_12,
     _VERSION_13,
     _VERSION_14,
+    _VERSION_15,
 )
 
 

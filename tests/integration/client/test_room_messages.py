@@ -24,18 +24,19 @@ from xmpp_onion import (
     Message,
     OwnMessage,
     Reaction,
+    Receipt,
     Retraction,
     Room,
     RoomEvent,
     RoomState,
     Undecryptable,
     clerk,
+    room_post,
 )
 from xmpp_onion.chat import Content
 from xmpp_onion.e2ee import OMEMO_2, OMEMO_OLD, Plain, reader_ids
 from xmpp_onion.e2ee.devices import Listing
 from xmpp_onion.errors import (
-    AddressError,
     DeliveryFailedError,
     EncryptionError,
     NoDevicesError,
@@ -574,17 +575,74 @@ async def test_what_is_meant_in_a_room_is_named_there_as_others_clients_name_it(
     assert [each.corrects for each in said if each.corrects] == [first.id]
 
 
-async def test_nobody_is_told_who_read_what_in_a_room(
+async def test_the_author_alone_is_told_who_read_what_in_a_room(
     enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with people(enrol, wire, "alice", "bob", "carol") as [alice, bob, carol]:
+        name = address(alice)
+        room = await come_together(alice, [bob, carol], name)
+        at_alice, at_carol = Ear(alice), Ear(carol)
+        first = await room.send("read me")
+        second = await room.send("and me")
+        third = await room.send("and me, later")
+        [_, newest, _] = await Ear(bob).messages(3)
+
+        marked = await bob.mark_displayed(newest)
+        told = await at_alice.next_of(Receipt)
+        while told.state is not DeliveryState.DISPLAYED:
+            told = await at_alice.next_of(Receipt)
+
+        assert (told.id, told.sender, told.room) == (second.id, bob.jid, name)
+        assert told.authenticated
+        assert await room.displayed_by(first.id) == (bob.jid,)
+        assert await room.displayed_by(second.id) == (bob.jid,)
+        assert await room.displayed_by(third.id) == ()
+        assert await room.displayed_by("nothing of ours") == ()
+        assert marked.devices == 1  # of alice, and carol has no key
+        await bob.send(name, "the end")
+        ends = [each.text for each in await at_carol.messages(4)]
+        assert ends == ["read me", "and me", "and me, later", "the end"]
+        assert await carol.displayed_by(second.id) == ()
+
+
+async def test_a_device_that_is_not_accepted_is_not_believed_to_show_anything(
+    enrol: Enrol, wire: LoopbackDialer, tmp_path: Path
 ) -> None:
     async with people(enrol, wire, "alice", "bob") as [alice, bob]:
         name = address(alice)
-        await come_together(alice, [bob], name)
-        await alice.send(name, "read me")
+        room = await come_together(alice, [bob], name)
+        sent = await room.send("read me")
+        message = await Ear(bob).message()
+        await alice.verify(bob.jid, bob.fingerprint)
+        tablet = replace(bob.account, folder=tmp_path / "tablet", device="")
+        tablet.save()
+        async with Client(tablet, tor=wire) as other:
+            await other.join(name, "bob on his tablet")
+
+            await other.mark_displayed(message)
+            await other.send(name, "the end")
+
+            assert (await Ear(alice).message()).trust == "undecided"
+            assert await room.displayed_by(sent.id) == ()
+
+
+async def test_who_read_what_of_somebody_who_is_out_is_told_to_nobody(
+    enrol: Enrol, wire: LoopbackDialer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with people(enrol, wire, "alice", "bob", "carol") as [alice, bob, carol]:
+        name = address(alice)
+        room = await come_together(alice, [bob, carol], name)
+        await carol.send(name, "read me")
         message = await Ear(bob).message()
 
-        with pytest.raises(AddressError, match="in a room"):
-            await bob.mark_displayed(message, to_stranger=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(room_post, "MARKED_MEMBERS", 2)
+            with pytest.raises(RoomError, match="more than 2"):
+                await bob.mark_displayed(message)
+        await room.kick(carol.jid)
+        await until(bob, name, lambda state: carol.jid not in state.members)
+        with pytest.raises(RoomError, match="no member"):
+            await bob.mark_displayed(message)
 
 
 async def test_a_strict_room_says_nothing_before_each_new_member_is_accepted(

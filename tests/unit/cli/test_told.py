@@ -95,6 +95,22 @@ def test_a_receipt_in_the_clear_is_said_to_be_one(
     assert ("not authenticated" in told(receipt)) is doubt
 
 
+def test_who_was_shown_something_in_a_room_is_told_as_of_that_room() -> None:
+    room = JID(f"friends@muc.{ONION}")
+    receipt = Receipt(
+        id="m1",
+        sender=ALICE,
+        room=room,
+        state=DeliveryState.DISPLAYED,
+        authenticated=True,
+        at=AT,
+    )
+
+    assert f"{room}: {ALICE}: [displayed: m1]" in told(receipt)
+    assert listen._concerns(receipt, {room})
+    assert not listen._concerns(receipt, {ALICE})
+
+
 def test_what_we_wrote_is_about_its_recipient_alone() -> None:
     assert listen._concerns(said(OwnMessage, text="hi"), {ALICE, BOB})
     assert not listen._concerns(said(OwnMessage, text="hi"), {ALICE})

@@ -39,6 +39,7 @@ async def test_what_is_meant_is_named_by_the_room_outside_and_by_its_sender_here
         (Content(reply_to="of bob"), Content(reply_to="bob's")),
         (Content(reacts_to="of bob"), Content(reacts_to="bob's")),
         (Content(retracts="ours"), Content(retracts="room's")),
+        (Content(displayed="of bob"), Content(displayed="bob's")),
         (Content(corrects="ours"), Content(corrects="ours")),
         (Content(reacts_to="unknown"), Content(reacts_to="unknown")),
         (Content(text="hello"), Content(text="hello")),

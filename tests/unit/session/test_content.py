@@ -33,6 +33,7 @@ def contents(draw: st.DrawFn) -> Content:
         displayed=draw(IDS),
         typing=draw(st.none() | st.sampled_from(TypingState)),
         asks=draw(st.booleans()),
+        markable=draw(st.booleans()),
         expires=draw(st.none() | TIMERS),
     )
 
@@ -149,7 +150,8 @@ def test_a_range_that_makes_no_sense_takes_no_text_away(
 
 
 def test_who_asks_for_a_receipt_may_be_told_that_it_was_shown() -> None:
-    tags = [element.tag for element in write_content(Content(text="hi", asks=True))]
+    content = Content(text="hi", asks=True, markable=True)
+    tags = [element.tag for element in write_content(content)]
 
     assert tags == ["{urn:xmpp:receipts}request", "{urn:xmpp:chat-markers:0}markable"]
 
