@@ -37,6 +37,7 @@ http_ports            = { @HTTP_PORT@ }
 https_ports           = { @HTTPS_PORT@ }   -- for files, and for clients of others
 s2s_ports             = { federation ~= "off" and @S2S_PORT@ or nil }
 s2s_direct_tls_ports  = { }
+onion_circuits_ports  = { @C2S_PROXY_PORT@ } -- the way in for Tor: see the ceilings below
 
 -- Modules -------------------------------------------------------------------------
 
@@ -50,7 +51,7 @@ modules_enabled = {
 	"register_ibr"; "invites"; "invites_register"; "invites_adhoc"; "invites_once";
 	"tombstones";
 	-- running it
-	"admin_shell"; "limits"; "http_quiet";
+	"admin_shell"; "limits"; "onion_circuits"; "http_quiet";
 	-- other servers: through Tor or not at all. It is on in a closed server as well,
 	-- because with it no part of Prosody can ask the DNS.
 	"dialback"; "s2s_onion";
@@ -103,7 +104,9 @@ limits = {
 	-- message to 100 people for two seconds, and all that others say behind it.
 	s2sin = { rate = "2mb/s" };
 }
-c2s_timeout             = 120           -- seconds to log in; circuits are slow
+-- Seconds to log in: eight round trips, of three seconds each on the slowest circuits
+-- that are of use, and as much again. Who fills in a form meanwhile connects once more.
+c2s_timeout             = 60
 bounce_blocked_messages = true          -- 13 drops them unless told: who wrote is told
 smacks_hibernation_time = 86400         -- seconds; telephones lose circuits all day
 smacks_max_queue_size   = 500           -- stanzas kept for a client that is away
@@ -111,6 +114,32 @@ network_settings = {
 	read_timeout          = 14 * 60;    -- seconds of silence before we ask
 	ssl_handshake_timeout = 60;         -- seconds
 }
+
+-- Ceilings, for each circuit -------------------------------------------------------
+
+-- Tor names the circuit of each connection (HiddenServiceExportCircuitID haproxy, in
+-- torrc), and who passes one of these loses the circuit and all that came through it.
+-- A new circuit costs work, where Tor asks for it. Programs of one person share one.
+onion_circuit_connections = 32          -- XMPP, and files: browsers open 6 to a server
+onion_circuit_unauthenticated = 8       -- of them without a log-in: an account each
+onion_circuit_connection_burst = 120    -- new ones; after that
+onion_circuit_connections_per_second = 2 -- as many: each file may be one
+onion_circuit_failed_logins = 10        -- then one a minute: typing errors of a person
+onion_circuit_registrations = 10        -- attempts, shown tokens too; then one a minute
+-- Our client has at most 256 questions and 256 messages on the way, foreign ones ask for
+-- the keys of a room of a hundred with two devices each at once: 600. Twice that and a
+-- bit more, and a steady rate of which this server can bear several. Accounts have the
+-- same ceiling for all of their circuits together.
+onion_circuit_stanza_burst = 1500
+onion_circuit_stanzas_per_second = 100
+onion_circuit_byte_burst = 64 * 1024 * 1024 -- files too; a circuit of Tor carries 1 to 4
+onion_circuit_bytes_per_second = 8 * 1024 * 1024 -- megabytes a second
+-- Another server speaks for everybody who lives there.
+onion_circuit_s2s_stanza_burst = 5000
+onion_circuit_s2s_stanzas_per_second = 500
+-- Connections without a log-in, of all circuits together; then the oldest has to go.
+-- Each takes 40 kB, and a log-in five seconds: nobody is hurt until 200 come a second.
+onion_unauthenticated_connections = 1000
 
 -- What is kept ----------------------------------------------------------------------
 

@@ -190,6 +190,8 @@ TESTED_IN = {
     "session/bookmarks.py": "integration/client/test_rooms.py",
     "session/room_service.py": "integration/client/test_rooms.py",
     "reader.py": "integration/client/test_client_hostile.py",
+    "server/circuits.py": "onion/test_circuits.py",
+    "testing/circuit.py": "integration/server/test_onion_circuits.py",
     "notary.py": "integration/client/test_notary.py",
     "files/download.py": "integration/client/test_files.py",
     "files/lane.py": "hostile/files/test_http.py",

@@ -9,6 +9,7 @@ same in 0.12 and 13.0.
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
@@ -16,7 +17,7 @@ from xml.sax.saxutils import escape
 from xmpp_onion.errors import ServerError, XmppOnionError
 from xmpp_onion.transport import dial_local
 
-__all__ = ["ask", "lua_string"]
+__all__ = ["ask", "follow", "lua_string"]
 
 _NAMESPACE = "xmpp:prosody.im/admin"
 _OPEN = (
@@ -50,15 +51,39 @@ async def ask(data: Path, lua: str, *, timeout: float = 10.0) -> str:
         async with asyncio.timeout(timeout):
             answer = await _exchange(data, question)
     except (XmppOnionError, OSError, EOFError) as error:
-        raise ServerError(
-            "the server does not answer",
-            why="nobody listens at its admin socket",
-            fix="Is it running? Start it: xmpp-onion server up DIR",
-        ) from error
+        raise _silent() from error
     kind, text = answer[:1], answer[1:]
     if kind != "+":
         raise ServerError("the server refused", why=text)
     return text
+
+
+async def follow(data: Path, question: str, tag: str) -> AsyncIterator[str]:
+    """Yield what a module of ours has to say, until Prosody ends.
+
+    Args:
+        data: Prosody's data folder, where its socket is.
+        question: The name of the element that asks for it.
+        tag: The name of each element that answers; its text is yielded.
+
+    Raises:
+        ServerError: Nobody answers.
+    """
+    loop = asyncio.get_running_loop()
+    wanted = f"{{{_NAMESPACE}}}{tag}"
+    try:
+        sock = await dial_local(data / "prosody.sock")
+        with sock:
+            await loop.sock_sendall(sock, f"{_OPEN}<{question}/>".encode())
+            parser: ET.XMLPullParser[ET.Element] = ET.XMLPullParser(["end"])
+            while chunk := await loop.sock_recv(sock, 8192):
+                parser.feed(chunk)
+                for event in parser.read_events():
+                    element = event[-1]
+                    if isinstance(element, ET.Element) and element.tag == wanted:
+                        yield element.text or ""
+    except (XmppOnionError, OSError) as error:
+        raise _silent() from error
 
 
 def lua_string(text: str) -> str:
@@ -68,6 +93,14 @@ def lua_string(text: str) -> str:
     section 3.1).
     """
     return f'"{"".join(_lua_characters(text))}"'
+
+
+def _silent() -> ServerError:
+    return ServerError(
+        "the server does not answer",
+        why="nobody listens at its admin socket",
+        fix="Is it running? Start it: xmpp-onion server up DIR",
+    )
 
 
 def _lua_characters(text: str) -> list[str]:

@@ -67,7 +67,7 @@ class Options:
     @property
     def listeners(self) -> frozenset[str]:
         """The names of the `Ports` that are listened on."""
-        names = {"c2s", "http", "https"}
+        names = {"c2s", "http", "https", "c2s_proxy"}
         if self.federation is not Federation.OFF:
             names.add("s2s")
         return frozenset(names)

@@ -23,7 +23,7 @@ from xmpp_onion.server.health import Load
 from xmpp_onion.server.lock import locked
 from xmpp_onion.server.log import LogReader, read_tail
 from xmpp_onion.server.options import Options
-from xmpp_onion.transport import Endpoint
+from xmpp_onion.transport import CircuitPort, Endpoint
 
 __all__ = ["Prosody"]
 
@@ -108,6 +108,17 @@ class Prosody:
     def http_port(self) -> int:
         """Where it takes and serves uploaded files, on 127.0.0.1."""
         return self._options.ports.http
+
+    @property
+    def circuit_port(self) -> CircuitPort:
+        """Where it takes connections of which Tor tells the circuit."""
+        folder = self._folder.path / "onion-service"
+        return CircuitPort(folder, self._options.ports.c2s_proxy)
+
+    @property
+    def data(self) -> Path:
+        """Its data folder, where it listens to us."""
+        return self._folder.data
 
     @property
     def options(self) -> Options:

@@ -1,5 +1,6 @@
 """The server that people reach: Prosody behind an onion service."""
 
+import asyncio
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -7,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from xmpp_onion.address import JID, Invite, OnionAddress
+from xmpp_onion.server.circuits import close_circuits
 from xmpp_onion.server.health import Health, State
 from xmpp_onion.server.invites import DEFAULT_LIFETIME
 from xmpp_onion.server.log import LogReader
@@ -43,6 +45,9 @@ class Server:
             await self._prosody.use_socks(self._tor.socks)
             stack.push_async_callback(self._unpublish)
             await self._publish()
+            tasks = await stack.enter_async_context(asyncio.TaskGroup())
+            closer = close_circuits(self._prosody.data, self._close_circuit)
+            stack.callback(tasks.create_task(closer).cancel)
             self._stack = stack.pop_all()
         return self
 
@@ -58,6 +63,14 @@ class Server:
     def onion(self) -> OnionAddress:
         """The name under which it is reached, and its accounts end in."""
         return self._prosody.onion
+
+    @property
+    def tells_circuits(self) -> bool:
+        """Whether Tor tells its guests apart, so that they have limits each.
+
+        It does if it is a child of ours, or runs as the same user and sees our files.
+        """
+        return self._service is not None and self._service.tells_circuits
 
     @property
     def c2s_port(self) -> int:
@@ -117,9 +130,15 @@ class Server:
         if ports == self._ports:
             return
         await self._unpublish()
-        service = self._tor.onion_service(self._prosody.key_file, ports)
+        service = self._tor.onion_service(
+            self._prosody.key_file, ports, circuit_port=self._prosody.circuit_port
+        )
         self._service = await self._published.enter_async_context(service)
         self._ports = ports
+
+    async def _close_circuit(self, circuit: int) -> None:
+        if self._service is not None:
+            await self._service.close_circuit(circuit)
 
     async def _unpublish(self) -> None:
         self._service, self._ports = None, {}

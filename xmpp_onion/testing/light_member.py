@@ -32,6 +32,7 @@ class LightMember:
         jid: The account, bare.
         password: Its password.
         port: Where its server listens, on 127.0.0.1.
+        first: What to say before anything else, as Tor does for a circuit.
         patience: Seconds to wait for anything.
 
     Attributes:
@@ -39,12 +40,19 @@ class LightMember:
     """
 
     def __init__(
-        self, jid: JID, password: str, port: int, *, patience: float = 60.0
+        self,
+        jid: JID,
+        password: str,
+        port: int,
+        *,
+        first: bytes = b"",
+        patience: float = 60.0,
     ) -> None:
         self.jid = jid.bare
         self.received_bytes = 0
         self._password = password
         self._port = port
+        self._first = first
         self._patience = patience
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
@@ -56,6 +64,7 @@ class LightMember:
         self._reader, self._writer = await asyncio.open_connection(
             "127.0.0.1", self._port
         )
+        self._writer.write(self._first)
         await self._open()
         await self._log_in()
         await self._open()

@@ -13,11 +13,13 @@ from xmpp_onion.transport.dial import (
 )
 from xmpp_onion.transport.guard import Guard
 from xmpp_onion.transport.onion import OnionService, create_key, read_address
+from xmpp_onion.transport.service_folder import CircuitPort
 from xmpp_onion.transport.tor import Tor
 from xmpp_onion.transport.witness import connections, is_beside_tor
 
 __all__ = [
     "Admission",
+    "CircuitPort",
     "ClientKey",
     "Endpoint",
     "Guard",

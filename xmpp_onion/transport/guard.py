@@ -1,6 +1,6 @@
 """What an onion service of ours asks of those who come."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -76,3 +76,23 @@ class Guard:
             f"PoWQueueRate={_WORK_RATE}",
             f"PoWQueueBurst={_WORK_BURST}",
         )
+
+    @property
+    def torrc(self) -> tuple[tuple[str, str], ...]:
+        """The same as lines of a torrc, but for the keys, which are files there.
+
+        A limit of introductions, which ADD_ONION does not know, comes with the work:
+        Tor's own numbers, 25 a second and 200 at once for each introduction point.
+        """
+        lines = [(f"HiddenService{name}", value) for name, value in self._options()]
+        return tuple(lines)
+
+    def _options(self) -> Iterator[tuple[str, str]]:
+        if self.max_streams:
+            yield "MaxStreams", str(self.max_streams)
+            yield "MaxStreamsCloseCircuit", "1"
+        for argument in self.work:
+            name, _, value = argument.partition("=")
+            yield name, value
+        if self.asks_for_work:
+            yield "EnableIntroDoSDefense", "1"

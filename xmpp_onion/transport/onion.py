@@ -36,6 +36,7 @@ from xmpp_onion.errors import (
 )
 from xmpp_onion.transport.control import Control
 from xmpp_onion.transport.guard import Guard
+from xmpp_onion.transport.service_folder import CircuitPort, ServiceFolder
 
 __all__ = ["OnionService", "create_key", "read_address"]
 
@@ -109,6 +110,7 @@ class OnionService:
         *,
         ready: Callable[[], Awaitable[Control]],
         guard: Guard = Guard(),  # noqa: B008 - it is frozen
+        circuit_port: CircuitPort | None = None,
     ) -> None:
         """Read the key; nothing is published yet.
 
@@ -117,6 +119,8 @@ class OnionService:
             ports: Virtual port to the port on 127.0.0.1 that serves it.
             ready: Returns the control connection of a bootstrapped Tor.
             guard: What is asked of those who come.
+            circuit_port: Where connections go instead, if this Tor can tell their
+                circuits apart.
         """
         self._key = _read_key(key_file)
         self._ports = dict(ports)
@@ -128,6 +132,10 @@ class OnionService:
         self._tasks = asyncio.TaskGroup()
         self._keeper: asyncio.Task[None] | None = None
         self.address = _address(self._key)
+        self._folder: ServiceFolder | None = None
+        if circuit_port is not None:
+            secret = base64.b64decode(_expanded(self._key))
+            self._folder = ServiceFolder(circuit_port, secret, self.address, ports)
 
     def __repr__(self) -> str:
         state = "published" if self._control else "not published"
@@ -190,6 +198,22 @@ class OnionService:
         return self._control is not None and not self._control.has_ended
 
     @property
+    def tells_circuits(self) -> bool:
+        """Whether connections go to the port for those whose circuit is told."""
+        return self._folder is not None and self._folder.is_published
+
+    async def close_circuit(self, circuit: int) -> None:
+        """Close a circuit, with all that came through it; one that is gone is fine.
+
+        Args:
+            circuit: Its number, as Tor told it before a connection.
+        """
+        control = self._control
+        if control is not None and not control.has_ended:
+            with contextlib.suppress(TorError):
+                await control.ask(f"CLOSECIRCUIT {circuit}")
+
+    @property
     def _service_id(self) -> str:
         return self.address.removesuffix(".onion")
 
@@ -221,6 +245,8 @@ class OnionService:
 
     async def _add(self, control: Control) -> None:
         self._has_work = bool(self._guard.work)
+        if self._folder and await self._folder.publish(control, self._guard):
+            return
         try:
             await control.ask(self._command(self._guard.work))
         except ControlPortError as error:
@@ -285,6 +311,9 @@ class OnionService:
         if control.has_ended:
             return  # the service ended with its connection
         with contextlib.suppress(TorError):
+            if self._folder is not None and self._folder.is_published:
+                await self._folder.withdraw(control)
+                return
             await control.ask(f"DEL_ONION {self._service_id}")
             log.info("withdrew %s", self.address.short)
 

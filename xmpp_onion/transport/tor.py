@@ -35,6 +35,7 @@ from xmpp_onion.transport.link import Link
 from xmpp_onion.transport.onion import OnionService
 from xmpp_onion.transport.process import launched
 from xmpp_onion.transport.replies import GONE
+from xmpp_onion.transport.service_folder import CircuitPort
 
 __all__ = ["Tor"]
 
@@ -287,6 +288,7 @@ class Tor:
         ports: Mapping[int, int],
         *,
         guard: Guard = Guard(),  # noqa: B008 - it is frozen
+        circuit_port: CircuitPort | None = None,
     ) -> OnionService:
         """Return an onion service of ours, to be entered with ``async with``.
 
@@ -294,6 +296,9 @@ class Tor:
             key_file: Its key, made by ``create_key()``.
             ports: Virtual port to the port on 127.0.0.1 that serves it.
             guard: What is asked of those who come.
+            circuit_port: Where connections go instead of ``ports``, with a line that
+                names their circuit, if this Tor can do that: see
+                `OnionService.tells_circuits`.
 
         Raises:
             ControlPortError: There is no control port to publish through; ``fix``
@@ -303,7 +308,13 @@ class Tor:
         """
         if not self.has_control:
             raise self._no_control("an onion service cannot be published")
-        return OnionService(key_file, ports, ready=self._ready_control, guard=guard)
+        return OnionService(
+            key_file,
+            ports,
+            ready=self._ready_control,
+            guard=guard,
+            circuit_port=circuit_port,
+        )
 
     async def new_identity(self) -> None:
         """Use new circuits for all new connections; open ones stay as they are.

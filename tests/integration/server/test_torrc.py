@@ -7,8 +7,7 @@ from pathlib import Path
 
 def test_tor_accepts_the_torrc_of_the_files(root: Path, tmp_path: Path) -> None:
     text = (root / "prosody-config" / "torrc").read_text("utf-8")
-    names = {"@TOR_DIR@": str(tmp_path / "hs"), "@C2S_PORT@": "1", "@HTTP_PORT@": "2"}
-    names["@HTTPS_PORT@"] = "3"
+    names = {"@TOR_DIR@": str(tmp_path / "hs"), "@C2S_PROXY_PORT@": "1"}
     for name, value in names.items():
         assert name in text
         text = text.replace(name, value)

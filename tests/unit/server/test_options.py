@@ -95,7 +95,7 @@ def test_the_onion_has_the_ports_of_what_is_on_and_no_others() -> None:
 
     assert Options(ports=ports).onion_ports == {5222: 20001, 5280: 20002, 443: 20003}
     assert CHOSEN.onion_ports == {5222: 20001, 5280: 20002, 443: 20003, 5269: 20004}
-    assert CHOSEN.listening_ports == {20001, 20002, 20003, 20004}
+    assert CHOSEN.listening_ports == {20001, 20002, 20003, 20004, 20005}
 
 
 def test_missing_ports_are_chosen_and_the_others_kept() -> None:
