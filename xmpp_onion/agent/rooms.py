@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 
 from xmpp_onion.account import parse_recipient
-from xmpp_onion.chat import Affiliation, Line, RoomState, line
+from xmpp_onion.chat import Affiliation, Line, RoomState, doubts, line
 from xmpp_onion.client import Client
 from xmpp_onion.errors import RoomError
 from xmpp_onion.rooms import ROOM_TIMEOUT, Room
@@ -81,15 +81,17 @@ async def _members(client: Client, request: Line) -> list[Line]:
     members = await room.members(timeout=_timeout(request))
     state = room.state
     nicks: dict[str, str] = {}
+    doubtful: dict[str, str] = {}
     unaccepted: frozenset[str] = frozenset()
     if state is not None:
-        unaccepted = state.unaccepted
+        unaccepted, doubtful = state.unaccepted, doubts(state)
         nicks = {each.jid: each.nick for each in state.occupants.values() if each.jid}
     return [
         _member_line(room, jid, affiliation)
         | {
             "here": jid in nicks,
             "nick": nicks.get(jid),
+            "doubt": doubtful.get(nicks.get(jid, "")),
             "accepted": jid not in unaccepted,
         }
         for jid, affiliation in members.items()

@@ -38,6 +38,7 @@ from xmpp_onion.chat.event import (
 from xmpp_onion.chat.lines import Line, line
 from xmpp_onion.chat.link import Link, Place, Slot
 from xmpp_onion.chat.message import Answer, Message, OwnMessage, Said
+from xmpp_onion.chat.nick import doubts
 from xmpp_onion.chat.room import (
     Affiliation,
     Occupant,
@@ -88,6 +89,7 @@ __all__ = [
     "Typing",
     "TypingState",
     "Undecryptable",
+    "doubts",
     "event_of",
     "line",
     "linked",

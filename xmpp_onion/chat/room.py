@@ -120,7 +120,8 @@ class RoomEvent:
         by: Who did it, if that is told.
         is_private: For CONFIGURATION: whether messages may be sent now.
         reason: In words that are not the room's; for people. For INVITED: that who
-            invites is no contact of ours; empty if it is one.
+            invites is no contact of ours; empty if it is one. For JOINED: what is
+            doubtful about the nick, if anything.
         count: How many changes this is about. More than one, and nobody named, when
             there were so many that each was not worth an event.
     """

@@ -8,10 +8,13 @@ import json
 import sys
 import unicodedata
 
-__all__ = ["Output", "ReaderGoneError", "visible"]
+__all__ = ["Output", "ReaderGoneError", "quoted", "visible"]
 
 # Left as they are although their category is Cf: they join letters in many scripts.
 _JOINERS = {"\u200c", "\u200d"}
+# Of a name that somebody gave himself, and of the marks on one letter of it.
+_NAME_SHOWN = 32
+_MARKS_SHOWN = 2
 
 
 def visible(text: str, *, continuation: str = "  | ") -> str:
@@ -33,8 +36,28 @@ def _shown(letter: str) -> str:
     # Cc control, Cf format, Cs surrogate, Co private use, Cn unassigned, and the
     # separators of lines and paragraphs.
     if unicodedata.category(letter) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}:
-        return f"\\x{ord(letter):02x}" if ord(letter) < 256 else f"\\u{ord(letter):04x}"
+        return _escape(letter)
     return letter
+
+
+def _escape(letter: str) -> str:
+    return f"\\x{ord(letter):02x}" if ord(letter) < 256 else f"\\u{ord(letter):04x}"
+
+
+def quoted(name: str) -> str:
+    r"""Return a name that somebody gave himself: harmless, short, between quotes.
+
+    A quote in it becomes ``\\x22`` and marks piled on one letter are shown apart, so
+    that it ends where it seems to end.
+    """
+    shown, marks = "", 0
+    for letter in name[:_NAME_SHOWN]:
+        marks = marks + 1 if unicodedata.category(letter) in {"Mn", "Me"} else 0
+        if letter in '"\t\n' or letter in _JOINERS or marks > _MARKS_SHOWN:
+            shown += _escape(letter)
+        else:
+            shown += _shown(letter)
+    return f'"{shown}{"…" if len(name) > _NAME_SHOWN else ""}"'
 
 
 class ReaderGoneError(Exception):

@@ -4,10 +4,10 @@ import click
 
 from xmpp_onion.account import parse_recipient
 from xmpp_onion.chat import Line
-from xmpp_onion.cli.output import visible
+from xmpp_onion.cli.output import quoted, visible
 from xmpp_onion.cli.reach import run
 from xmpp_onion.cli.settings import Settings
-from xmpp_onion.rooms import check_room
+from xmpp_onion.rooms import check_nick, check_room
 
 __all__ = ["command", "told"]
 
@@ -25,7 +25,7 @@ _timeout = click.option(
     help="Seconds for the connection and the answer; 60, and 180 for a login.",
 )  # fmt: skip
 _nick = click.option(
-    "--nick", metavar="NAME", default="",
+    "--nick", metavar="NAME", default="", callback=lambda *told: check_nick(told[-1]),
     help="Your name there; by default that of your account.",
 )  # fmt: skip
 
@@ -212,7 +212,8 @@ def told(line: Line) -> str:
         case "room":
             text = _told_room(line)
         case "member":
-            nick = f", here as {line['nick']}" if line.get("nick") else ""
+            nick = f", here as {quoted(str(line['nick']))}" if line.get("nick") else ""
+            nick += f" ({line['doubt']})" if line.get("doubt") else ""
             doubt = ", not accepted yet" if line.get("accepted") is False else ""
             state = "no member any more" if line["state"] == "none" else line["state"]
             text = f"{line['jid']}: {state}{nick}{doubt}"

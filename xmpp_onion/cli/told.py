@@ -30,7 +30,7 @@ from xmpp_onion.chat import (
     Undecryptable,
 )
 from xmpp_onion.cli.devices import told_alarm
-from xmpp_onion.cli.output import visible
+from xmpp_onion.cli.output import quoted, visible
 
 __all__ = ["told"]
 
@@ -104,15 +104,16 @@ def _told_of_people(
 
 
 def _told_of_room(event: RoomEvent) -> str:
-    who = visible(event.who or event.nick or "somebody")
-    if event.nick and event.who is not None:
-        who = f"{who} as {visible(event.nick)}"
+    who = "somebody" if event.who is None else visible(event.who)
+    if event.nick:
+        who = f"{who} as {quoted(event.nick)}"
     if event.count > 1:
         who = f"{event.count} people"
     by = f", by {visible(event.by)}" if event.by else ""
     match event.change:
         case RoomChange.JOINED:
-            text = f"{who} came in"
+            doubt = f" ({visible(event.reason)})" if event.reason else ""
+            text = f"{who} came in{doubt}"
         case RoomChange.LEFT:
             text = f"{who} left{by}"
         case RoomChange.AFFILIATION:

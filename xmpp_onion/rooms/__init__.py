@@ -1,6 +1,6 @@
 """Rooms: who is in, who may be, how private each is, and what may go out to it."""
 
-from xmpp_onion.rooms.address import check_room, parse_room
+from xmpp_onion.rooms.address import check_nick, check_room, parse_room
 from xmpp_onion.rooms.care import Kept, News, RoomCare
 from xmpp_onion.rooms.invitations import Invitations
 from xmpp_onion.rooms.joined import ROOM_TIMEOUT, Rooms
@@ -24,6 +24,7 @@ __all__ = [
     "Rooms",
     "Say",
     "Shown",
+    "check_nick",
     "check_room",
     "may_hear",
     "parse_room",

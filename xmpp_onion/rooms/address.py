@@ -3,7 +3,7 @@
 from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.errors import AddressError, RoomError
 
-__all__ = ["check_room", "not_in", "parse_room"]
+__all__ = ["check_nick", "check_room", "not_in", "parse_room"]
 
 
 def check_room(text: str) -> str:
@@ -56,6 +56,33 @@ def parse_room(text: str) -> JID:
             "your own server.",
         )
     return jid
+
+
+def check_nick(text: str) -> str:
+    """Return a name for a room, as servers spell it; nothing stays nothing.
+
+    Raises:
+        AddressError: It can be none.
+    """
+    if not text:
+        return text
+    nowhere = OnionAddress.from_public_key(bytes(32))
+    try:
+        nick = JID(f"{nowhere}/{text}").resource
+    except AddressError as error:
+        raise AddressError(
+            f"{text[:80]!a} cannot be your name in a room",
+            why="XMPP takes letters that Unicode had in 2002, so no emojis, and "
+            "nothing that nobody sees; up to 1,023 bytes",
+            fix="Choose another: --nick NAME.",
+        ) from error
+    if not nick.strip():
+        raise AddressError(
+            f"{text[:80]!a} cannot be your name in a room",
+            why="nobody would see it",
+            fix="Choose another: --nick NAME.",
+        )
+    return nick
 
 
 def not_in(room: JID) -> RoomError:

@@ -20,7 +20,7 @@ from xmpp_onion.errors import (
     RoomError,
     SessionError,
 )
-from xmpp_onion.rooms.address import not_in
+from xmpp_onion.rooms.address import check_nick, not_in
 from xmpp_onion.rooms.care import Kept, RoomCare, in_time
 from xmpp_onion.rooms.invitations import Invitations
 from xmpp_onion.rooms.journal import RoomJournal
@@ -347,7 +347,7 @@ class Rooms:
             if old.occupancy.is_joined:
                 return old
             old.wants_in = False
-        nick = JID(f"{room}/{nick or self._own.local}").resource
+        nick = check_nick(nick or self._own.local)
         occupancy = Occupancy(room, nick, own=self._own)
         kept = Kept(occupancy, nick, self._pause, is_creating=is_creating)
         async with in_time(self._session, timeout):

@@ -12,7 +12,13 @@ from datetime import UTC, datetime
 from typing import Final
 
 from xmpp_onion.address import JID
-from xmpp_onion.chat import Affiliation, RoomChange, RoomEvent, write_event
+from xmpp_onion.chat import (
+    Affiliation,
+    RoomChange,
+    RoomEvent,
+    doubts,
+    write_event,
+)
 from xmpp_onion.session import Bucket, Change, Occupancy
 from xmpp_onion.store import (
     Cursor,
@@ -248,8 +254,15 @@ class RoomJournal:
 
 
 def _comings(page: _Page) -> list[RoomEvent]:
-    room = page.occupancy.room
-    events = [_event(room, change) for change in page.crowd.values()]
+    room, doubtful = page.occupancy.room, {}
+    if any(change.change is RoomChange.JOINED for change in page.crowd.values()):
+        doubtful = doubts(page.occupancy.state())
+    events = [
+        _event(room, change)
+        if change.change is not RoomChange.JOINED
+        else _event(room, replace(change, reason=doubtful.get(change.nick, "")))
+        for change in page.crowd.values()
+    ]
     for change, count in page.counted.items():
         events.append(replace(_event(room, Change(change)), count=count))
     return events

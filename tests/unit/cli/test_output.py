@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xmpp_onion.cli.output import Output, visible
+from xmpp_onion.cli.output import Output, quoted, visible
 from xmpp_onion.errors import StoreError
 
 
@@ -39,6 +39,32 @@ def test_no_control_character_is_ever_left(text: str) -> None:
 
     assert left <= {"Cc"}
     assert {c for c in visible(text) if unicodedata.category(c) == "Cc"} <= {"\t", "\n"}
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("bob", '"bob"'),
+        ('bob": owner, "', r'"bob\x22: owner, \x22"'),
+        ("bob\n12:00 eve", r'"bob\x0a12:00 eve"'),
+        ("bob\teve", r'"bob\x09eve"'),
+        ("b\u200do\u202eb", r'"b\u200do\u202eb"'),
+        ("a" * 1023, f'"{"a" * 32}…"'),
+        ("e" + "\u0301" * 40, '"e\u0301\u0301' + r"\u0301" * 29 + '…"'),
+        ("שלום", '"שלום"'),
+        ("", '""'),
+    ],
+)
+def test_a_name_ends_where_it_seems_to_end(name: str, shown: str) -> None:
+    assert quoted(name) == shown
+
+
+@given(st.text())
+def test_no_name_can_act_or_stand_open(name: str) -> None:
+    shown = quoted(name)
+
+    assert shown.count('"') == 2
+    assert not {unicodedata.category(letter) for letter in shown} & {"Cc", "Cf", "Cs"}
 
 
 def test_a_json_result_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,7 +41,10 @@ def test_a_member_is_told_by_the_account_and_a_nick_is_harmless() -> None:
         "accepted": False,
     }
 
-    assert told(member) == r"eve@x: member, here as \x1b[2Jalice, not accepted yet"
+    shown = told(member)
+    assert shown == r'eve@x: member, here as "\x1b[2Jalice", not accepted yet'
+    doubt = told({**member, "doubt": "the nick looks like the name of alice@x"})
+    assert '"\\x1b[2Jalice" (the nick looks like the name of alice@x), not' in doubt
     assert "no member any more" in told({**member, "nick": None, "state": "none"})
 
 
@@ -82,6 +85,18 @@ def test_what_can_be_no_room_is_refused_before_anything_is_asked(
     assert line["what"]
     assert line["why"]
     assert line["fix"]
+
+
+@pytest.mark.parametrize("nick", ["fox \U0001f98a", " ", "\u202exof", "a" * 1100])
+def test_what_can_be_no_nick_is_refused_before_anything_is_asked(
+    command: "Command", nick: str
+) -> None:
+    done = command("room", "create", "friends", "--nick", nick, "--json")
+
+    (line,) = done.lines
+    assert (done.code, line["event"], done.err) == (2, "error", "")
+    assert "your name in a room" in str(line["what"])
+    assert "--nick" in str(line["fix"])
 
 
 def test_invitations_tell_of_a_stranger_and_of_how_many_more_there_are() -> None:

@@ -15,6 +15,8 @@ from xmpp_onion.chat import (
     Reaction,
     Receipt,
     Retraction,
+    RoomChange,
+    RoomEvent,
     Typing,
     TypingState,
 )
@@ -42,6 +44,36 @@ def said(kind: type, **content: object) -> Event:
         **content,
     )
     return event
+
+
+def came_in(nick: str, reason: str = "") -> RoomEvent:
+    return RoomEvent(
+        sender=ROOM,
+        change=RoomChange.JOINED,
+        who=BOB,
+        nick=nick,
+        reason=reason,
+        at=AT,
+    )
+
+
+def test_a_nick_stands_in_quotes_behind_the_account() -> None:
+    doubt = "the nick looks like the name of alice@x"
+
+    assert f'[{BOB} as "bob" came in]' in told(came_in("bob"))
+    assert f'as "{"b" * 32}…" came in ({doubt})]' in told(came_in("b" * 999, doubt))
+    forged = told(came_in('x" came in] 12:00 alice: [hi'))
+    assert r'as "x\x22 came in] 12:00 alice: [hi' in forged
+
+
+def test_an_invitation_of_a_stranger_says_so() -> None:
+    invited = RoomEvent(
+        sender=ROOM, change=RoomChange.INVITED, who=BOB, reason="a stranger", at=AT
+    )
+    many = RoomEvent(sender=ALICE, change=RoomChange.INVITED, count=7, at=AT)
+
+    assert f"{BOB} invites you (a stranger); join with: " in told(invited)
+    assert "7 more invitations, for which there is no room" in told(many)
 
 
 @pytest.mark.parametrize(

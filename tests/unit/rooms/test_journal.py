@@ -87,6 +87,18 @@ async def test_who_comes_and_goes_at_once_was_nobody(
     assert await told(database) == []
 
 
+async def test_a_nick_that_looks_like_a_members_name_is_told_as_doubtful(
+    database: Database, journal: RoomJournal, room: Occupancy
+) -> None:
+    for jid, nick in ((EVE, "b\u043eb"), (BOB, "bob")):
+        journal.note(room, room.take_presence(presence(jid, nick)))
+    await journal.write_down()
+
+    eve, bob = await told(database)
+    assert (eve.who, eve.reason) == (EVE, f"the nick looks like the name of {BOB}")
+    assert (bob.who, bob.reason) == (BOB, f"the nick looks like that of {EVE}")
+
+
 async def test_a_flood_of_comings_and_goings_is_a_number(
     database: Database, journal: RoomJournal, room: Occupancy
 ) -> None:
