@@ -75,6 +75,7 @@ def test_the_wheel_brings_the_command_and_the_licence(wheel: Path) -> None:
         )
 
     assert "xmpp-onion = xmpp_onion.cli.main:main" in entry_points
+    assert "[pytest11]\nxmpp_onion = xmpp_onion.testing.plugin" in entry_points
     assert any(name.endswith("/licenses/LICENSE") for name in names_in(wheel))
 
 
@@ -101,7 +102,9 @@ def test_the_wheel_asks_for_what_the_package_imports_and_no_more(wheel: Path) ->
             r"^Requires-Dist: ([\w-]+)[^;\n]*$", metadata, re.MULTILINE
         )
     }
-    others = set(imports()) - set(sys.stdlib_module_names) - {"xmpp_onion"}
+    # pytest loads its plug-in itself; whoever has no pytest never does.
+    ours = {"xmpp_onion", "pytest"}
+    others = set(imports()) - set(sys.stdlib_module_names) - ours
     needed = {packages_distributions()[name][0].lower() for name in others}
 
     assert asked == needed

@@ -11,7 +11,7 @@ network afterwards is a row; inside the transaction there is no network.
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -55,7 +55,7 @@ from xmpp_onion.files import Journal
 from xmpp_onion.notary import Notary
 from xmpp_onion.outgoing import Outgoing
 from xmpp_onion.provision import Provision
-from xmpp_onion.reader import InboxReader
+from xmpp_onion.reader import Claim, InboxReader
 from xmpp_onion.room_feed import RoomFeed
 from xmpp_onion.room_post import RoomPost
 from xmpp_onion.rooms import (
@@ -91,6 +91,7 @@ from xmpp_onion.store import (
     Database,
     Inbox,
     Keys,
+    Notes,
     Outbox,
 )
 from xmpp_onion.strangers import Strangers
@@ -532,6 +533,21 @@ class Client(Speaker):
             async for event in events:
                 yield event
 
+    async def claims(self) -> AsyncGenerator[Claim, None]:
+        """Yield what happens without waiting until it was handled.
+
+        Each has to be said to be handled: ``await claim.handled()``. What was not is
+        yielded again by the next process. One reader at a time, as of ``events()``.
+
+        Raises:
+            RuntimeError: Somebody else is reading.
+        """
+        async with aclosing(
+            self._inbox_reader.claims(self.send, self._sharing.save)
+        ) as claims:
+            async for claim in claims:
+                yield claim
+
     async def messages(self) -> AsyncIterator[Message]:
         """Yield decrypted messages as ``events()`` does; other events are passed by."""
         async for event in self.events():
@@ -539,6 +555,11 @@ class Client(Speaker):
                 yield event
 
     # --- keys -------------------------------------------------------------------
+
+    @property
+    def notes(self) -> Notes:
+        """What a program wants to know after a restart."""
+        return Notes(self._database)
 
     @property
     def tor(self) -> Dialer:

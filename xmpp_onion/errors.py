@@ -38,6 +38,9 @@ or a message. Catch a branch, not a leaf, unless you do something special::
     │   ├── FingerprintMismatchError   a scanned code contradicts what was verified
     │   ├── DeviceListError            a device list or bundle could not be had
     │   └── DecryptionError
+    ├── BotError
+    │   ├── RateLimitedError           a command is used too often
+    │   └── UsageError                 a command was not typed as it has to be
     ├── FileError
     │   ├── FileChangedError           it changed while it was sent
     │   ├── FileDamagedError           what came is not what was sent
@@ -60,6 +63,7 @@ __all__ = [
     "AddressError",
     "AuthenticationError",
     "BootstrapError",
+    "BotError",
     "CertificateError",
     "ClientAuthorizationError",
     "ControlPortError",
@@ -88,6 +92,7 @@ __all__ = [
     "OnionUnreachableError",
     "ProsodyError",
     "ProsodyNotFoundError",
+    "RateLimitedError",
     "RegistrationError",
     "RoomError",
     "ServerError",
@@ -105,6 +110,7 @@ __all__ = [
     "TorNotRunningError",
     "TransferError",
     "UndecidedDevicesError",
+    "UsageError",
     "XmppOnionError",
 ]
 
@@ -428,6 +434,31 @@ class DeviceListError(EncryptionError):
 
 class DecryptionError(EncryptionError):
     """A message is not for this device, or its key does not fit."""
+
+
+# --- bots -------------------------------------------------------------------------
+
+
+class BotError(XmppOnionError):
+    """What somebody asked of a bot was not done; who asked is told."""
+
+
+class RateLimitedError(BotError):
+    """A command is used too often. Try again later.
+
+    Attributes:
+        retry_after: Seconds until it may be used again.
+    """
+
+    def __init__(self, what: str, *, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__(what)
+
+
+class UsageError(BotError):
+    """A command was not typed as it has to be. ``help`` says how."""
+
+    exit_code = 2
 
 
 # --- files ------------------------------------------------------------------------

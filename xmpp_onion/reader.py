@@ -1,9 +1,10 @@
 """Hands out what the inbox keeps, one event at a time, until it was handled."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import suppress
-from dataclasses import replace
+import functools
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from xmpp_onion.chat import Answer, Event, Fetch, Said, read_event
@@ -13,13 +14,31 @@ from xmpp_onion.store import Database, Inbox, reading
 from xmpp_onion.store.connection import to_the_end
 from xmpp_onion.timers import is_over
 
-__all__ = ["InboxReader"]
+__all__ = ["Claim", "InboxReader"]
 
 # Events that are read from the disk at once: memory stays flat, however many wait.
 _AT_ONCE = 100
 # Seconds without news until what was handled is wiped from the log of the store:
 # in a busy time that would cost a sync for each message.
 _WIPE_AFTER = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Something that happened, taken out to be handled.
+
+    It is handed out again after a restart unless :meth:`handled` returned.
+
+    Attributes:
+        event: What happened.
+    """
+
+    event: Event
+    _done: Callable[[], Awaitable[None]] = field(repr=False, compare=False)
+
+    async def handled(self) -> None:
+        """Forget it: it was handled, whoever is cancelled meanwhile."""
+        await self._done()
 
 
 class InboxReader:
@@ -56,27 +75,47 @@ class InboxReader:
         Raises:
             RuntimeError: Somebody else is reading.
         """
+        async with aclosing(self.claims(answer, fetch)) as claims:
+            async for claim in claims:
+                reader = self._reader
+                yield claim.event
+                if self._reader is not reader:
+                    raise RuntimeError("this client's events are read elsewhere")
+                await claim.handled()
+
+    async def claims(
+        self, answer: Answer, fetch: Fetch | None = None
+    ) -> AsyncGenerator[Claim, None]:
+        """Yield what nobody has handled, each once, without waiting for its end.
+
+        Args:
+            answer: What ``Message.reply`` calls.
+            fetch: What ``Attachment.save`` calls.
+
+        Raises:
+            RuntimeError: Somebody else is reading.
+        """
         if self._is_awaited:
             raise RuntimeError("this client's events are being read already")
         reader = self._reader = object()
-        self._is_awaited = True
+        self._is_awaited, last = True, 0
         try:
             while True:
                 self._news.clear()
                 now = datetime.now(UTC)
-                rows = await self._inbox.pending(limit=_AT_ONCE, now=now)
+                rows = await self._inbox.pending(limit=_AT_ONCE, after=last, now=now)
                 for row in rows:
+                    last = row.id
                     if is_over(row.expires_at):
                         continue  # the one before took its time
                     with reading(self._database.path, "inbox"):
                         event = read_event(row.event_json, answer, fetch)
                     event = await self._as_known_now(event)
                     self._is_awaited = False
-                    yield event
+                    yield Claim(event, functools.partial(self._mark_handled, row.id))
                     if self._reader is not reader:
                         raise RuntimeError("this client's events are read elsewhere")
                     self._is_awaited = True
-                    await self._mark_handled(row.id)
                 if not rows:
                     await self._wait_for_news()
         finally:

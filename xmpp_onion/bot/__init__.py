@@ -1,5 +1,47 @@
 """Encrypted bots: a name, a trust policy, and functions that answer."""
 
-from xmpp_onion.bot.app import Bot, Handler
+from xmpp_onion.bot.app import Bot
+from xmpp_onion.bot.arguments import within
+from xmpp_onion.bot.clock import Clock
+from xmpp_onion.bot.context import Context
+from xmpp_onion.bot.conversation import FSM, State, StatesGroup
+from xmpp_onion.bot.filters import (
+    Filter,
+    affiliation,
+    direct,
+    from_,
+    has_file,
+    regex,
+    role,
+    room,
+    trusted,
+)
+from xmpp_onion.bot.handlers import Depends, Handler
+from xmpp_onion.bot.line import Line
+from xmpp_onion.bot.router import Next, Router
+from xmpp_onion.bot.texts import Texts
 
-__all__ = ["Bot", "Handler"]
+__all__ = [
+    "FSM",
+    "Bot",
+    "Clock",
+    "Context",
+    "Depends",
+    "Filter",
+    "Handler",
+    "Line",
+    "Next",
+    "Router",
+    "State",
+    "StatesGroup",
+    "Texts",
+    "affiliation",
+    "direct",
+    "from_",
+    "has_file",
+    "regex",
+    "role",
+    "room",
+    "trusted",
+    "within",
+]

@@ -8,6 +8,7 @@ from xmpp_onion.store.database import Database
 from xmpp_onion.store.deliveries import DeliveryRow, DeliveryRows
 from xmpp_onion.store.inbox import Inbox, InboxRow
 from xmpp_onion.store.keys import Keys
+from xmpp_onion.store.notes import Notes
 from xmpp_onion.store.outbox import JobRow, Outbox, OutboxRow
 from xmpp_onion.store.owed import Owed, OwedRow
 from xmpp_onion.store.requests import RequestRow, Requests
@@ -41,6 +42,7 @@ __all__ = [
     "JobRow",
     "Keys",
     "MemberRow",
+    "Notes",
     "Outbox",
     "OutboxRow",
     "Owed",

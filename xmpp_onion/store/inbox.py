@@ -100,18 +100,19 @@ class Inbox:
         )
 
     async def pending(
-        self, *, limit: int = -1, now: datetime | None = None
+        self, *, limit: int = -1, after: int = 0, now: datetime | None = None
     ) -> list[InboxRow]:
         """Return the events that no handler has finished, oldest first.
 
         Args:
             limit: How many at most; all by default, which may be a lot of memory.
+            after: Without those up to this row.
             now: Without those that have had their time by then.
         """
         rows = await self._database.fetch(
-            "SELECT * FROM inbox WHERE expires_at = '' OR expires_at > ? "
+            "SELECT * FROM inbox WHERE id > ? AND (expires_at = '' OR expires_at > ?) "
             "ORDER BY id LIMIT ?",
-            (write_time(now), limit),
+            (after, write_time(now), limit),
         )
         return [self._read(row) for row in rows]
 

@@ -269,6 +269,16 @@ CREATE TABLE room_marks (
 PRAGMA user_version = 15;
 """
 
+# What a bot wants to know after a restart.
+_VERSION_16 = """
+CREATE TABLE notes (
+    key TEXT PRIMARY KEY,
+    text TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+PRAGMA user_version = 16;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _VERSION_1,
     _VERSION_2,
@@ -285,6 +295,7 @@ MIGRATIONS: tuple[str, ...] = (
     _VERSION_13,
     _VERSION_14,
     _VERSION_15,
+    _VERSION_16,
 )
 
 

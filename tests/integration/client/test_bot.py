@@ -29,6 +29,17 @@ async def running(
         serving.cancel()
 
 
+async def heard_by(client: Client, number: int) -> list[str]:
+    """Return the first so many messages."""
+    texts: list[str] = []
+    async with asyncio.timeout(60):
+        async for message in client.messages():
+            texts.append(message.text)
+            if len(texts) == number:
+                break
+    return texts
+
+
 async def first(client: Client) -> str:
     async with asyncio.timeout(30):
         return (await anext(client.messages())).text
@@ -102,9 +113,12 @@ async def test_none_is_silence_and_a_raising_handler_harms_nobody(
     ):
         for text in ("raise", "silence", "answer"):
             await alice.send(client.jid, text)
-        assert await first(alice) == "answer"
+        failure, answer = await heard_by(alice, 2)
 
-    assert "a handler failed" in caplog.text
+    number = failure.rpartition(" ")[2]
+    assert failure == f"That did not work; the log knows why: {number}"
+    assert answer == "answer"
+    assert f"a handler [{number}] failed" in caplog.text
     assert "ZeroDivisionError" in caplog.text
 
 
@@ -150,8 +164,10 @@ async def test_a_failing_handler_puts_no_word_of_a_message_into_the_log(
     ):
         await alice.send(client.jid, "canary-2718")
         await alice.send(client.jid, "7")
-        assert await first(alice) == "7"
+        failure, answer = await heard_by(alice, 2)
 
+    assert "canary" not in failure
+    assert answer == "7"
     assert "ValueError" in caplog.text
     assert "return str(int(msg.text))" in caplog.text  # where it failed
     assert "canary" not in caplog.text

@@ -1,0 +1,159 @@
+"""Context: one message, and all that a handler may do about it."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from xmpp_onion.address import JID
+from xmpp_onion.bot.clock import Clock
+from xmpp_onion.bot.conversation import FSM
+from xmpp_onion.bot.line import Line
+from xmpp_onion.bot.memory import Memory
+from xmpp_onion.bot.progress import Reporter, Spawn
+from xmpp_onion.bot.texts import Texts
+from xmpp_onion.chat import Affiliation, Delivery, Message, Progress
+from xmpp_onion.rooms import Room
+
+__all__ = ["Context", "Host"]
+
+T = TypeVar("T")
+
+
+class Host(Protocol):
+    """The bot, as a handler sees it."""
+
+    name: str
+    texts: Texts
+    clock: Clock
+
+    @property
+    def roles(self) -> Mapping[str, frozenset[JID]]:
+        """Who has which role."""
+
+    @property
+    def state(self) -> Memory:
+        """What it remembers over a restart."""
+
+    @property
+    def spawn(self) -> Spawn:
+        """Runs something beside."""
+
+    async def send(self, to: str, text: str) -> Delivery:
+        """Encrypt, and return when it is on the disk."""
+
+    async def send_file(
+        self, to: str, path: Path | str, progress: Progress | None = None
+    ) -> Delivery:
+        """Encrypt and store a file, and send its link."""
+
+    async def ask(
+        self,
+        ctx: "Context",
+        question: str,
+        kind: Callable[[str], T] | type[T] | None,
+        timeout: str | timedelta,
+    ) -> T | str:
+        """Ask the sender of a message; see ``Context.ask``."""
+
+
+@dataclass(slots=True)
+class Context:
+    """What a message came with; handlers get it by its type.
+
+    Attributes:
+        bot: Whom it was said to.
+        line: The bot's account.
+        message: What was said.
+        fsm: The conversation with its sender in this place.
+        command: The name of the command, if it is one.
+        found: What the last ``regex`` filter found.
+        failure_id: Set when a handler raised: what the log calls it.
+    """
+
+    bot: Host
+    line: Line
+    message: Message
+    fsm: FSM
+    command: str = ""
+    found: re.Match[str] | None = field(default=None, repr=False)
+    failure_id: str = ""
+
+    @property
+    def sender(self) -> JID:
+        """The account that wrote, without a resource; its device is accepted."""
+        return self.message.sender.bare
+
+    @property
+    def place(self) -> JID:
+        """Where an answer goes: the room, or the sender."""
+        return self.message.room or self.sender
+
+    @property
+    def room(self) -> Room | None:
+        """The room where it was said."""
+        return None if self.message.room is None else self.line.room(self.message.room)
+
+    @property
+    def affiliation(self) -> Affiliation:
+        """What the sender is to the room where it was said; ``NONE`` elsewhere."""
+        room = self.room
+        state = None if room is None else room.state
+        if state is None:
+            return Affiliation.NONE
+        return state.members.get(self.sender, Affiliation.NONE)
+
+    def has_role(self, name: str) -> bool:
+        """Tell whether the sender has a role of the bot."""
+        return self.sender in self.bot.roles.get(name, frozenset())
+
+    async def reply(self, text: str) -> Delivery:
+        """Send ``text``, encrypted, to the same place; it waits if the network does.
+
+        Raises:
+            EncryptionError: It cannot be encrypted; nothing was sent.
+        """
+        return await self.line.queue(self.place, text, timeout=None)
+
+    async def react(self, *emojis: str) -> Delivery:
+        """React to the message; no emoji takes it back."""
+        return await self.line.react(self.place, self.message.id, *emojis)
+
+    async def send_file(self, path: Path, progress: Progress | None = None) -> Delivery:
+        """Send a file to the same place; see ``Client.send_file``."""
+        return await self.line.send_file(self.place, path, progress)
+
+    async def ask(
+        self,
+        question: str,
+        kind: Callable[[str], T] | type[T] | None = None,
+        *,
+        timeout: str | timedelta = "5m",
+    ) -> T | str:
+        """Ask the sender, and return what is answered in the same place.
+
+        Lives in memory: a restart ends it. For what has to live longer use ``FSM``.
+
+        Args:
+            question: What to ask.
+            kind: What the answer has to be: a type as of an argument, or what reads
+                it. An answer that it refuses is asked for again, three times in all.
+            timeout: How long to wait.
+
+        Raises:
+            TimeoutError: Nothing was answered in time.
+            UsageError: The answers were not what they had to be.
+        """
+        return await self.bot.ask(self, question, kind, timeout)
+
+    def progress(self, name: str) -> Reporter:
+        """Return what tells how far a file is, in one message that is edited.
+
+        ::
+
+            await ctx.send_file(path, progress=ctx.progress(path.name))
+        """
+        bot = self.bot
+        return Reporter(self.line, self.place, name, clock=bot.clock, spawn=bot.spawn)

@@ -1,0 +1,340 @@
+"""What becomes of a message: which handler gets it, and what is answered.
+
+Nothing gets here that was not decrypted. A handler runs bounded, and whatever it
+raises is answered with a number that leads to the log, never with a text of the
+program: that may quote somebody else's message.
+"""
+
+import asyncio
+import logging
+import secrets
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from xmpp_onion.bot.arguments import parse
+from xmpp_onion.bot.context import Context, Host
+from xmpp_onion.bot.conversation import FSM
+from xmpp_onion.bot.durations import Rate
+from xmpp_onion.bot.handlers import Plan, Services
+from xmpp_onion.bot.help import describe, list_commands, usage_of
+from xmpp_onion.bot.lanes import Lanes
+from xmpp_onion.bot.limits import Limiter
+from xmpp_onion.bot.line import Line
+from xmpp_onion.bot.memory import Memory
+from xmpp_onion.bot.questions import Questions
+from xmpp_onion.bot.router import (
+    Command,
+    Job,
+    Listener,
+    Middleware,
+    Router,
+    Watcher,
+)
+from xmpp_onion.chat import Event, Message
+from xmpp_onion.errors import (
+    EncryptionError,
+    RateLimitedError,
+    UsageError,
+)
+from xmpp_onion.reader import Claim
+
+__all__ = ["Dispatcher", "Rules"]
+
+log = logging.getLogger(__name__)
+
+# Handlers that run at the same time, of one person one.
+_AT_ONCE: Final = 16
+# Answers in one place: two bots that answer each other come to rest.
+_ANSWERS: Final = Rate(20, 60)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What holds for all handlers of a bot; see ``Bot``."""
+
+    prefix: str
+    timeout: timedelta
+    max_age: timedelta
+    replay: bool
+
+
+class Dispatcher:
+    """Hands each event to whom it concerns.
+
+    Args:
+        host: The bot, as handlers see it.
+        router: Its handlers.
+        rules: What holds for all of them.
+        line: Where it comes from, and where answers go.
+        questions: What handlers wait for.
+        services: What handlers get by type, besides what comes with a message.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        *,
+        router: Router,
+        rules: Rules,
+        line: Line,
+        questions: Questions,
+        services: Services,
+    ) -> None:
+        self._host = host
+        self._router = router
+        self._rules = rules
+        self._line = line
+        self._questions = questions
+        self._given = services
+        self.memory = Memory(line.notes, "bot:")
+        self.lanes = Lanes(_AT_ONCE)
+        self._answers = Limiter(_ANSWERS, host.clock)
+        self._rates = {
+            each.name: Limiter(each.rate, host.clock)
+            for each in router.commands
+            if each.rate
+        }
+        self._commands: Mapping[str, Command] = {
+            name.casefold(): each
+            for each in router.commands
+            for name in (each.name, *each.aliases)
+        }
+
+    async def take(self, claim: Claim) -> None:
+        """Put an event into the lane of whom it is of."""
+        event = claim.event
+        if isinstance(event, Message):
+            if self._is_answer(event):
+                await claim.handled()
+                return
+            lane = f"{event.sender.bare}"
+        else:
+            lane = ""
+
+        async def work() -> None:
+            await self._handle(event)
+            await claim.handled()
+
+        await self.lanes.add(lane, work)
+
+    def _is_answer(self, message: Message) -> bool:
+        """Tell whether it answers a question of a handler that waits for it."""
+        place = message.room or message.sender.bare
+        return self._line.accepts(message) and self._questions.take(
+            message.sender.bare, place, message.text
+        )
+
+    async def _handle(self, event: Event) -> None:
+        if isinstance(event, Message):
+            await self._hear(event)
+            return
+        for watcher in self._router.watchers:
+            if isinstance(event, watcher.kind):
+                await self._watch(watcher, event)
+
+    async def _watch(self, watcher: Watcher, event: Event) -> None:
+        services = {**self._given, type(event): event}
+        await self._bounded(watcher.plan, services, {})
+
+    async def do(self, job: Job) -> None:
+        """Do a job; what it raises is in the log."""
+        await self._bounded(job.plan, self._given, {})
+
+    async def _bounded(
+        self, plan: Plan, services: Mapping[type, object], given: Mapping[str, object]
+    ) -> None:
+        try:
+            async with asyncio.timeout(self._rules.timeout.total_seconds()):
+                await plan.call(services, given)
+        except Exception as error:  # noqa: BLE001 - one event must not end the bot
+            _log_failure(plan.name, error)
+
+    # --- messages ----------------------------------------------------------------
+
+    async def _hear(self, message: Message) -> None:
+        if message.sender.bare == self._line.jid.bare:
+            return
+        if not self._line.accepts(message):
+            log.info(
+                "ignored a message of %s: its device is %s",
+                message.sender.short,
+                message.trust,
+            )
+            return
+        place = message.room or message.sender.bare
+        fsm = FSM(self.memory, f"{message.sender.bare} {place}")
+        ctx = Context(self._host, self._line, message, fsm)
+        call = await self._choose(ctx)
+        if call is not None:
+            await self._answer(ctx, call)
+
+    async def _choose(self, ctx: Context) -> Callable[[], Awaitable[object]] | None:
+        """Return what is to be called; None if nobody cares."""
+        prefix = self._rules.prefix
+        if self._router.commands and ctx.message.text.startswith(prefix):
+            name, _, rest = ctx.message.text[len(prefix) :].partition(" ")
+            first, newline, more = name.partition("\n")
+            call = self._find_command(ctx, first, newline + more + " " + rest)
+            if call is not None:
+                return call
+        state = await ctx.fsm.state()
+        for listener in self._router.listeners:
+            if _is_meant(listener, ctx, state):
+                return lambda: self._call(listener.plan, ctx, {})
+        return None
+
+    def _find_command(
+        self, ctx: Context, name: str, text: str
+    ) -> Callable[[], Awaitable[object]] | None:
+        command = self._commands.get(name.casefold())
+        if name.casefold() == "help" and command is None:
+            return lambda: self._help(ctx, text.strip())
+        if command is None or not (command.when is None or command.when(ctx)):
+            # Who may not use it is told no more than who mistypes it.
+            if ctx.message.room is not None or not name[:1].isalpha():
+                return None
+            return lambda: self._unknown(name)
+        ctx.command = command.name
+        return lambda: self._run(command, ctx, text)
+
+    async def _unknown(self, name: str) -> str:
+        prefix = self._rules.prefix
+        return self._host.texts.unknown.format(
+            name=prefix + name[:40], help=f"{prefix}help"
+        )
+
+    async def _help(self, ctx: Context, name: str) -> str:
+        command = self._commands.get(name.removeprefix(self._rules.prefix).casefold())
+        if command is None or not (command.when is None or command.when(ctx)):
+            return list_commands(self._router.commands, ctx, self._rules.prefix)
+        return describe(command, self._rules.prefix)
+
+    async def _run(self, command: Command, ctx: Context, text: str) -> object:
+        age = self._host.clock.now() - ctx.message.at
+        if not self._rules.replay and age > self._rules.max_age:
+            return self._host.texts.old.format(minutes=int(age / timedelta(minutes=1)))
+        self._check_rate(command, ctx)
+        given = parse(command.plan.arguments, text)
+        return await self._call(command.plan, ctx, given)
+
+    def _check_rate(self, command: Command, ctx: Context) -> None:
+        if command.rate is None:
+            return
+        seconds = self._rates[command.name].take(f"{ctx.sender} {ctx.place}")
+        if seconds:
+            raise RateLimitedError(
+                f"{command.name} is used too often", retry_after=seconds
+            )
+
+    async def _call(
+        self, plan: Plan, ctx: Context, given: Mapping[str, object]
+    ) -> object:
+        return await plan.call(self._services(ctx), given)
+
+    def _services(self, ctx: Context) -> dict[type, object]:
+        services = {
+            **self._given,
+            Context: ctx,
+            Message: ctx.message,
+            FSM: ctx.fsm,
+        }
+        if (room := ctx.room) is not None:
+            services[type(room)] = room
+        return services
+
+    # --- answers -----------------------------------------------------------------
+
+    async def _answer(
+        self, ctx: Context, call: Callable[[], Awaitable[object]]
+    ) -> None:
+        try:
+            answer = await self._guarded(ctx, call)
+            if isinstance(answer, str) and answer and self._may_answer(ctx):
+                # However long the network is away: the answer is made only once.
+                await ctx.reply(answer)
+        except EncryptionError as error:
+            log.warning("could not answer %s: %s", ctx.sender.short, error.what)
+
+    def _may_answer(self, ctx: Context) -> bool:
+        is_left = not self._answers.take(str(ctx.place))
+        if not is_left:
+            log.warning(
+                "answers in %s come too often; this one is dropped", ctx.place.short
+            )
+        return is_left
+
+    async def _guarded(
+        self, ctx: Context, call: Callable[[], Awaitable[object]]
+    ) -> object:
+        """Call within the middleware and a time; turn what is raised into an answer."""
+        try:
+            async with asyncio.timeout(self._rules.timeout.total_seconds()):
+                return await self._through(ctx, call, self._router.layers)
+        except EncryptionError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one message must not end the bot
+            return await self._on_error(ctx, error)
+
+    async def _through(
+        self,
+        ctx: Context,
+        call: Callable[[], Awaitable[object]],
+        layers: tuple[Middleware, ...],
+    ) -> object:
+        if not layers:
+            return await call()
+        return await layers[0](ctx, lambda: self._through(ctx, call, layers[1:]))
+
+    async def _on_error(self, ctx: Context, error: Exception) -> object:
+        handler = _nearest(self._router.error_handlers, type(error))
+        if handler is not None:
+            services = {**self._services(ctx), type(error): error}
+            try:
+                return await handler.plan.call(services, {})
+            except Exception as second:  # noqa: BLE001 - as above
+                error = second
+        return self._say(ctx, error)
+
+    def _say(self, ctx: Context, error: Exception) -> str:
+        texts = self._host.texts
+        if isinstance(error, UsageError):
+            command = self._commands.get(ctx.command)
+            if command is not None:
+                return usage_of(command, self._rules.prefix, error.what, texts)
+            return error.what
+        if isinstance(error, RateLimitedError):
+            return texts.slow_down.format(seconds=int(error.retry_after) + 1)
+        ctx.failure_id = secrets.token_hex(4)
+        _log_failure(f"{ctx.command or 'a handler'} [{ctx.failure_id}]", error)
+        if isinstance(error, TimeoutError):
+            return texts.late
+        return texts.failed.format(id=ctx.failure_id)
+
+
+def _is_meant(listener: Listener, ctx: Context, state: str) -> bool:
+    if listener.state is not None:
+        return listener.state.name == state and (
+            listener.when is None or listener.when(ctx)
+        )
+    return listener.when is None or listener.when(ctx)
+
+
+def _nearest(handlers: tuple[Watcher, ...], kind: type[Exception]) -> Watcher | None:
+    for parent in kind.__mro__:
+        for handler in handlers:
+            if handler.kind is parent:
+                return handler
+    return None
+
+
+def _log_failure(name: str, error: Exception) -> None:
+    # Where it failed, and not its text: that may quote the message.
+    log.error(
+        "%s failed\n%s%s",
+        name,
+        "".join(traceback.format_tb(error.__traceback__)),
+        type(error).__name__,
+    )

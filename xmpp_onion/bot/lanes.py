@@ -1,0 +1,77 @@
+"""Whose turn it is: one handler at a time for each person, some persons at once.
+
+So nobody's flood keeps another waiting for longer than it takes to look at it, and
+what one person says is answered in its order.
+"""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
+
+__all__ = ["Lanes"]
+
+Work: TypeAlias = Callable[[], Awaitable[None]]
+
+# What waits in memory; what is beyond waits in the inbox, on the disk.
+_WAITING: Final = 2_000
+
+
+class Lanes:
+    """Work in lanes that take turns; an async context manager that owns its tasks.
+
+    Args:
+        at_once: How many lanes work at once.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self._at_once = at_once
+        self._lanes: OrderedDict[str, deque[Work]] = OrderedDict()
+        self._busy: set[str] = set()
+        self._room = asyncio.Semaphore(_WAITING)
+        self._news = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def add(self, lane: str, work: Work) -> None:
+        """Append to a lane; waits while too much does."""
+        await self._room.acquire()
+        self._lanes.setdefault(lane, deque()).append(work)
+        self._idle.clear()
+        self._news.set()
+
+    async def drained(self) -> None:
+        """Return when nothing waits and nobody works."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                lane = self._next()
+                if lane is None:
+                    self._news.clear()
+                    await self._news.wait()
+                    continue
+                self._busy.add(lane)
+                tasks.create_task(self._work(lane))
+
+    def _next(self) -> str | None:
+        if len(self._busy) >= self._at_once:
+            return None
+        return next((lane for lane in self._lanes if lane not in self._busy), None)
+
+    async def _work(self, lane: str) -> None:
+        work = self._lanes[lane].popleft()
+        try:
+            await work()
+        finally:
+            self._busy.discard(lane)
+            self._room.release()
+            if self._lanes[lane]:
+                self._lanes.move_to_end(lane)
+            else:
+                del self._lanes[lane]
+            if not self._lanes:
+                self._idle.set()
+            self._news.set()

@@ -1,0 +1,61 @@
+"""What a bot needs of the world: a client has it, and so has a test without one."""
+
+from collections.abc import AsyncGenerator
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol
+
+from xmpp_onion.address import JID
+from xmpp_onion.bot.memory import Notebook
+from xmpp_onion.chat import Delivery, Message, Progress, Said
+from xmpp_onion.reader import Claim
+from xmpp_onion.rooms import Room
+
+__all__ = ["Line"]
+
+
+class Line(Protocol):
+    """An account that is there; see ``Client``."""
+
+    @property
+    def jid(self) -> JID:
+        """Whose it is."""
+
+    @property
+    def notes(self) -> Notebook:
+        """What is to be known after a restart."""
+
+    def accepts(self, message: Said) -> bool:
+        """Tell whether the policy accepts the device that it came from."""
+
+    def claims(self) -> AsyncGenerator[Claim, None]:
+        """Yield what happens; each has to be said to be handled."""
+
+    async def queue(
+        self,
+        to: str,
+        text: str,
+        *,
+        expires: timedelta | None = None,
+        timeout: float | None = None,
+    ) -> Delivery:
+        """Encrypt, and return when it is on the disk."""
+
+    async def send(
+        self, to: str, text: str, *, reply_to: Message | str = ""
+    ) -> Delivery:
+        """Encrypt, and return when the server has it."""
+
+    async def send_file(
+        self, to: str, path: Path | str, progress: Progress | None = None
+    ) -> Delivery:
+        """Encrypt and store a file, and send its link."""
+
+    async def correct(self, to: str, message_id: str, text: str) -> Delivery:
+        """Say what a message of ours should have said."""
+
+    async def react(self, to: str, message_id: str, *emojis: str) -> Delivery:
+        """Say what we feel about a message."""
+
+    def room(self, jid: str) -> Room:
+        """Return a room."""
