@@ -24,7 +24,7 @@ from typing import Self
 from platformdirs import user_data_path, user_state_path
 
 from xmpp_onion import locks, private
-from xmpp_onion.address import JID
+from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.e2ee.trust import Trust, parse_fingerprint
 from xmpp_onion.errors import (
     AccountNotFoundError,
@@ -34,6 +34,7 @@ from xmpp_onion.errors import (
     StoreKeyError,
 )
 from xmpp_onion.seal import Kind, Seal, Secret
+from xmpp_onion.transport import Admission, Tor
 
 __all__ = ["Account", "Receipts", "data_folder", "state_folder"]
 
@@ -95,6 +96,7 @@ class Account:
             which keys to believe (XEP-0450).
         receipts: Who is told that a message arrived: ``never`` anybody, or
             ``contacts`` who may see us. Never strangers.
+        admission: How the server is reached, if it is behind a private door.
         device: The fingerprint of this device, once it was made: from then on a
             store that is missing is an error, not a reason to make new keys.
         seal: What it is encrypted with at rest, opened; None if it is not.
@@ -111,6 +113,7 @@ class Account:
     pins: Mapping[JID, frozenset[str]] = field(default_factory=dict)
     automatic_trust: bool = True
     receipts: Receipts = Receipts.NEVER
+    admission: Admission | None = None
     device: str = ""
     seal: Seal | None = field(default=None, repr=False)
 
@@ -193,6 +196,7 @@ class Account:
             },
             automatic_trust=bool(values.get("automatic_trust", True)),
             receipts=Receipts(values.get("receipts", Receipts.NEVER)),
+            admission=_read_admission(values),
             device=str(values["device"]),
         )
 
@@ -237,7 +241,7 @@ class Account:
             return replace(self._parse(text, self.profile, self.folder), seal=self.seal)
 
     def _text(self) -> str:
-        values = {
+        values: dict[str, object] = {
             "jid": self.jid,
             "password": self.password,
             "trust": str(self.trust),
@@ -248,6 +252,9 @@ class Account:
             "receipts": str(self.receipts),
             "device": self.device,
         }
+        if self.admission is not None:
+            values["door"] = self.admission.address
+            values["door_key"] = self.admission.key
         lines = [*_assignments(values), "", "[pins]"]
         lines += [
             f"{json.dumps(jid)} = {json.dumps(sorted(fingerprints))}"
@@ -260,6 +267,15 @@ class Account:
         known = self.pins.get(jid.bare, frozenset())
         added = {jid.bare: known | {parse_fingerprint(fingerprint)}}
         return replace(self, pins={**self.pins, **added})
+
+    def introduce_to(self, tor: object) -> None:
+        """Let a Tor find our server, if it is behind a private door.
+
+        Args:
+            tor: What dials. In tests it may be something that needs no keys.
+        """
+        if self.admission is not None and isinstance(tor, Tor):
+            tor.admit(self.jid.domain, self.admission)
 
     def encrypted(self, secret: Secret) -> Self:
         """Return the account as ``secret`` opens it, encrypted from now on.
@@ -297,6 +313,12 @@ def _read(profile: str, folder: Path) -> str:
             why=f"there is no {path}",
             fix=f"Make one: xmpp-onion --profile {profile} account add --invite …",
         ) from None
+
+
+def _read_admission(values: Mapping[str, object]) -> Admission | None:
+    if "door" not in values:
+        return None
+    return Admission.read(OnionAddress(str(values["door"])), str(values["door_key"]))
 
 
 @contextmanager

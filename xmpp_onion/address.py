@@ -7,6 +7,7 @@ has to. Each prints, compares, hashes and serialises as its text.
 import base64
 import hashlib
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Self
 from urllib.parse import quote, unquote
@@ -30,6 +31,8 @@ _SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 # RFC 1035, section 2.3.4: a name has at most 253 characters.
 _NAME_LIMIT = 253
 _SHA256_HEX = re.compile(r"[0-9a-f]{64}")
+# An x25519 key of 32 bytes in base32, whose last letter holds one bit only.
+_DOOR_KEY = re.compile(r"[A-Za-z2-7]{51}[AaQq]")
 # What Prosody's mod_invites makes, with room to spare; URL-safe by construction.
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{8,256}")
 
@@ -186,15 +189,17 @@ class Invite(str):
 
     It is a credential: whoever reads it first may use it.
 
-    Source: XEP-0401, section 3, and XEP-0445; ``cert-sha256`` and ``expires``
-    are ours and are ignored by other clients.
+    Source: XEP-0401, section 3, and XEP-0445; ``cert-sha256``, ``expires``, ``door``
+    and ``door-key`` are ours and are ignored by other clients.
 
     Raises:
         InvalidInviteError: It is not such a URI, or its server is no onion.
     """
 
     __slots__ = ("_fields",)
-    _fields: tuple[OnionAddress, str, str, str, datetime | None]
+    _fields: tuple[
+        OnionAddress, str, str, str, datetime | None, tuple[OnionAddress, str] | None
+    ]
 
     def __new__(cls, text: str) -> Self:
         """Check ``text`` and return it in canonical form."""
@@ -215,7 +220,8 @@ class Invite(str):
             raise _not_an_invite("its certificate fingerprint is malformed")
         invite = super().__new__(cls, f"xmpp:{rest}")
         expires = _read_time(fields.get("expires", ""))
-        invite._fields = (onion, local, token, certificate, expires)
+        door = _read_door(fields, onion)
+        invite._fields = (onion, local, token, certificate, expires, door)
         return invite
 
     @classmethod
@@ -227,6 +233,7 @@ class Invite(str):
         local: str = "",
         cert_sha256: str = "",
         expires: datetime | None = None,
+        door: tuple[OnionAddress, str] | None = None,
     ) -> Self:
         """Return the URI that carries ``token``.
 
@@ -237,6 +244,8 @@ class Invite(str):
             cert_sha256: The server's certificate, so that the first connection
                 is pinned already: 64 hex digits of the SHA-256 of its DER form.
             expires: When the server forgets the token.
+            door: The onion service by which the guest comes, and their key for it;
+                None if everybody may come.
         """
         uri = f"xmpp:{quote(local)}@{onion}" if local else f"xmpp:{onion}"
         uri += f"?register;preauth={quote(token)}"
@@ -244,6 +253,10 @@ class Invite(str):
             uri += f";cert-sha256={cert_sha256}"
         if expires is not None:
             uri += f";expires={expires.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        if door is not None:
+            address, key = door
+            uri += "" if address == onion else f";door={address}"
+            uri += f";door-key={key.lower()}"
         return cls(uri)
 
     @property
@@ -270,6 +283,15 @@ class Invite(str):
     def expires(self) -> datetime | None:
         """When the token ends, in UTC, if the URI says so."""
         return self._fields[4]
+
+    @property
+    def door(self) -> tuple[OnionAddress, str] | None:
+        """The onion service by which the guest comes, and their key for it.
+
+        None if everybody may come. The key is 52 letters of base32, in capitals, as
+        Tor writes a client's private key.
+        """
+        return self._fields[5]
 
     def __repr__(self) -> str:
         return f"<Invite to {self.onion.short}>"  # a repr lands in logs: no token
@@ -298,6 +320,23 @@ def _read_place(place: str) -> tuple[OnionAddress, str]:
     if jid is None or jid.domain != onion or jid.resource:
         raise _not_an_invite("its account name is malformed")
     return onion, jid.local
+
+
+def _read_door(
+    fields: Mapping[str, str], onion: OnionAddress
+) -> tuple[OnionAddress, str] | None:
+    key = unquote(fields.get("door-key", ""))
+    if not key:
+        if "door" in fields:
+            raise _not_an_invite("it names a private door and has no key for it")
+        return None
+    if not _DOOR_KEY.fullmatch(key):
+        raise _not_an_invite("its key for the private door is malformed")
+    try:
+        address = OnionAddress(unquote(fields.get("door", onion)))
+    except InvalidOnionAddressError as error:
+        raise _not_an_invite(f"its private door: {error.why}") from None
+    return address, key.upper()
 
 
 def _read_time(text: str) -> datetime | None:

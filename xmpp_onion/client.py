@@ -139,6 +139,7 @@ class Client(Speaker):
         self.account = account
         self.trust = trust or account.trust
         self._tor = tor
+        account.introduce_to(tor)
         self._login_timeout = login_timeout
         self._stack = AsyncExitStack()
         self._ready = asyncio.Event()

@@ -5,15 +5,20 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from xmpp_onion import JID, Account, Client
 from xmpp_onion.address import OnionAddress
-from xmpp_onion.errors import DialError, ProsodyError
-from xmpp_onion.server import Health, Server, State, keep
+from xmpp_onion.errors import ClientAuthorizationError, DialError, ProsodyError
+from xmpp_onion.server import Health, Server, State, initialise, keep, revoke_key
+from xmpp_onion.server.folder import Folder, find_unprivileged_user
+from xmpp_onion.server.options import Door
+from xmpp_onion.session import register
 from xmpp_onion.testing import TorNetwork
-from xmpp_onion.transport import Isolation, Purpose, Tor
+from xmpp_onion.transport import Admission, Isolation, Purpose, Tor
 
 pytestmark = pytest.mark.onion
 
@@ -137,3 +142,77 @@ async def test_a_server_survives_the_death_of_prosody_and_of_tor(
     assert first.load.version == second.load.version == server.version
     assert b"SCRAM-SHA-256" in greeting
     assert b"SCRAM-SHA-256" in greeting_after
+
+
+async def test_who_has_a_key_comes_by_a_door_that_others_do_not_find(
+    tor_network: TorNetwork, tmp_path: Path
+) -> None:
+    folder = tmp_path / "server"
+    initialise(folder)
+    place = Folder(folder, find_unprivileged_user())
+    place.write_options(replace(place.read_options(), door=Door.BOTH))
+    async with (
+        Tor.attach(tor_network.service_socks, tor_network.service_control) as publisher,
+        Tor.attach(tor_network.socks, tor_network.control) as guest,
+        Tor.attach(tor_network.socks, tor_network.control) as stranger,
+        Server(folder, tor=publisher) as server,
+    ):
+        invite = await server.invite("alice")
+        assert invite.door is not None
+        admission = Admission(*invite.door)
+        by_name = await read_greeting(stranger, server.onion)
+        guest.admit(server.onion, admission)
+        certificate = await register(invite, "alice", "secret", tor=guest)
+
+        # The key belongs to Tor, which these two share: so it is taken away again.
+        control = await stranger._controller()
+        label = admission.address.removesuffix(".onion")
+        await control.ask(f"ONION_CLIENT_AUTH_REMOVE {label}")
+        await stranger.new_identity()
+        with pytest.raises(ClientAuthorizationError):
+            await dial(stranger, admission.address, 5222)
+
+        # The public one is flooded away; alice does not even see it.
+        assert server._doors is not None
+        public, private = server._doors.services
+        await public._delete(await publisher._controller())
+        await guest.new_identity()
+        account = Account(
+            profile="alice",
+            folder=tmp_path / "data" / "alice",
+            jid=JID(f"alice@{server.onion}"),
+            password="secret",
+            certificate=certificate,
+            admission=admission,
+        )
+        account.save()
+        async with Client(
+            Account.load("alice", tmp_path / "data"), tor=guest, login_timeout=120
+        ):
+            pass  # logged in
+
+        staying = await dial(guest, server.onion, 5222)
+        revoke_key(folder, "alice")
+        async with asyncio.timeout(120):
+            with staying:
+                # A Tor that reads a folder ends what is open; everybody else comes
+                # back by themselves.
+                assert private.tells_circuits
+                assert await asyncio.get_running_loop().sock_recv(staying, 1) == b""
+            while not await is_refused(guest, server.onion):  # noqa: ASYNC110 - no event
+                await asyncio.sleep(1)
+
+    assert admission.address != server.onion
+    assert b"SCRAM-SHA-256" in by_name
+
+
+async def is_refused(client: Tor, onion: OnionAddress) -> bool:
+    await client.new_identity()
+    try:
+        isolation = Isolation("guest", Purpose.CHECK)
+        (await client.dial(onion, 5222, isolation=isolation)).close()
+    except ClientAuthorizationError:
+        return True
+    except DialError:
+        pass  # between two descriptors
+    return False

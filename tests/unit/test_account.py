@@ -24,6 +24,7 @@ from xmpp_onion.errors import (
     StorePermissionError,
 )
 from xmpp_onion.seal import Kind, Secret
+from xmpp_onion.transport import Admission, make_client_key
 
 PASSPHRASE = Secret.passphrase("correct horse battery staple")
 ONION = OnionAddress.from_public_key(b"\x06" * 32)
@@ -50,6 +51,27 @@ def test_a_saved_account_loads_as_it_was(account: Account, tmp_path: Path) -> No
 
     assert Account.load("bob", tmp_path / "data") == pinned
     assert pinned.pins == {JID(f"alice@{ONION}"): frozenset({"ab" * 32})}
+
+
+def test_the_key_for_a_private_door_is_kept(account: Account, tmp_path: Path) -> None:
+    admission = Admission(
+        OnionAddress.from_public_key(b"\x07" * 32), make_client_key().private
+    )
+    replace(account, admission=admission).save()
+
+    loaded = Account.load("bob", tmp_path / "data")
+    assert loaded.admission == admission
+    assert admission.key not in repr(loaded)
+
+
+def test_a_damaged_key_for_a_private_door_is_told_and_not_quoted(
+    account: Account, tmp_path: Path
+) -> None:
+    replace(account, admission=Admission(ONION, "A" * 51 + "B")).save()
+
+    with pytest.raises(StoreCorruptError) as caught:
+        Account.load("bob", tmp_path / "data")
+    assert "AAAA" not in str(caught.value)
 
 
 def test_folder_and_file_are_private_whatever_the_umask(account: Account) -> None:

@@ -38,6 +38,7 @@ BASE32 = ascii_lowercase + "234567"
 KELVIN_SIGN = "\u212a"  # its lower case is k
 
 TOKEN = "sesame-opens-this-door"
+DOOR_KEY = "b" * 51 + "q"
 CERTIFICATE = "0123456789abcdef" * 4
 
 keys = st.binary(min_size=32, max_size=32)
@@ -274,6 +275,20 @@ def test_an_invite_carries_what_it_was_built_from(
     assert read.expires == (expires and expires.replace(microsecond=0))
 
 
+@pytest.mark.parametrize("place", [NAME, DUCKDUCKGO])
+def test_an_invite_carries_the_key_for_a_private_door(place: str) -> None:
+    door = OnionAddress(place), DOOR_KEY.upper()
+    invite = Invite.build(OnionAddress(NAME), TOKEN, door=door)
+
+    assert Invite(str(invite)).door == door
+    assert (place in str(invite).partition("?")[2]) is (place != NAME)
+    assert DOOR_KEY.upper() not in repr(invite).upper()
+
+
+def test_an_invite_to_a_public_door_has_no_key() -> None:
+    assert Invite.build(OnionAddress(NAME), TOKEN).door is None
+
+
 def test_an_invite_of_another_maker_is_understood() -> None:
     # XEP-0401, section 3: other parameters may stand beside ours.
     invite = Invite(f" XMPP:{NAME}?register;preauth={TOKEN};ibr=y;later\n")
@@ -308,6 +323,22 @@ BAD_INVITES = [
     pytest.param(
         f"xmpp:{NAME}?register;preauth={TOKEN};expires={TOKEN}",
         id="a malformed time",
+    ),
+    pytest.param(
+        f"xmpp:{NAME}?register;preauth={TOKEN};door={DUCKDUCKGO}",
+        id="a door without a key",
+    ),
+    pytest.param(
+        f"xmpp:{NAME}?register;preauth={TOKEN};door-key={TOKEN}",
+        id="a malformed key",
+    ),
+    pytest.param(
+        f"xmpp:{NAME}?register;preauth={TOKEN};door-key={DOOR_KEY[:51]}b",
+        id="a key with stray bits",
+    ),
+    pytest.param(
+        f"xmpp:{NAME}?register;preauth={TOKEN};door=example.org;door-key={DOOR_KEY}",
+        id="a door on the open network",
     ),
     pytest.param(
         f"xmpp:{NAME}?register;preauth={TOKEN};expires=2026-02-30T00:00:00Z",

@@ -31,13 +31,14 @@ from xmpp_onion.agent.profile import (
 )
 from xmpp_onion.agent.signals import until_terminated
 from xmpp_onion.agent.tor import find_tor
-from xmpp_onion.cli import keyring, unlock
+from xmpp_onion.cli import door, keyring, unlock
 from xmpp_onion.cli.reach import hold, load_account, watch_bootstrap
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.e2ee.trust import Trust
 from xmpp_onion.errors import StoreError, XmppOnionError
 from xmpp_onion.seal import Kind, Secret
 from xmpp_onion.store import Database
+from xmpp_onion.transport import Admission
 
 __all__ = ["command"]
 
@@ -51,6 +52,7 @@ def command() -> None:
 
 
 command.add_command(keyring.command)
+command.add_command(door.account_command)
 
 
 @command.command("add")
@@ -76,6 +78,10 @@ command.add_command(keyring.command)
     help="The server's certificate; else the first connection pins it.",
 )  # fmt: skip
 @click.option(
+    "--door-file", metavar="F",
+    help="The key for the server's private door, where no invite has it; - for stdin.",
+)  # fmt: skip
+@click.option(
     "--encrypt", is_flag=True,
     help="At rest, with a passphrase that is asked for; --key-file and "
     "--passphrase-file imply it.",
@@ -92,6 +98,7 @@ def _add(  # noqa: PLR0913 - click hands over each option
     trust: str,
     port: int,
     cert_sha256: str,
+    door_file: str | None,
 ) -> int:
     """Make an account with an invite, or take up an existing one.
 
@@ -115,6 +122,7 @@ def _add(  # noqa: PLR0913 - click hands over each option
         trust=Trust(trust),
         port=port,
         certificate=certificate,
+        admission=_find_admission(uri, door_file),
     )
     secret = _find_new(settings) or (unlock.ask_new() if encrypt else None)
     if secret is not None:
@@ -142,6 +150,12 @@ def _refuse_unless_new(profile: str, folder: Path) -> None:
             why=f"there is a store and no account.toml in {folder}",
             fix="Restore account.toml from a backup, or take another profile.",
         )
+
+
+def _find_admission(invite: Invite | None, door_file: str | None) -> Admission | None:
+    if door_file is not None:
+        return door.read_door_file(door_file)
+    return None if invite is None or invite.door is None else Admission(*invite.door)
 
 
 def _choose(invite: Invite | None, username: str | None) -> JID:
@@ -238,6 +252,7 @@ async def _register(settings: Settings, account: Account, invite: Invite) -> Acc
     async with find_tor(
         account.folder / "tor", socks=settings.socks, control=settings.control
     ) as tor:
+        account.introduce_to(tor)
         await watch_bootstrap(tor, settings)
         seen = await register(
             invite, account.jid.local, account.password, tor=tor, port=account.port

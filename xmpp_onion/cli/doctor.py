@@ -239,6 +239,7 @@ async def _check_clock(tor: Tor, now: datetime) -> str | XmppOnionError:
 
 async def _check_server(tor: Tor, account: Account) -> str | XmppOnionError:
     isolation = Isolation(account.jid, Purpose.CHECK)
+    account.introduce_to(tor)
     try:
         sock = await tor.dial(
             account.jid.domain,

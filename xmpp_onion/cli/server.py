@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from xmpp_onion.address import OnionAddress
+from xmpp_onion.cli import door
 from xmpp_onion.cli.qr import qr_code
 from xmpp_onion.cli.server_up import serve
 from xmpp_onion.cli.server_view import say_state
@@ -48,6 +49,9 @@ def _read_duration(
 @click.group("server")
 def command() -> None:
     """Run an onion-only server: no domain, no open port, no root."""
+
+
+command.add_command(door.command)
 
 
 @command.command("init")

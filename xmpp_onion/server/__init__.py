@@ -3,6 +3,8 @@
 `Server` is all of it; `Prosody` is the same without Tor, on loopback, for tests.
 """
 
+from xmpp_onion.server.clients import Guest
+from xmpp_onion.server.doors import give_key, list_keys, revoke_key
 from xmpp_onion.server.folder import initialise
 from xmpp_onion.server.health import Health, Load, State, note_state, read_health
 from xmpp_onion.server.invites import add_account, create_invite
@@ -16,6 +18,7 @@ __all__ = [
     "Door",
     "Engine",
     "Federation",
+    "Guest",
     "Health",
     "Load",
     "Options",
@@ -24,9 +27,12 @@ __all__ = [
     "State",
     "add_account",
     "create_invite",
+    "give_key",
     "initialise",
     "keep",
+    "list_keys",
     "note_state",
     "read_health",
+    "revoke_key",
     "stop",
 ]

@@ -6,7 +6,9 @@ from pathlib import Path
 from xmpp_onion.address import JID, Invite, OnionAddress
 from xmpp_onion.errors import InvalidJIDError, ServerError
 from xmpp_onion.server.console import ask, lua_string
+from xmpp_onion.server.doors import give_key
 from xmpp_onion.server.folder import Folder, find_unprivileged_user
+from xmpp_onion.server.options import Door
 
 __all__ = ["DEFAULT_LIFETIME", "add_account", "create_invite"]
 
@@ -32,7 +34,8 @@ async def create_invite(
 ) -> Invite:
     """Return an invite that makes one account, once, until it expires.
 
-    The server in ``folder`` has to run; another process may hold it.
+    The server in ``folder`` has to run; another process may hold it. Behind a private
+    door the invite carries a key of its own, that is revoked by the name it is for.
 
     Args:
         folder: The server's folder.
@@ -52,12 +55,17 @@ async def create_invite(
         seconds=_seconds(lifetime),
     )
     token, _, expires = (await ask(place.data, lua)).partition(" ")
+    door = None
+    if place.read_options().door is not Door.PUBLIC:
+        _, admission = give_key(folder, local)
+        door = admission.address, admission.key
     return Invite.build(
         onion,
         token,
         local=local,
         cert_sha256=place.read_certificate_fingerprint(),
         expires=datetime.fromtimestamp(int(float(expires)), UTC),
+        door=door,
     )
 
 

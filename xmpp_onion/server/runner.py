@@ -131,9 +131,9 @@ class Prosody:
         return self._folder.read_certificate_fingerprint()
 
     @property
-    def key_file(self) -> Path:
-        """The secret key of its onion service."""
-        return self._folder.key_file
+    def folder(self) -> Folder:
+        """Where its keys and accounts are."""
+        return self._folder
 
     @property
     def pid(self) -> int:

@@ -9,11 +9,12 @@ from typing import Self
 
 from xmpp_onion.address import JID, Invite, OnionAddress
 from xmpp_onion.server.circuits import close_circuits
+from xmpp_onion.server.doors import Doors
 from xmpp_onion.server.health import Health, State
 from xmpp_onion.server.invites import DEFAULT_LIFETIME
 from xmpp_onion.server.log import LogReader
 from xmpp_onion.server.runner import Prosody
-from xmpp_onion.transport import OnionService, Tor
+from xmpp_onion.transport import Tor
 
 __all__ = ["Server"]
 
@@ -36,7 +37,7 @@ class Server:
         self._prosody = Prosody(folder, program=prosody)
         self._stack = AsyncExitStack()
         self._published = AsyncExitStack()
-        self._service: OnionService | None = None
+        self._doors: Doors | None = None
         self._ports: dict[int, int] = {}  # those that are published
 
     async def __aenter__(self) -> Self:
@@ -70,7 +71,7 @@ class Server:
 
         It does if it is a child of ours, or runs as the same user and sees our files.
         """
-        return self._service is not None and self._service.tells_circuits
+        return self._doors is not None and self._doors.tell_circuits
 
     @property
     def c2s_port(self) -> int:
@@ -109,7 +110,7 @@ class Server:
             ServerError: Prosody does not answer.
         """
         load = await self._prosody.load()
-        is_up = self._service is not None and self._service.is_published
+        is_up = self._doors is not None and self._doors.are_published
         return Health(State.UP if is_up else State.UNREACHABLE, load)
 
     async def wait(self) -> None:
@@ -126,20 +127,23 @@ class Server:
 
     async def _publish(self) -> None:
         """Publish the ports that Prosody has now, unless that is done."""
-        ports = self._prosody.options.onion_ports
-        if ports == self._ports:
+        options = self._prosody.options
+        if options.onion_ports == self._ports:
             return
         await self._unpublish()
-        service = self._tor.onion_service(
-            self._prosody.key_file, ports, circuit_port=self._prosody.circuit_port
+        doors = Doors(
+            self._prosody.folder,
+            options,
+            tor=self._tor,
+            circuit_port=self._prosody.circuit_port,
         )
-        self._service = await self._published.enter_async_context(service)
-        self._ports = ports
+        self._doors = await self._published.enter_async_context(doors)
+        self._ports = options.onion_ports
 
     async def _close_circuit(self, circuit: int) -> None:
-        if self._service is not None:
-            await self._service.close_circuit(circuit)
+        if self._doors is not None:
+            await self._doors.close_circuit(circuit)
 
     async def _unpublish(self) -> None:
-        self._service, self._ports = None, {}
+        self._doors, self._ports = None, {}
         await self._published.aclose()

@@ -17,6 +17,7 @@ from xmpp_onion.errors import (
     ClientAuthorizationError,
     ControlPortError,
     DialError,
+    InvalidOnionAddressError,
 )
 from xmpp_onion.transport.control import Control
 from xmpp_onion.transport.replies import GONE
@@ -75,6 +76,22 @@ class Admission:
         if not key.isascii() or not _KEY.fullmatch(upper):
             raise ValueError("not a client authorization key")
         return cls(address, upper)
+
+    @classmethod
+    def parse(cls, line: str) -> Self:
+        """Read what `torrc_line` wrote, or somebody's Tor.
+
+        Raises:
+            ValueError: It is none; what it is stays out of the error.
+        """
+        label, *kinds, key = line.split(":")
+        if kinds != ["descriptor", "x25519"]:
+            raise ValueError("it does not read NAME:descriptor:x25519:KEY")
+        try:
+            address = OnionAddress(f"{label}.onion")
+        except InvalidOnionAddressError as error:
+            raise ValueError(f"its onion: {error.why}") from None
+        return cls.read(address, key)
 
     async def tell(self, control: Control) -> None:
         """Give Tor the key (control-spec, ONION_CLIENT_AUTH_ADD).

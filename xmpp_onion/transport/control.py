@@ -195,6 +195,10 @@ class Control:
     """An authenticated control connection: ask, and listen to events.
 
     Commands may be asked from many tasks at once; Tor answers in order.
+
+    Attributes:
+        configuring: To be held from reading a part of Tor's configuration until it
+            was written again.
     """
 
     def __init__(self, sock: stem.socket.ControlSocket, place: Place) -> None:
@@ -204,6 +208,7 @@ class Control:
         self._waiting: deque[asyncio.Future[tuple[str, ...]]] = deque()
         self._listeners: dict[asyncio.Queue[str | None], str] = {}
         self._ended = asyncio.Event()
+        self.configuring = asyncio.Lock()
         self._reader = threading.Thread(
             target=self._read, name="tor-control", daemon=True
         )

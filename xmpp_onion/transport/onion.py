@@ -175,9 +175,12 @@ class OnionService:
     async def change_guard(self, guard: Guard) -> None:
         """Ask something else of those who come from now on.
 
-        The service is taken down and published again, in some seconds. Who is
-        connected stays connected. Who read before what was published comes to
-        nothing, and has to read what is published now. It is tried until it works.
+        The service is taken down and published again, in some seconds, with other
+        introduction points: who read what was published before comes to nothing. It is
+        tried until it works.
+
+        Who is connected stays so, unless the service tells circuits: then Tor ends
+        what is open, and they have to come back.
         """
         async with self._turn:
             self._guard = guard

@@ -140,6 +140,13 @@ class ServiceFolder:
         self, control: Control, lines: Sequence[tuple[str, str]]
     ) -> None:
         """Replace our lines in Tor's configuration, and leave those of others."""
+        async with control.configuring:  # another service of ours may be at it
+            others = await self._read_others(control)
+            wanted = [f"{name}={_quoted(value)}" for name, value in (*others, *lines)]
+            # Without any, the name alone empties the list.
+            await control.ask(" ".join(("SETCONF", *(wanted or ["HiddenServiceDir"]))))
+
+    async def _read_others(self, control: Control) -> Sequence[tuple[str, str]]:
         others: list[tuple[str, str]] = []
         is_ours = False
         for line in await control.ask("GETCONF HiddenServiceOptions"):
@@ -148,9 +155,7 @@ class ServiceFolder:
                 is_ours = value == str(self._place.folder)
             if is_set and name.startswith("HiddenService") and not is_ours:
                 others.append((name, value))
-        wanted = [f"{name}={_quoted(value)}" for name, value in (*others, *lines)]
-        # Without any, the name alone empties the list.
-        await control.ask(" ".join(("SETCONF", *(wanted or ["HiddenServiceDir"]))))
+        return others
 
     def _lines(self, guard: Guard) -> Sequence[tuple[str, str]]:
         target = f"127.0.0.1:{self._place.port}"
