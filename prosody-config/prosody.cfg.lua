@@ -51,7 +51,8 @@ modules_enabled = {
 	"register_ibr"; "invites"; "invites_register"; "invites_adhoc"; "invites_once";
 	"tombstones";
 	-- running it
-	"admin_shell"; "limits"; "onion_circuits"; "http_quiet";
+	"admin_shell"; "limits"; "onion_circuits"; "stranger_limits";
+	"http_quiet";
 	-- other servers: through Tor or not at all. It is on in a closed server as well,
 	-- because with it no part of Prosody can ask the DNS.
 	"dialback"; "s2s_onion";
@@ -140,6 +141,23 @@ onion_circuit_s2s_stanzas_per_second = 500
 -- Connections without a log-in, of all circuits together; then the oldest has to go.
 -- Each takes 40 kB, and a log-in five seconds: nobody is hurt until 200 come a second.
 onion_unauthenticated_connections = 1000
+
+-- Ceilings, for strangers of other servers --------------------------------------------
+
+-- Who is no contact, and was never written to. More is refused, told to the sender and
+-- counted; contacts notice nothing. A message of more than 16 kB counts as several.
+stranger_messages = 60                  -- of one sender: a talk, keys and receipts too;
+stranger_messages_per_minute = 6        -- then as many as somebody writes
+stranger_server_messages = 300          -- of all senders of one server, for one that
+stranger_server_messages_per_minute = 60 -- invents them
+stranger_recipient_messages = 300       -- to one account, from whoever it is: names are
+stranger_recipient_messages_per_minute = 60 -- free, and a bot has many strangers
+stranger_messages_while_away = 200      -- kept for who is not there: a screen of them
+stranger_requests = 200                 -- that wait for an answer: a person reads no more,
+                                        -- and Prosody writes all of them for each new one
+stranger_requests_of_server = 50        -- of them from one server, so that four are needed
+stranger_server_requests = 50           -- and no more than that
+stranger_server_requests_per_hour = 50  -- in an hour, also if they are refused meanwhile
 
 -- What is kept ----------------------------------------------------------------------
 
