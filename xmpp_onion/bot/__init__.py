@@ -19,6 +19,7 @@ from xmpp_onion.bot.filters import (
 from xmpp_onion.bot.handlers import Depends, Handler
 from xmpp_onion.bot.line import Line
 from xmpp_onion.bot.router import Next, Router
+from xmpp_onion.bot.scaffold import make_project
 from xmpp_onion.bot.texts import Texts
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "direct",
     "from_",
     "has_file",
+    "make_project",
     "regex",
     "role",
     "room",

@@ -11,7 +11,7 @@ import click
 
 from xmpp_onion.account import Account
 from xmpp_onion.agent.signals import until_terminated
-from xmpp_onion.bot import Bot
+from xmpp_onion.bot import Bot, make_project
 from xmpp_onion.cli.reach import check_free, hold, load_account
 from xmpp_onion.cli.settings import Settings
 
@@ -22,7 +22,26 @@ log = logging.getLogger(__name__)
 
 @click.group("bot")
 def command() -> None:
-    """Run a bot."""
+    """Make a bot, and run it."""
+
+
+@command.command("new")
+@click.argument("name")
+@click.argument("folder", metavar="[DIR]", default="", type=click.Path(path_type=Path))
+@click.pass_context
+def _new(ctx: click.Context, name: str, folder: Path) -> None:
+    """Write a bot called NAME, its test and its unit file into DIR.
+
+    DIR is ./NAME by default. Nothing that is there is changed.
+    """
+    settings = ctx.ensure_object(Settings)
+    place = folder if folder.name else Path(name)
+    files = make_project(name, place)
+    settings.output.result(
+        {"v": 1, "event": "files", "files": [str(path) for path in files]},
+        "\n".join(map(str, files)),
+    )
+    settings.output.note(f"Test it: cd {place} && python -m pytest")
 
 
 @command.command("run")
