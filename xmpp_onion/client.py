@@ -51,7 +51,7 @@ from xmpp_onion.errors import (
     StoreCorruptError,
 )
 from xmpp_onion.expiry import Expiry
-from xmpp_onion.files import Journal
+from xmpp_onion.files import Drafts, Journal
 from xmpp_onion.notary import Notary
 from xmpp_onion.outgoing import Outgoing
 from xmpp_onion.provision import Provision
@@ -202,7 +202,10 @@ class Client(Speaker):
             resource=await self._resource(keys),
         )
         uploads = Journal(self._database, keys)
-        self._sharing = Sharing(self._session, self._tor, account.jid, uploads)
+        self._drafts = Drafts(self._database, keys)
+        self._sharing = Sharing(
+            self._session, self._tor, account.jid, uploads, drafts=self._drafts
+        )
         self._omemo = Omemo(
             account.jid,
             keys,
@@ -312,6 +315,7 @@ class Client(Speaker):
             self._confirmations.run(self._outgoing.confirm),
             self._strangers.run(),
             Expiry(self._database, self._courier, self._timers).run(),
+            self._drafts.run(),
             self._far_witness.run(),
         ):
             stack.callback(tasks.create_task(work).cancel)

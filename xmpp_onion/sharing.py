@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -15,12 +16,14 @@ from xmpp_onion.files import (
     LANES,
     TAG_BYTES,
     Dialer,
+    Drafts,
     Journal,
     Lane,
     Pace,
     Source,
     choose_chunk_size,
     download,
+    drafts_of,
     read_sound,
     upload_chunks,
     upload_single,
@@ -45,6 +48,7 @@ class Sharing:
         dialer: The way through Tor.
         own: Our account.
         journal: Remembers uploads over a crash.
+        drafts: Erases what broke off of what disappears.
         pace: How slow a server may be.
         circuits: How many carry the chunks of a large file.
     """
@@ -56,11 +60,13 @@ class Sharing:
         own: JID,
         journal: Journal,
         *,
+        drafts: Drafts,
         pace: Pace | None = None,
         circuits: int = LANES,
     ) -> None:
         self._session = session
         self._journal = journal
+        self._drafts = drafts
         self._slots = Slots(session.xmpp, own.domain)
         self._dialer = dialer
         self._own = own
@@ -146,9 +152,17 @@ class Sharing:
         folder: Path,
         progress: Progress | None,
         limit_bytes: int,
+        *,
+        expires_at: datetime | None = None,
     ) -> Path:
-        """Fetch a file; see ``Attachment.save``."""
-        return await download(
+        """Fetch a file; see ``Attachment.save``.
+
+        What breaks off is erased when its message is, if there is a time for that.
+        """
+        drafts = [*drafts_of(Link.parse(attachment.url), folder)]
+        if expires_at is not None:
+            await self._drafts.note(drafts, expires_at)
+        saved = await download(
             self._lane,
             attachment,
             folder,
@@ -156,6 +170,9 @@ class Sharing:
             limit_bytes=limit_bytes,
             circuits=self.circuits,
         )
+        if expires_at is not None:
+            await self._drafts.forget(drafts)
+        return saved
 
     async def _ask(self, size: int) -> Slot:
         """Return a slot, under a name that says nothing."""

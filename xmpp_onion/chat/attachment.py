@@ -4,10 +4,11 @@ Nothing is fetched by itself. All but the link is the sender's word: the name is
 safe to use as it stands, and what the file holds may be something else.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from xmpp_onion.chat.link import Link
 from xmpp_onion.errors import AddressError
@@ -17,7 +18,21 @@ __all__ = ["FILE_LIMIT", "Attachment", "Fetch", "Progress", "linked"]
 Progress: TypeAlias = Callable[[int, int], None]
 """Told bytes done and bytes in all, often; it may go back when a circuit dies."""
 
-Fetch: TypeAlias = Callable[["Attachment", Path, Progress | None, int], Awaitable[Path]]
+
+class Fetch(Protocol):
+    """What fetches a file."""
+
+    async def __call__(
+        self,
+        attachment: "Attachment",
+        folder: Path,
+        progress: Progress | None,
+        limit_bytes: int,
+        *,
+        expires_at: datetime | None = None,
+    ) -> Path:
+        """Fetch it; what breaks off is not kept for longer than its message."""
+
 
 # Bytes that save() takes if nobody says otherwise: 4 GiB, which no mail would.
 FILE_LIMIT: Final = 4 * 1024**3
@@ -43,6 +58,7 @@ class Attachment:
     sha256: str = field(default="", repr=False)
     seconds: float | None = None
     _fetch: Fetch | None = field(default=None, repr=False, compare=False)
+    _expires_at: datetime | None = field(default=None, repr=False, compare=False)
 
     async def save(
         self,
@@ -71,11 +87,15 @@ class Attachment:
         """
         if self._fetch is None:
             raise RuntimeError("only an attachment that a client received can be saved")
-        return await self._fetch(self, Path(folder), progress, limit_bytes)
+        return await self._fetch(
+            self, Path(folder), progress, limit_bytes, expires_at=self._expires_at
+        )
 
-    def bound(self, fetch: Fetch | None) -> "Attachment":
-        """Return it with what fetches it."""
-        return replace(self, _fetch=fetch)
+    def bound(
+        self, fetch: Fetch | None, expires_at: datetime | None = None
+    ) -> "Attachment":
+        """Return it with what fetches it, and until when its message may be kept."""
+        return replace(self, _fetch=fetch, _expires_at=expires_at)
 
 
 def linked(text: str | None) -> Attachment | None:

@@ -277,7 +277,10 @@ def read_event(
         parts["_answer"] = answer
     if isinstance(parts.get("attachment"), dict):
         attached = Attachment(**parts["attachment"])  # type: ignore[arg-type]  # written by write_event, from the same fields
-        parts["attachment"] = attached.bound(fetch)
+        until = parts.get("expires_at")
+        parts["attachment"] = attached.bound(
+            fetch, until if isinstance(until, datetime) else None
+        )
     return kind(**parts)  # type: ignore[arg-type]  # written by write_event, from the same fields
 
 

@@ -2,7 +2,8 @@
 
 from xmpp_onion.files.cipher import TAG_BYTES
 from xmpp_onion.files.convoy import LANES
-from xmpp_onion.files.download import download
+from xmpp_onion.files.download import download, drafts_of
+from xmpp_onion.files.drafts import Drafts
 from xmpp_onion.files.http import Dialer, Pace
 from xmpp_onion.files.index import CHUNK_BYTES, choose_chunk_size
 from xmpp_onion.files.journal import Journal
@@ -17,6 +18,7 @@ __all__ = [
     "LANES",
     "TAG_BYTES",
     "Dialer",
+    "Drafts",
     "Journal",
     "Lane",
     "Pace",
@@ -24,6 +26,7 @@ __all__ = [
     "Source",
     "choose_chunk_size",
     "download",
+    "drafts_of",
     "read_sound",
     "safe_name",
     "upload_chunks",

@@ -19,7 +19,7 @@ from xmpp_onion.files.convoy import LANES, NewLane
 from xmpp_onion.files.disk import check_room, draft, settle
 from xmpp_onion.files.index import INDEX_BYTES, Index
 
-__all__ = ["download"]
+__all__ = ["download", "drafts_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +85,7 @@ async def download(
     """
     link = Link.parse(attachment.url)
     limits = _Limits(folder, attachment.size, limit_bytes, progress)
-    # Nobody who has not got the link can guess where the draft is.
-    stem = f".{hashlib.sha256(link.text.encode()).hexdigest()[:32]}"
-    part = folder / f"{stem}.part"
+    part, new = drafts_of(link, folder)
     with draft(folder, part.name, keep=True) as file:
         try:
             if link.is_index:
@@ -97,11 +95,20 @@ async def download(
                 return settle(file, part, attachment.name or index.name)
             total = await _fetch(lanes, link, file, limits)
             name = attachment.name or link.place.target.rpartition("/")[2]
-            wanted = _Wanted(folder / f"{stem}.new", attachment.sha256, name)
+            wanted = _Wanted(new, attachment.sha256, name)
             return await _open(file, total, link, wanted)
         except FileDamagedError:
             file.truncate(0)  # or the next try would find the same
             raise
+
+
+def drafts_of(link: Link, folder: Path) -> tuple[Path, Path]:
+    """Return where a file is until it has its name: as it comes, and decrypted.
+
+    Nobody who has not got the link can guess where that is.
+    """
+    stem = f".{hashlib.sha256(link.text.encode()).hexdigest()[:32]}"
+    return folder / f"{stem}.part", folder / f"{stem}.new"
 
 
 async def _fetch(lanes: NewLane, link: Link, into: BinaryIO, limits: _Limits) -> int:

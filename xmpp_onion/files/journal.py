@@ -40,6 +40,16 @@ class Begun:
     chunk_size: int
     places: dict[int, Place] = field(default_factory=dict, repr=False)
 
+    def describe(self) -> str:
+        """Return the row of the file, as of now."""
+        return json.dumps(
+            {
+                "key": self.key.hex(),
+                "chunk_size": self.chunk_size,
+                "at": datetime.now(UTC).isoformat(),
+            }
+        )
+
 
 class Journal:
     """Remembers uploads over a crash.
@@ -68,18 +78,19 @@ class Journal:
                 return known
             await self._forget(name)
             begun = Begun(name, secrets.token_bytes(KEY_BYTES), chunk_size)
-            text = {
-                "key": begun.key.hex(),
-                "chunk_size": chunk_size,
-                "at": datetime.now(UTC).isoformat(),
-            }
-            await self._keys.store(name, json.dumps(text))
+            await self._keys.store(name, begun.describe())
         return begun
 
     async def note(self, begun: Begun, number: int, place: Place) -> None:
-        """Remember that the server has a chunk."""
+        """Remember that the server has a chunk.
+
+        Who sent the same file to somebody else may have been done meanwhile, and have
+        forgotten it: then it is written down anew, or nobody would find this chunk.
+        """
         begun.places[number] = place
         async with self._database.transaction():
+            if await self._keys.load(begun.name) is None:
+                await self._keys.store(begun.name, begun.describe())
             await self._keys.store(f"{begun.name}/{number}", place.url)
 
     async def forget(self, sha256: bytes, *, padded: bool = False) -> None:
@@ -103,7 +114,12 @@ class Journal:
             await self._keys.delete(row)
 
     async def _tidy(self) -> None:
-        """Forget what is too old to go on with, and what are too many."""
+        """Forget what is too old to go on with, what are too many, and lone chunks."""
+        names = set(await self._keys.names(_PREFIX))
+        for name in names:
+            file = _PREFIX + name.removeprefix(_PREFIX).partition("/")[0]
+            if file not in names:
+                await self._keys.delete(name)
         begun = [
             (datetime.fromisoformat(json.loads(text)["at"]), name)
             for name in await self._keys.names(_PREFIX)

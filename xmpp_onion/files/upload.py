@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from xmpp_onion.chat import Attachment, Link, Progress
+from xmpp_onion.files.ahead import Ahead
 from xmpp_onion.files.cipher import (
     CHUNK_OVERHEAD,
     KEY_BYTES,
@@ -94,23 +95,26 @@ async def upload_chunks(
     sizes = [min(chunk_size, source.size - n * chunk_size) for n in range(len(hashes))]
     tally = Tally(progress, source.size, sum(sizes[n] for n in begun.places))
 
+    held = [chunk_size if padded else size for size in sizes]
+    ahead = Ahead(ask, [held[n] + CHUNK_OVERHEAD for n in left[circuits:]])
+
     async def carry(lane: Lane, number: int) -> None:
         def sealed() -> Iterator[bytes]:
             content = _unchanged(source, (start, size), hashes[number])
-            return cipher.seal(number, chain(content, _blank(held - size)))
+            return cipher.seal(number, chain(content, _blank(held[number] - size)))
 
         start, size = number * chunk_size, sizes[number]
-        held = chunk_size if padded else size
         place = await lane.store(
-            ask,
-            held + CHUNK_OVERHEAD,
+            ahead.ask,
+            held[number] + CHUNK_OVERHEAD,
             sealed,
             lambda sent: tally.part(number, min(sent, size)),
         )
         await journal.note(begun, number, place)
         tally.finish(number, size)
 
-    await over_lanes(lanes, left, carry, count=circuits)
+    async with ahead:
+        await over_lanes(lanes, left, carry, count=circuits)
     places = tuple(begun.places[number] for number in range(len(hashes)))
     name = source.path.name
     index = Index(name, source.size, sha256, chunk_size, begun.key, places, padded)

@@ -5,6 +5,7 @@ import json
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeAlias
 
@@ -218,6 +219,33 @@ async def test_a_download_goes_on_in_another_process(
     assert there[0].startswith(".")
     assert steps[0] >= CHUNK_BYTES
     assert saved.read_bytes() == source.read_bytes()
+    assert list(target.iterdir()) == [saved]
+
+
+async def test_what_broke_off_of_a_message_that_disappears_goes_with_it(
+    enrol: Enrol, wire: LoopbackDialer, tmp_path: Path
+) -> None:
+    source, target = tmp_path / "film.mkv", tmp_path / "downloads"
+    source.write_bytes(secrets.token_bytes(LARGE))
+    hour = timedelta(hours=1)
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+        asyncio.timeout(120),
+    ):
+        await alice.send_file(bob.jid, source, expires=hour)
+        attachment = await received(bob)
+        with pytest.raises(Stop):
+            await attachment.save(target, stopping_at(MOST))
+        await bob._drafts.erase()
+        begun = list(target.iterdir())
+        bob._drafts._now = lambda: datetime.now(UTC) + hour
+        await bob._drafts.erase()
+        left = list(target.iterdir())
+        saved = await attachment.save(target)
+        await bob._drafts.erase()
+
+    assert (len(begun), left) == (1, [])
     assert list(target.iterdir()) == [saved]
 
 

@@ -50,9 +50,15 @@ async def test_an_attachment_is_fetched_by_who_handed_it_out() -> None:
     asked: list[tuple[Attachment, Path, int]] = []
 
     async def fetch(
-        attachment: Attachment, folder: Path, _progress: Progress | None, limit: int
+        attachment: Attachment,
+        folder: Path,
+        progress: Progress | None,
+        limit_bytes: int,
+        *,
+        expires_at: datetime | None = None,
     ) -> Path:
-        asked.append((attachment, folder, limit))
+        assert progress is expires_at is None
+        asked.append((attachment, folder, limit_bytes))
         return folder / "x"
 
     kept = Attachment(url=URL, name="x", size=3, sha256="b" * 64, seconds=1.5)

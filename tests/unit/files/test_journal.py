@@ -49,6 +49,34 @@ async def test_another_content_or_another_cut_has_another_key(
     assert [each.places for each in others] == [{}, {}, {}]
 
 
+async def test_no_chunk_is_left_without_its_file_if_two_send_it_at_once(
+    keys: tuple[Database, Keys],
+) -> None:
+    database, table = keys
+    journal = Journal(database, table)
+    first, second = await journal.begin(ONE, 4096), await journal.begin(ONE, 4096)
+    await journal.note(second, 0, PLACE)
+    await journal.forget(ONE)  # the first is done
+    await journal.note(second, 1, PLACE)
+
+    again = await Journal(*keys).begin(ONE, 4096)
+    await journal.forget(ONE)
+
+    assert (again.key, again.places) == (first.key, {1: PLACE})
+    assert await table.names("") == []
+
+
+async def test_lone_chunks_of_before_are_forgotten(
+    keys: tuple[Database, Keys],
+) -> None:
+    database, table = keys
+    async with database.transaction():
+        await table.store(f"/xmpp-onion/upload/{ONE.hex()}/7", PLACE.url)
+    begun = await Journal(database, table).begin(OTHER, 4096)
+
+    assert await table.names("") == [begun.name]
+
+
 @pytest.mark.parametrize("padded", [False, True])
 async def test_nothing_is_left_of_what_is_done(
     keys: tuple[Database, Keys], *, padded: bool

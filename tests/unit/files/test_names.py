@@ -134,6 +134,27 @@ _MORE = [
     "Thumbs.db",
     "x" * 199 + ".é",
     "..jpg",
+    "x/../con.png",
+    "/dev/null",
+    "/proc/self/mem",
+    "\\\\.\\COM1",
+    "\\\\?\\C:\\x",
+    "C:\\CON",
+    "....//....//x",
+    "..;/x",
+    "..%c0%afx",
+    "com\u00b2.log",
+    "lpt9 .tar.gz",
+    "conout$.txt",
+    "\u202d\u202e..\u202c/x",
+    "\ufe68x\u2216y",
+    "x\u2060.sh",
+    "\ufff9a\ufffb",
+    "-",
+    "~root",
+    "x" * 200 + ". ",
+    "\u0301",
+    "e" + "\u0301" * 300,
 ]
 HOSTILE = [
     *_UP,
@@ -168,7 +189,7 @@ def is_safe(name: str) -> bool:
 
 
 def test_there_are_enough_names() -> None:
-    assert len(HOSTILE) >= 120
+    assert len(set(HOSTILE)) >= 120
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=ascii)
