@@ -225,7 +225,7 @@ class Client(Speaker):
         news = self._deliveries.news
         self._shown = Shown(self._database, news=news)
         self._contacts = Contacts(self._database, self._session, own=own, news=news)
-        self._journal = RoomJournal(self._database, own=own, news=news)
+        self._journal = RoomJournal(self._database, news=news)
         self.rooms = Rooms(
             self._session,
             self._journal,

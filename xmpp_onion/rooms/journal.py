@@ -60,7 +60,6 @@ class RoomJournal:
 
     Args:
         database: Of the account.
-        own: Our bare JID.
         news: Set when the inbox has got something.
         calm: Seconds for which what happens is collected.
 
@@ -72,14 +71,12 @@ class RoomJournal:
         self,
         database: Database,
         *,
-        own: JID,
         news: asyncio.Event,
         calm: float = _CALM,
     ) -> None:
         self.table = Rooms(database)
         self._database = database
         self._inbox, self._cursors = Inbox(database), Cursors(database)
-        self._own = own
         self._news = news
         self._calm = calm
         self._pages: dict[JID, _Page] = {}
@@ -218,9 +215,10 @@ class RoomJournal:
         members = await self.table.members(row.jid)
         with reading(self._database.path, "room_members"):
             rows = {JID(each.jid): each for each in members}
-        accepted = occupancy.accepted | {self._own}
         wanted = {
-            jid: MemberRow(jid, affiliation, not row.strict or jid in accepted)
+            jid: MemberRow(
+                jid, affiliation, not row.strict or jid in occupancy.accepted
+            )
             for jid, affiliation in now.items()
         }
         changed = [each for jid, each in wanted.items() if rows.get(jid) != each]

@@ -74,6 +74,11 @@ class Membership:
             kept.occupancy.accept([jid])
         async with in_time(self._session, timeout):
             await self._service.grant(room, jid, affiliation)
+        if affiliation.is_member:
+            # Again: a list that was read meanwhile may not have had them yet.
+            kept.occupancy.accept([jid])
+            await self._journal.keep_accepted(kept.occupancy)
+            self._care.news.tell()
 
     async def accept(self, room: JID, jids: Iterable[JID]) -> None:
         """Let a strict room send to new members."""

@@ -64,7 +64,7 @@ class Occupancy:
         configuration: As it was read last.
         is_stale: The configuration has to be read again.
         is_shut: The room went away by itself, and may come back.
-        accepted: Members that a strict room may send to.
+        accepted: Members that a strict room may send to, as long as they are some.
     """
 
     def __init__(self, room: JID, nick: str, *, own: JID, strict: bool = False) -> None:
@@ -185,6 +185,7 @@ class Occupancy:
             self._members[jid] = affiliation
         else:
             self._members.pop(jid, None)
+            self.accepted -= {jid}  # who comes back is accepted anew
         return [Change(RoomChange.AFFILIATION, jid, affiliation=affiliation, by=by)]
 
     def begin_reading(self) -> int:
@@ -206,13 +207,16 @@ class Occupancy:
             members: What it is to whom; what it said since it was asked counts more.
                 None if it does not tell us.
         """
-        self._state = self._members = None
+        before, self._state, self._members = self._members, None, None
         if members is not None:
             self._members = {
                 jid: affiliation
                 for jid, affiliation in {**dict(members), **self._said}.items()
                 if affiliation.is_member
             }
+            # Before the first reading they are those that the disk had.
+            known = self.accepted if before is None else before.keys()
+            self.accepted -= known - self._members.keys()
         if epoch != self._epoch:
             return False
         self.configuration, self.is_stale = configuration, False

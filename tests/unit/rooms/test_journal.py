@@ -34,7 +34,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 
 @pytest.fixture
 def journal(database: Database) -> RoomJournal:
-    return RoomJournal(database, own=OWN, news=asyncio.Event(), calm=0)
+    return RoomJournal(database, news=asyncio.Event(), calm=0)
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ async def test_what_changed_while_nobody_looked_is_told_after_a_restart(
     database: Database,
     room: Occupancy,  # noqa: ARG001 - it is kept
 ) -> None:
-    later = RoomJournal(database, own=OWN, news=asyncio.Event(), calm=0)
+    later = RoomJournal(database, news=asyncio.Event(), calm=0)
     again = Occupancy(ROOM, "own", own=OWN)
     read(again, ((OWN, Affiliation.OWNER),), Configuration(is_non_anonymous=True))
     later.note(again)
@@ -199,5 +199,98 @@ async def test_a_transaction_that_is_undone_is_tried_again(
         async with database.transaction():
             await journal.write_down()  # transactions do not nest
     await journal.write_down()
+
+    assert [event.who for event in await told(database)] == [EVE]
+
+
+async def after_restart(database: Database) -> tuple[bool, set[JID]]:
+    """Return whether the room is strict, and whom another process may send to."""
+    later = RoomJournal(database, news=asyncio.Event(), calm=0)
+    (row,) = await later.table.all()
+    return row.strict, set((await later.accepted(row))[1])
+
+
+async def test_a_new_member_of_a_strict_room_is_held_after_a_restart_too(
+    database: Database, journal: RoomJournal, room: Occupancy
+) -> None:
+    room.accept(room.members)
+    room.be_strict(strict=True)
+    await journal.keep_accepted(room)
+    added = RoomSignal(ROOM, affiliations=((EVE, Affiliation.MEMBER),))
+    journal.note(room, room.take_signal(added))
+    await journal.write_down()
+
+    assert room.state().unaccepted == {EVE}
+    assert await after_restart(database) == (True, {OWN, BOB})
+    room.accept([EVE])
+    await journal.keep_accepted(room)
+    assert await after_restart(database) == (True, {OWN, BOB, EVE})
+
+
+async def test_whom_a_strict_room_learns_of_in_silence_is_held_too(
+    database: Database, journal: RoomJournal, room: Occupancy
+) -> None:
+    room.be_strict(strict=True)
+    await journal.keep_accepted(room)
+    read(room, (*MEMBERS, (EVE, Affiliation.ADMIN)))
+    journal.note(room)  # no word of him, only the list that was read
+    await journal.write_down()
+
+    assert [event.who for event in await told(database)] == [EVE]
+    assert EVE not in (await after_restart(database))[1]
+    assert EVE in room.state().unaccepted
+
+
+async def test_whom_we_let_in_is_not_held(
+    database: Database, journal: RoomJournal, room: Occupancy
+) -> None:
+    room.be_strict(strict=True)
+    await journal.keep_accepted(room)
+    room.accept([EVE])
+    read(room, (*MEMBERS, (EVE, Affiliation.MEMBER)))
+    journal.note(room)
+    await journal.write_down()
+
+    assert EVE in (await after_restart(database))[1]
+
+
+async def test_who_comes_back_to_a_strict_room_is_held_anew(
+    database: Database, journal: RoomJournal, room: Occupancy
+) -> None:
+    room.be_strict(strict=True)
+    await journal.keep_accepted(room)
+    for affiliation in (Affiliation.NONE, Affiliation.MEMBER):
+        changed = RoomSignal(ROOM, affiliations=((BOB, affiliation),))
+        journal.note(room, room.take_signal(changed))
+        await journal.write_down()
+
+    assert [event.affiliation for event in await told(database)] == ["none", "member"]
+    assert room.state().unaccepted == {BOB}
+    assert await after_restart(database) == (True, {OWN})
+
+
+async def test_a_room_that_is_not_strict_holds_nobody(
+    database: Database, journal: RoomJournal, room: Occupancy
+) -> None:
+    read(room, (*MEMBERS, (EVE, Affiliation.MEMBER)))
+    journal.note(room)
+    await journal.write_down()
+
+    assert room.state().unaccepted == frozenset()
+    assert await after_restart(database) == (False, {OWN, BOB, EVE})
+
+
+async def test_what_is_noted_is_written_down_by_itself(database: Database) -> None:
+    news = asyncio.Event()
+    journal = RoomJournal(database, news=news, calm=0)
+    room = Occupancy(ROOM, "own", own=OWN)
+    read(room, MEMBERS)
+    await journal.keep(room, "own")
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(journal.run())
+        read(room, (*MEMBERS, (EVE, Affiliation.MEMBER)))
+        journal.note(room)
+        await news.wait()
+        running.cancel()
 
     assert [event.who for event in await told(database)] == [EVE]

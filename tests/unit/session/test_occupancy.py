@@ -240,6 +240,41 @@ def test_a_strict_room_waits_for_a_new_member_at_once_and_never_for_us() -> None
     assert room.state().unaccepted == frozenset()
 
 
+def test_who_was_taken_out_and_comes_back_has_to_be_accepted_anew() -> None:
+    room = entered()
+    room.accept([ALICE, BOB])
+    room.be_strict(strict=True)
+    for affiliation in (Affiliation.NONE, Affiliation.MEMBER):
+        changed = RoomSignal(ROOM, affiliations=((BOB, affiliation),))
+        room.take_signal(changed)
+    assert room.state().unaccepted == {BOB}
+
+    room.accept([BOB])
+    for members in (((ALICE, Affiliation.OWNER),), MEMBERS):
+        assert room.take_reading(room.begin_reading(), PRIVATE, members)
+    assert room.state().unaccepted == {BOB}
+
+
+def test_who_was_taken_out_while_we_were_away_has_to_be_accepted_anew() -> None:
+    room = Occupancy(ROOM, "alice", own=ALICE, strict=True)
+    room.accept([ALICE, BOB])  # as the disk had it
+    for members in (((ALICE, Affiliation.OWNER),), MEMBERS):
+        assert room.take_reading(room.begin_reading(), PRIVATE, members)
+
+    assert room.state().unaccepted == {BOB}
+
+
+def test_whom_we_let_in_is_accepted_though_a_list_without_them_comes_after() -> None:
+    room = entered()
+    room.accept([BOB])
+    room.be_strict(strict=True)
+    room.accept([EVE])  # asked for; the room has not done it yet
+    for members in (MEMBERS, (*MEMBERS, (EVE, Affiliation.MEMBER))):
+        assert room.take_reading(room.begin_reading(), PRIVATE, members)
+
+    assert room.state().unaccepted == frozenset()
+
+
 def test_a_fresh_session_is_not_in_and_knows_nothing_for_sure() -> None:
     room = entered()
     room.begin_anew()
