@@ -12,7 +12,7 @@ import click
 from xmpp_onion.address import OnionAddress
 from xmpp_onion.cli import door
 from xmpp_onion.cli.qr import qr_code
-from xmpp_onion.cli.server_up import serve
+from xmpp_onion.cli.server_up import serve, serve_in_background
 from xmpp_onion.cli.server_view import say_state
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.errors import ServerError
@@ -105,14 +105,23 @@ def _init(
 
 @command.command("up")
 @_FOLDER
+@click.option(
+    "--detach",
+    is_flag=True,
+    help="In the background, started again if it dies; until `server down`.",
+)
+@click.option("--supervised", is_flag=True, hidden=True)
 @click.pass_obj
-def _up(settings: Settings, folder: Path) -> None:
+def _up(settings: Settings, folder: Path, *, detach: bool, supervised: bool) -> int:
     """Run the server of DIR until Ctrl-C, and show how it is.
 
     `server down DIR` and SIGTERM end it as well. Makes DIR first if it is new.
     What ends by itself is started again: Prosody, or a Tor of our own.
     """
-    serve(settings, folder, supervised=False)
+    if detach:
+        return serve_in_background(settings, folder)
+    serve(settings, folder, supervised=supervised)
+    return 0
 
 
 @command.command("status")

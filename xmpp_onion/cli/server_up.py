@@ -1,19 +1,44 @@
 """``xmpp-onion server up``: run a server, and show how it is."""
 
 import asyncio
+import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from xmpp_onion.agent.signals import until_terminated
 from xmpp_onion.agent.tor import find_tor
 from xmpp_onion.cli.reach import watch_bootstrap
-from xmpp_onion.cli.server_view import View, open_view
+from xmpp_onion.cli.server_view import View, open_view, say_up
 from xmpp_onion.cli.settings import Settings
-from xmpp_onion.server import Server, State, initialise, keep, note_state
+from xmpp_onion.server import Server, State, detach, initialise, keep, note_state
 from xmpp_onion.server.folder import Folder
 from xmpp_onion.server.lock import kept
 
-__all__ = ["serve"]
+__all__ = ["serve", "serve_in_background"]
+
+
+def serve_in_background(settings: Settings, folder: Path) -> int:
+    """Start the server of a folder in the background; return the exit code.
+
+    Returns once it is up: until then there is somebody to tell what is wrong.
+    """
+    initialise(folder)
+    settings.output.note("Starting in the background; Tor may take a minute…")
+    options = {"--socks": settings.socks, "--control": settings.control}
+    line = detach(
+        folder,
+        [
+            *(sys.executable, "-m", "xmpp_onion", "--json"),
+            *("-v" for _ in range(settings.verbosity)),
+            *(word for name, at in options.items() if at for word in (name, at)),
+            *("server", "up", "--supervised", str(folder.absolute())),
+        ],
+    )
+    if line["event"] == "error":
+        settings.output.error(line)
+        return int(str(line["code"]))
+    settings.output.result(line, say_up(str(line["onion"]), folder))
+    return 0
 
 
 def serve(settings: Settings, folder: Path, *, supervised: bool) -> None:
@@ -49,6 +74,7 @@ async def _serve(settings: Settings, folder: Path, *, supervised: bool) -> None:
         await watch_bootstrap(tor, settings)
         settings.output.note("Starting Prosody and publishing its onion service…")
         server = await stack.enter_async_context(Server(folder, tor=tor))
+        note_state(folder, State.UP)
         view = stack.enter_context(
             open_view(
                 settings.output,
@@ -62,7 +88,7 @@ async def _serve(settings: Settings, folder: Path, *, supervised: bool) -> None:
 
 
 async def _keep(server: Server, folder: Path, view: View) -> None:
-    log, last = server.follow_log(), State.STARTING
+    log, last = server.follow_log(), State.UP
     async for health in keep(server):
         view.show(health, log.read_new())
         if health.state is not last:

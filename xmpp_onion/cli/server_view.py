@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.live import Live
 
-__all__ = ["View", "open_view", "say_state"]
+__all__ = ["View", "open_view", "say_state", "say_up"]
 
 # The picture has to fit a terminal of 24 lines.
 _WARNINGS_SHOWN = 5
@@ -29,6 +29,11 @@ _WORDS = {
     State.MENDING: "Prosody ended, and is started again.",
 }
 _STYLES = {State.UP: "green", State.DOWN: "dim", State.STARTING: "cyan"}
+
+
+def say_up(onion: str, folder: Path) -> str:
+    """Return what to do with a server that is up, in words."""
+    return f"{onion} is up.\nInvite somebody: xmpp-onion server invite {folder}"
 
 
 def say_state(state: State) -> str:
@@ -137,7 +142,7 @@ def open_view(
             "c2s": 5222,
             "fingerprint": fingerprint,
         },
-        f"{onion} is up.\nInvite somebody: xmpp-onion server invite {folder}",
+        say_up(onion, folder),
     )
     if output.as_json or output.quiet or not sys.stderr.isatty():
         yield View(output, onion, None)

@@ -3,6 +3,7 @@
 `Server` is all of it; `Prosody` is the same without Tor, on loopback, for tests.
 """
 
+from xmpp_onion.server.background import detach
 from xmpp_onion.server.clients import Guest
 from xmpp_onion.server.doors import give_key, list_keys, revoke_key
 from xmpp_onion.server.folder import initialise
@@ -27,6 +28,7 @@ __all__ = [
     "State",
     "add_account",
     "create_invite",
+    "detach",
     "give_key",
     "initialise",
     "keep",

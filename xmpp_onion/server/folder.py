@@ -8,6 +8,7 @@
     ├── lock             0600  held while a server runs
     ├── keeper           0600  held by what keeps it running: that process's number
     ├── state            0600  how it is, as its keeper saw it last
+    ├── background       0600  what it printed in the background
     ├── output           0600  what Prosody printed at its last start
     └── prosody/         ours, readable to Prosody's user
         ├── prosody.cfg.lua
@@ -122,6 +123,11 @@ class Folder:
     def state_file(self) -> Path:
         """How it is, as its keeper saw it last."""
         return self.path / "state"
+
+    @property
+    def background_file(self) -> Path:
+        """What it printed in the background, since its start there."""
+        return self.path / "background"
 
     @property
     def output_file(self) -> Path:

@@ -112,10 +112,13 @@ async def read_health(folder: Path) -> Health:
         load = await Load.measure(place.data)
     except ServerError:
         load = _IDLE
+    state = State.UP if load.version else State.STARTING
     if keeper is not None:
         with contextlib.suppress(OSError, ValueError):  # not noted yet, or just now
-            return Health(State(place.state_file.read_text("ascii").strip()), load)
-    return Health(State.UP if load.version else State.STARTING, load)
+            state = State(place.state_file.read_text("ascii").strip())
+    if not load.version and state in {State.UP, State.UNREACHABLE}:
+        state = State.MENDING  # it ended a moment ago, or its keeper did
+    return Health(state, load)
 
 
 def note_state(folder: Path, state: State) -> None:

@@ -8,7 +8,7 @@ from xmpp_onion import locks, private
 from xmpp_onion.errors import ServerError
 from xmpp_onion.server.folder import Folder
 
-__all__ = ["kept", "locked", "read_keeper"]
+__all__ = ["kept", "locked", "read_keeper", "runs_already"]
 
 # What a Prosody whose owner was killed may take to follow, in seconds.
 _PATIENCE = 2.0
@@ -32,7 +32,7 @@ async def locked(folder: Folder, *, timeout: float = _PATIENCE) -> AsyncIterator
     """
     with locks.open_lock(folder.lock_file) as descriptor:
         if not await locks.take(folder.lock_file, descriptor, patience=timeout):
-            raise _runs_already(folder)
+            raise runs_already(folder)
         yield descriptor
 
 
@@ -50,7 +50,7 @@ async def kept(folder: Folder, *, timeout: float = _PATIENCE) -> AsyncIterator[N
     """
     with locks.open_lock(folder.keeper_file) as descriptor:
         if not await locks.take(folder.keeper_file, descriptor, patience=timeout):
-            raise _runs_already(folder)
+            raise runs_already(folder)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode("ascii"), 0)
         yield
@@ -68,7 +68,8 @@ def read_keeper(folder: Folder) -> int | None:
     return int(text) if text.isdigit() else None  # locked, and not written yet
 
 
-def _runs_already(folder: Folder) -> ServerError:
+def runs_already(folder: Folder) -> ServerError:
+    """Return the error for whoever comes second."""
     return ServerError(
         f"the server in {folder.path} runs already",
         why="a process holds the folder",

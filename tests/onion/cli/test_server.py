@@ -1,6 +1,9 @@
 """The server's commands."""
 
+import os
 import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +16,9 @@ if TYPE_CHECKING:
 
 
 pytestmark = pytest.mark.onion
+
+# Seconds after which what has not come is an error; never asserted otherwise.
+PATIENCE = 120.0
 
 
 def test_a_server_is_made_started_and_stopped(world: "World", tmp_path: Path) -> None:
@@ -59,6 +65,63 @@ def test_an_invite_is_a_uri_and_its_end(world: "World") -> None:
     assert plain.out.count("\n") == 1  # for a program: no picture
     assert Invite(plain.out.strip()).onion == world.onion
     assert "one account" in plain.err
+
+
+def test_a_server_in_the_background_survives_its_own_death(
+    world: "World", tmp_path: Path
+) -> None:
+    folder = tmp_path / "server"
+    up = world.run(*world.service, "server", "up", "--detach", str(folder), "--json")
+    try:
+        keeper = int((folder / "keeper").read_text())
+        first = child_of(keeper)
+        status = world.run("server", "status", str(folder), "--json")
+        os.kill(first, signal.SIGKILL)
+        await_change(lambda: child_of(keeper) not in {0, first})
+        await_change(lambda: world.run("server", "status", str(folder)).code == 0)
+        second = world.run(*world.service, "server", "up", "--detach", str(folder))
+    finally:
+        down = world.run("server", "down", str(folder))
+
+    (line,) = up.lines
+    assert (up.code, line["event"]) == (0, "server")
+    assert (status.code, status.lines[0]["state"]) == (0, "up")
+    assert (second.code, down.code) == (7, 0)
+    assert "runs already" in second.err
+    assert world.run("server", "status", str(folder)).code == 7
+    assert "died with code -9" in (folder / "background").read_text()
+    await_change(lambda: not is_running(keeper))  # it let go a moment before
+
+
+def is_running(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def child_of(pid: int) -> int:
+    """Return the only child of a process; 0 if it has none."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return int(children or 0)
+
+
+def await_change(has_come: Callable[[], bool]) -> None:
+    """Wait for what another process does."""
+    deadline = time.monotonic() + PATIENCE
+    while not has_come():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_what_stops_a_start_in_the_background_is_told(
+    world: "World", tmp_path: Path
+) -> None:
+    done = world.run(
+        "--socks", "127.0.0.1:1", "server", "up", "--detach", str(tmp_path / "server"),
+        "--json",
+    )  # fmt: skip
+
+    (line,) = done.lines
+    assert (done.code, line["event"], line["code"]) == (3, "error", 3)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

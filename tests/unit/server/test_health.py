@@ -24,11 +24,21 @@ async def test_a_folder_without_a_server_is_an_error(tmp_path: Path) -> None:
         await read_health(tmp_path)
 
 
-@pytest.mark.parametrize("state", [State.STARTING, State.MENDING, State.UNREACHABLE])
-async def test_what_its_keeper_saw_counts(tmp_path: Path, state: State) -> None:
+@pytest.mark.parametrize(
+    ("noted", "state"),
+    [
+        (State.STARTING, State.STARTING),
+        (State.MENDING, State.MENDING),
+        (State.UP, State.MENDING),
+        (State.UNREACHABLE, State.MENDING),
+    ],
+)
+async def test_a_server_whose_prosody_is_silent_is_not_up(
+    tmp_path: Path, noted: State, state: State
+) -> None:
     initialise(tmp_path)
     async with kept(Folder(tmp_path, None)):
-        note_state(tmp_path, state)
+        note_state(tmp_path, noted)
 
         assert (await read_health(tmp_path)).state is state
 
