@@ -451,7 +451,9 @@ class Clerk:
         )
         if is_over(source.expires_at):
             return  # whoever comes late does not read it
-        event = event_of(source, content, is_own=is_own, is_accepted=is_accepted)
+        event = event_of(
+            source, content, is_own=is_own, is_accepted=is_accepted, own=self._own.bare
+        )
         if isinstance(event, Typing) and incoming.delayed:
             return  # nobody writes any more
         if event is not None:

@@ -644,7 +644,7 @@ class Client(Speaker):
 
     def room(self, jid: str) -> Room:
         """Return a room by its address, whether or not we are in it."""
-        return Room(self.rooms, parse_room(jid), self._say, voice=self)
+        return Room(self.rooms, parse_room(jid), voice=self)
 
     async def join(
         self, jid: str, nick: str = "", *, timeout: float = ROOM_TIMEOUT

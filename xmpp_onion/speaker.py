@@ -1,5 +1,6 @@
 """What a client can say, and how it learns what became of it."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from xmpp_onion.errors import AddressError, NotAcknowledgedError
 from xmpp_onion.notary import Notary
 from xmpp_onion.outgoing import ACK_TIMEOUT, Outgoing
 from xmpp_onion.rooms import Shown
+from xmpp_onion.session import MENTION_LIMIT
 from xmpp_onion.sharing import Sharing
 from xmpp_onion.timers import Timers, checked
 
@@ -52,6 +54,7 @@ class Speaker:
         text: str,
         *,
         reply_to: Message | str = "",
+        mentions: Collection[str] = (),
         expires: timedelta | None = None,
         allow_clear_metadata: bool = False,
         timeout: float | None = ACK_TIMEOUT,
@@ -71,6 +74,9 @@ class Speaker:
             reply_to: The message that it answers, or its id. It travels inside of
                 the envelope; a device whose OMEMO cannot carry it gets the text
                 alone, and is counted in ``Delivery.text_only``.
+            mentions: The JIDs of those whom it speaks of or to, 20 at most: their
+                programs can tell them, as ``Message.mentions_me``. It travels as
+                ``reply_to`` does.
             expires: How long it may be kept: a second to a year. Ours and other
                 clients that heed it erase it then, read or not; nobody can make
                 others do so. By default as :meth:`set_timer` says for the
@@ -96,6 +102,7 @@ class Speaker:
             text=text,
             reply_to=reply_to.id if isinstance(reply_to, Message) else reply_to,
             author=reply_to.sender if isinstance(reply_to, Message) else "",
+            mentions=_parse_mentions(mentions),
             expires=expires,
         )
         return await self._send(to, what, timeout, allow_clear=allow_clear_metadata)
@@ -115,9 +122,6 @@ class Speaker:
             return what
         timer = await self._timers.of(to) if what.expires is None else what.expires
         return replace(what, expires=checked(timer))
-
-    async def _say(self, to: JID, text: str, expires: timedelta | None) -> Delivery:
-        return await self.send(to, text, expires=expires)
 
     async def timer(self, to: str) -> timedelta | None:
         """Return how long what we say in a conversation may be kept."""
@@ -393,3 +397,13 @@ class Speaker:
             NotAcknowledgedError: Nobody confirmed it in time.
         """
         return await self._deliveries.wait(message_id, state, timeout)
+
+
+def _parse_mentions(people: Collection[str]) -> tuple[JID, ...]:
+    if len(people) > MENTION_LIMIT:
+        raise AddressError(
+            "nothing was sent",
+            why=f"a message mentions {MENTION_LIMIT} people at most",
+            fix="Leave them out: everybody who gets it reads it.",
+        )
+    return tuple(dict.fromkeys(parse_addressee(person) for person in people))

@@ -150,6 +150,8 @@ async def _send(client: Client, request: Line) -> list[Line]:
     timeout = request.get("timeout")
     seconds = float(timeout) if isinstance(timeout, int | float) else ACK_TIMEOUT
     target, expires = str(request.get("correct") or ""), files.expires(request)
+    named = request.get("mentions")
+    mentions = [str(each) for each in named] if isinstance(named, list) else []
 
     async def one(recipient: str) -> Line:
         try:
@@ -161,7 +163,11 @@ async def _send(client: Client, request: Line) -> list[Line]:
                 )
             else:
                 delivery = await client.send(
-                    recipient, text, expires=expires, timeout=seconds
+                    recipient,
+                    text,
+                    mentions=mentions,
+                    expires=expires,
+                    timeout=seconds,
                 )
             if wait == "receipt":
                 received = DeliveryState.RECEIVED

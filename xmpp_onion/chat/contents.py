@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
+from xmpp_onion.address import JID
 from xmpp_onion.chat.attachment import Attachment
 from xmpp_onion.chat.message import Said
 
@@ -118,6 +119,7 @@ class Content:
         asks: The sender wants to know when it arrives.
         markable: The sender would like to know when it was shown.
         attachment: The file that ``text`` is the link to.
+        mentions: Whom the text speaks of or to, bare JIDs.
         expires: How long it may be kept, counted from when it was sent or came; None
             for ever.
     """
@@ -135,4 +137,5 @@ class Content:
     asks: bool = False
     markable: bool = False
     attachment: Attachment | None = None
+    mentions: tuple[JID, ...] = ()
     expires: timedelta | None = None

@@ -203,6 +203,7 @@ _READ: Mapping[str, Callable[[str], object]] = MappingProxyType(
         "change": RoomChange,
         "affiliation": Affiliation,
         "emojis": tuple,
+        "mentions": lambda jids: tuple(JID(jid) for jid in jids),
     }
 )
 _STATES: Mapping[type[Event], type[StrEnum]] = MappingProxyType(
@@ -211,7 +212,12 @@ _STATES: Mapping[type[Event], type[StrEnum]] = MappingProxyType(
 
 
 def event_of(
-    said: Said, content: Content, *, is_own: bool, is_accepted: bool
+    said: Said,
+    content: Content,
+    *,
+    is_own: bool,
+    is_accepted: bool,
+    own: JID | None = None,
 ) -> Event | None:
     """Return what a message that was decrypted is; None if it says nothing.
 
@@ -223,6 +229,7 @@ def event_of(
         content: What was inside of its envelope.
         is_own: We wrote it, on another device.
         is_accepted: The policy accepts the sender's device.
+        own: Our account, bare; who is mentioned is compared with it.
     """
     who = {each.name: getattr(said, each.name) for each in fields(Said)}
     text = content.text
@@ -236,8 +243,15 @@ def event_of(
         return Correction(**who, target=content.corrects, text=text)
     if text is not None:
         kind = OwnMessage if is_own else Message
-        attached = content.attachment
-        return kind(**who, text=text, reply_to=content.reply_to, attachment=attached)
+        if not is_own:
+            who["mentions_me"] = own in content.mentions
+        return kind(
+            **who,
+            text=text,
+            reply_to=content.reply_to,
+            attachment=content.attachment,
+            mentions=content.mentions,
+        )
     if content.typing is not None:
         return Typing(**who, state=content.typing)
     return None

@@ -121,9 +121,9 @@ def _said(what: Said) -> Line:
 def _content(what: Said) -> tuple[str, Line]:
     match what:
         case Message():
-            return "message", {"body": what.text, "reply_to": what.reply_to or None}
+            return "message", _text(what) | {"mentions_me": what.mentions_me}
         case OwnMessage():
-            return "own-message", {"body": what.text, "reply_to": what.reply_to or None}
+            return "own-message", _text(what)
         case Correction():
             return "correction", {"target": what.target, "body": what.text}
         case Reaction():
@@ -134,6 +134,14 @@ def _content(what: Said) -> tuple[str, Line]:
             return "typing", {"state": str(what.state)}
         case _:
             raise TypeError(f"{type(what).__name__} has no line")
+
+
+def _text(what: Message | OwnMessage) -> Line:
+    return {
+        "body": what.text,
+        "reply_to": what.reply_to or None,
+        "mentions": list(what.mentions),
+    }
 
 
 def _file(file: Attachment) -> Line:

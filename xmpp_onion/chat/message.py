@@ -77,11 +77,16 @@ class Message(Said):
         reply_to: The id of the message that it answers; empty for none. Its author
             chose it: it may name a message that you do not have.
         attachment: The file that came with it, if one did; ``text`` is its link then.
+        mentions: The accounts that it speaks of or to, as its author says; no nick of
+            a room makes one.
+        mentions_me: Ours is one of them.
     """
 
     text: str = field(repr=False)
     reply_to: str = ""
     attachment: Attachment | None = None
+    mentions: tuple[JID, ...] = ()
+    mentions_me: bool = False
     _answer: Answer | None = field(default=None, repr=False, compare=False)
 
     async def reply(self, text: str) -> Delivery:
@@ -107,8 +112,10 @@ class OwnMessage(Said):
         text: What was written.
         reply_to: The id of the message that it answers; empty for none.
         attachment: The file that went with it, if one did.
+        mentions: The accounts that it speaks of or to.
     """
 
     text: str = field(repr=False)
     reply_to: str = ""
     attachment: Attachment | None = None
+    mentions: tuple[JID, ...] = ()

@@ -54,6 +54,11 @@ arecord -f cd -d 10 | xmpp-onion send bob@….onion --voice -
     "--correct", metavar="ID", help="Say what that message of yours should have said."
 )
 @click.option(
+    "--mention", "mentions", multiple=True, metavar="JID",
+    help="Whom the text speaks of or to; their programs can tell them. May be given "
+    "often.",
+)  # fmt: skip
+@click.option(
     "--expires", callback=read_option, metavar="TIME",
     help="How long it may be kept, such as 30m, 1h or 7d; clients that heed it "
     "erase it then.",
@@ -78,6 +83,7 @@ def command(  # noqa: PLR0913 - one for each option
     voice: str | None,
     pad: bool,
     correct: str | None,
+    mentions: tuple[str, ...],
     expires: int | None,
     wait: str,
     timeout: float | None,
@@ -85,9 +91,11 @@ def command(  # noqa: PLR0913 - one for each option
     """Send an encrypted message to each TO, all at once."""
     if correct is not None and (not correct or len(to) > 1 or wait == "none"):
         raise click.UsageError("a correction is of one message, to one, and waited for")
+    if mentions and (correct is not None or wait == "none"):
+        raise click.UsageError("a mention is of a new message, and waited for")
     how: Line = {"expires": expires, "wait": wait, "timeout": timeout}
     if path is not None or voice is not None:
-        if [path, voice, message, correct].count(None) < 3:
+        if [path, voice, message, correct].count(None) < 3 or mentions:
             raise click.UsageError("a file goes by itself: leave out -m and the others")
         with recorded(path, voice) as file:
             what: Line = {"path": str(file.absolute()), "voice": voice is not None}
@@ -99,6 +107,7 @@ def command(  # noqa: PLR0913 - one for each option
         "to": [parse_addressee(one) for one in to],
         "text": _read_text(message),
         "correct": correct,
+        "mentions": [parse_addressee(each) for each in mentions],
         **how,
     }
     return run(settings, request, told)

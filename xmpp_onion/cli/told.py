@@ -148,8 +148,8 @@ def _said(event: Said) -> str:
             what = _file(file)
         case OwnMessage(attachment=Attachment() as file, to=to):
             what = f" to {visible(to)}{_file(file)}"
-        case Message(text=text):
-            what = f": {visible(text)}"
+        case Message(text=text, mentions_me=is_for_us):
+            what = f"{' mentions you' if is_for_us else ''}: {visible(text)}"
         case OwnMessage(text=text, to=to):
             what = f" to {visible(to)}: {visible(text)}"
         case Correction(target=target, text=text):

@@ -6,7 +6,7 @@ from xmpp_onion.rooms.invitations import Invitations
 from xmpp_onion.rooms.joined import ROOM_TIMEOUT, Rooms
 from xmpp_onion.rooms.journal import RoomJournal
 from xmpp_onion.rooms.names import RoomNames
-from xmpp_onion.rooms.room import Room, Say
+from xmpp_onion.rooms.room import Room
 from xmpp_onion.rooms.shown import MARKED_MEMBERS, Shown
 from xmpp_onion.rooms.watch import RoomWatch, may_hear
 
@@ -22,7 +22,6 @@ __all__ = [
     "RoomNames",
     "RoomWatch",
     "Rooms",
-    "Say",
     "Shown",
     "check_nick",
     "check_room",

@@ -1,9 +1,9 @@
 """One room, as a program sees it: who is in, who may be, and what to say there."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Collection
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from xmpp_onion.account import parse_recipient
 from xmpp_onion.address import JID
@@ -11,19 +11,22 @@ from xmpp_onion.chat import Affiliation, Delivery, Message, Progress, RoomState
 from xmpp_onion.errors import EncryptionError
 from xmpp_onion.rooms.joined import ROOM_TIMEOUT, Rooms
 
-__all__ = ["Room", "Say"]
-
-Say: TypeAlias = Callable[[JID, str, timedelta | None], Awaitable[Delivery]]
-"""Encrypts and sends a text, with how long it may be kept."""
+__all__ = ["Room"]
 
 
 class Voice(Protocol):
-    """Sends files, and says something about earlier messages; a ``Client`` does."""
+    """Sends, and says something about earlier messages; a ``Client`` does."""
 
     async def send(
-        self, to: str, text: str, *, reply_to: Message | str = ""
+        self,
+        to: str,
+        text: str,
+        *,
+        reply_to: Message | str = "",
+        mentions: Collection[str] = (),
+        expires: timedelta | None = None,
     ) -> Delivery:
-        """Answer one."""
+        """Send a text, or an answer."""
 
     async def send_file(
         self,
@@ -58,14 +61,12 @@ class Room:
     Args:
         rooms: All rooms of the account.
         jid: Which one this is.
-        send: Encrypts and sends; ``Client.send``.
-        voice: Sends files, and says something about earlier messages.
+        voice: Encrypts and sends.
     """
 
-    def __init__(self, rooms: Rooms, jid: JID, send: Say, *, voice: Voice) -> None:
+    def __init__(self, rooms: Rooms, jid: JID, *, voice: Voice) -> None:
         self._voice = voice
         self._rooms = rooms
-        self._send = send
         self.jid = jid
 
     def __repr__(self) -> str:
@@ -76,9 +77,17 @@ class Room:
         """The room as it is now; None if we are not in it and do not want to."""
         return self._rooms.state(self.jid)
 
-    async def send(self, text: str, *, expires: timedelta | None = None) -> Delivery:
+    async def send(
+        self,
+        text: str,
+        *,
+        mentions: Collection[str] = (),
+        expires: timedelta | None = None,
+    ) -> Delivery:
         """Encrypt ``text`` for all members and send it; else as ``Client.send()``."""
-        return await self._send(self.jid, text, expires)
+        return await self._voice.send(
+            self.jid, text, mentions=mentions, expires=expires
+        )
 
     async def reply(self, to: Message | str, text: str) -> Delivery:
         """Answer a message, or the one with that id; else as :meth:`send`."""

@@ -20,6 +20,7 @@ from xmpp_onion.session.gate import Bucket
 from xmpp_onion.session.groupchat import Seat, read_groupchat, seat_of
 from xmpp_onion.session.liveness import Timing
 from xmpp_onion.session.login import Dialer
+from xmpp_onion.session.mentions import MENTION_LIMIT
 from xmpp_onion.session.muc import (
     AffiliationList,
     Configuration,
@@ -48,6 +49,7 @@ from xmpp_onion.session.stream import Session
 from xmpp_onion.session.upload import Slots
 
 __all__ = [
+    "MENTION_LIMIT",
     "REMOVED",
     "AffiliationList",
     "Archive",

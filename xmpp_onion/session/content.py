@@ -6,7 +6,7 @@ nothing. What is said of a file is in :mod:`.file_sharing`.
 
 Source: XEP-0461 (replies), 0428 (what they quote), 0308 (corrections), 0444
 (reactions), 0424 (retractions), 0184 (receipts), 0333 (markers), 0085 (chat
-states), 0466 (how long it may be kept).
+states), 0466 (how long it may be kept). Whom it mentions is in :mod:`.mentions`.
 """
 
 import xml.etree.ElementTree as ET
@@ -16,6 +16,7 @@ from typing import Final
 
 from xmpp_onion.chat import Content, TypingState, linked
 from xmpp_onion.session.file_sharing import read_attachment, write_attachment
+from xmpp_onion.session.mentions import read_mentions, write_mentions
 
 __all__ = ["read_content", "write_content"]
 
@@ -69,6 +70,7 @@ def write_content(content: Content) -> tuple[ET.Element, ...]:
         elements.append(ET.Element(f"{{{CHAT_STATES}}}{content.typing}"))
     if content.attachment is not None:
         elements.append(write_attachment(content.attachment))
+    elements += write_mentions(content.mentions)
     if content.expires is not None:
         seconds = str(max(1, round(content.expires.total_seconds())))
         elements.append(ET.Element(EPHEMERAL, {"timer": seconds}))
@@ -97,6 +99,7 @@ def read_content(text: str | None, payload: Sequence[ET.Element]) -> Content:
         asks=_only(payload, REQUEST) is not None,
         markable=_only(payload, MARKABLE) is not None,
         attachment=read_attachment(payload) or linked(text),
+        mentions=read_mentions(payload),
         expires=_timer(_only(payload, EPHEMERAL)),
     )
 

@@ -15,7 +15,7 @@ here, so that it can be tested who is heard::
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import AsyncExitStack, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -222,6 +222,7 @@ class FakeUser:
         *,
         room: "FakeRoom | None" = None,
         file: Attachment | None = None,
+        mentions: Collection[JID] = (),
         age: str | timedelta = timedelta(),
     ) -> str:
         """Say something to the bot, and wait for what it does.
@@ -230,6 +231,7 @@ class FakeUser:
             text: What to say.
             room: Where; to the bot alone by default.
             file: What comes with it.
+            mentions: The accounts that it speaks of or to.
             age: How long it was on its way, such as ``1h``.
 
         Returns:
@@ -248,6 +250,8 @@ class FakeUser:
             at=self._server.clock.now() - old,
             text=text,
             attachment=file,
+            mentions=tuple(mentions),
+            mentions_me=self._server.jid in mentions,
         )
         await self._server.tell(message)
         return message.id
@@ -287,7 +291,13 @@ class FakeRoom(Room):
             jid=self.jid, nick="bot", is_joined=True, is_private=True, members=members
         )
 
-    async def send(self, text: str, *, expires: timedelta | None = None) -> Delivery:
+    async def send(
+        self,
+        text: str,
+        *,
+        mentions: Collection[str] = (),
+        expires: timedelta | None = None,
+    ) -> Delivery:
         """Say something to all members."""
         return await self._server.bot.send(self.jid, text)
 

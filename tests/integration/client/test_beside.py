@@ -65,7 +65,8 @@ async def test_a_message_is_corrected_and_reacted_to_beside_the_holder(
         serve(alice),
         Client(await enrol("bob"), tor=wire) as bob,
     ):
-        (sent,) = await command(account, "send", bob.jid, "-m", "helo")
+        whom = ("--mention", bob.jid)
+        (sent,) = await command(account, "send", bob.jid, "-m", "helo", *whom)
         name = str(sent["id"])
         await command(account, "send", bob.jid, "-m", "hello", "--correct", name)
         await command(account, "react", bob.jid, name, "+")
@@ -75,6 +76,7 @@ async def test_a_message_is_corrected_and_reacted_to_beside_the_holder(
 
     message, correction, reaction = said
     assert isinstance(message, Message)
+    assert message.mentions_me
     assert isinstance(correction, Correction)
     assert (correction.target, correction.text) == (name, "hello")
     assert isinstance(reaction, Reaction)

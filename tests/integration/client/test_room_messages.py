@@ -37,6 +37,7 @@ from xmpp_onion.chat import Content
 from xmpp_onion.e2ee import OMEMO_2, OMEMO_OLD, Plain, reader_ids
 from xmpp_onion.e2ee.devices import Listing
 from xmpp_onion.errors import (
+    AddressError,
     DeliveryFailedError,
     EncryptionError,
     NoDevicesError,
@@ -490,6 +491,26 @@ async def test_corrections_reactions_and_retractions_name_their_author_in_a_room
             assert isinstance(said, kind)
             assert isinstance(said, Correction | Reaction | Retraction)
             assert (said.sender, said.room, said.target) == (alice.jid, name, first.id)
+
+
+async def test_who_is_mentioned_in_a_room_is_told_by_account_and_never_by_nick(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with people(enrol, wire, "alice", "bob", "carol") as [alice, bob, carol]:
+        name = address(alice)
+        room = await come_together(alice, [bob, carol], name)
+        await room.send("bob, do you hear?")
+        await room.send("you too", mentions=[bob.jid, bob.jid])
+
+        for ear, is_bob in ((Ear(bob), True), (Ear(carol), False)):
+            by_nick, by_account = await ear.messages(2)
+            assert (by_nick.mentions, by_nick.mentions_me) == ((), False)
+            assert by_account.mentions == (bob.jid,)
+            assert by_account.mentions_me is is_bob
+
+        for wrong in (["bob"], [f"{bob.jid}/phone"], [bob.jid] * 21):
+            with pytest.raises(AddressError):
+                await room.send("nobody", mentions=wrong)
 
 
 async def test_another_member_cannot_correct_or_retract_what_is_said_in_a_room(

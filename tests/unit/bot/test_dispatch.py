@@ -525,3 +525,19 @@ async def test_a_bot_speaks_your_language() -> None:
         alice = server.user("alice")
         await alice.send("/sub 1")
         assert alice.last == "/sub kenne ich nicht."
+
+
+async def test_a_bot_knows_by_account_whether_it_is_spoken_to() -> None:
+    bot = Bot("listener", trust=Trust.TOFU)
+
+    @bot.message
+    async def hear(msg: Message) -> str | None:
+        return "yes?" if msg.mentions_me else None
+
+    async with FakeServer(bot) as server:
+        alice = server.user("alice")
+        friends = server.room("friends", {alice: Affiliation.MEMBER})
+        await alice.send("bot, are you there?", room=friends)
+        assert alice.inbox == []
+        await alice.send("are you?", room=friends, mentions=[server.jid])
+        assert alice.inbox == ["yes?"]

@@ -143,6 +143,31 @@ def test_a_reply_names_what_it_answers() -> None:
     assert line(event)["reply_to"] == "m1"
 
 
+@pytest.mark.parametrize("room", [None, JID(f"friends@muc.{ONION}")])
+def test_who_is_mentioned_is_told_and_whether_that_is_us(room: JID | None) -> None:
+    source = replace(SOURCE, room=room)
+
+    def hear(*mentions: JID, is_own: bool = False) -> object:
+        content = Content(text="alice, bob!", mentions=mentions)
+        return event_of(source, content, is_own=is_own, is_accepted=True, own=BOB)
+
+    both, other, nobody = hear(ALICE, BOB), hear(ALICE), hear()
+    ours = hear(ALICE, BOB, is_own=True)
+
+    assert isinstance(both, Message)
+    assert isinstance(other, Message)
+    assert isinstance(nobody, Message)
+    assert isinstance(ours, OwnMessage)
+    assert (both.mentions, both.mentions_me) == ((ALICE, BOB), True)
+    assert (other.mentions, other.mentions_me) == ((ALICE,), False)
+    assert (nobody.mentions, nobody.mentions_me) == ((), False)
+    assert ours.mentions == (ALICE, BOB)
+    for event in (both, other, nobody, ours):
+        assert read_event(write_event(event)) == event
+    assert line(both)["mentions"] == [ALICE, BOB]
+    assert (line(both)["mentions_me"], line(other)["mentions_me"]) == (True, False)
+
+
 WHO = [
     replace(SOURCE, sender=sender, device=device, fingerprint=mark * 64, trust=trust)
     for sender, device, mark in ((ALICE, 7, "a"), (ALICE, 8, "b"), (BOB, 7, "c"))

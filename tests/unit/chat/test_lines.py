@@ -52,6 +52,8 @@ def test_a_message_line_has_what_the_contract_names() -> None:
         "at": "2026-11-23T12:00:05Z",
         "expires_at": None,
         "reply_to": None,
+        "mentions": [],
+        "mentions_me": False,
     }
 
 

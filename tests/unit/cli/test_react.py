@@ -15,6 +15,18 @@ if TYPE_CHECKING:
         ["send", "bob@{onion}", "-m", "x", "--correct", ""],
         ["send", "bob@{onion}", "eve@{onion}", "-m", "x", "--correct", "an-id"],
         ["send", "bob@{onion}", "-m", "x", "--correct", "an-id", "--wait", "none"],
+        ["send", "bob@{onion}", "-m", "x", "--mention", "eve"],
+        ["send", "bob@{onion}", "-m", "x", "--mention", "room@{onion}/eve"],
+        [
+            "send",
+            "bob@{onion}",
+            "-m",
+            "x",
+            "--mention",
+            "eve@{onion}",
+            "--wait",
+            "none",
+        ],
     ],
 )
 def test_what_names_no_one_message_is_wrong_usage(

@@ -127,6 +127,12 @@ def test_a_receipt_in_the_clear_is_said_to_be_one(
     assert ("not authenticated" in told(receipt)) is doubt
 
 
+def test_a_message_that_speaks_to_us_says_so() -> None:
+    assert told(said(Message, text="hi")).endswith("(tofu): hi")
+    us = said(Message, text="hi", mentions=(BOB,), mentions_me=True)
+    assert told(us).endswith("(tofu) mentions you: hi")
+
+
 def test_who_was_shown_something_in_a_room_is_told_as_of_that_room() -> None:
     room = JID(f"friends@muc.{ONION}")
     receipt = Receipt(

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.chat import Content, TypingState
 from xmpp_onion.session.content import read_content, write_content
 
@@ -16,6 +17,11 @@ XML_TEXT = st.text(
 IDS = st.one_of(st.just(""), XML_TEXT.filter(lambda text: len(text) < 200))
 TIMERS = st.integers(1, 366 * 86400).map(lambda n: timedelta(seconds=n))
 EMOJIS = st.lists(XML_TEXT.filter(lambda t: len(t) < 33), max_size=20, unique=True)
+ONION = OnionAddress.from_public_key(bytes(32))
+NAMES = ["alice", "b%40b", "b+b", "\N{GREEK SMALL LETTER ALPHA}"]
+MENTIONS = st.lists(st.sampled_from(NAMES), unique=True).map(
+    lambda names: tuple(JID(f"{name}@{ONION}") for name in names)
+)
 
 
 @st.composite
@@ -34,6 +40,7 @@ def contents(draw: st.DrawFn) -> Content:
         typing=draw(st.none() | st.sampled_from(TypingState)),
         asks=draw(st.booleans()),
         markable=draw(st.booleans()),
+        mentions=draw(MENTIONS),
         expires=draw(st.none() | TIMERS),
     )
 
