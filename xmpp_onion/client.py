@@ -559,6 +559,21 @@ class Client(Speaker):
             if isinstance(event, Message):
                 yield event
 
+    # --- the connection ---------------------------------------------------------
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the connection is known to be down, and is being made anew."""
+        return self._session.is_away
+
+    async def ping(self, timeout: float = ANSWER_TIMEOUT) -> None:
+        """Ask the server something (XEP-0199).
+
+        Raises:
+            SessionError: No connection, or no answer, in time.
+        """
+        await self._session.people.ping(timeout)
+
     # --- keys -------------------------------------------------------------------
 
     @property

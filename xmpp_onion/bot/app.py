@@ -20,6 +20,7 @@ from xmpp_onion.agent.failures import explain
 from xmpp_onion.agent.memory import forbid_core_dumps
 from xmpp_onion.agent.profile import load_account
 from xmpp_onion.agent.signals import until_terminated
+from xmpp_onion.agent.watchdog import watched
 from xmpp_onion.bot.clock import Clock, SystemClock
 from xmpp_onion.bot.context import Context
 from xmpp_onion.bot.conversation import FSM
@@ -291,7 +292,8 @@ class Bot(Router):
                 f"{self.name}: ready as {client.jid}\n"
                 f"{self.name}: fingerprint {client.fingerprint}\n"
             )
-            await self.serve(client)
+            async with watched(client):
+                await self.serve(client)
 
 
 async def _drain(dispatcher: Dispatcher) -> None:

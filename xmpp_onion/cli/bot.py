@@ -11,6 +11,7 @@ import click
 
 from xmpp_onion.account import Account
 from xmpp_onion.agent.signals import until_terminated
+from xmpp_onion.agent.watchdog import watched
 from xmpp_onion.bot import Bot, make_project
 from xmpp_onion.cli.reach import check_free, hold, load_account
 from xmpp_onion.cli.settings import Settings
@@ -110,4 +111,5 @@ async def _serve(settings: Settings, bot: Bot, account: Account) -> None:
             {"v": 1, "event": "ready", "jid": client.jid},
             f"{bot.name} is ready as {client.jid}\nfingerprint {client.fingerprint}",
         )
-        await bot.serve(client)
+        async with watched(client):
+            await bot.serve(client)

@@ -7,6 +7,7 @@ import asyncio
 import secrets
 import xml.etree.ElementTree as ET
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final, TypeAlias
 
 from slixmpp.exceptions import IqError, IqTimeout
@@ -107,6 +108,22 @@ class People:
         answer = await _answer(self._ask(request, timeout))
         items = answer.iterfind(f"{{{BLOCKING}}}blocklist/{{{BLOCKING}}}item")
         return tuple(jid for item in items if (jid := _read_jid(item)) is not None)
+
+    async def ping(self, timeout: float = _PATIENCE) -> None:
+        """Ask the server whether it is there (XEP-0199).
+
+        An error is an answer, too: not every server answers pings.
+
+        Raises:
+            SessionError: No answer came.
+        """
+        request = self._xmpp.make_iq_get()
+        request.append(ET.Element("{urn:xmpp:ping}ping"))
+        with suppress(IqError):
+            try:
+                await self._ask(request, timeout)
+            except IqTimeout:
+                raise _refused("no answer came") from None
 
     # --- inside ---------------------------------------------------------------
 

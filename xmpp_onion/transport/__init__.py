@@ -10,6 +10,7 @@ from xmpp_onion.transport.dial import (
     listen_local,
     open_local,
     probe,
+    tell_local,
 )
 from xmpp_onion.transport.guard import Guard
 from xmpp_onion.transport.onion import OnionService, create_key, read_address
@@ -37,4 +38,5 @@ __all__ = [
     "open_local",
     "probe",
     "read_address",
+    "tell_local",
 ]

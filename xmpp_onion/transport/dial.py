@@ -42,6 +42,7 @@ __all__ = [
     "open_local",
     "probe",
     "short_path",
+    "tell_local",
 ]
 
 log = logging.getLogger(__name__)
@@ -351,6 +352,22 @@ def listen_local(path: Path) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def tell_local(path: str, text: str) -> None:
+    """Send one datagram to a service on this machine, such as systemd.
+
+    Args:
+        path: Of its socket; with ``@`` in front, a name in Linux's abstract space.
+        text: What to say.
+
+    Raises:
+        OSError: Nobody listens there, or not to us.
+    """
+    address = "\0" + path[1:] if path.startswith("@") else path
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(0)
+        sock.sendto(text.encode(), address)
 
 
 async def dial_local(path: Path, *, timeout: float = 5.0) -> socket.socket:

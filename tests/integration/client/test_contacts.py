@@ -208,3 +208,13 @@ async def test_others_ask_the_process_that_holds_the_account(
     assert (contact["state"], contact["asked"]) == ("to", False)
     assert removed["state"] == "removed"
     assert (failed["event"], failed["what"]) == ("error", "that is your own account")
+
+
+async def test_a_ping_is_answered_by_the_server(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with Client(await enrol("alice"), tor=wire) as alice:
+        assert not alice.is_away
+        await alice.ping()
+        with pytest.raises(SessionError, match="did not do"):
+            await alice.ping(timeout=0)
