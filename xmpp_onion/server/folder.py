@@ -9,6 +9,7 @@
     ├── keeper           0600  held by what keeps it running: that process's number
     ├── state            0600  how it is, as its keeper saw it last
     ├── background       0600  what it printed in the background
+    ├── xmpp-onion.service    what systemd needs to run it
     ├── output           0600  what Prosody printed at its last start
     └── prosody/         ours, readable to Prosody's user
         ├── prosody.cfg.lua
@@ -32,7 +33,7 @@ from xmpp_onion.address import OnionAddress
 from xmpp_onion.errors import ServerError
 from xmpp_onion.server.certificate import make_certificate, read_fingerprint
 from xmpp_onion.server.options import Options
-from xmpp_onion.server.prosody import describe, find_templates, render
+from xmpp_onion.server.prosody import describe, describe_unit, find_templates, render
 from xmpp_onion.transport import create_key, read_address
 
 __all__ = ["Folder", "RunAs", "find_unprivileged_user", "initialise"]
@@ -125,6 +126,11 @@ class Folder:
         return self.path / "state"
 
     @property
+    def unit_file(self) -> Path:
+        """What systemd needs to run it."""
+        return self.path / "xmpp-onion.service"
+
+    @property
     def background_file(self) -> Path:
         """What it printed in the background, since its start there."""
         return self.path / "background"
@@ -192,6 +198,9 @@ class Folder:
             target = self.prosody / "modules" / module.name
             _write(target, module.read_text("utf-8"), mode=_SHARED_FILE)
             self._hand_over(target)
+        unit = (templates / "systemd" / self.unit_file.name).read_text("utf-8")
+        names = describe_unit(self.path.absolute(), _user_name())
+        _write(self.unit_file, render(unit, names))
 
     def initialise(
         self, change: Callable[[Options], Options] | None = None
@@ -279,6 +288,14 @@ class Folder:
             for name in (*folders, *files):
                 os.chown(Path(place) / name, *self.run_as, follow_symlinks=False)
         os.chown(path, *self.run_as, follow_symlinks=False)
+
+
+def _user_name() -> str:
+    """Return who we are, for systemd; a user without a name is a number there."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def _write(path: Path, text: str, *, mode: int = 0o600) -> None:

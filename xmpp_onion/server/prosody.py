@@ -1,6 +1,7 @@
-"""The text of Prosody's configuration: the one copy in prosody-config, filled in."""
+"""The files of a server: the one copy in prosody-config, filled in."""
 
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,9 +9,10 @@ from xmpp_onion.address import OnionAddress
 from xmpp_onion.errors import ServerError
 from xmpp_onion.server.options import Options
 
-__all__ = ["describe", "find_templates", "render"]
+__all__ = ["describe", "describe_unit", "find_templates", "render"]
 
 _PLACEHOLDER = re.compile(r"@([A-Z0-9_]+)@")
+_UNIT_WORD = re.compile(r"[\w%+,./:=@~-]+", re.ASCII)
 
 
 def render(template: str, names: Mapping[str, str]) -> str:
@@ -44,6 +46,26 @@ def describe(onion: OnionAddress, options: Options) -> dict[str, str]:
         "PEERS": " ".join(f'"{peer}";' for peer in sorted(options.peers)),
         **{f"{name.upper()}_PORT": str(port) for name, port in ports.items()},
     }
+
+
+def describe_unit(folder: Path, user: str) -> dict[str, str]:
+    """Return what the placeholders of ``systemd/xmpp-onion.service`` stand for.
+
+    Args:
+        folder: The server's folder.
+        user: Whose it is.
+    """
+    return {
+        "DIR": _quote_for_systemd(str(folder)),
+        "USER": user,
+        "PROGRAM": f"{_quote_for_systemd(sys.executable)} -m xmpp_onion",
+    }
+
+
+def _quote_for_systemd(word: str) -> str:
+    """Return one word for a unit file, where ``%`` is special too (systemd.syntax)."""
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return escaped if _UNIT_WORD.fullmatch(escaped) else f'"{escaped}"'
 
 
 def _look_up(names: Mapping[str, str], name: str) -> str:
