@@ -175,7 +175,10 @@ VirtualHost "@ONION@"
 	disco_items = { { "muc.@ONION@", "Rooms" }; { "share.@ONION@", "Files" } }
 
 Component "muc.@ONION@" "muc"
-	modules_enabled = { "muc_mam"; "omemo_slim" }
+	modules_enabled = {
+		"muc_mam"; "omemo_slim";
+		"room_moderation";               -- owners and admins take out what must not stay
+	}
 	restrict_room_creation          = "local"
 	muc_room_default_public         = false
 	muc_room_default_members_only   = true -- OMEMO has to know who is there

@@ -38,7 +38,7 @@ from xmpp_onion.e2ee import (
     sender_ids,
 )
 from xmpp_onion.errors import DecryptionError, DeviceListError, XmppOnionError
-from xmpp_onion.rooms import RoomNames, Rooms, Shown
+from xmpp_onion.rooms import Moderations, RoomNames, Rooms, Shown
 from xmpp_onion.session import (
     Incoming,
     Notice,
@@ -70,6 +70,7 @@ class Clerk:
         confirmations: Owes who asks for it that a message arrived.
         attempts: Knows which messages ended a process.
         rooms: Which places are in rooms, and no people.
+        moderations: What rooms say was taken out of them goes there.
         timers: Say when something is to be erased.
         own: Our bare JID.
 
@@ -90,10 +91,11 @@ class Clerk:
         confirmations: Confirmations,
         attempts: Attempts,
         rooms: Rooms,
+        moderations: Moderations,
         timers: Timers,
         own: JID,
     ) -> None:
-        self._rooms = rooms
+        self._rooms, self._moderations = rooms, moderations
         self._timers = timers
         self.news = deliveries.news
         self._strangers = strangers
@@ -157,6 +159,15 @@ class Clerk:
                 return
             if incoming.notice is not None:
                 await self._keep_notice(incoming, incoming.notice, place)
+            elif incoming.room is not None and incoming.moderation is not None:
+                async with self._database.transaction():
+                    await self._move(place)
+                    await self._moderations.take(
+                        incoming.room,
+                        incoming.moderation,
+                        incoming.at,
+                        key=incoming.key,
+                    )
             elif (nobodys := self._find_nobodys(incoming)) is not None:
                 await self._keep_unreadable(nobodys, place, DecryptionError(_NOBODYS))
             elif not await self._has_share(incoming):

@@ -61,6 +61,7 @@ from xmpp_onion.room_post import RoomPost
 from xmpp_onion.rooms import (
     ROOM_TIMEOUT,
     Invitations,
+    Moderations,
     Room,
     RoomJournal,
     Rooms,
@@ -234,6 +235,9 @@ class Client(Speaker):
             ),
             own=own,
         )
+        self._moderations = Moderations(
+            self._database, self._session, self.rooms, news=news
+        )
         await self.rooms.load()
 
     def _make_way_in(self, attempts: Attempts) -> None:
@@ -263,6 +267,7 @@ class Client(Speaker):
             strangers=self._strangers,
             confirmations=self._confirmations,
             rooms=self.rooms,
+            moderations=self._moderations,
             attempts=attempts,
             timers=self._timers,
             own=own,
@@ -659,7 +664,9 @@ class Client(Speaker):
 
     def room(self, jid: str) -> Room:
         """Return a room by its address, whether or not we are in it."""
-        return Room(self.rooms, parse_room(jid), voice=self)
+        return Room(
+            self.rooms, parse_room(jid), voice=self, moderations=self._moderations
+        )
 
     async def join(
         self, jid: str, nick: str = "", *, timeout: float = ROOM_TIMEOUT

@@ -24,6 +24,7 @@ from xmpp_onion import (
     KeyChanged,
     KeyReuse,
     Message,
+    Moderated,
     MoreRequests,
     NewDevice,
     OnionAddress,
@@ -95,6 +96,8 @@ def describe(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one for eac
             return reason
         case RoomEvent(change=change):
             return change
+        case Moderated(target=target):
+            return target
         case RolledBack(at=at):
             return at.isoformat()
         case NewDevice() | KeyChanged() | KeyReuse() | TrustChanged():
@@ -113,6 +116,8 @@ async def gather(client: Client) -> None:
     await room.grant("bob@x.onion", Affiliation.ADMIN)
     await room.kick("carol@x.onion")
     assert_type(await room.send("hello"), Delivery)
+    async for message in client.messages():
+        await room.moderate(message)
     await room.leave()
 
 

@@ -41,6 +41,7 @@ from xmpp_onion.chat.message import Answer, Message, OwnMessage, Said
 from xmpp_onion.chat.nick import doubts
 from xmpp_onion.chat.room import (
     Affiliation,
+    Moderated,
     Occupant,
     Role,
     RoomChange,
@@ -69,6 +70,7 @@ __all__ = [
     "Line",
     "Link",
     "Message",
+    "Moderated",
     "MoreRequests",
     "NewDevice",
     "Occupant",

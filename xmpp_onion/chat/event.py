@@ -25,7 +25,7 @@ from xmpp_onion.chat.contents import (
 )
 from xmpp_onion.chat.delivery import DeliveryFailed, DeliveryState, Receipt
 from xmpp_onion.chat.message import Answer, Message, OwnMessage, Said
-from xmpp_onion.chat.room import Affiliation, RoomChange, RoomEvent
+from xmpp_onion.chat.room import Affiliation, Moderated, RoomChange, RoomEvent
 
 __all__ = [
     "ContactAccepted",
@@ -152,6 +152,7 @@ Event: TypeAlias = (
     | ContactAccepted
     | ContactRemoved
     | RoomEvent
+    | Moderated
     | Gap
     | RolledBack
     | NewDevice
@@ -176,6 +177,7 @@ _KINDS: Mapping[str, type[Event]] = MappingProxyType(
         "contact-accepted": ContactAccepted,
         "contact-removed": ContactRemoved,
         "room": RoomEvent,
+        "moderated": Moderated,
         "gap": Gap,
         "rolled-back": RolledBack,
         "new-device": NewDevice,
@@ -200,6 +202,7 @@ _READ: Mapping[str, Callable[[str], object]] = MappingProxyType(
         "owner": JID,
         "by": JID,
         "who": JID,
+        "author": JID,
         "change": RoomChange,
         "affiliation": Affiliation,
         "emojis": tuple,

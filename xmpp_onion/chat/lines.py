@@ -21,7 +21,7 @@ from xmpp_onion.chat.event import (
     Undecryptable,
 )
 from xmpp_onion.chat.message import Message, OwnMessage, Said
-from xmpp_onion.chat.room import RoomEvent
+from xmpp_onion.chat.room import Moderated, RoomEvent
 
 __all__ = ["Line", "line"]
 
@@ -65,6 +65,7 @@ def line(what: Event | Delivery) -> Line:
             | ContactAccepted()
             | ContactRemoved()
             | RoomEvent()
+            | Moderated()
         ):
             return _about_people(what)
         case Gap() | RolledBack():
@@ -215,10 +216,17 @@ def _alarm(what: NewDevice | KeyChanged | KeyReuse | TrustChanged) -> Line:
 
 
 def _about_people(
-    what: ContactRequest | MoreRequests | ContactAccepted | ContactRemoved | RoomEvent,
+    what: ContactRequest
+    | MoreRequests
+    | ContactAccepted
+    | ContactRemoved
+    | RoomEvent
+    | Moderated,
 ) -> Line:
     if isinstance(what, RoomEvent):
         return _about_room(what)
+    if isinstance(what, Moderated):
+        return _moderated(what)
     line: Line = {
         "v": 1,
         "event": _PEOPLE[type(what)],
@@ -240,6 +248,20 @@ def _about_room(what: RoomEvent) -> Line:
         "private": what.is_private,
         "reason": what.reason or None,
         "count": what.count,
+        "at": _time(what.at),
+    }
+
+
+def _moderated(what: Moderated) -> Line:
+    return {
+        "v": 1,
+        "event": "moderated",
+        "room": what.sender,
+        "target": what.target,
+        "author": what.author,
+        "by": what.by,
+        "reason": what.reason or None,
+        "encrypted": False,
         "at": _time(what.at),
     }
 

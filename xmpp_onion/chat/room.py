@@ -6,9 +6,11 @@ from datetime import datetime
 from enum import StrEnum
 
 from xmpp_onion.address import JID
+from xmpp_onion.chat.message import Said
 
 __all__ = [
     "Affiliation",
+    "Moderated",
     "Occupant",
     "Role",
     "RoomChange",
@@ -136,3 +138,33 @@ class RoomEvent:
     is_private: bool | None = None
     reason: str = ""
     count: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moderated:
+    """An owner or an admin took somebody's message out of a room (XEP-0425).
+
+    It is the word of the room's server: it was not encrypted, and no key says it.
+    Nothing is forgotten by itself. The message itself, if you had not handled it yet,
+    was handed out before.
+
+    Attributes:
+        sender: The room, which says so.
+        by: Who did it; an owner or admin by our own list of its members.
+        target: The id that its author gave the message.
+        author: The account that had said it.
+        reason: Why, in the words of who did it; every server on the way read them.
+        at: When we heard of it, or the archive of the room, in UTC.
+    """
+
+    sender: JID
+    by: JID
+    target: str
+    author: JID
+    reason: str = field(default="", repr=False)
+    at: datetime
+
+    def is_for(self, message: Said) -> bool:
+        """Tell whether ``message`` is the one that was taken out."""
+        mine = message.room, message.id, message.sender
+        return mine == (self.sender, self.target, self.author)

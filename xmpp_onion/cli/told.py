@@ -15,6 +15,7 @@ from xmpp_onion.chat import (
     KeyChanged,
     KeyReuse,
     Message,
+    Moderated,
     MoreRequests,
     NewDevice,
     OwnMessage,
@@ -62,8 +63,8 @@ def told(event: Event) -> str:
             text = f"{who}: [{many}not readable: {visible(event.reason)}]"
         case ContactRequest() | MoreRequests() | ContactAccepted() | ContactRemoved():
             text = _told_of_people(event)
-        case RoomEvent():
-            text = f"{who}: [{_told_of_room(event)}]"
+        case RoomEvent() | Moderated():
+            text = f"{who}: [{_told_by_room(event)}]"
         case Gap():
             since, until = event.since.astimezone(), event.until.astimezone()
             text = (
@@ -101,6 +102,14 @@ def _told_of_people(
             return f"{time} {sender} lets you see them now"
         case ContactRemoved():
             return f"{time} {sender} does not let you see them any more"
+
+
+def _told_by_room(event: RoomEvent | Moderated) -> str:
+    if isinstance(event, RoomEvent):
+        return _told_of_room(event)
+    why = f": {visible(event.reason)}" if event.reason else ""
+    whose = f"{_short(event.target)} of {visible(event.author)}"
+    return f"{visible(event.by)} took out {whose}, says the room{why}"
 
 
 def _told_of_room(event: RoomEvent) -> str:

@@ -5,6 +5,7 @@ from xmpp_onion.rooms.care import Kept, News, RoomCare
 from xmpp_onion.rooms.invitations import Invitations
 from xmpp_onion.rooms.joined import ROOM_TIMEOUT, Rooms
 from xmpp_onion.rooms.journal import RoomJournal
+from xmpp_onion.rooms.moderations import Moderations
 from xmpp_onion.rooms.names import RoomNames
 from xmpp_onion.rooms.room import Room
 from xmpp_onion.rooms.shown import MARKED_MEMBERS, Shown
@@ -15,6 +16,7 @@ __all__ = [
     "ROOM_TIMEOUT",
     "Invitations",
     "Kept",
+    "Moderations",
     "News",
     "Room",
     "RoomCare",

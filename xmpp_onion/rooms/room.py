@@ -7,9 +7,17 @@ from typing import Protocol
 
 from xmpp_onion.account import parse_recipient
 from xmpp_onion.address import JID
-from xmpp_onion.chat import Affiliation, Delivery, Message, Progress, RoomState
+from xmpp_onion.chat import (
+    Affiliation,
+    Delivery,
+    Message,
+    Progress,
+    RoomState,
+    Said,
+)
 from xmpp_onion.errors import EncryptionError
 from xmpp_onion.rooms.joined import ROOM_TIMEOUT, Rooms
+from xmpp_onion.rooms.moderations import Moderations
 
 __all__ = ["Room"]
 
@@ -62,10 +70,14 @@ class Room:
         rooms: All rooms of the account.
         jid: Which one this is.
         voice: Encrypts and sends.
+        moderations: Take out what others said.
     """
 
-    def __init__(self, rooms: Rooms, jid: JID, *, voice: Voice) -> None:
+    def __init__(
+        self, rooms: Rooms, jid: JID, *, voice: Voice, moderations: Moderations
+    ) -> None:
         self._voice = voice
+        self._moderations = moderations
         self._rooms = rooms
         self.jid = jid
 
@@ -104,6 +116,35 @@ class Room:
     async def retract(self, message_id: str) -> Delivery:
         """Ask all to forget a message of ours; as ``Client.retract()``."""
         return await self._voice.retract(self.jid, message_id)
+
+    async def moderate(
+        self,
+        message: Said,
+        reason: str = "",
+        *,
+        allow_clear: bool = False,
+        timeout: float = ROOM_TIMEOUT,
+    ) -> None:
+        """Take a message of anybody out of the room (XEP-0425). Owners and admins may.
+
+        The server keeps a note in its place, and tells all; whoever comes later does
+        not get it. Who has read it already still has it.
+
+        Args:
+            message: As it came.
+            reason: Why; it cannot be encrypted.
+            allow_clear: That is known and wanted.
+            timeout: Seconds for a connection, and for the answer.
+
+        Raises:
+            AddressError: It was said elsewhere.
+            EncryptionError: There is a reason, and ``allow_clear`` was not said.
+            RoomError: We may not, or the server cannot, or does not know it any more.
+            SessionError: No connection, or no answer, in time.
+        """
+        await self._moderations.ask(
+            self.jid, message, reason, timeout, allow_clear=allow_clear
+        )
 
     async def displayed_by(self, message_id: str) -> tuple[JID, ...]:
         """Return which members say to have been shown a message of ours.

@@ -21,6 +21,7 @@ from xmpp_onion.session.groupchat import Seat, read_groupchat, seat_of
 from xmpp_onion.session.liveness import Timing
 from xmpp_onion.session.login import Dialer
 from xmpp_onion.session.mentions import MENTION_LIMIT
+from xmpp_onion.session.moderation import Moderation
 from xmpp_onion.session.muc import (
     AffiliationList,
     Configuration,
@@ -67,6 +68,7 @@ __all__ = [
     "Disconnected",
     "Incoming",
     "Invitation",
+    "Moderation",
     "Notice",
     "Occupancy",
     "Page",

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from xmpp_onion.address import JID
 from xmpp_onion.session.guards import Outline
+from xmpp_onion.session.moderation import Moderation, read_moderation
 from xmpp_onion.session.stanzas import (
     ID_LIMIT,
     Incoming,
@@ -107,6 +108,8 @@ def _read(
     element: ET.Element, seat: Seat, author: JID | None, *, at: datetime, stanza_id: str
 ) -> Incoming | None:
     excess = element.why if isinstance(element, Outline) else ""
+    if not excess and not seat.nick and (said := read_moderation(element, seat.room)):
+        return _moderated(element, seat, said, at=at, stanza_id=stanza_id)
     found = [] if excess else find_encrypted(element)
     if len({one.tag for one in found}) < len(found):
         return None
@@ -127,6 +130,22 @@ def _read(
         is_silent=bool(found) and element.find("{jabber:client}body") is None,
         room=seat.room,
         nick=seat.nick,
+    )
+
+
+def _moderated(
+    element: ET.Element, seat: Seat, said: Moderation, *, at: datetime, stanza_id: str
+) -> Incoming:
+    return Incoming(
+        id=read_id(element),
+        sender=seat.room,
+        at=at,
+        encrypted=(),
+        key=name_of(seat.room, "", ["moderated", said.target]),
+        stanza_id=stanza_id,
+        to=seat.room,
+        room=seat.room,
+        moderation=said,
     )
 
 

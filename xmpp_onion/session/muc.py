@@ -25,6 +25,7 @@ __all__ = [
     "RoomPresence",
     "RoomSignal",
     "Status",
+    "read_account",
     "read_affiliations",
     "read_configuration",
     "read_room_message",
@@ -193,12 +194,12 @@ def read_room_presence(
         sender.bare,
         sender.resource,
         is_there=not kind,
-        jid=_account(item.get("jid", "")),
+        jid=read_account(item.get("jid", "")),
         affiliation=_affiliation(item) or Affiliation.NONE,
         role=_role(item),
         codes=_codes(x),
         new_nick=item.get("nick", "") if kind else "",
-        by=None if actor is None else _account(actor.get("jid", "")),
+        by=None if actor is None else read_account(actor.get("jid", "")),
         is_destroyed=x.find(f"{{{MUC_USER}}}destroy") is not None,
     )
 
@@ -234,7 +235,7 @@ def read_room_message(
 
 def _read_mediated(x: ET.Element, room: JID) -> Invitation | None:
     invite = x.find(f"{{{MUC_USER}}}invite")
-    inviter = None if invite is None else _account(invite.get("from", ""))
+    inviter = None if invite is None else read_account(invite.get("from", ""))
     # A room has a name; without one it is a whole server.
     if inviter is None or not room.local:
         return None
@@ -291,7 +292,7 @@ def _items(
     for index, item in enumerate(parent.iterfind(f"{{{namespace}}}item")):
         if index >= limit:
             return
-        jid, affiliation = _account(item.get("jid", "")), _affiliation(item)
+        jid, affiliation = read_account(item.get("jid", "")), _affiliation(item)
         if jid is not None and affiliation is not None:
             yield jid, affiliation
 
@@ -327,7 +328,8 @@ def _condition(element: ET.Element) -> str:
     return "undefined-condition"
 
 
-def _account(text: str) -> JID | None:
+def read_account(text: str) -> JID | None:
+    """Return the bare JID of an account that a room names; None for what is none."""
     jid = _read_jid(text)
     return None if jid is None else jid.bare
 

@@ -19,6 +19,7 @@ from xmpp_onion.chat import Affiliation
 from xmpp_onion.errors import RoomError, SessionError
 from xmpp_onion.session.bookmarks import Bookmarks
 from xmpp_onion.session.client_xmpp import OnionClient
+from xmpp_onion.session.moderation import write_moderation
 from xmpp_onion.session.muc import (
     CONFERENCE,
     DISCO,
@@ -194,6 +195,15 @@ class RoomService:
         """Make somebody leave; who may come in may come again."""
         what = {"nick": nick, "role": "none"}
         await self.ask(self._query("set", room, MUC_ADMIN, **what))
+
+    async def moderate(self, room: JID, target: str, reason: str) -> None:
+        """Take a message out of a room, by the room's name of it (XEP-0425).
+
+        The reason is not encrypted: every server on the way reads it.
+        """
+        request = self._xmpp.make_iq_set(ito=room.bare)
+        request.append(write_moderation(target, reason))
+        await self.ask(request)
 
     async def invite(self, room: JID, jid: JID, *, is_direct: bool = True) -> None:
         """Ask somebody to come: directly (XEP-0249), or through the room.

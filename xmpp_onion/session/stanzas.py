@@ -16,6 +16,7 @@ from slixmpp.stanza import Message
 from xmpp_onion.address import JID
 from xmpp_onion.errors import InvalidJIDError
 from xmpp_onion.session.guards import Outline
+from xmpp_onion.session.moderation import Moderation
 from xmpp_onion.session.notices import Notice, read_confirmation, read_error
 from xmpp_onion.session.serialising import CLIENT, serialise
 
@@ -69,6 +70,8 @@ class Incoming:
             person to read.
         room: The room that it was said in; None between two people.
         nick: What its author is called there: it proves nothing.
+        moderation: What the room itself says was taken out of it. Then it says
+            nothing else.
     """
 
     id: str
@@ -85,6 +88,7 @@ class Incoming:
     is_silent: bool = False
     room: JID | None = None
     nick: str = ""
+    moderation: Moderation | None = None
 
     @property
     def is_nobodys(self) -> bool:

@@ -53,8 +53,14 @@ class RoomNames:
 
     async def find_message(self, room: str, stanza_id: str) -> str:
         """Return the sender's id for a message; empty if that is not known."""
+        found = await self.find(room, stanza_id)
+        return found[0] if found else ""
+
+    async def find(self, room: str, stanza_id: str) -> tuple[str, str] | None:
+        """Return the sender's id for a message, and the sender; None if unknown."""
         rows = await self._database.fetch(
-            "SELECT message_id FROM room_names WHERE room = ? AND stanza_id = ?",
+            "SELECT message_id, sender FROM room_names "
+            "WHERE room = ? AND stanza_id = ?",
             (room, stanza_id),
         )
-        return str(rows[0]["message_id"]) if rows else ""
+        return (rows[0]["message_id"], rows[0]["sender"]) if rows else None

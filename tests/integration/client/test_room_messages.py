@@ -22,6 +22,7 @@ from xmpp_onion import (
     DeliveryState,
     Event,
     Message,
+    Moderated,
     OwnMessage,
     Reaction,
     Receipt,
@@ -788,3 +789,52 @@ async def test_a_message_that_a_room_sends_back_has_failed(
 
         with pytest.raises(DeliveryFailedError):
             await bob.wait(delivery.id, DeliveryState.RECEIVED)
+
+
+async def test_what_an_owner_takes_out_of_a_room_is_told_and_not_read_by_who_comes_late(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with people(enrol, wire, "alice", "bob") as [alice, bob]:
+        carols = await enrol("carol")
+        name = address(alice)
+        async with Client(carols, tor=wire) as carol:
+            room = await come_together(alice, [bob, carol], name)
+            carols = carol.account
+        await bob.send(name, "the bad word")
+        at_alice, at_bob = Ear(alice), Ear(bob)
+        message = await at_alice.message()
+        assert bob.rooms.state(JID(name)) is not None
+        with pytest.raises(RoomError):
+            await bob.room(name).moderate(message)
+        with pytest.raises(EncryptionError, match="cannot be encrypted"):
+            await room.moderate(message, "be kind")
+
+        await room.moderate(message, "be kind", allow_clear=True)
+
+        told = await at_bob.next_of(Moderated)
+        assert (told.sender, told.by, told.reason) == (name, alice.jid, "be kind")
+        assert (await at_alice.next_of(Moderated)).is_for(message)
+        await alice.send(name, "the end")
+        async with Client(carols, tor=wire) as carol:
+            at_carol = Ear(carol)
+            assert (await at_carol.message()).text == "the end"
+
+
+async def test_who_was_away_learns_who_took_out_what_he_had_read(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with people(enrol, wire, "alice", "bob") as [alice, bob]:
+        carols = await enrol("carol")
+        name = address(alice)
+        async with Client(carols, tor=wire) as carol:
+            room = await come_together(alice, [bob, carol], name)
+            await bob.send(name, "the bad word")
+            message = await Ear(carol).message()
+            carols = carol.account
+        await room.moderate(await Ear(alice).message())
+
+        async with Client(carols, tor=wire) as carol:
+            told = await Ear(carol).next_of(Moderated)
+
+        assert told.is_for(message)
+        assert (told.by, told.author) == (alice.jid, bob.jid)

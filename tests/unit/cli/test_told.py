@@ -11,6 +11,7 @@ from xmpp_onion.chat import (
     DeliveryState,
     Event,
     Message,
+    Moderated,
     OwnMessage,
     Reaction,
     Receipt,
@@ -131,6 +132,17 @@ def test_a_message_that_speaks_to_us_says_so() -> None:
     assert told(said(Message, text="hi")).endswith("(tofu): hi")
     us = said(Message, text="hi", mentions=(BOB,), mentions_me=True)
     assert told(us).endswith("(tofu) mentions you: hi")
+
+
+def test_what_was_taken_out_of_a_room_is_told_as_its_word() -> None:
+    room = JID(f"friends@muc.{ONION}")
+    event = Moderated(
+        sender=room, by=ALICE, target="m1", author=BOB, reason="a\x1bb", at=AT
+    )
+
+    assert f"{room}: [{ALICE} took out m1 of {BOB}, says the room: a" in told(event)
+    assert "\x1b" not in told(event)
+    assert listen._concerns(event, {room})
 
 
 def test_who_was_shown_something_in_a_room_is_told_as_of_that_room() -> None:
