@@ -238,8 +238,11 @@ class Courier:
         """
         if row.id in self._under_way and self._open.is_set():
             return
-        await self._outbox.remove(row.id)
-        await self._deliveries.fail(row.message_id, JID(row.to), _TOO_LATE)
+        if row.readers and self._watch is not None:
+            await self._watch.drop(row, _TOO_LATE)  # others may read other parts
+        else:
+            await self._outbox.remove(row.id)
+            await self._deliveries.fail(row.message_id, JID(row.to), _TOO_LATE)
         self._failed[row.id] = _TOO_LATE
         self._session.revise(row.stanza_xml, "")
 

@@ -74,7 +74,7 @@ class RoomWatch:
                 if now is None:
                     break
                 if state is None or orphaned:
-                    await self._drop(now, _LEFT if state is None else _NOBODY)
+                    await self.drop(now, _LEFT if state is None else _NOBODY)
                 else:
                     await self._without_members(now, self._gone(now, state))
         return None
@@ -143,7 +143,7 @@ class RoomWatch:
         }
         is_ours = not set(left) - {self._own}
         if not reader_ids(encrypted) or (is_ours and await self._is_alone(row)):
-            await self._drop(row, why, names)
+            await self.drop(row, why, names)
             return ""
         better = serialise(stanza)
         await self._outbox.revise(row.id, better, left)
@@ -169,10 +169,19 @@ class RoomWatch:
         )
         return 0 if delivery is None else max(0, delivery.devices - waiting)
 
-    async def _drop(
+    async def drop(
         self, row: OutboxRow, why: str, names: Mapping[str, str] | None = None
     ) -> None:
-        """Send a stanza not at all. Its message fails if that was all of it."""
+        """Send a stanza not at all. In a transaction.
+
+        Its message fails if that was all of it. Else who could have read it is named
+        as left out, and the message is with the server when the rest is.
+
+        Args:
+            row: The stanza.
+            why: What to tell where nothing is left.
+            names: How to name who is left out, if not by the account.
+        """
         others = await self._outbox.others(row)
         arrived = await self._arrived(row, others)
         await self._outbox.remove(row.id)

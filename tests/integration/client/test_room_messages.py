@@ -587,9 +587,21 @@ async def test_what_is_meant_in_a_room_is_named_there_as_others_clients_name_it(
             (await ear.next_of((Correction, Reaction, Retraction))).target
             for _ in range(3)
         ]
+        sent, send = [], bob._session.send
+
+        def keep(xml: str | ET.Element, message_id: str) -> Awaitable[None]:
+            sent.append(xml if isinstance(xml, str) else ET.tostring(xml, "unicode"))
+            return send(xml, message_id)
+
+        monkeypatch.setattr(bob._session, "send", keep)
         await at_bob.reply(message, "why?")
         answer = await Ear(alice).message()
 
+    # Whom it answers is an account, and inside alone: a nick could be anybody's.
+    assert [each.author for each in said if each.reply_to] == [message.sender]
+    [outside] = [xml for xml in sent if "groupchat" in xml]
+    assert "reply" not in outside
+    assert entry not in outside
     assert targets == [first.id] * 3
     assert answer.reply_to == first.id
     named = [each.reacts_to or each.retracts or each.reply_to for each in said]

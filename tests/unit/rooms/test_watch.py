@@ -206,6 +206,14 @@ class Desk:
         async with self.database.transaction():
             await self.courier.review(whose)
 
+    async def give_up(self, name: str) -> None:
+        """Have the time of a message be over."""
+        async with self.database.transaction():
+            rows = await self.outbox.pending()
+            parts = [row for row in rows if row.message_id == name]
+            for row in parts:
+                await self.courier.give_up(row)
+
     @property
     def names(self) -> list[str]:
         return [name for name, _ in self.line.sent]
@@ -511,6 +519,42 @@ async def test_what_the_server_has_of_a_message_stays_said_when_the_rest_is_drop
     delivery = await desk.delivery("one")
     assert delivery.state is DeliveryState.ACKED
     assert (delivery.skipped, delivery.devices) == ((CAROL,), 2)
+
+
+async def test_what_the_server_has_of_a_message_stays_said_when_the_rest_is_too_late(
+    desk: Desk,
+) -> None:
+    desk.rooms.put()
+    acks: asyncio.Queue[asyncio.Future[None]] = asyncio.Queue()
+    desk.line.acks = acks
+    waiting = await desk.put_parts("one", {BOB: (1, 2)}, {CAROL: (3,)})
+    (await acks.get()).set_result(None)
+    await desk.parts[0]
+    desk.courier.hold()  # the connection is gone, and Carol's part did not arrive
+
+    await desk.give_up("one")
+
+    await waiting
+    delivery = await desk.delivery("one")
+    assert delivery.state is DeliveryState.ACKED
+    assert (delivery.skipped, delivery.devices) == ((CAROL,), 2)
+    assert await Inbox(desk.database).pending() == []
+
+
+async def test_a_message_of_which_all_parts_are_too_late_fails_once(
+    desk: Desk,
+) -> None:
+    desk.rooms.put(joined=False)
+    waiting = await desk.put_parts("one", {BOB: (1, 2)}, {CAROL: (3,)})
+
+    await desk.give_up("one")
+    desk.rooms.put()
+
+    with pytest.raises(DeliveryFailedError, match="not sent"):
+        await waiting
+    assert desk.names == []
+    assert (await desk.delivery("one")).state is DeliveryState.FAILED
+    assert len(await Inbox(desk.database).pending()) == 1
 
 
 async def test_a_part_for_our_own_devices_goes_where_others_read_another(
