@@ -13,7 +13,7 @@
 --   onion_socks        { "127.0.0.1", 9050 }; read at each dial, so a reload suffices
 --   onion_federation   "open", "listed" (with onion_peers) or "off"
 --   onion_peers        { } names of other servers; their sub-domains are meant as well
---   onion_patience, onion_answer_timeout    30 and 60 seconds; see below
+--   onion_patience, onion_answer_timeout, onion_confirm_timeout    seconds; see below
 module:set_global();
 
 local function lib(name) -- 13.0 moved its libraries under "prosody."
@@ -28,6 +28,7 @@ local service, basic = lib "net.resolvers.service", lib "net.resolvers.basic";
 local socks = module:require "s2s_onion_socks";
 local budget = module:require "s2s_onion_budget";
 local names = module:require "s2s_onion_names";
+local watch = module:require "s2s_onion_watch";
 
 local s2s_port = 5269; -- the virtual port of RFC 6120, section 14.7
 local hosts = prosody.hosts;
@@ -38,6 +39,10 @@ local function answer_timeout() return module:get_option_number("onion_answer_ti
 -- Seconds during which a failed dial is tried again: as long as a server that restarts
 -- needs, or a descriptor that was just uploaded. The stanzas wait meanwhile.
 local function patience() return module:get_option_number("onion_patience", 30); end
+-- Seconds for a peer to confirm what it was sent, by an answer over its own link to us,
+-- which it may have to dial. A link that is silent for longer is given up.
+local function confirm_timeout() return module:get_option_number("onion_confirm_timeout", 60); end
+local question = "s2s-onion"; -- the id of what asks for that answer
 local first_pause, longest_pause = 0.5, 8; -- seconds between two attempts
 local gone_attempts = 3; -- a name that Tor knows nothing of seldom appears meanwhile
 -- Stanzas that wait for one server: more is a flood, or a server that never comes.
@@ -57,6 +62,7 @@ local budgets = {
 local line_timeout = 30;
 -- One account: contacts on a hundred servers at log-in, then one every half second.
 local account_per_minute, accounts_counted = 120, 1000;
+local sent_again_limit = 5000; -- messages that went a second time
 local known_limit = 10000; -- onions to which our people wrote, forgotten at a restart
 
 -- Who may be a peer ---------------------------------------------------------------------
@@ -97,6 +103,7 @@ for class, limit in pairs(budgets) do
 end
 local account_rate = budget.rates(cache, accounts_counted, account_per_minute);
 local known = cache.new(known_limit);
+local sent_again = cache.new(sent_again_limit);
 
 -- Returns on whose account a dial for this stanza goes.
 local function class_of(event, onion)
@@ -113,6 +120,7 @@ end
 -- Dialing -------------------------------------------------------------------------------
 
 local dials = setmetatable({}, { __mode = "k" }); -- session -> what is known of its dial
+local watches = setmetatable({}, { __mode = "k" }); -- session -> which messages it has
 local next_dial; -- what route_to_new_session of mod_s2s is about to ask for
 local dial = {};
 dial.__index = dial;
@@ -255,10 +263,6 @@ module:hook("s2s-created", function (event)
 	local under_way = dials[event.session];
 	if under_way then under_way:open(event.session.conn); end
 end);
-module:hook("s2s-destroyed", function (event)
-	local under_way = dials[event.session];
-	if under_way then under_way:done(); end
-end);
 
 -- No name is looked up anywhere -----------------------------------------------------------
 
@@ -291,16 +295,30 @@ local function count_waiting(queue)
 	return queue.count and queue.count() or #queue; -- 0.12 has a table there
 end
 
+-- Keeps a copy of a message until the peer has it. What waits for a dial is with mod_s2s
+-- until then, which bounces it if it must.
+local function keep_copy(session, stanza)
+	if stanza.name ~= "message" then return; end
+	local stream, under_way = watches[session], dials[session];
+	if stream then
+		stream.sends(st.clone(stanza));
+	elseif under_way then
+		table.insert(under_way.held, st.clone(stanza));
+	end
+end
+
 -- Before mod_s2s looks for a session.
 local function check_route(event)
 	local onion, why, condition = peer_onion(event.to_host);
 	if not onion then return bounce(event, "cancel", condition or "remote-server-not-found", why); end
 	if is_own(event) then known:set(onion, true); end
 	local session = hosts[event.from_host] and hosts[event.from_host].s2sout[event.to_host];
-	if session then
-		if session.type ~= "s2sout_unauthed" or count_waiting(session.sendq) < queue_limit then return; end
+	if not session then return; end
+	local stream = watches[session];
+	if count_waiting(session.sendq) + (stream and stream.count() or 0) >= queue_limit then
 		return bounce(event, "wait", "resource-constraint", "Too much waits for that server");
 	end
+	keep_copy(session, event.stanza);
 end
 
 -- After it found none, and before it dials.
@@ -317,6 +335,7 @@ local function check_dial(event)
 	end
 	next_dial = setmetatable({
 		onion = onion; places = places[class]; attempts = 0; pause = first_pause;
+		first = event.stanza; held = {};
 	}, dial);
 end
 
@@ -324,6 +343,7 @@ local function begin_dial(event)
 	local session, under_way = event.session, next_dial;
 	if not under_way then return; end
 	under_way.session, dials[session] = session, under_way;
+	keep_copy(session, under_way.first);
 	local theirs = session.bounce_sendq;
 	function session.bounce_sendq(_, reason)
 		local explained = under_way:explain(reason);
@@ -385,6 +405,69 @@ module:hook("s2s-check-certificate", function (event)
 	return false;
 end, 1000);
 
+-- Links that break ------------------------------------------------------------------------
+
+-- Asks the peer for an answer behind what it was just sent; see s2s_onion_watch.
+local function ask_peer(session, stream, number)
+	timer.add_task(0, function ()
+		if session.destroyed then return; end
+		stream.asks();
+		session.sends2s(st.iq({
+			type = "get"; id = question; from = session.from_host; to = session.to_host;
+		}):tag("ping", { xmlns = "urn:xmpp:ping" }));
+	end);
+	timer.add_task(confirm_timeout(), function ()
+		if session.destroyed or not stream.waits_since(number) then return; end
+		session:close("connection-timeout");
+	end);
+end
+
+local function begin_watch(event)
+	local session, stream = event.session, nil;
+	stream = watch.new(function (number) ask_peer(session, stream, number); end);
+	watches[session] = stream;
+	local under_way = dials[session];
+	for _, message in ipairs(under_way and under_way.held or {}) do stream.sends(message); end
+end
+
+local function hear_answer(event)
+	local attr = event.stanza.attr;
+	if attr.id ~= question or attr.type ~= "result" and attr.type ~= "error" then return; end
+	local session = hosts[attr.to] and hosts[attr.to].s2sout[attr.from];
+	if session and watches[session] then watches[session].hears(); end
+	return true;
+end
+
+-- A message that a peer did not confirm before the link broke goes over the next one,
+-- once: a message that breaks links must not do so for ever. The peer's people may see
+-- it twice; clients drop what they have seen, and OMEMO what was decrypted.
+local function send_again(here, message)
+	local attr = message.attr;
+	local key = attr.id and table.concat({ attr.from, attr.to, attr.id }, "\0");
+	if key and not sent_again:get(key) then
+		sent_again:set(key, true);
+		here:send(message);
+	elseif attr.type ~= "error" then
+		local why = "The link to that server broke before it confirmed the message";
+		here:send(st.error_reply(message, "wait", "remote-server-timeout", why));
+	end
+end
+
+local function end_watch(session)
+	local stream = watches[session];
+	if not stream then return; end
+	watches[session] = nil;
+	local here = module:context(session.from_host);
+	for _, message in ipairs(stream.unconfirmed()) do send_again(here, message); end
+end
+
+module:hook("s2sout-established", begin_watch);
+module:hook("s2s-destroyed", function (event)
+	local under_way = dials[event.session];
+	if under_way then under_way:done(); end
+	end_watch(event.session);
+end);
+
 local function cover(host)
 	local here = module:context(host);
 	here:hook("route/remote", check_route, 1000);
@@ -393,13 +476,7 @@ local function cover(host)
 	here:hook("s2s-stream-features", check_header, 1000);
 	here:hook("stanza/jabber:server:dialback:result", check_key, 1000);
 	here:hook("s2s-authenticated", check_authenticated, 1000);
-	-- 0.12 goes on for a quarter of an hour with a circuit that has died in silence.
-	here:hook("smacks-ack-delayed", function (event)
-		local session = event.origin;
-		if session.type ~= "s2sin" and session.type ~= "s2sout" then return; end
-		session:close("connection-timeout");
-		return true;
-	end, -2);
+	here:hook("iq/host", hear_answer, 1000);
 end
 for host in pairs(hosts) do cover(host); end
 module:hook("host-activated", cover);

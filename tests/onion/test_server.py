@@ -130,6 +130,10 @@ async def test_a_server_survives_the_death_of_prosody_and_of_tor(
         publisher._link.process.kill()
         await until(State.UNREACHABLE, healths)
         await until(State.UP, healths)
+        # Other servers are reached through the new one.
+        async with asyncio.timeout(60):
+            while server._prosody.options.socks != publisher.socks:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.05)
         await client.new_identity()  # forget the descriptor
         greeting_after = await read_greeting(client, server.onion)
 

@@ -66,7 +66,7 @@ command.add_command(door.command)
     "--federation",
     type=click.Choice([mode.value for mode in Federation]),
     default=None,
-    help="Which other servers it talks to; none if nothing was chosen.",
+    help="Which other servers it talks to; all onions if nothing was chosen.",
 )
 @click.option(
     "--peer", "peers", multiple=True, metavar="ONION",

@@ -58,7 +58,7 @@ class Options:
     """
 
     door: Door = Door.PUBLIC
-    federation: Federation = Federation.OFF
+    federation: Federation = Federation.OPEN
     peers: tuple[OnionAddress, ...] = ()
     engine: Engine = Engine.PROSODY
     socks: Endpoint = _SOCKS
@@ -110,7 +110,8 @@ class Options:
             version = found.pop("v")
             if version == 1:
                 ports = {name: found.pop(f"{name}_port") for name in ("c2s", "http")}
-                found["ports"] = ports
+                # It was made when servers were closed; its owner opens it.
+                found |= {"ports": ports, "federation": Federation.OFF}
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise _unreadable(path, "it is missing or damaged") from error
         if version not in {1, _VERSION}:

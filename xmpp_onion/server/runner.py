@@ -40,14 +40,17 @@ _PORT_ATTEMPTS = 3
 _OPEN_FILES = 65536
 
 # What the child says about itself once it has settled: its process, its version,
-# its ports. Nobody else answers at its socket.
+# whether all that could look for other servers goes through Tor, its ports. Nobody
+# else answers at its socket.
 _STATE = """
 local ports, active = { }, require "core.portmanager".get_active_services()
 for _, _, port in active:iter(nil, nil, nil) do
 	table.insert(ports, port)
 end
 local pid = require "util.pposix".getpid()
-return table.concat({ pid, prosody.version, table.unpack(ports) }, " ")
+local is_loaded = require "core.modulemanager".is_loaded
+local fence = is_loaded("*", "s2s_onion") and "closed" or "open"
+return table.concat({ pid, prosody.version, fence, table.unpack(ports) }, " ")
 """
 
 
@@ -80,7 +83,6 @@ class Prosody:
             self._onion = self._folder.initialise()
             self._lock = await stack.enter_async_context(locked(self._folder))
             self._options = self._folder.read_options()
-            self._remember(self._socks or self._options.socks)
             stack.push_async_callback(self._stop)
             await self._start_on_free_ports()
             self._stack = stack.pop_all()
@@ -221,6 +223,7 @@ class Prosody:
         return LogReader(self._folder.log_file)
 
     async def _start_on_free_ports(self) -> None:
+        self._remember(self._socks or self._options.socks)
         for _ in range(_PORT_ATTEMPTS):
             await self._start()
             if await self._is_listening():
@@ -271,8 +274,10 @@ class Prosody:
                         state = (await ask(self._folder.data, _STATE)).split()
                         if int(state[0]) == self._process.pid:
                             self._version = state[1]
+                            if state[2] == "open":
+                                break
                             return self._options.listening_ports <= set(
-                                map(int, state[2:])
+                                map(int, state[3:])
                             )
                     await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
@@ -280,6 +285,12 @@ class Prosody:
                 "Prosody does not answer",
                 why=f"nothing was heard of it for {_START_SECONDS:.0f} seconds",
             ) from None
+        if self._process.returncode is None:
+            raise self._failure(
+                "Prosody is not safe to run",
+                why="its module s2s_onion is not loaded, and without it names would "
+                "be looked up outside of Tor",
+            )
         raise self._failure("Prosody ended at its start", why="its log says more")
 
     async def _stop(self) -> None:

@@ -1,6 +1,7 @@
 """The server that people reach: Prosody behind an onion service."""
 
 import asyncio
+import contextlib
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -8,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from xmpp_onion.address import JID, Invite, OnionAddress
+from xmpp_onion.errors import ServerError
 from xmpp_onion.server.circuits import close_circuits
 from xmpp_onion.server.doors import Doors
 from xmpp_onion.server.health import Health, State
@@ -49,6 +51,7 @@ class Server:
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             closer = close_circuits(self._prosody.data, self._close_circuit)
             stack.callback(tasks.create_task(closer).cancel)
+            stack.callback(tasks.create_task(self._follow_tor()).cancel)
             self._stack = stack.pop_all()
         return self
 
@@ -124,6 +127,15 @@ class Server:
     def follow_log(self) -> LogReader:
         """Return what reads Prosody's warnings and errors from now on."""
         return self._prosody.follow_log()
+
+    async def _follow_tor(self) -> None:
+        """Let Prosody reach other servers through our Tor wherever that is."""
+        socks = self._prosody.options.socks
+        while True:
+            socks = await self._tor.socks_elsewhere(socks)
+            # A Prosody that is down reads it when it is started again.
+            with contextlib.suppress(ServerError):
+                await self._prosody.use_socks(socks)
 
     async def _publish(self) -> None:
         """Publish the ports that Prosody has now, unless that is done."""

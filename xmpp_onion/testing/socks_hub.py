@@ -69,6 +69,8 @@ class SocksHub:
     port: int = 0
     _server: asyncio.Server | None = None
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
+    _lost: set[asyncio.StreamWriter] = field(default_factory=set)
+    _flows: asyncio.Event = field(default_factory=asyncio.Event)
     _has_news: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def __aenter__(self) -> Self:
@@ -85,6 +87,7 @@ class SocksHub:
 
     async def come_back(self) -> None:
         """Listen, on the port of before if there was one."""
+        self._flows.set()
         server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self._server, self.port = server, server.sockets[0].getsockname()[1]
 
@@ -95,6 +98,7 @@ class SocksHub:
             return
         server.close()
         self.cut()
+        self._flows.set()
         async with self._has_news:
             await self._has_news.wait_for(lambda: not self._open)
         await server.wait_closed()
@@ -103,6 +107,17 @@ class SocksHub:
         """Break all connections, as lost circuits do."""
         for writer in self._open:
             writer.transport.abort()
+
+    def hold(self) -> None:
+        """Carry nothing from now on, and break nothing: a partition of the network."""
+        self._lost = set(self._open)
+        self._flows.clear()
+
+    def let_go(self) -> None:
+        """Carry again. What was open when it began is lost, as circuits are."""
+        for writer in self._lost:
+            writer.transport.abort()
+        self._flows.set()
 
     async def has_asked(self, count: int) -> None:
         """Return when so many CONNECTs came."""
@@ -149,11 +164,22 @@ class SocksHub:
         self._open.add(ours)
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(_pipe(reader, ours))
-                tasks.create_task(_pipe(theirs, writer))
+                tasks.create_task(self._pipe(reader, ours))
+                tasks.create_task(self._pipe(theirs, writer))
         finally:
             ours.close()
             self._open.discard(ours)
+
+    async def _pipe(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Carry bytes on; Tor has no half-close, so an end ends both ways."""
+        with contextlib.suppress(OSError):
+            while data := await reader.read(_CHUNK_BYTES):
+                await self._flows.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.close()
 
 
 async def _say(writer: asyncio.StreamWriter, manner: Manner) -> None:
@@ -164,12 +190,3 @@ async def _say(writer: asyncio.StreamWriter, manner: Manner) -> None:
         await writer.drain()
         # Nagle is off, and the reader gets each piece by itself.
         await asyncio.sleep(0.002 if manner.is_bytewise else 0)
-
-
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Carry bytes on; Tor has no half-close, so an end ends both ways."""
-    with contextlib.suppress(OSError):
-        while data := await reader.read(_CHUNK_BYTES):
-            writer.write(data)
-            await writer.drain()
-    writer.close()

@@ -74,6 +74,7 @@ class Tor:
         self._forgot_at = -math.inf
         self._bootstrapping = asyncio.Lock()
         self._reopening = asyncio.Lock()
+        self._reopened = asyncio.Event()
         self._dialing: set[asyncio.Timeout] = set()
         self._dial_ended = asyncio.Event()
 
@@ -157,6 +158,15 @@ class Tor:
     def socks(self) -> Endpoint:
         """Where it listens for our connections."""
         return self._entered().socks
+
+    async def socks_elsewhere(self, known: Endpoint) -> Endpoint:
+        """Return where it listens once that is another place than ``known``.
+
+        A Tor of our own that was started again has another port.
+        """
+        while (place := self.socks) == known:
+            await self._reopened.wait()
+        return place
 
     @property
     def has_control(self) -> bool:
@@ -342,6 +352,8 @@ class Tor:
             link = await stack.enter_async_context(self._open_link(pool))
             self._link_stack = stack.pop_all()
         self._link, self._is_ready = link, link.control is None
+        self._reopened.set()
+        self._reopened = asyncio.Event()
 
     async def _close_link(self) -> None:
         await self._link_stack.aclose()

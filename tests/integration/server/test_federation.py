@@ -31,6 +31,7 @@ end
 return count
 """
 FAILED = "Server-to-server connection failed: "
+PING = "<ping xmlns='urn:xmpp:ping'/>"
 MESSAGE = "{jabber:client}message"
 STANZAS = "{urn:ietf:params:xml:ns:xmpp-stanzas}"
 UNKNOWN = OnionAddress.from_public_key(bytes([7] * 32))
@@ -186,6 +187,7 @@ async def test_every_form_of_a_good_answer_leads_to_the_peer(
             alice.say(bob.jid, "hello")
 
             assert body_of(await bob.hears()) == "hello"
+            await alice.person.ask(PING, to=str(bob.server.onion))  # it is confirmed
             await alice.loses_all_links(hub)
             await bob.loses_all_links(hub)
     assert len(hub.asked) == 2 * 8
@@ -498,6 +500,65 @@ async def test_one_account_dials_so_much_and_others_go_on(
     conditions = [condition for _, condition, _ in bounces]
     assert conditions.count("remote-server-not-found") == len(hub.asked) - 2
     assert 120 <= conditions.count("remote-server-not-found") < 140
+
+
+async def test_after_a_partition_what_was_not_confirmed_arrives_in_its_order(
+    alice: Place, bob: Place, hub: SocksHub
+) -> None:
+    await configure(alice, onion_confirm_timeout=1)
+    alice.say(bob.jid, "before")
+    await bob.hears()
+
+    await alice.person.ask(PING, to=str(bob.server.onion))  # behind "before"
+
+    hub.hold()
+    alice.say(bob.jid, "one")
+    alice.say(bob.jid, "two")
+    await hub.has_asked(3)  # it gave the link up, and dials
+    hub.let_go()
+    alice.say(bob.jid, "three")
+
+    heard = [body_of(await bob.hears()) for _ in range(3)]
+    assert heard == ["one", "two", "three"]
+
+
+async def test_a_partition_that_goes_on_is_bounced_as_one(
+    alice: Place, bob: Place, hub: SocksHub
+) -> None:
+    await configure(
+        alice, onion_confirm_timeout=1, onion_patience=0, onion_answer_timeout=1
+    )
+    alice.say(bob.jid, "before")
+    await bob.hears()
+    await alice.person.ask(PING, to=str(bob.server.onion))
+
+    hub.hold()
+    hub.manners[str(bob.server.onion)] = Manner(None)
+    alice.say(bob.jid, "one")
+    bounce = error_of(await alice.hears())
+
+    assert bounce == (*LATER, f"{FAILED}Tor: Tor did not answer in time")
+
+
+async def test_a_message_that_no_link_survives_goes_twice_and_is_bounced(
+    alice: Place, bob: Place
+) -> None:
+    await configure(alice, onion_confirm_timeout=1)
+    confirm_nothing = f"""
+    local events = prosody.hosts[{lua_string(bob.server.onion)}].events
+    events.add_handler("iq/host", function () return true end, 1000)
+    return ""
+    """
+    await ask(bob.data, confirm_nothing)
+
+    alice.say(bob.jid, "one")
+    heard = [body_of(await bob.hears()) for _ in range(2)]
+    bounce = error_of(await alice.hears())
+    bob.say(bob.jid, "nothing else")
+
+    assert heard == ["one", "one"]
+    assert bounce[:2] == LATER
+    assert body_of(await bob.hears()) == "nothing else"
 
 
 async def test_a_listed_server_talks_to_its_peers_alone(

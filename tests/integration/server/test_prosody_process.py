@@ -407,3 +407,22 @@ async def test_memory_is_cleaned_when_it_has_doubled_and_not_all_the_time(
 
     async with Prosody(tmp_path / "server", program=prosody_program):
         assert await ask(data, percent) == "200"
+
+
+async def test_a_prosody_that_could_ask_the_dns_does_not_stay_up(
+    prosody_program: str, tmp_path: Path
+) -> None:
+    program = link_programs(tmp_path / "bin") / "without-fence"
+    program.write_text(
+        "#!/bin/sh\n"
+        "sed 's/\"s2s_onion\";//' ../prosody.cfg.lua >prosody.cfg.lua\n"
+        f"exec {prosody_program} --config /proc/self/cwd/prosody.cfg.lua -F\n"
+    )
+    program.chmod(0o755)
+    folder = tmp_path / "server"
+
+    with pytest.raises(ProsodyError) as caught:
+        async with Prosody(folder, program=str(program)):
+            pytest.fail("it runs")
+
+    assert "s2s_onion is not loaded" in caught.value.why

@@ -41,7 +41,8 @@ def test_what_is_saved_is_loaded(file: Path, options: Options) -> None:
 def test_the_file_of_the_first_version_is_read(file: Path) -> None:
     file.write_text('{"v": 1, "c2s_port": 20001, "http_port": 20002}\n')
 
-    assert Options.load(file) == Options(ports=Ports(c2s=20001, http=20002))
+    ports = Ports(c2s=20001, http=20002)
+    assert Options.load(file) == Options(ports=ports, federation=Federation.OFF)
 
 
 def test_what_is_not_mentioned_has_its_default(file: Path) -> None:
@@ -93,7 +94,9 @@ def test_a_damaged_file_is_refused(file: Path, text: str) -> None:
 def test_the_onion_has_the_ports_of_what_is_on_and_no_others() -> None:
     ports = CHOSEN.ports
 
-    assert Options(ports=ports).onion_ports == {5222: 20001, 5280: 20002, 443: 20003}
+    closed = Options(ports=ports, federation=Federation.OFF)
+
+    assert closed.onion_ports == {5222: 20001, 5280: 20002, 443: 20003}
     assert CHOSEN.onion_ports == {5222: 20001, 5280: 20002, 443: 20003, 5269: 20004}
     assert CHOSEN.listening_ports == {20001, 20002, 20003, 20004, 20005}
 
