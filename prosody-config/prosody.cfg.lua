@@ -51,7 +51,7 @@ modules_enabled = {
 	"register_ibr"; "invites"; "invites_register"; "invites_adhoc"; "invites_once";
 	"tombstones";
 	-- running it
-	"admin_shell"; "limits"; "onion_circuits"; "stranger_limits";
+	"admin_shell"; "limits"; "onion_circuits"; "stranger_limits"; "stamps";
 	"http_quiet";
 	-- other servers: through Tor or not at all. It is on in a closed server as well,
 	-- because with it no part of Prosody can ask the DNS.
@@ -158,6 +158,10 @@ stranger_requests = 200                 -- that wait for an answer: a person rea
 stranger_requests_of_server = 50        -- of them from one server, so that four are needed
 stranger_server_requests = 50           -- and no more than that
 stranger_server_requests_per_hour = 50  -- in an hour, also if they are refused meanwhile
+-- Somebody of another server, whom nobody here has in their contacts or wrote to, pays
+-- for each day with a hash that begins with so many zero bits; 0 asks for nothing. 18
+-- are half a second of our clients' work, 20 are two. Other clients are told in words.
+stamp_bits = @STAMP_BITS@
 
 -- What is kept ----------------------------------------------------------------------
 

@@ -150,6 +150,9 @@ class Contacts:
             jid for jid, row in known.items() if row.subscription != "none" or row.ask
         )
         self._session.know_contacts(self.people)
+        self._session.stamps.known = frozenset(
+            jid for jid, row in known.items() if row.subscription != "none"
+        )
         self._session.xmpp.gate.friends = frozenset(
             jid for jid, row in known.items() if row.subscription in {"from", "both"}
         )
@@ -223,10 +226,16 @@ class Contacts:
         return RequestBox(tuple(waiting), more)
 
     async def add(self, jid: JID, timeout: float) -> None:
-        """Ask somebody to be a contact, and let them see us."""
+        """Ask somebody to be a contact, and let them see us.
+
+        Raises:
+            StampError: Their server asks for too much work.
+            SessionError: No connection, or no answer, within ``timeout`` seconds.
+        """
         self._check_other(jid)
         async with self._online(timeout):
-            await self._session.people.subscribe(jid)
+            stamps = await self._session.stamps.get(jid)
+            await self._session.people.subscribe(jid, stamps)
         await self._take_out(jid)
 
     async def accept(self, jid: JID, timeout: float) -> None:

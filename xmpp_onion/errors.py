@@ -27,6 +27,7 @@ or a message. Catch a branch, not a leaf, unless you do something special::
     │   ├── DeliveryFailedError        a message was accepted and cannot arrive
     │   ├── NotAcknowledgedError       the server did not confirm a message in time
     │   ├── RoomError                  a room refused, or is not what it should be
+    │   ├── StampError                 a server asks a stranger for too much work
     │   ├── StreamViolationError       the server breaks the rules of the stream
     │   └── SessionLostError           given up; the cause is chained
     │       └── DuplicateDeviceError   a copy of the account is in use elsewhere
@@ -98,6 +99,7 @@ __all__ = [
     "ServerError",
     "SessionError",
     "SessionLostError",
+    "StampError",
     "StoreCorruptError",
     "StoreError",
     "StoreKeyError",
@@ -335,6 +337,10 @@ class RoomError(SessionError):
             "resource-constraint",
             "undefined-condition",
         }
+
+
+class StampError(SessionError):
+    """A server asks us, as a stranger, for more work than a word is worth."""
 
 
 class StreamViolationError(SessionError):

@@ -6,9 +6,10 @@ it is the courier's (:mod:`.courier`).
 
 import asyncio
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from weakref import WeakValueDictionary
+from xml.etree import ElementTree as ET
 
 from xmpp_onion.address import JID
 from xmpp_onion.chat import Content, Delivery, DeliveryState
@@ -92,6 +93,7 @@ class Outgoing:
 
         Raises:
             EncryptionError: It cannot be encrypted; nothing was sent.
+            StampError: The server of a stranger asks for too much work.
             NotAcknowledgedError: No ack within ``timeout`` seconds; it is queued.
         """
         deadline = _deadline(timeout)
@@ -184,10 +186,13 @@ class Outgoing:
         *,
         allow_clear: bool = False,
     ) -> tuple[Delivery, asyncio.Future[None]]:
+        stamps = await self._provision.stamps(to, deadline)
         while True:
             losses = await self._fetch_recipient(to, deadline)
             try:
-                return await self._encrypt(to, what, allow_clear=allow_clear)
+                return await self._encrypt(
+                    to, what, allow_clear=allow_clear, stamps=stamps
+                )
             except EncryptionError:
                 # What a broken connection left out may be all that was missing.
                 if losses == self._provision.losses:
@@ -205,7 +210,12 @@ class Outgoing:
             raise _no_keys_in_time() from None
 
     async def _encrypt(
-        self, to: JID, what: Content, *, allow_clear: bool
+        self,
+        to: JID,
+        what: Content,
+        *,
+        allow_clear: bool,
+        stamps: Sequence[ET.Element],
     ) -> tuple[Delivery, asyncio.Future[None]]:
         message_id = secrets.token_hex(16)
         asks = what.text is not None  # a confirmation is not confirmed
@@ -227,7 +237,7 @@ class Outgoing:
                 to,
                 message_id,
                 encrypted.elements,
-                clear=clear,
+                clear=(*clear, *stamps),
                 receipt=asks,
                 silent=not asks,
             )

@@ -7,6 +7,7 @@ session with us needs nothing from it: it is encrypted at once, and waits on the
 import asyncio
 from collections.abc import Collection
 from typing import Final
+from xml.etree import ElementTree as ET
 
 from xmpp_onion.address import JID
 from xmpp_onion.e2ee import Omemo
@@ -51,6 +52,27 @@ class Provision:
     async def is_spared(self, jids: Collection[JID]) -> bool:
         """Tell whether nobody can be asked now, and nothing has to be."""
         return self._session.is_away and await self._is_at_hand(jids)
+
+    async def stamps(self, to: JID, deadline: float | None) -> tuple[ET.Element, ...]:
+        """Return the stamp that a word to a stranger needs.
+
+        None while the network is away, or if the time is over: then the server of
+        whoever it is for says so, if it wants one.
+
+        Args:
+            to: Who shall have it.
+            deadline: Time of the loop; None waits until a server does not answer.
+
+        Raises:
+            StampError: Their server asks for too much work.
+        """
+        if self._session.is_away:
+            return ()
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._session.stamps.get(to)
+        except TimeoutError:
+            return ()
 
     async def fetch(self, jids: Collection[JID], deadline: float | None) -> int:
         """Fetch what is missing; return how many connections broke before.

@@ -17,6 +17,7 @@ from xmpp_onion.cli.server_view import say_state
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.errors import ServerError
 from xmpp_onion.server import (
+    STAMP_LIMIT,
     Door,
     Federation,
     Options,
@@ -72,6 +73,11 @@ command.add_command(door.command)
     "--peer", "peers", multiple=True, metavar="ONION",
     help="One of the listed servers; may be given again. Replaces the list.",
 )  # fmt: skip
+@click.option(
+    "--stamp", "stamp_bits", type=click.IntRange(0, STAMP_LIMIT), default=None,
+    metavar="BITS",
+    help="What strangers of other servers pay for a first word; 0 is nothing.",
+)  # fmt: skip
 @click.pass_obj
 def _init(
     settings: Settings,
@@ -80,6 +86,7 @@ def _init(
     door: str | None,
     federation: str | None,
     peers: tuple[str, ...],
+    stamp_bits: int | None,
 ) -> None:
     """Make a server in DIR: its keys and configuration.
 
@@ -94,6 +101,7 @@ def _init(
             door=Door(door or options.door),
             federation=Federation(federation or options.federation),
             peers=listed or options.peers,
+            stamp_bits=options.stamp_bits if stamp_bits is None else stamp_bits,
         )
 
     onion = initialise(folder, change)

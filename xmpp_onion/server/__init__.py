@@ -10,12 +10,13 @@ from xmpp_onion.server.folder import initialise
 from xmpp_onion.server.health import Health, Load, State, note_state, read_health
 from xmpp_onion.server.invites import add_account, create_invite
 from xmpp_onion.server.keeping import keep
-from xmpp_onion.server.options import Door, Engine, Federation, Options
+from xmpp_onion.server.options import STAMP_LIMIT, Door, Engine, Federation, Options
 from xmpp_onion.server.runner import Prosody
 from xmpp_onion.server.service import Server
 from xmpp_onion.server.shutdown import stop
 
 __all__ = [
+    "STAMP_LIMIT",
     "Door",
     "Engine",
     "Federation",

@@ -13,8 +13,13 @@ from xmpp_onion.errors import ServerError
 from xmpp_onion.server.ports import NO_PORTS, VIRTUAL_PORTS, Ports, choose_ports
 from xmpp_onion.transport import Endpoint
 
-__all__ = ["Door", "Engine", "Federation", "Options"]
+__all__ = ["STAMP_LIMIT", "Door", "Engine", "Federation", "Options"]
 
+# A quarter of a million hashes: half a second of one of our clients. For a thousand
+# strangers it is ten minutes.
+_STAMP_BITS = 18
+STAMP_LIMIT = 24
+"""Our clients make no stamp of more bits."""
 _VERSION = 2  # 1 held two ports and nothing else
 _PORT_LIMIT = 65535
 # Where a Tor of the system listens; the running one says where it does.
@@ -52,6 +57,8 @@ class Options:
         door: Who can find it.
         federation: Which other servers it talks to.
         peers: Those servers, where only listed ones count; in no order.
+        stamp_bits: What strangers of other servers pay for a first word, as zero bits
+            of a hash: each doubles the work. 0 asks for nothing.
         engine: The program that speaks XMPP.
         socks: Where Tor takes its connections to other servers.
         ports: Where it listens, on 127.0.0.1.
@@ -60,6 +67,7 @@ class Options:
     door: Door = Door.PUBLIC
     federation: Federation = Federation.OPEN
     peers: tuple[OnionAddress, ...] = ()
+    stamp_bits: int = _STAMP_BITS
     engine: Engine = Engine.PROSODY
     socks: Endpoint = _SOCKS
     ports: Ports = NO_PORTS
@@ -129,6 +137,7 @@ class Options:
             "door": self.door,
             "federation": self.federation,
             "peers": self.peers,
+            "stamp_bits": self.stamp_bits,
             "engine": self.engine,
             "socks": str(self.socks),
             "ports": self.ports._asdict(),
@@ -148,6 +157,7 @@ class Options:
                     str(values.pop("federation", default.federation))
                 ),
                 peers=_read_peers(values.pop("peers", ())),
+                stamp_bits=_read_bits(values.pop("stamp_bits", default.stamp_bits)),
                 engine=Engine(str(values.pop("engine", default.engine))),
                 socks=Endpoint.parse(str(values.pop("socks", default.socks))),
                 ports=_read_ports(values.pop("ports", {})),
@@ -157,6 +167,12 @@ class Options:
         if values:
             raise _unreadable(path, f"nothing is known about {_shown(values)} in it")
         return options
+
+
+def _read_bits(found: object) -> int:
+    if type(found) is not int or not 0 <= found <= STAMP_LIMIT:
+        raise ValueError(f"a stamp has 0 to {STAMP_LIMIT} bits")
+    return found
 
 
 def _read_peers(found: object) -> tuple[OnionAddress, ...]:

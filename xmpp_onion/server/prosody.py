@@ -41,6 +41,7 @@ def describe(onion: OnionAddress, options: Options) -> dict[str, str]:
         "ONION": str(onion),
         "DOOR": options.door,
         "FEDERATION": options.federation,
+        "STAMP_BITS": str(options.stamp_bits),
         "SOCKS_HOST": options.socks.host,
         "SOCKS_PORT": str(options.socks.port),
         "PEERS": " ".join(f'"{peer}";' for peer in sorted(options.peers)),

@@ -39,6 +39,7 @@ from xmpp_onion.session.room_service import RoomService, room_error, unanswered
 from xmpp_onion.session.roster import REMOVED, Contact
 from xmpp_onion.session.serialising import serialise
 from xmpp_onion.session.shelf import read_waiting, write_incoming
+from xmpp_onion.session.stamps import Stamps
 from xmpp_onion.session.stanzas import (
     Incoming,
     message_stanza,
@@ -84,6 +85,7 @@ __all__ = [
     "Session",
     "SessionEvent",
     "Slots",
+    "Stamps",
     "Status",
     "SubscriptionRequest",
     "Timing",

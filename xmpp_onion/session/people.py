@@ -6,7 +6,7 @@ Source: RFC 6121, sections 2 and 3, and XEP-0191 (blocking).
 import asyncio
 import secrets
 import xml.etree.ElementTree as ET
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final, TypeAlias
 
@@ -74,11 +74,16 @@ class People:
         request = self._xmpp.make_iq_get("jabber:iq:roster")
         return await self.read_roster(self._ask(request, timeout))
 
-    async def subscribe(self, jid: JID) -> None:
-        """Ask to see somebody, and let them see us: now, or when they ask."""
+    async def subscribe(self, jid: JID, beside: Sequence[ET.Element] = ()) -> None:
+        """Ask to see somebody, and let them see us: now, or when they ask.
+
+        Args:
+            jid: Who it is.
+            beside: What goes along, such as a stamp.
+        """
         # RFC 6121, section 3.4: their own request is then approved already.
         await self._about(jid, "subscribed")
-        await self._about(jid, "subscribe")
+        await self._about(jid, "subscribe", beside)
 
     async def refuse(self, jid: JID) -> None:
         """Do not let somebody see us; they are told."""
@@ -127,9 +132,11 @@ class People:
 
     # --- inside ---------------------------------------------------------------
 
-    async def _about(self, jid: JID, kind: str) -> None:
+    async def _about(
+        self, jid: JID, kind: str, beside: Sequence[ET.Element] = ()
+    ) -> None:
         stanza_id = secrets.token_hex(16)
-        await self._send(presence_stanza(jid, kind, stanza_id), stanza_id)
+        await self._send(presence_stanza(jid, kind, stanza_id, beside), stanza_id)
 
     async def _set(self, content: ET.Element) -> None:
         await _answer(self._ask(self._xmpp.make_iq_set(content), _PATIENCE))

@@ -112,7 +112,7 @@ def message_stanza(
         to: The recipient.
         message_id: 128 random bits or more, so that nobody can guess it.
         encrypted: What :mod:`xmpp_onion.e2ee` made.
-        clear: What may be seen by every server on the way.
+        clear: What may be seen by every server on the way, such as a stamp.
         receipt: Ask the recipient's device to confirm it (XEP-0184).
         silent: Nothing in it is for a person to read: no text for clients without
             OMEMO goes along.
@@ -144,10 +144,14 @@ def parse_sent(text: str) -> ET.Element:
     return ET.fromstring(wrapped)[0]  # noqa: S314 - our own text
 
 
-def presence_stanza(to: JID, kind: str, stanza_id: str) -> str:
+def presence_stanza(
+    to: JID, kind: str, stanza_id: str, beside: Sequence[ET.Element] = ()
+) -> str:
     """Return a presence stanza about a subscription (RFC 6121, section 3)."""
     attributes = {"type": kind, "id": stanza_id, "to": to.bare}
-    return serialise(ET.Element(client_tag("presence"), attributes))
+    presence = ET.Element(client_tag("presence"), attributes)
+    presence.extend(beside)
+    return serialise(presence)
 
 
 def read_message(

@@ -10,6 +10,7 @@ import re
 import secrets
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator, Awaitable, Iterator
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
@@ -54,6 +55,7 @@ from xmpp_onion.session.queue import EventQueue, Ticket, size_of
 from xmpp_onion.session.room_service import RoomService
 from xmpp_onion.session.roster import is_push, read_push
 from xmpp_onion.session.serialising import serialise
+from xmpp_onion.session.stamps import Stamps, ask_price
 from xmpp_onion.session.wire import Connection, Wire
 
 __all__ = ["Session"]
@@ -114,6 +116,7 @@ class Session:
         self.xmpp = OnionClient(jid, self._deliver, self._regulate, resource=resource)
         self.archive = Archive(self.xmpp, jid)
         self.people = People(self.xmpp, self.send)
+        self.stamps = Stamps(jid.bare, partial(ask_price, self.xmpp))
         self.rooms = RoomService(self.xmpp, self.send)
         self._contacts: frozenset[JID] = frozenset()
         self._account = jid.bare

@@ -61,6 +61,7 @@ class Place:
             place.read_options(),
             federation=federation,
             peers=peers,
+            stamp_bits=0,
             socks=Endpoint("127.0.0.1", hub.port),
         )
         place.write_options(options)
