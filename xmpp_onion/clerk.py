@@ -131,7 +131,7 @@ class Clerk:
                 now, archive = datetime.now(UTC), step.cursor.archive
                 whose = JID(archive) if archive else self._own
                 gap = Gap(sender=whose, since=since, until=until, at=now)
-                await self._inbox.add(write_event(gap))
+                await self._inbox.put(write_event(gap))
         self.news.set()
 
     async def _move(self, cursor: Cursor | None) -> None:
@@ -427,14 +427,16 @@ class Clerk:
         """Keep what a message became, and whose it was."""
         text = write_event(event)
         expires_at = event.expires_at if isinstance(event, Said) else None
+        if incoming.room is not None:
+            await self._inbox.put(text, expires_at=expires_at)
+            return
         row_id = await self._inbox.add(text, expires_at=expires_at)
-        if incoming.room is None:
-            await self._strangers.mark(row_id, incoming.sender, len(text))
+        await self._strangers.mark(row_id, incoming.sender, len(text))
 
     async def keep(self, event: Event) -> None:
         """Keep an event that is not a message."""
         async with self._database.transaction():
-            await self._inbox.add(write_event(event))
+            await self._inbox.put(write_event(event))
         self.news.set()
 
     async def _keep_content(

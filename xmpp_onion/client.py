@@ -414,7 +414,7 @@ class Client(Speaker):
         await self._omemo.retire_sessions()
         await self._database.accept_rollback()
         noticed = RolledBack(sender=self.jid, at=datetime.now(UTC))
-        await self._inbox.add(write_event(noticed))
+        await self._inbox.put(write_event(noticed))
         self._clerk.news.set()
 
     async def _settle(self, is_readable: bool) -> None:  # noqa: FBT001 - private

@@ -159,7 +159,7 @@ class Contacts:
 
     async def _tell(self, event: Event | None) -> None:
         if event is not None:
-            await self._inbox.add(write_event(event))
+            await self._inbox.put(write_event(event))
 
     # --- requests -----------------------------------------------------------------
 

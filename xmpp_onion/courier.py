@@ -100,6 +100,8 @@ class Courier:
         self._room_lines: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._under_way: set[int] = set()
+        self._acknowledged: list[OutboxRow] = []
+        self._acknowledging = asyncio.Lock()
         self._offered = 0  # rows up to this one were offered to this session
         self._open = asyncio.Event()
         self._work = asyncio.Event()
@@ -300,6 +302,8 @@ class Courier:
                     self._under_way.add(row.id)
                     # Tasks start in this order, so the wire keeps it.
                     tasks.create_task(self._carry(row))
+            if len(rows) < room:
+                return  # whoever put something there since then has woken us
 
     def _is_parked(self, row: OutboxRow) -> bool:
         """Tell whether a row waits for its room, and all of that behind it."""
@@ -351,17 +355,30 @@ class Courier:
             self._offered = min(self._offered, row.id - 1)
             self._work.set()
             return
+        self._acknowledged.append(row)
+        async with self._acknowledging:
+            await asyncio.sleep(0)  # until all are here whom the same ack is for
+            await self._keep_acknowledged()
+
+    async def _keep_acknowledged(self) -> None:
+        """Forget what the server has: all of one ack in one transaction."""
+        rows, self._acknowledged = self._acknowledged, []
+        if not rows:
+            return  # whoever was before us in this line has done it
         async with self._database.transaction():
-            await self._outbox.remove(row.id)
-            # Of what goes to a room in parts, the last one tells.
-            if not row.readers or not await self._outbox.others(row):
-                await self._deliveries.acknowledge(row.message_id, row.to)
-        self._under_way.discard(row.id)
-        if len(self._under_way) == _AT_ONCE // 2:
+            for row in rows:
+                await self._outbox.remove(row.id)
+                # Of what goes to a room in parts, the last one tells.
+                if not row.readers or not await self._outbox.has_others(row):
+                    await self._deliveries.acknowledge(row.message_id, row.to)
+        for row in rows:
+            self._under_way.discard(row.id)
+            waiting = self._waiting.pop(row.id, None)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(None)
+        left = len(self._under_way)
+        if left <= _AT_ONCE // 2 < left + len(rows):
             self._work.set()  # there is room again
-        waiting = self._waiting.pop(row.id, None)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(None)
 
     async def _do_jobs(self) -> None:
         """Do jobs as they come; what fails is tried again after a pause."""

@@ -92,7 +92,7 @@ class Deliveries:
                 authenticated=authenticated,
                 at=at,
             )
-            await self._inbox.add(write_event(receipt))
+            await self._inbox.put(write_event(receipt))
 
     async def fail(self, message_id: str, to: JID | None, reason: str) -> bool:
         """Note that a message will not arrive; tell if that is new. In a transaction.
@@ -109,7 +109,7 @@ class Deliveries:
         failed = DeliveryFailed(
             id=message_id, sender=JID(row.to), reason=reason, at=datetime.now(UTC)
         )
-        await self._inbox.add(write_event(failed))
+        await self._inbox.put(write_event(failed))
         return True
 
     async def leave_out(

@@ -116,7 +116,7 @@ class InboxReader:
                     if self._reader is not reader:
                         raise RuntimeError("this client's events are read elsewhere")
                     self._is_awaited = True
-                if not rows:
+                if len(rows) < _AT_ONCE:  # what came since then is news
                     await self._wait_for_news()
         finally:
             if self._reader is reader:

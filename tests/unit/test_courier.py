@@ -220,6 +220,24 @@ async def test_what_waits_is_read_in_parts_and_keeps_its_order(
         assert desk.outbox.most <= 256
 
 
+async def test_what_one_ack_covers_leaves_the_outbox_in_one_transaction(
+    tmp_path: Path,
+) -> None:
+    line = SlowLine()
+    async with at_work(tmp_path, nothing, line) as desk:
+        await fill(desk.outbox, desk.database, 49)
+        last = await desk.put("49")
+        while len(line.waiting) < 50:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+        before = await desk.database.generation()
+
+        line.acknowledge(50)
+        await last
+
+        assert await desk.outbox.pending() == []
+        assert await desk.database.generation() == before + 1
+
+
 async def test_a_session_that_ends_gives_the_next_all_in_order(
     tmp_path: Path,
 ) -> None:

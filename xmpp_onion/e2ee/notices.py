@@ -85,7 +85,7 @@ class Notices:
                 continue
             if not repeats:
                 await self._inbox.mark_seen(key)
-            await self._inbox.add(write_event(notice))
+            await self._inbox.put(write_event(notice))
         self._written, self._waiting = self._waiting, {}
 
     def _may_tell(self, notice: Notice) -> bool:

@@ -100,13 +100,18 @@ class RoomEncryption:
             written = await self._encryption.write(plain, room, chosen, needed=others)
         if not written.messages:
             raise _nobody(room, others)
+        named = {str(jid): jid for jid in (*others, self._own)}
         readers: dict[JID, set[int]] = {}
-        for jid, device_id in written.readers:
-            readers.setdefault(JID(jid), set()).add(device_id)
+        for name, device_id in written.readers:
+            readers.setdefault(named[name], set()).add(device_id)
         skipped = [
             each
             for jid, devices in known.items()
-            for each in self._left_out(jid, devices, written.readers)
+            for each in (
+                self._left_out(jid, devices, written.readers)
+                if jid in readers
+                else [str(jid)]
+            )
         ]
         elements = [write_message(message) for message in written.messages]
         return RoomEncrypted(
@@ -134,9 +139,7 @@ class RoomEncryption:
         devices: tuple[Device, ...],
         readers: Collection[tuple[str, int]],
     ) -> list[str]:
-        """Name a member who cannot read it, or which of their devices cannot."""
-        if all(whose != jid for whose, _ in readers):
-            return [str(jid)]
+        """Name the devices of a member that cannot read it, where another can."""
         found = self._encryption.left_out(jid, devices, readers)
         return [f"{jid} {each}" for each in sorted(found)]
 

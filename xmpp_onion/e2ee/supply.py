@@ -54,9 +54,12 @@ class Supply:
         # A device whose newest bundle is missing may have an older one.
         for _ in NAMESPACES:
             devices = [(j, i) for j in wanted for i in await self._known.listed(j)]
-            missing = [await self._missing_bundle(*device) for device in devices]
+            found = [await self._missing_bundle(*device) for device in devices]
+            missing = [*filter(None, found)]
+            if not missing:
+                return
             try:
-                await self._directory.fetch_bundles([*filter(None, missing)])
+                await self._directory.fetch_bundles(missing)
             except DeviceListError:
                 log.info("not all bundles could be fetched")
 

@@ -99,7 +99,7 @@ class Invitations:
             if of_stranger:
                 await self._table.remove_invitation(room)
             await self._table.add_invitation(room, inviter)
-            await self._inbox.add(write_event(told))
+            await self._inbox.put(write_event(told))
         self._news.set()
 
     async def _told(self, room: JID, inviter: JID, at: datetime) -> RoomEvent:
@@ -124,7 +124,7 @@ class Invitations:
         )
         async with self._database.transaction():
             await self._table.set_left_out(await self._table.left_out() + count)
-            await self._inbox.add(write_event(told))
+            await self._inbox.put(write_event(told))
         self._left_out -= count
         self._news.set()
         return True

@@ -184,9 +184,9 @@ class RoomJournal:
     async def _write(self, page: _Page, row: RoomRow) -> None:
         room = page.occupancy.room
         for event in (*_comings(page), *await self._compare(page, row)):
-            await self._inbox.add(write_event(event))
+            await self._inbox.put(write_event(event))
         if page.removed is not None:
-            await self._inbox.add(write_event(_event(room, page.removed)))
+            await self._inbox.put(write_event(_event(room, page.removed)))
             await self.table.remove(room)
 
     async def _compare(self, page: _Page, row: RoomRow) -> list[RoomEvent]:

@@ -51,7 +51,7 @@ class Shown:
                 authenticated=True,
                 at=at,
             )
-            await self._inbox.add(write_event(receipt))
+            await self._inbox.put(write_event(receipt))
             self._news.set()
 
     async def who(self, room: JID, message_id: str) -> tuple[JID, ...]:

@@ -62,7 +62,7 @@ class DeliveryRows:
         Raises:
             RuntimeError: Not inside a transaction.
         """
-        newest = await self._database.insert(
+        await self._database.execute(
             "INSERT INTO deliveries (message_id, recipient, devices, text_only, "
             "skipped, state, reason) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
@@ -80,8 +80,9 @@ class DeliveryRows:
             ("state = 'acked'", self._acked_limit),
         ):
             await self._database.execute(
-                f"DELETE FROM deliveries WHERE {condition} AND id <= ?",  # noqa: S608 - two constants
-                (newest - limit,),
+                f"DELETE FROM deliveries WHERE {condition} "  # noqa: S608 - two constants
+                "AND id <= (SELECT max(id) FROM deliveries) - ?",
+                (limit,),
             )
 
     async def load(self, message_id: str, to: str = "") -> DeliveryRow | None:

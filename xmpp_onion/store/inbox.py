@@ -17,6 +17,11 @@ from xmpp_onion.store.timers import read_time, write_time
 SEEN_LIMIT = 100_000
 
 
+_ADD = (
+    "INSERT INTO inbox (event_json, added_at, expires_at, checksum) VALUES (?, ?, ?, ?)"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class InboxRow:
     """An event that no handler has finished.
@@ -57,15 +62,18 @@ class Inbox:
         Raises:
             RuntimeError: Not inside a transaction.
         """
-        newest = await self._database.insert(
+        await self._database.execute(
             "INSERT OR REPLACE INTO seen (key) VALUES (?)", (key,)
         )
         await self._database.execute(
-            "DELETE FROM seen WHERE id <= ?", (newest - self._seen_limit,)
+            "DELETE FROM seen WHERE id <= (SELECT max(id) FROM seen) - ?",
+            (self._seen_limit,),
         )
 
     async def add(self, event_json: str, *, expires_at: datetime | None = None) -> int:
         """Keep an event until :meth:`mark_handled`, and return its row id.
+
+        To be told the id takes a call into SQLite's thread: see :meth:`put`.
 
         Args:
             event_json: The event.
@@ -74,12 +82,11 @@ class Inbox:
         Raises:
             RuntimeError: Not inside a transaction.
         """
-        parts = event_json, datetime.now(UTC).isoformat()
-        return await self._database.insert(
-            "INSERT INTO inbox (event_json, added_at, expires_at, checksum) "
-            "VALUES (?, ?, ?, ?)",
-            (*parts, write_time(expires_at), checksum(*parts)),
-        )
+        return await self._database.insert(_ADD, _write(event_json, expires_at))
+
+    async def put(self, event_json: str, *, expires_at: datetime | None = None) -> None:
+        """Keep an event as :meth:`add` does, where nobody asks for its row id."""
+        await self._database.execute(_ADD, _write(event_json, expires_at))
 
     async def next_expiry(self) -> datetime | None:
         """Return when the next event is to be erased; None if none is."""
@@ -134,3 +141,8 @@ class Inbox:
             RuntimeError: Not inside a transaction.
         """
         await self._database.execute("DELETE FROM inbox WHERE id = ?", (row_id,))
+
+
+def _write(event_json: str, expires_at: datetime | None) -> tuple[str, str, str, int]:
+    parts = event_json, datetime.now(UTC).isoformat()
+    return (*parts, write_time(expires_at), checksum(*parts))

@@ -125,6 +125,16 @@ class Outbox:
         rows = [await self.load(row_id) for row_id in sorted(found)]
         return [each for each in rows if each is not None]
 
+    async def has_others(self, row: OutboxRow) -> bool:
+        """Tell whether something else of the same message still waits."""
+        rows = await self._database.fetch(
+            "SELECT 1 FROM outbox WHERE message_id = ? AND recipient = ? AND id IN ("
+            "(SELECT max(id) FROM outbox WHERE id < ?), "
+            "(SELECT min(id) FROM outbox WHERE id > ?))",
+            (row.message_id, row.to, row.id, row.id),
+        )
+        return bool(rows)
+
     async def _next(self, row_id: int, beyond: str, like: OutboxRow) -> int:
         """Return the next row's id if it is of the same message, else 0."""
         rows = await self._database.fetch(

@@ -38,12 +38,13 @@ class RoomMarks:
         )
         if not found or (before and found[0]["id"] <= before[0]["delivery"]):
             return False
-        newest = await self._database.insert(
+        await self._database.execute(
             "INSERT OR REPLACE INTO room_marks (room, jid, delivery) VALUES (?, ?, ?)",
             (room, jid, found[0]["id"]),
         )
         await self._database.execute(
-            "DELETE FROM room_marks WHERE id <= ?", (newest - self._limit,)
+            "DELETE FROM room_marks WHERE id <= (SELECT max(id) FROM room_marks) - ?",
+            (self._limit,),
         )
         return True
 

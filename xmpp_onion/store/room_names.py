@@ -26,13 +26,14 @@ class RoomNames:
         Raises:
             RuntimeError: Not inside a transaction.
         """
-        newest = await self._database.insert(
+        await self._database.execute(
             "INSERT OR IGNORE INTO room_names (room, stanza_id, message_id, sender) "
             "VALUES (?, ?, ?, ?)",
             (room, stanza_id, message_id, sender),
         )
         await self._database.execute(
-            "DELETE FROM room_names WHERE id <= ?", (newest - self._limit,)
+            "DELETE FROM room_names WHERE id <= (SELECT max(id) FROM room_names) - ?",
+            (self._limit,),
         )
 
     async def find_stanza(self, room: str, message_id: str, sender: str = "") -> str:

@@ -75,3 +75,14 @@ async def test_a_part_of_what_waits_can_be_had(database: Database) -> None:
     part = await outbox.pending(after=ids[1], limit=2)
 
     assert [row.id for row in part] == ids[2:4]
+
+
+async def test_a_stanza_is_told_from_others_of_its_message(database: Database) -> None:
+    outbox = Outbox(database)
+    async with database.transaction():
+        for message_id, to in [("a", "x"), ("b", "x"), ("b", "x"), ("b", "y")]:
+            await outbox.add("<message/>", to=to, message_id=message_id)
+
+    rows = await outbox.pending()
+
+    assert [await outbox.has_others(row) for row in rows] == [False, True, True, False]

@@ -1,6 +1,6 @@
 """Both names of a message in a room, and the first word on each."""
 
-from xmpp_onion.store import Database, RoomNames
+from xmpp_onion.store import Database, Inbox, RoomNames
 
 ROOM, ALICE, BOB = "friends@muc.x.onion", "alice@x.onion", "bob@x.onion"
 
@@ -29,3 +29,18 @@ async def test_no_more_than_so_many_are_kept(database: Database) -> None:
     assert [each for each in known if each] == [
         f"m{number}" for number in range(20, 30)
     ]
+
+
+async def test_a_name_that_is_said_again_makes_nothing_forgotten(
+    database: Database,
+) -> None:
+    names = RoomNames(database, limit=10)
+    async with database.transaction():
+        await names.add(ROOM, "1", "m1", ALICE)
+        for number in range(30):
+            await Inbox(database).add(f"the newest row of all {number}")
+
+    async with database.transaction():
+        await names.add(ROOM, "1", "m1", ALICE)
+
+    assert await names.find_message(ROOM, "1") == "m1"

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from xmpp_onion.errors import StoreError
-from xmpp_onion.store import Database, Inbox, Keys
+from xmpp_onion.store import (
+    Database,
+    DeliveryRow,
+    DeliveryRows,
+    Inbox,
+    Keys,
+    RoomNames,
+)
 from xmpp_onion.store.connection import connect
 from xmpp_onion.store.statements import Connection, Statement, UndoneError
 
@@ -46,6 +53,25 @@ async def test_a_transaction_that_only_writes_makes_one_call(
 
     assert calls == [["BEGIN", "DELETE", "INSERT", "UPDATE", "COMMIT"]]
     assert await keys.load("key 99") == "text"
+
+
+async def test_what_nobody_asks_the_number_of_makes_no_call_of_its_own(
+    database: Database, calls: list[list[str]]
+) -> None:
+    inbox, names = Inbox(database), RoomNames(database)
+    delivery = DeliveryRow("id", "room", 2, 0, (), "queued")
+
+    async with database.transaction():
+        await inbox.mark_seen("key")
+        await names.add("room", "stanza", "id", "sender")
+        await DeliveryRows(database).add(delivery)
+        await inbox.put("an event")
+
+    assert len(calls) == 1
+    assert await inbox.is_seen("key")
+    assert await DeliveryRows(database).load("id") == delivery
+    [event] = await inbox.pending()
+    assert event.event_json == "an event"
 
 
 async def test_a_transaction_that_does_nothing_makes_no_call(
