@@ -18,7 +18,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from xmpp_onion.address import JID
 
-__all__ = ["LightMember"]
+__all__ = ["LightMember", "prove"]
 
 _CLIENT = "{jabber:client}"
 _SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
@@ -61,11 +61,7 @@ class LightMember:
         self._ids = 0
 
     async def __aenter__(self) -> Self:
-        self._reader, self._writer = await asyncio.open_connection(
-            "127.0.0.1", self._port
-        )
-        self._writer.write(self._first)
-        await self._open()
+        await self.connect()
         await self._log_in()
         await self._open()
         bind = "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"
@@ -79,6 +75,14 @@ class LightMember:
         traceback: TracebackType | None,
     ) -> None:
         self._writer.close()
+
+    async def connect(self) -> ET.Element:
+        """Open a stream, and return its features; entering does it, too."""
+        self._reader, self._writer = await asyncio.open_connection(
+            "127.0.0.1", self._port
+        )
+        self._writer.write(self._first)
+        return await self._open()
 
     async def ask(self, payload: str, *, to: str = "", kind: str = "get") -> ET.Element:
         """Send an IQ and return its answer; what comes before it is dropped.
@@ -188,15 +192,15 @@ class LightMember:
             kind="set",
         )
 
-    async def _open(self) -> None:
+    async def _open(self) -> ET.Element:
         self._parser: ET.XMLPullParser[ET.Element] = ET.XMLPullParser(["start", "end"])
         self._depth = 0
         self.send(
             "<?xml version='1.0'?><stream:stream xmlns='jabber:client' "
             "xmlns:stream='http://etherx.jabber.org/streams' version='1.0' "
-            f"to={quoteattr(str(self.jid.domain))}>"
+            f"to={quoteattr(self.jid.domain)} from={quoteattr(self.jid)}>"
         )
-        await self.next()  # the features
+        return await self.next()  # the features
 
     async def _log_in(self) -> None:
         """SCRAM-SHA-256 without channel binding (RFC 7677, RFC 5802 section 3)."""
@@ -206,19 +210,7 @@ class LightMember:
             f"{_encode(f'n,,{first}'.encode())}</auth>"
         )
         challenge = base64.b64decode((await self.next()).text or "").decode()
-        said = dict(part.split("=", 1) for part in challenge.split(","))
-        salted = hashlib.pbkdf2_hmac(
-            "sha256",
-            self._password.encode(),
-            base64.b64decode(said["s"]),
-            int(said["i"]),
-        )
-        key = hmac.digest(salted, b"Client Key", "sha256")
-        last = f"c=biws,r={said['r']}"
-        signed = f"{first},{challenge},{last}".encode()
-        signature = hmac.digest(hashlib.sha256(key).digest(), signed, "sha256")
-        proof = bytes(one ^ other for one, other in zip(key, signature, strict=True))
-        answer = f"{last},p={_encode(proof)}".encode()
+        answer = prove(self._password, first, challenge)
         self.send(f"<response xmlns='{_SASL}'>{_encode(answer)}</response>")
         outcome = await self.next()
         if outcome.tag != f"{{{_SASL}}}success":
@@ -243,3 +235,22 @@ class LightMember:
 
 def _encode(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+def prove(password: str, first: str, challenge: str) -> bytes:
+    """Return what proves a password by SCRAM-SHA-256 (RFC 5802, section 3).
+
+    Args:
+        password: The password.
+        first: What the client said first, without its header.
+        challenge: What the server answered.
+    """
+    said = dict(part.split("=", 1) for part in challenge.split(","))
+    salt, rounds = base64.b64decode(said["s"]), int(said["i"])
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, rounds)
+    key = hmac.digest(salted, b"Client Key", "sha256")
+    last = f"c=biws,r={said['r']}"
+    signed = f"{first},{challenge},{last}".encode()
+    signature = hmac.digest(hashlib.sha256(key).digest(), signed, "sha256")
+    proof = bytes(one ^ other for one, other in zip(key, signature, strict=True))
+    return f"{last},p={_encode(proof)}".encode()
