@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from xmpp_onion import private
 from xmpp_onion.account import Account
-from xmpp_onion.agent import checks, files, keys, people, rooms
+from xmpp_onion.agent import checks, files, keys, people, rooms, timers
 from xmpp_onion.agent.caller import END, LINE_LIMIT_BYTES, socket_path
 from xmpp_onion.agent.tor import find_tor
 from xmpp_onion.chat import DeliveryState, Line, line
@@ -199,6 +199,7 @@ _REQUESTS: Mapping[str, Callable[[Client, Line], Awaitable[list[Line]]]] = {
     **people.REQUESTS,
     **rooms.REQUESTS,
     **checks.REQUESTS,
+    **timers.REQUESTS,
 }
 # What each of them cannot do without.
 _FIELDS: Mapping[object, frozenset[str]] = {
@@ -208,4 +209,5 @@ _FIELDS: Mapping[object, frozenset[str]] = {
     **people.FIELDS,
     **rooms.FIELDS,
     **checks.FIELDS,
+    **timers.FIELDS,
 }

@@ -7,6 +7,7 @@ import click
 from xmpp_onion.account import Account, Receipts, parse_recipient
 from xmpp_onion.address import JID
 from xmpp_onion.chat import Line
+from xmpp_onion.cli import timer
 from xmpp_onion.cli.output import visible
 from xmpp_onion.cli.reach import run
 from xmpp_onion.cli.settings import Settings
@@ -135,6 +136,19 @@ def _receipts(settings: Settings, switch: str) -> int:
 
     request: Line = {"do": "receipts", "on": is_on}
     return run(settings, request, _told_receipts, offline=turn)
+
+
+@command.command("timer")
+@click.argument("jid")
+@timer.argument
+@click.pass_obj
+def _timer(settings: Settings, jid: str, time: int | str | None) -> int:
+    """Set how long what you say to JID may be kept, such as 1d; else show it.
+
+    Your store and those of clients that heed it erase it then. The other side sets
+    its own. Needs no connection.
+    """
+    return timer.turn(settings, parse_recipient(jid), time)
 
 
 def _told_receipts(line: Line) -> str:

@@ -7,7 +7,7 @@ import click
 
 from xmpp_onion.timers import LONGEST
 
-__all__ = ["read_duration", "read_option"]
+__all__ = ["read_duration", "read_option", "write_duration"]
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _FORM: Final = re.compile("([0-9]{1,9})([smhdw])")
@@ -26,6 +26,12 @@ def read_duration(text: str) -> int:
             f"{text!r} is no time such as 90s, 30m, 1h, 7d or 2w, a year at most"
         )
     return seconds
+
+
+def write_duration(seconds: int) -> str:
+    """Return a time as :func:`read_duration` reads it, in the largest unit."""
+    units = [unit for unit, size in _UNITS.items() if seconds % size == 0]
+    return f"{seconds // _UNITS[units[-1]]}{units[-1]}"
 
 
 def read_option(

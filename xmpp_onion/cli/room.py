@@ -4,6 +4,7 @@ import click
 
 from xmpp_onion.account import parse_recipient
 from xmpp_onion.chat import Line
+from xmpp_onion.cli import timer
 from xmpp_onion.cli.output import quoted, visible
 from xmpp_onion.cli.reach import run
 from xmpp_onion.cli.settings import Settings
@@ -164,6 +165,19 @@ def _accept(
 ) -> int:
     """Accept each JID as a member of a strict ROOM."""
     return _do(settings, _with_people("accept-in-room", room, people), timeout)
+
+
+@command.command("timer")
+@_room
+@timer.argument
+@click.pass_obj
+def _timer(settings: Settings, room: str, time: int | str | None) -> int:
+    """Set how long what you say in ROOM may be kept, such as 1d; else show it.
+
+    Your store and those of clients that heed it erase it then. The others set their
+    own. Needs no connection.
+    """
+    return timer.turn(settings, room, time)
 
 
 @command.command("invitations")

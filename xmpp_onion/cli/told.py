@@ -46,7 +46,8 @@ def told(event: Event) -> str:
     match event:
         case Said():
             where = f"{at} {visible(event.room)}: " if event.room else f"{at} "
-            text = f"{where}{visible(event.sender)} ({event.trust}){_said(event)}"
+            known = f"({event.trust}{_until(event)})"
+            text = f"{where}{visible(event.sender)} {known}{_said(event)}"
         case Receipt():
             doubt = "" if event.authenticated else ", not authenticated"
             room = f"{visible(event.room)}: " if event.room else ""
@@ -149,6 +150,15 @@ def _told_of_invitation(event: RoomEvent, who: str) -> str:
     doubt = f" ({event.reason})" if event.reason else ""
     room = shlex.quote(visible(event.sender))
     return f"{who} invites you{doubt}; join with: xmpp-onion room join {room}"
+
+
+def _until(event: Said) -> str:
+    """Return until when something may be kept, with the day if that is another."""
+    if event.expires_at is None:
+        return ""
+    ends, came = event.expires_at.astimezone(), event.at.astimezone()
+    form = "%H:%M" if ends.date() == came.date() else "%Y-%m-%d %H:%M"
+    return f", until {ends:{form}}"
 
 
 def _said(event: Said) -> str:

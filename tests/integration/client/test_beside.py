@@ -5,6 +5,7 @@ import json
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import TypeAlias
 
 import pytest
@@ -81,6 +82,21 @@ async def test_a_message_is_corrected_and_reacted_to_beside_the_holder(
     assert (correction.target, correction.text) == (name, "hello")
     assert isinstance(reaction, Reaction)
     assert (reaction.target, tuple(reaction.emojis)) == (name, ("+",))
+
+
+async def test_a_timer_is_set_beside_the_holder_and_holds_at_once(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    account = await enrol("alice")
+    async with Client(account, tor=wire) as alice, serve(alice):
+        room = f"friends@muc.{alice.jid.domain}"
+        (set_,) = await command(account, "room", "timer", "friends", "1d")
+        (shown,) = await command(account, "room", "timer", room)
+        timer = await alice.timer(room)
+
+    assert set_ == shown
+    assert (shown["jid"], shown["seconds"]) == (room, 86400)
+    assert timer == timedelta(days=1)
 
 
 async def test_the_doctor_asks_the_holder_how_it_is(

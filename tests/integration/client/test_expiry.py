@@ -41,6 +41,14 @@ def found(folder: Path) -> list[str]:
     return [p.name for p in files if b"expiry-canary" in p.read_bytes()]
 
 
+async def rows_ever(client: Client) -> int:
+    """Return how many events the inbox has ever kept, handled or erased since."""
+    rows = await client._database.fetch(
+        "SELECT seq FROM sqlite_sequence WHERE name = 'inbox'"
+    )
+    return int(rows[0]["seq"])
+
+
 async def test_what_may_be_kept_for_a_time_is_read_in_it_and_then_nowhere(
     enrol: Enrol, wire: LoopbackDialer, tmp_path: Path
 ) -> None:
@@ -75,6 +83,7 @@ async def test_a_device_that_comes_late_never_shows_it(
         async with Client(bobs, tor=wire) as bob:
             await alice.send(bob.jid, "hello")
             await read_one(bob)
+            kept = await rows_ever(bob)
         bobs = bob.account
         sent = await alice.send(bob.jid, CANARY, expires=timedelta(seconds=1))
         await alice.send(bob.jid, "for ever")
@@ -82,9 +91,11 @@ async def test_a_device_that_comes_late_never_shows_it(
 
         async with Client(bobs, tor=wire) as bob:
             texts = [message.text for message in await read(bob, 2)]
+            kept_late = await rows_ever(bob) - kept
 
     assert sent.devices == 1
     assert texts == ["hello", "for ever"]
+    assert kept_late == 1  # the one for ever: the other was not even written down
     assert found(tmp_path) == []
 
 

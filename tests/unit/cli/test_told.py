@@ -1,6 +1,7 @@
 """What a person reads: harmless, and plain about what is not certain."""
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -126,6 +127,20 @@ def test_a_receipt_in_the_clear_is_said_to_be_one(
     )
 
     assert ("not authenticated" in told(receipt)) is doubt
+
+
+def test_until_when_a_message_may_be_kept_is_shown() -> None:
+    at = datetime(2026, 11, 25, 12).astimezone()  # here, whatever zone that is
+    soon, later = at + timedelta(hours=1), at + timedelta(days=2)
+
+    def shown(until: datetime | None) -> str:
+        event = said(Message, text="hi", expires_at=until)
+        assert isinstance(event, Message)
+        return told(replace(event, at=at))
+
+    assert shown(None).endswith("(tofu): hi")
+    assert shown(soon).endswith("(tofu, until 13:00): hi")
+    assert shown(later).endswith("(tofu, until 2026-11-27 12:00): hi")
 
 
 def test_a_message_that_speaks_to_us_says_so() -> None:
