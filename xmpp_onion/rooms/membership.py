@@ -60,10 +60,16 @@ class Membership:
     ) -> None:
         """Ask somebody to come; directly, they are made a member before."""
         # Who is an admin, say, would be one no more.
-        if is_direct and jid not in self._find(room).occupancy.members:
+        is_new = is_direct and jid not in self._find(room).occupancy.members
+        if is_new:
             await self.grant(room, jid, Affiliation.MEMBER, timeout)
-        async with in_time(self._session, timeout):
-            await self._service.invite(room, jid, is_direct=is_direct)
+        try:
+            async with in_time(self._session, timeout):
+                await self._service.invite(room, jid, is_direct=is_direct)
+        except RoomError:
+            if is_new:  # whoever makes that account one day is not meant
+                await self.grant(room, jid, Affiliation.NONE, timeout)
+            raise
 
     async def grant(
         self, room: JID, jid: JID, affiliation: Affiliation, timeout: float

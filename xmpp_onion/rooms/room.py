@@ -193,7 +193,9 @@ class Room:
             timeout: Seconds for a connection, and for each answer.
 
         Raises:
-            RoomError: We may not; nobody after the first who failed is asked.
+            RoomError: We may not, or our own server has no such account, who is no
+                member then; nobody after the first who failed is asked. Other
+                servers may say so too late.
         """
         for person in people:
             jid = parse_recipient(person)

@@ -91,6 +91,7 @@ class RoomService:
         self.bookmarks = Bookmarks(xmpp, self.ask)
         self._xmpp = xmpp
         self._send = send
+        self._returning: dict[str, JID] = {}  # invitations that may come back, by id
 
     # --- coming and going -------------------------------------------------------
 
@@ -210,15 +211,19 @@ class RoomService:
 
         Through the room a member may where its owners allow it, and the invited
         becomes a member. Whether it was allowed is not told.
+
+        Raises:
+            RoomError: Our server has no such account. Others say so later, if at all.
         """
         if is_direct:
             message = _stanza("message", to=jid.bare)
             ET.SubElement(message, f"{{{CONFERENCE}}}x", {"jid": room.bare})
+            await self._tell_person(message, jid.bare)
         else:
             message = _stanza("message", to=room.bare)
             x = ET.SubElement(message, f"{{{MUC_USER}}}x")
             ET.SubElement(x, f"{{{MUC_USER}}}invite", {"to": jid.bare})
-        await self._tell(message)
+            await self._tell(message)
 
     async def set_subject(self, room: JID, subject: str) -> None:
         """Set the subject. It is not encrypted: every server on the way reads it."""
@@ -239,6 +244,30 @@ class RoomService:
 
     async def _tell(self, stanza: ET.Element) -> None:
         await self._send(serialise(stanza), stanza.get("id", ""))
+
+    async def _tell_person(self, message: ET.Element, jid: JID) -> None:
+        """Send a message that our server may give back before it confirms it."""
+        message_id = message.get("id", "")
+        self._returning[message_id] = jid
+        try:
+            await self._tell(message)
+            if message_id not in self._returning:
+                raise RoomError(
+                    f"{jid} was not invited",
+                    condition="item-not-found",
+                    why="there is no such account, or its server takes nothing for it",
+                    fix="Compare the address with where you have it from.",
+                )
+        finally:
+            self._returning.pop(message_id, None)
+
+    def take_returned(self, element: ET.Element) -> bool:
+        """Note that an invitation came back; false if a message is none of ours."""
+        jid = self._returning.get(element.get("id", ""))
+        if jid is None or element.get("type") != "error" or element.get("from") != jid:
+            return False
+        del self._returning[element.get("id", "")]
+        return True
 
     async def ask(self, request: Iq) -> ET.Element:
         """Send a request and return the answer."""

@@ -386,8 +386,8 @@ class Session:
                 is not None
             ):
                 return None  # slixmpp's plugins tell those who asked
-            if self.archive.take(element):
-                return None  # whoever asked the archive gets it
+            if self.archive.take(element) or self.rooms.take_returned(element):
+                return None  # whoever asked the archive, or invited, gets it
             said = read_room_message(element, self.rooms.known)
             if said is not None:
                 return RoomChanged(said)

@@ -293,6 +293,22 @@ async def test_an_invitation_of_a_contact_waits_and_nothing_is_joined(
         assert await bob.rooms.invitations.all() == ()
 
 
+async def test_who_has_no_account_is_not_invited_and_no_member(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with Client(await enrol("alice"), tor=wire) as alice:
+        room = await alice.create_room(address(alice))
+        ghost = JID(f"ghost@{alice.jid.domain}")
+        with pytest.raises(RoomError, match=r"ghost@.* was not invited") as caught:
+            await room.invite(ghost)
+
+        assert "no such account" in caught.value.why
+        assert await room.members() == {alice.jid: Affiliation.OWNER}
+        bob = await enrol("bob")  # who was never online has an account, too
+        await room.invite(bob.jid)
+        assert bob.jid in await room.members()
+
+
 async def test_a_room_that_lets_members_invite_makes_who_is_invited_a_member(
     enrol: Enrol, wire: LoopbackDialer
 ) -> None:
