@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
@@ -156,6 +156,42 @@ async def test_a_reply_a_correction_a_reaction_and_a_retraction_travel_inside(
     assert (retraction.target, retraction.sender) == (first.id, alice.jid)
     files = [p for p in (tmp_path / "server").rglob("*") if p.is_file()]
     assert [p for p in files if b"canary" in p.read_bytes()] == []
+
+
+async def said(client: Client) -> AsyncIterator[Message | Correction]:
+    async with asyncio.timeout(60):
+        async for event in client.events():
+            if isinstance(event, Message | Correction):
+                yield event
+
+
+async def test_our_second_device_corrects_our_first_where_both_are_trusted_as_much(
+    enrol: Enrol, wire: LoopbackDialer, tmp_path: Path
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        await bob.verify(alice.jid, alice.fingerprint)
+        first = await alice.send(bob.jid, "helo")
+        told = said(bob)
+        message = await anext(told)
+        tablet = replace(alice.account, folder=tmp_path / "tablet", device="")
+        tablet.save()
+        async with Client(tablet, tor=wire) as other:
+            await other.correct(bob.jid, first.id, "nobody verified me")
+            unverified = await anext(told)
+            await bob.verify(alice.jid, other.fingerprint)
+            await other.correct(bob.jid, first.id, "hello")
+            correction = await anext(told)
+
+    assert (message.trust, unverified.trust) == ("verified", "undecided")
+    assert (
+        unverified.text == "nobody verified me"
+    )  # one more message, and no correction
+    assert isinstance(correction, Correction)
+    assert (correction.text, correction.is_for(message)) == ("hello", True)
+    assert correction.device != message.device
 
 
 async def test_a_contact_is_told_inside_of_the_envelope_and_only_if_we_want_to(
