@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import hashlib
 import io
+import itertools
 import json
 import os
 import re
@@ -237,17 +238,20 @@ class Child:
         )
         assert process.stdout is not None
         last: dict[str, int] = {}
-        killed = 0
+        marks: list[int] = []  # bytes repeated before each kill
         async for line in process.stdout:
             last = json.loads(line)
             while places and last["done"] >= places[0]:
                 del places[0]
-                killed += _kill_tor(process.pid)
+                if _kill_tor(process.pid):
+                    marks.append(last["repeated"])
         assert await process.wait() == 0
         seconds = time.monotonic() - began
+        costs = [b - a for a, b in itertools.pairwise([*marks, last["repeated"]])]
         return (
-            f"| {self._who} | {size / MEBIBYTE:.0f} MiB | {killed} kills "
-            f"| {last['repeated'] / CHUNK_BYTES:.2f} chunks of 2 MiB repeated "
+            f"| {self._who} | {size / MEBIBYTE:.0f} MiB | {len(marks)} kills "
+            f"| {last['repeated'] / CHUNK_BYTES:.2f} chunks of 2 MiB repeated, "
+            f"{max(costs, default=0) / CHUNK_BYTES:.2f} at most for one "
             f"| {last['memory'] / 1024:.0f} MiB resident at most | {seconds:.0f} s |"
         )
 

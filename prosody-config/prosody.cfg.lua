@@ -35,6 +35,8 @@ c2s_ports             = { @C2S_PORT@ }
 c2s_direct_tls_ports  = { }
 http_ports            = { @HTTP_PORT@ }
 https_ports           = { @HTTPS_PORT@ }   -- for files, and for clients of others
+http_max_content_size = 64 * 1024         -- bytes: what is longer goes to the disk while
+                                          -- it comes, and is not held in memory
 s2s_ports             = { federation ~= "off" and @S2S_PORT@ or nil }
 s2s_direct_tls_ports  = { }
 onion_circuits_ports  = { @C2S_PROXY_PORT@ } -- the way in for Tor: see the ceilings below
@@ -199,7 +201,7 @@ Component "muc.@ONION@" "muc"
 	muc_tombstones                  = true
 
 Component "share.@ONION@" "http_file_share"
-	modules_enabled = { "plain_http" }     -- tells our clients of port 5280
+	modules_enabled = { "plain_http"; "share_resume" } -- what ours know, see README.md
 	http_host                    = "@ONION@"
 	-- Others' clients store nothing without TLS, and read every aesgcm: link as HTTPS.
 	http_external_url            = "https://@ONION@/"

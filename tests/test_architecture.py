@@ -205,7 +205,6 @@ TESTED_IN = {
     "notary.py": "integration/client/test_notary.py",
     "files/download.py": "integration/client/test_files.py",
     "files/lane.py": "hostile/files/test_http.py",
-    "files/upload.py": "integration/client/test_files.py",
     "sharing.py": "integration/client/test_files.py",
     "agent/files.py": "integration/client/test_files.py",
     "cli/download.py": "integration/client/test_files.py",

@@ -102,11 +102,14 @@ class Slot:
         put: Where to store it.
         get: Where it will be.
         headers: What the server wants to see with it; they hold a permission.
+        resume: Where to store it instead if it shall go on after a break; None where
+            the server keeps nothing of what broke off.
     """
 
     put: Place
     get: Place
     headers: tuple[tuple[str, str], ...] = field(repr=False)
+    resume: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)

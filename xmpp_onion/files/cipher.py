@@ -90,9 +90,18 @@ class ChunkCipher:
     count: int
     sha256: bytes = field(repr=False)
 
-    def seal(self, number: int, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield a chunk as it is stored at the server; each time with a new nonce."""
-        nonce = secrets.token_bytes(NONCE_BYTES)
+    def seal(
+        self, number: int, pieces: Iterable[bytes], nonce: bytes = b""
+    ) -> Iterator[bytes]:
+        """Yield a chunk as it is stored at the server; each time with a new nonce.
+
+        Args:
+            number: Its place.
+            pieces: What it holds.
+            nonce: Only to yield the very same chunk again: who passes one has to see
+                to it that the pieces are the same.
+        """
+        nonce = nonce or secrets.token_bytes(NONCE_BYTES)
         cipher = Cipher(AES(self.key), GCM(nonce)).encryptor()
         cipher.authenticate_additional_data(self._place(number))
         yield nonce

@@ -133,6 +133,8 @@ class Wire:
         headers: Iterable[tuple[str, str]],
         size: int,
         pieces: Iterable[bytes],
+        *,
+        start: int | None = None,
     ) -> AsyncIterator[int]:
         """Store an object; yield bytes sent, and end when the server has them all.
 
@@ -141,17 +143,21 @@ class Wire:
             headers: The slot's.
             size: Bytes of it.
             pieces: It.
+            start: At a door where uploads go on: how many bytes of it the server has.
+                They are left out.
 
         Raises:
             TransferError: The server does not take it, or the circuit died.
         """
-        sent = 0
+        sent = start or 0
         with _translated():
-            head = [*self._head(place), ("Content-Length", str(size)), *headers]
+            head = [*self._head(place), ("Content-Length", str(size - sent)), *headers]
+            if start is not None:
+                head.append(("Upload-Offset", str(start)))
             await self._send(
                 h11.Request(method="PUT", target=place.target, headers=head)
             )
-            for part in _parts(pieces):
+            for part in _parts(_behind(pieces, sent)):
                 await self._send(h11.Data(data=part))
                 sent += len(part)
                 yield sent
@@ -287,6 +293,14 @@ def _translated() -> Iterator[None]:
         raise _broken("it breaks the rules of TLS", can_retry=False) from error
     except OSError as error:
         raise _broken("the circuit broke") from error
+
+
+def _behind(pieces: Iterable[bytes], start: int) -> Iterator[bytes]:
+    """Yield the same bytes, but for the first ones."""
+    for piece in pieces:
+        if start < len(piece):
+            yield piece[start:]
+        start = max(0, start - len(piece))
 
 
 def _parts(pieces: Iterable[bytes]) -> Iterator[bytes]:

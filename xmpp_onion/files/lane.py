@@ -38,6 +38,11 @@ _LONGEST_PAUSE: Final = 30.0
 _NOTHING_LEFT: Final = 416
 
 
+# What a server says of an object that it has, and the digits that it may use else.
+_ALL: Final = b"all"
+_LONGEST_NUMBER: Final = 15
+
+
 class Into(Protocol):
     """Where an object goes: a file, or what looks like one from here."""
 
@@ -97,31 +102,54 @@ class Lane:
         size: int,
         pieces: Callable[[], Iterable[bytes]],
         told: Callable[[int], None],
+        *,
+        again: Callable[[], Iterable[bytes]] | None = None,
     ) -> Place:
         """Store an object and return where it is.
 
-        Each try has a slot of its own: a server need not take one twice.
+        Each try has a slot of its own: a server need not take one twice. If it keeps
+        what broke off, the object goes on instead where that ends.
 
         Args:
             ask: Asks for a slot.
             size: Bytes of the object.
             pieces: Begins the object anew; what it yields has ``size`` bytes.
-            told: Told how many bytes of it are out, at each try from zero.
+            told: Told how many bytes of it are out, at each try.
+            again: Yields the very bytes of the last try again; None if nobody can.
 
         Raises:
             FileError: The server does not take it.
             TorError: It could not be reached for a long time.
         """
         best = 0
+        slot: Slot | None = None
 
-        async def attempt() -> Place:
+        async def send(
+            place: Place, source: Iterable[bytes], start: int | None
+        ) -> None:
             nonlocal best
-            told(0)
-            slot = await ask(size)
-            wire = await self._connected(slot.put)
-            async for sent in wire.put(slot.put, slot.headers, size, pieces()):
+            told(start or 0)
+            wire = await self._connected(place)
+            headers = slot.headers if slot else ()
+            async for sent in wire.put(place, headers, size, source, start=start):
                 best = max(best, sent)
                 told(sent)
+
+        async def attempt() -> Place:
+            nonlocal slot
+            if slot and slot.resume and again:
+                kept = await self._kept_of(slot.resume, size)
+                if kept is None:
+                    return slot.get
+                if kept and await _goes_on(send(slot.resume, again(), kept)):
+                    return slot.get
+                self._drop()
+            told(0)
+            slot = await ask(size)
+            if slot.resume and again:
+                await send(slot.resume, pieces(), 0)
+            else:
+                await send(slot.put, pieces(), None)
             return slot.get
 
         return await self._insist(attempt, lambda: best)
@@ -175,6 +203,23 @@ class Lane:
 
         return await self._insist(attempt, lambda: best)
 
+    async def _kept_of(self, place: Place, size: int) -> int | None:
+        """Return how many bytes a server kept of what broke off; None if it is done."""
+        wire = await self._connected(place)
+        try:
+            body = await wire.get(place)
+            said = b""
+            if body.size <= _LONGEST_NUMBER:
+                said = b"".join([piece async for piece in body.pieces])
+        except TransferError as error:
+            if error.can_retry:
+                raise
+            self._drop()
+            return 0
+        if said == _ALL:
+            return None
+        return int(said) if said.isdigit() and int(said) <= size else 0
+
     async def _connected(self, place: Place) -> Wire:
         """Return a wire to where an object lies: the one there is, or a new one."""
         end = place.host, place.port
@@ -217,6 +262,17 @@ class Lane:
             self._isolation = isolated(self._account)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+async def _goes_on(sending: Awaitable[None]) -> bool:
+    """Tell whether a server took the rest; not if it does not know of the beginning."""
+    try:
+        await sending
+    except TransferError as error:
+        if error.can_retry:
+            raise
+        return False
+    return True
 
 
 def _may_mend(error: XmppOnionError) -> bool:

@@ -99,16 +99,26 @@ async def upload_chunks(
     ahead = Ahead(ask, [held[n] + CHUNK_OVERHEAD for n in left[circuits:]])
 
     async def carry(lane: Lane, number: int) -> None:
-        def sealed() -> Iterator[bytes]:
+        nonce, sent_before = b"", list[bytes]()
+
+        def anew() -> Iterator[bytes]:
+            nonlocal nonce
+            nonce = secrets.token_bytes(NONCE_BYTES)
+            sent_before.clear()
+            return again()
+
+        def again() -> Iterator[bytes]:
             content = _unchanged(source, (start, size), hashes[number])
-            return cipher.seal(number, chain(content, _blank(held[number] - size)))
+            same = _same(content, sent_before, source)
+            return cipher.seal(number, chain(same, _blank(held[number] - size)), nonce)
 
         start, size = number * chunk_size, sizes[number]
         place = await lane.store(
             ahead.ask,
             held[number] + CHUNK_OVERHEAD,
-            sealed,
+            anew,
             lambda sent: tally.part(number, min(sent, size)),
+            again=again,
         )
         await journal.note(begun, number, place)
         tally.finish(number, size)
@@ -142,6 +152,23 @@ def _unchanged(source: Source, part: tuple[int, int], sha256: bytes) -> Iterator
     yield from _hashed(source.read(*part), digest)
     if digest.digest() != sha256:
         raise source.changed()
+
+
+def _same(
+    pieces: Iterable[bytes], before: list[bytes], source: Source
+) -> Iterator[bytes]:
+    """Yield the same pieces; raise before one that is another than the last time.
+
+    Nothing may be encrypted with the nonce of something else, whatever the server says
+    it has, and however a file was changed.
+    """
+    for number, piece in enumerate(pieces):
+        digest = hashlib.sha256(piece).digest()
+        if number == len(before):
+            before.append(digest)
+        elif before[number] != digest:
+            raise source.changed()
+        yield piece
 
 
 async def _store_index(lane: Lane, ask: AskSlot, index: Index) -> Link:

@@ -51,11 +51,16 @@ _VALUE: Final = re.compile(r"[\x20-\x7e]+")
 _USUAL_LIMIT: Final = 10 * 1024 * 1024
 
 
+# Ours: what broke off is kept, see mod_share_resume in prosody-config.
+RESUME: Final = "urn:xmpp-onion:resume:0"
+
+
 @dataclass(frozen=True, slots=True)
 class _Service:
     jid: str
     limit: int
     has_plain: bool
+    can_resume: bool
 
 
 class Slots:
@@ -105,9 +110,9 @@ class Slots:
         except IqError as error:
             raise _no_slot(error, service.limit) from None
         slot = read_slot(answer.find(f"{{{UPLOAD}}}slot"), self._own)
-        if not service.has_plain:
-            return slot
-        return replace(slot, put=slot.put.in_plain, get=slot.get.in_plain)
+        if service.has_plain:
+            slot = replace(slot, put=slot.put.in_plain, get=slot.get.in_plain)
+        return _resumable(slot) if service.can_resume else slot
 
     async def for_others(self, place: Place) -> Place:
         """Return where others' clients find an object that was stored by a slot.
@@ -157,7 +162,9 @@ class Slots:
         can = {each.get("var") for each in features}
         if query is None or UPLOAD not in can:
             return None
-        return _Service(jid, _limit_in(query), has_plain=PLAIN in can)
+        return _Service(
+            jid, _limit_in(query), has_plain=PLAIN in can, can_resume=RESUME in can
+        )
 
     async def _ask(self, request: Iq) -> ET.Element:
         try:
@@ -191,6 +198,12 @@ def read_slot(slot: ET.Element | None, own: OnionAddress) -> Slot:
         if len(value) > _HEADER_LIMIT or not _VALUE.fullmatch(value):
             raise _bad_slot("a header of it holds what no header may")
     return Slot(_place(put, own), _place(get, own), headers)
+
+
+def _resumable(slot: Slot) -> Slot:
+    """Return it with the door at which an upload may go on."""
+    *_, name, file = slot.put.target.split("/")
+    return replace(slot, resume=replace(slot.put, target=f"/resume/{name}/{file}"))
 
 
 def _place(element: ET.Element, own: OnionAddress) -> Place:

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import io
+from dataclasses import replace
 
 import pytest
 
@@ -270,3 +271,64 @@ async def test_what_broke_off_is_stored_again() -> None:
     assert server.bodies == [DATA, DATA]
     first, second = (isolation for _, _, isolation in server.dialer.dialed)
     assert first.credentials() != second.credentials()
+
+
+RESUME = Place(PLACE.host, 5280, "/resume/x/y")
+CREATED = ok(b"", status="201 Created")
+STAYS = "Connection: keep-alive"
+
+
+async def store_resumable(server: Server) -> Place:
+    async def ask(_size: int) -> Slot:
+        return replace(SLOT, resume=RESUME)
+
+    async with lane(server, patience=60) as one, asyncio.timeout(30):
+        return await one.store(
+            ask, len(DATA), lambda: [DATA], lambda _sent: None, again=lambda: [DATA]
+        )
+
+
+@pytest.mark.parametrize("kept", [1, 100_000, len(DATA)])
+async def test_what_broke_off_goes_on_where_the_server_has_it(kept: int) -> None:
+    async with serving([b"", ok(b"%d" % kept, STAYS), CREATED]) as server:
+        assert await store_resumable(server) == SLOT.get
+
+    assert server.bodies == [DATA, b"", DATA[kept:]]
+    assert [head.split()[:2] for head in server.requests] == [
+        [b"PUT", b"/resume/x/y"],
+        [b"GET", b"/resume/x/y"],
+        [b"PUT", b"/resume/x/y"],
+    ]
+    assert b"Upload-Offset: %d\r\n" % kept in server.requests[2]
+
+
+async def test_what_the_server_has_all_of_is_not_sent_again() -> None:
+    async with serving([b"", ok(b"all")]) as server:
+        assert await store_resumable(server) == SLOT.get
+
+    assert server.bodies == [DATA, b""]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        ok(b"0"), ok(b""), ok(b"-5"), ok(b"9" * 15), ok(b"9" * 16), ok(b"1e3"),
+        ok(b"\xb2"), ok(b"x" * 100_000), ok(b"", status="404 No"),
+        ok(b"", "Location: http://example.org/", status="302 There"),
+    ],
+)  # fmt: skip
+async def test_who_tells_nonsense_of_what_it_has_gets_all_of_it_anew(
+    said: bytes,
+) -> None:
+    async with serving([b"", said, CREATED]) as server:
+        assert await store_resumable(server) == SLOT.get
+
+    assert server.bodies == [DATA, b"", DATA]
+
+
+async def test_who_does_not_take_the_rest_gets_all_of_it_anew() -> None:
+    gone = ok(b"", status="409 Gone")
+    async with serving([b"", ok(b"7", STAYS), gone, CREATED]) as server:
+        assert await store_resumable(server) == SLOT.get
+
+    assert server.bodies == [DATA, b"", DATA[7:], DATA]

@@ -47,6 +47,8 @@ class CountingLane(Lane):
         size: int,
         pieces: Callable[[], Iterable[bytes]],
         told: Callable[[int], None],
+        *,
+        again: Callable[[], Iterable[bytes]] | None = None,  # noqa: ARG002 - nothing breaks
     ) -> Place:
         slot = await ask(size)
         known_at = int(slot.put.target.rpartition("/")[2])

@@ -1,0 +1,180 @@
+"""What the server keeps of uploads that broke off, and what it refuses."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from xmpp_onion import JID, Account, Client
+from xmpp_onion.chat import Slot
+from xmpp_onion.server import Prosody
+from xmpp_onion.session import register
+from xmpp_onion.testing.loopback import LoopbackDialer
+
+pytestmark = pytest.mark.prosody
+
+DATA = secrets.token_bytes(300_000)
+NOBODY = (("Authorization", "Bearer x"),)
+
+
+class Share:
+    """The server's share, asked byte by byte."""
+
+    def __init__(self, prosody: Prosody, slot: Slot) -> None:
+        assert slot.resume is not None
+        self.slot, self.resume = slot, slot.resume.target
+        self._prosody = prosody
+
+    async def ask(
+        self,
+        method: str,
+        target: str,
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        *,
+        announced: int | None = None,
+    ) -> tuple[int, bytes]:
+        """Return status and body; 0 for a request that breaks off by itself."""
+        reader, writer = await asyncio.open_connection(  # noqa: TID251 - loopback
+            "127.0.0.1", self._prosody.http_port
+        )
+        length = len(body) if announced is None else announced
+        lines = [f"{method} {target} HTTP/1.1", f"Host: {self._prosody.onion}"]
+        lines += ["Connection: close", f"Content-Length: {length}"]
+        lines += [f"{name}: {value}" for name, value in headers]
+        writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        if length > len(body):
+            writer.write_eof()
+        answer = b""
+        async with asyncio.timeout(60):
+            # A server that refuses closes before all came.
+            with suppress(ConnectionError):
+                while data := await reader.read(65_536):
+                    answer += data
+        writer.close()
+        head, _, rest = answer.partition(b"\r\n\r\n")
+        return int(head.split()[1]) if head else 0, rest
+
+    async def put(
+        self,
+        body: bytes,
+        start: int | str = 0,
+        *,
+        announced: int | None = None,
+        headers: Sequence[tuple[str, str]] | None = None,
+    ) -> int:
+        """Send a part, and perhaps break off."""
+        with_ = self.slot.headers if headers is None else headers
+        offset = [("Upload-Offset", str(start))] if start != "" else []
+        status, _ = await self.ask(
+            "PUT", self.resume, [*with_, *offset], body, announced=announced
+        )
+        return status
+
+    async def kept(self) -> bytes:
+        status, said = await self.ask("GET", self.resume)
+        assert status == 200
+        return said
+
+    async def object(self) -> tuple[int, bytes]:
+        return await self.ask("GET", self.slot.get.target)
+
+
+@pytest.fixture
+async def share(prosody: Prosody, tmp_path: Path) -> AsyncIterator[Share]:
+    """With a slot for all of the data."""
+    wire = LoopbackDialer(prosody.c2s_port)
+    invite = await prosody.invite("alice")
+    account = Account(
+        profile="alice",
+        folder=tmp_path / "alice",
+        jid=JID(f"alice@{prosody.onion}"),
+        password="secret",
+        certificate=await register(invite, "alice", "secret", tor=wire),
+    )
+    account.save()
+    async with Client(account, tor=wire) as client:
+        yield Share(prosody, await client._sharing._ask(len(DATA)))
+
+
+async def test_what_came_is_kept_and_the_rest_makes_the_object(share: Share) -> None:
+    assert await share.kept() == b"0"
+    assert await share.put(DATA[:100_000], announced=len(DATA)) == 0
+    assert await share.kept() == b"100000"
+    assert await share.put(DATA[100_000:200_000], 100_000, announced=200_000) == 0
+    assert await share.kept() == b"200000"
+    assert (await share.object())[0] in {404, 410}
+
+    assert await share.put(DATA[200_000:], 200_000) == 201
+
+    assert await share.kept() == b"all"
+    assert await share.object() == (200, DATA)
+    assert await share.put(DATA) in {0, 409}
+
+
+@pytest.mark.parametrize("missing", [1, 1000, 64 * 1024, 64 * 1024 + 1])
+async def test_a_rest_of_any_length_is_taken(share: Share, missing: int) -> None:
+    kept = len(DATA) - missing
+    assert await share.put(DATA[:kept], announced=len(DATA)) == 0
+    assert await share.kept() == b"%d" % kept
+
+    assert await share.put(DATA[kept:], kept) == 201
+
+    assert await share.object() == (200, DATA)
+
+
+async def test_less_than_was_kept_may_be_gone_on_from(share: Share) -> None:
+    await share.put(b"x" * 100_000, announced=len(DATA))
+
+    assert await share.put(DATA, 0) == 201
+
+    assert await share.object() == (200, DATA)
+
+
+async def test_nothing_is_kept_without_the_permission_for_this_slot(
+    share: Share,
+) -> None:
+    for headers in (NOBODY, ()):
+        assert await share.put(DATA, headers=headers) in {0, 401, 403}
+        status = await share.put(DATA[:100_000], announced=len(DATA), headers=headers)
+        assert status in {0, 401, 403}
+    other = share.resume.replace("/resume/", "/resume/x")
+    status, _ = await share.ask(
+        "PUT", other, [*share.slot.headers, ("Upload-Offset", "0")], DATA
+    )
+
+    assert status in {0, 400, 401, 403, 413}
+    assert await share.kept() == b"0"
+
+
+@pytest.mark.parametrize("start", ["", "-1", "x", 1, 400_000])
+async def test_a_beginning_that_is_not_there_makes_no_object(
+    share: Share, start: int | str
+) -> None:
+    assert await share.put(DATA[1:], start) in {0, 400, 409, 413}
+
+    assert await share.kept() == b"0"
+    assert (await share.object())[0] in {404, 410}
+
+
+@pytest.mark.parametrize("cut", [DATA[:-1], DATA + b"x"])
+async def test_another_size_than_that_of_the_slot_makes_no_object(
+    share: Share, cut: bytes
+) -> None:
+    assert await share.put(cut) in {0, 413}
+    assert await share.put(DATA[:100_000], announced=10**12) in {0, 413}
+
+    assert await share.kept() == b"0"
+    assert (await share.object())[0] in {404, 410}
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/resume/", "/resume/x", "/resume/../x/y", "/resume/%2e%2e/y", "/resume/a.b/y",
+     "/resume/%00/y", "/resume//y"],
+)  # fmt: skip
+async def test_no_path_leads_elsewhere(share: Share, target: str) -> None:
+    assert (await share.ask("GET", target))[0] in {400, 404}
