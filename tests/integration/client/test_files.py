@@ -3,7 +3,7 @@
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +23,6 @@ from xmpp_onion.errors import (
     UndecidedDevicesError,
 )
 from xmpp_onion.files import CHUNK_BYTES
-from xmpp_onion.files.http import Wire
 from xmpp_onion.server import Prosody
 from xmpp_onion.sharing import SINGLE_BYTES
 from xmpp_onion.testing.loopback import LoopbackDialer
@@ -119,32 +118,6 @@ async def test_broken_circuits_cost_a_chunk_each_at_most(
 
     assert saved.read_bytes() == source.read_bytes()
     assert stored < LARGE + len(cuts) * 3 * CHUNK_BYTES + 4096
-
-
-async def test_an_upload_goes_on_inside_of_a_chunk(
-    enrol: Enrol, wire: LoopbackDialer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = tmp_path / "film.mkv"
-    source.write_bytes(secrets.token_bytes(LARGE))
-    cut = cutting(wire, [LARGE // 4, LARGE // 2, 3 * LARGE // 4])
-    began_at: list[int] = []
-    put = Wire.put
-
-    def counted(*args: object, start: int | None = None) -> AsyncIterator[int]:
-        began_at.append(-1 if start is None else start)
-        return put(*args, start=start)  # type: ignore[arg-type]  # as they came
-
-    monkeypatch.setattr(Wire, "put", counted)
-    async with (
-        Client(await enrol("alice"), tor=wire) as alice,
-        Client(await enrol("bob"), tor=wire) as bob,
-        asyncio.timeout(120),
-    ):
-        await alice.send_file(bob.jid, source, cut)
-        saved = await (await received(bob)).save(tmp_path / "downloads")
-
-    assert saved.read_bytes() == source.read_bytes()
-    assert max(began_at) > 0
 
 
 async def test_an_upload_goes_on_in_another_process(
