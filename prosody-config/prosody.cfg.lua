@@ -168,7 +168,7 @@ stranger_server_requests = 50           -- and no more than that
 stranger_server_requests_per_hour = 50  -- in an hour, also if they are refused meanwhile
 -- Somebody of another server, whom nobody here has in their contacts or wrote to, pays
 -- for each day with a hash that begins with so many zero bits; 0 asks for nothing. 18
--- are half a second of our clients' work, 20 are two. Other clients are told in words.
+-- are a quarter of a second of our clients' work, 20 a whole one. Other clients are told in words.
 stamp_bits = @STAMP_BITS@
 
 -- What is kept ----------------------------------------------------------------------

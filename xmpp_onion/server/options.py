@@ -15,8 +15,8 @@ from xmpp_onion.transport import Endpoint
 
 __all__ = ["STAMP_LIMIT", "Door", "Engine", "Federation", "Options"]
 
-# A quarter of a million hashes: half a second of one of our clients. For a thousand
-# strangers it is ten minutes.
+# A quarter of a million hashes: a quarter of a second of one of our clients. For a
+# thousand strangers it is four minutes.
 _STAMP_BITS = 18
 STAMP_LIMIT = 24
 """Our clients make no stamp of more bits."""

@@ -31,7 +31,7 @@ _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
 STAMP: Final = "{urn:xmpp-onion:stamp:0}stamp"
-# Of the work, in zero bits: 24 are sixteen million hashes, twenty seconds here. A
+# Of the work, in zero bits: 24 are sixteen million hashes, fourteen seconds here. A
 # server that asks for more wants our computer and not our message.
 _LIMIT_BITS: Final = 24
 # Seconds for a server to say what it asks for; it may be dialed by ours meanwhile.

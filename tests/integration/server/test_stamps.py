@@ -216,7 +216,7 @@ async def test_a_request_costs_a_stamp_and_contacts_none(
     asked = await bob.hears("r")
     assert asked.get("type") == "subscribe"
     # Prosody repeats what waits at each log-in, without a stamp.
-    alice.person.send("<presence/>")
+    alice.request(bob)
     alice.say(bob, "cheap")
     refused = await alice.person.next(lambda stanza: stanza.get("type") == "error")
     assert refused.get("id") == "cheap"
