@@ -135,12 +135,13 @@ onion_circuit_connection_burst = 120    -- new ones; after that
 onion_circuit_connections_per_second = 2 -- as many: each file may be one
 onion_circuit_failed_logins = 10        -- then one a minute: typing errors of a person
 onion_circuit_registrations = 10        -- attempts, shown tokens too; then one a minute
--- Our client has at most 256 questions and 256 messages on the way, foreign ones ask for
--- the keys of a room of a hundred with two devices each at once: 600. Twice that and a
--- bit more, and a steady rate of which this server can bear several. Accounts have the
--- same ceiling for all of their circuits together.
-onion_circuit_stanza_burst = 1500
-onion_circuit_stanzas_per_second = 100
+-- A question counts 1, a message or a presence 4, what belongs to acks 0.25. Who asks for
+-- the keys of two rooms of a hundred, with two devices each, sends 1,200 questions, and
+-- they take more than a second to come. Fifty messages a second go on after the burst, a
+-- tenth of what this server can bear. A client that asks for acks, as ours does, is held
+-- back to that; others are cut. Accounts have the same ceiling for all their circuits.
+onion_circuit_stanza_burst = 1000
+onion_circuit_stanzas_per_second = 200
 onion_circuit_byte_burst = 64 * 1024 * 1024 -- files too; a circuit of Tor carries 1 to 4
 onion_circuit_bytes_per_second = 8 * 1024 * 1024 -- megabytes a second
 -- Another server speaks for everybody who lives there.

@@ -28,7 +28,7 @@ local rates = {
 	["new connections"] = { number("circuit_connection_burst", 120), number("circuit_connections_per_second", 2) };
 	["failed log-ins"] = { number("circuit_failed_logins", 10), 1 / 60 };
 	["registrations"] = { number("circuit_registrations", 10), 1 / 60 };
-	["stanzas"] = { number("circuit_stanza_burst", 1500), number("circuit_stanzas_per_second", 100) };
+	["stanzas"] = { number("circuit_stanza_burst", 1000), number("circuit_stanzas_per_second", 200) };
 	["stanzas of a server"] = { number("circuit_s2s_stanza_burst", 5000), number("circuit_s2s_stanzas_per_second", 500) };
 	["bytes"] = { number("circuit_byte_burst", 64 * 1024 * 1024), number("circuit_bytes_per_second", 8 * 1024 * 1024) };
 };
@@ -59,13 +59,17 @@ local function find(id)
 	return circuit;
 end
 
-local function take(holder, what, amount)
+local function bucket_of(holder, what)
 	local bucket = holder.buckets[what];
 	if not bucket then
 		bucket = tor.bucket(rates[what][1], rates[what][2], now());
 		holder.buckets[what] = bucket;
 	end
-	return bucket:take(amount or 1, now());
+	return bucket;
+end
+
+local function take(holder, what, amount)
+	return bucket_of(holder, what):take(amount or 1, now());
 end
 
 local c2s_sessions, s2s_sessions = module:shared("/*/c2s/sessions"), module:shared("/*/s2s/sessions");
@@ -147,6 +151,24 @@ local function enter(conn, circuit)
 	return not circuit.is_cut;
 end
 
+-- Who asks for acks waits for them, and so goes as slowly as we read: such a client is
+-- held back before it comes to a ceiling. It may have sent 256 stanzas without asking.
+local paces = setmetatable({}, { __mode = "k" }); -- connection -> how it goes
+local unasked_stanzas = 256;
+
+local function keep_pace(conn, bytes)
+	local pace = paces[conn];
+	if not pace then return; end
+	local cost = pace.cost;
+	pace.cost = 0;
+	if pace.is_low and pace.unasked <= unasked_stanzas and cost > 0 then
+		-- Prosody pauses after each reading for as long as this rate gives its bytes.
+		conn:setlimit(bytes * 0.8 * rates["stanzas"][2] / cost);
+	elseif conn.conn then -- not closed meanwhile
+		conn._limit = pace.normal;
+	end
+end
+
 -- A listener that is another one, but for what has to be counted.
 local watched = setmetatable({}, { __mode = "k" });
 local function watch(listener)
@@ -158,7 +180,8 @@ local function watch(listener)
 	end
 	function watching.onincoming(conn, data, ...)
 		if data and is_too_much(circuit_of[conn], "bytes", #data) then return; end
-		return listener.onincoming(conn, data, ...);
+		listener.onincoming(conn, data, ...);
+		if data then keep_pace(conn, #data); end
 	end
 	watched[listener] = watching;
 	return watching;
@@ -234,7 +257,9 @@ module:provides("net", { name = "onion_circuits"; listener = listener; private =
 
 -- What passes ---------------------------------------------------------------------------
 
-local stanzas = { message = true; presence = true; iq = true };
+-- What one costs: a message is kept for two, a presence goes to many. Where nothing else
+-- is said it is an answer or a question about acks, which is no work, but not nothing.
+local costs = { message = 4; presence = 4; iq = 1 };
 local attempts = { ["jabber:iq:register"] = true; ["urn:xmpp:pars:0"] = true };
 
 local function is_attempt(stanza)
@@ -252,15 +277,30 @@ local function account_of(session)
 	return holder;
 end
 
+local function is_low(bucket) return bucket.level < bucket.size * 0.4; end
+
+local function note_pace(session, stanza, cost)
+	local conn = session.conn;
+	local pace = paces[conn] or { normal = conn._limit; cost = 0; unasked = math.huge };
+	paces[conn] = pace;
+	pace.cost = pace.cost + cost;
+	pace.unasked = session.smacks and stanza.name == "r" and 0 or pace.unasked + 1;
+	pace.is_low = is_low(bucket_of(circuit_of[conn], "stanzas"))
+		or is_low(bucket_of(account_of(session), "stanzas"));
+end
+
 local function on_stanza(stanza, session)
 	local circuit = session.conn and circuit_of[session.conn];
 	if not circuit or session.destroyed then return stanza; end
-	-- An answer or a question about acks is no work; but it is not nothing.
-	local cost = stanzas[stanza.name] and 1 or 0.25;
+	local cost = costs[stanza.name] or 0.25;
 	local kind = session.type:find("^s2s") and "stanzas of a server" or "stanzas";
 	if is_too_much(circuit, kind, cost) then return stanza; end
 	if session.type == "c2s" and session.username then
-		if not take(account_of(session), kind, cost) then cut_circuit(circuit, kind); end
+		if take(account_of(session), kind, cost) then
+			note_pace(session, stanza, cost);
+		else
+			cut_circuit(circuit, kind);
+		end
 	elseif session.type == "c2s_unauthed" and is_attempt(stanza) then
 		is_too_much(circuit, "registrations");
 	end

@@ -76,6 +76,11 @@ class LightMember:
     ) -> None:
         self._writer.close()
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether nothing can be sent any more: the server has closed the stream."""
+        return self._writer.is_closing()
+
     async def connect(self) -> ET.Element:
         """Open a stream, and return its features; entering does it, too."""
         self._reader, self._writer = await asyncio.open_connection(

@@ -151,6 +151,28 @@ async def test_one_server_gets_a_quarter_of_the_room(post: Post) -> None:
     assert await post.waiting_requests() == 51
 
 
+async def test_one_server_gets_no_more_of_the_room_with_time(
+    prosody: Prosody, post: Post
+) -> None:
+    # As if a week had passed: so many would be let through in it.
+    await ask(
+        prosody.data,
+        f"""
+        local function lib(name)
+            local found, library = pcall(require, "prosody."..name);
+            return found and library or require(name);
+        end
+        local host = {lua_string(prosody.onion)};
+        lib "core.configmanager".set(host, "stranger_server_requests", 1000);
+        lib "core.modulemanager".reload(host, "stranger_limits");
+        return "";
+        """,
+    )
+    await post.requests(count=1000)
+
+    assert await post.waiting_requests() == 50
+
+
 async def test_a_large_request_is_kept_without_what_is_in_it(
     prosody: Prosody, alice: JID, post: Post
 ) -> None:
