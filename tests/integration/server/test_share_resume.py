@@ -46,12 +46,12 @@ class Share:
         lines += ["Connection: close", f"Content-Length: {length}"]
         lines += [f"{name}: {value}" for name, value in headers]
         writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
-        if length > len(body):
-            writer.write_eof()
         answer = b""
         async with asyncio.timeout(60):
             # A server that refuses closes before all came.
-            with suppress(ConnectionError):
+            with suppress(OSError):
+                if length > len(body):
+                    writer.write_eof()
                 while data := await reader.read(65_536):
                     answer += data
         writer.close()
