@@ -148,6 +148,7 @@ TESTED_IN = {
     "agent/checks.py": "integration/client/test_beside.py",
     "agent/findings.py": "unit/cli/test_doctor.py",
     "e2ee/read_back.py": "integration/client/test_beside.py",
+    "cli/server_check.py": "unit/cli/test_server.py",
     "agent/desk.py": "integration/client/test_agent.py",
     "agent/keys.py": "integration/client/test_notary.py",
     "agent/rooms.py": "integration/client/test_rooms.py",

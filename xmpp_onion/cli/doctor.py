@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,17 +15,16 @@ from xmpp_onion import e2ee
 from xmpp_onion.account import Account
 from xmpp_onion.agent.caller import ask
 from xmpp_onion.agent.findings import check_line
+from xmpp_onion.agent.network import check_clock, check_network
 from xmpp_onion.agent.profile import check_folders
 from xmpp_onion.agent.tor import find_tor
 from xmpp_onion.chat import Line
-from xmpp_onion.cli.output import visible
+from xmpp_onion.cli.output import say_finding
 from xmpp_onion.cli.reach import check_free, hold, load_account
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.errors import (
-    BootstrapError,
     EncryptionError,
     StoreLockedError,
-    TorError,
     XmppOnionError,
 )
 from xmpp_onion.store import Database, Keys
@@ -37,12 +36,6 @@ _Finding: TypeAlias = str | XmppOnionError | Line
 
 # Seconds that the doctor waits for a circuit to the server.
 _DIAL_TIMEOUT = 60.0
-# A picture of the network is fetched at any time while it holds, and used for a day
-# more; clocks may differ by an hour, as Tor itself allows.
-_SKEW, _OLD = timedelta(hours=1), timedelta(days=1)
-# Seconds without progress after which Tor counts as stuck; a first start on a slow
-# line makes some progress within this.
-_PATIENCE = 45.0
 
 
 @click.command("doctor")
@@ -73,20 +66,9 @@ async def _examine(
     code = 0
     async for name, finding in _checks(settings, found, offline=offline):
         line = finding if isinstance(finding, dict) else check_line(name, finding)
-        settings.output.result(line, _told(line))
+        settings.output.result(line, say_finding(line))
         code = code or int(str(line.get("code", 0)))
     return code
-
-
-def _told(line: Line) -> str:
-    what = visible(str(line["what"]))
-    if line["ok"]:
-        return f"ok    {line['name']}: {what}"
-    text = f"FAIL  {line['name']}: {what}"
-    for label in ("why", "fix"):
-        if part := line[label]:
-            text += f"\n      {label}: {visible(str(part))}"
-    return text
 
 
 async def _checks(
@@ -126,8 +108,8 @@ async def _check_way(
                     Path(spare) / "tor", socks=settings.socks, control=settings.control
                 )
             )
-            yield "tor", await _check_network(tor)
-            yield "clock", await _check_clock(tor, datetime.now(UTC))
+            yield "tor", await check_network(tor)
+            yield "clock", await check_clock(tor, datetime.now(UTC))
         except XmppOnionError as error:
             yield "tor", error
             return
@@ -205,36 +187,6 @@ async def _log_in(
     for line in lines:
         if line["event"] == "check":
             yield str(line["name"]), line
-
-
-async def _check_network(tor: Tor) -> str | XmppOnionError:
-    try:
-        async for _ in tor.bootstrap(patience=_PATIENCE):
-            pass
-    except BootstrapError as error:
-        return error
-    control = "with" if tor.has_control else "without"
-    return f"listens at {tor.socks}, {control} a control port, and has its network"
-
-
-async def _check_clock(tor: Tor, now: datetime) -> str | XmppOnionError:
-    """Compare our clock with what the directory authorities of Tor signed."""
-    try:
-        bounds = await tor.clock_bounds()
-    except XmppOnionError as error:
-        return error
-    if bounds is None:
-        return "not checked: this Tor has no control port that we know"
-    since, until = bounds
-    if since - _SKEW <= now <= until + _OLD:
-        return "it agrees with Tor's picture of the network"
-    late = now < since
-    return TorError(
-        f"the clock of this machine is {'slow' if late else 'fast'}",
-        why=f"Tor's picture of the network holds from {since:%Y-%m-%d %H:%M} to "
-        f"{until:%Y-%m-%d %H:%M} UTC, and here it is {now:%Y-%m-%d %H:%M}",
-        fix="Set the clock; or, if it is right, let Tor fetch a new one: restart it.",
-    )
 
 
 async def _check_server(tor: Tor, account: Account) -> str | XmppOnionError:

@@ -8,7 +8,7 @@ import json
 import sys
 import unicodedata
 
-__all__ = ["Output", "ReaderGoneError", "quoted", "visible"]
+__all__ = ["Output", "ReaderGoneError", "quoted", "say_finding", "visible"]
 
 # Left as they are although their category is Cf: they join letters in many scripts.
 _JOINERS = {"\u200c", "\u200d"}
@@ -58,6 +58,18 @@ def quoted(name: str) -> str:
         else:
             shown += _shown(letter)
     return f'"{shown}{"…" if len(name) > _NAME_SHOWN else ""}"'
+
+
+def say_finding(line: dict[str, object]) -> str:
+    """Return what a check found, in words; of a fault also why, and how to mend it."""
+    what = visible(str(line["what"]))
+    if line["ok"]:
+        return f"ok    {line['name']}: {what}"
+    text = f"FAIL  {line['name']}: {what}"
+    for label in ("why", "fix"):
+        if part := line[label]:
+            text += f"\n      {label}: {visible(str(part))}"
+    return text
 
 
 class ReaderGoneError(Exception):

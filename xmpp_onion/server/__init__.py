@@ -4,6 +4,7 @@
 """
 
 from xmpp_onion.server.background import detach
+from xmpp_onion.server.checkup import examine
 from xmpp_onion.server.clients import Guest
 from xmpp_onion.server.doors import give_key, list_keys, revoke_key
 from xmpp_onion.server.folder import initialise
@@ -14,6 +15,7 @@ from xmpp_onion.server.options import STAMP_LIMIT, Door, Engine, Federation, Opt
 from xmpp_onion.server.runner import Prosody
 from xmpp_onion.server.service import Server
 from xmpp_onion.server.shutdown import stop
+from xmpp_onion.server.visit import visit
 
 __all__ = [
     "STAMP_LIMIT",
@@ -30,6 +32,7 @@ __all__ = [
     "add_account",
     "create_invite",
     "detach",
+    "examine",
     "give_key",
     "initialise",
     "keep",
@@ -38,4 +41,5 @@ __all__ = [
     "read_health",
     "revoke_key",
     "stop",
+    "visit",
 ]

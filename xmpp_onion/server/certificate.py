@@ -10,11 +10,13 @@ from cryptography.x509.oid import NameOID
 
 from xmpp_onion.address import OnionAddress
 
-__all__ = ["make_certificate", "read_fingerprint"]
+__all__ = ["find_fault", "make_certificate", "read_fingerprint"]
 
 # Clients remember a certificate, and a renewal asks every one of them again. Its
 # key is worth no more than the onion's own, which never expires.
 _LIFETIME = timedelta(days=3650)
+# A month to tell everybody that another one comes.
+_WARNING = timedelta(days=30)
 
 
 def make_certificate(onion: OnionAddress, *, now: datetime) -> tuple[bytes, bytes]:
@@ -50,6 +52,29 @@ def make_certificate(onion: OnionAddress, *, now: datetime) -> tuple[bytes, byte
         serialization.NoEncryption(),
     )
     return key_pem, certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def find_fault(
+    certificate_pem: bytes, key_pem: bytes, onion: OnionAddress, *, now: datetime
+) -> str:
+    """Return what is wrong with a certificate of a server, or nothing."""
+    try:
+        certificate = x509.load_pem_x509_certificate(certificate_pem)
+        key = serialization.load_pem_private_key(key_pem, None)
+        names = certificate.extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        ).value.get_values_for_type(x509.DNSName)
+    except (ValueError, TypeError, x509.ExtensionNotFound) as error:
+        return f"it cannot be read: {error}"
+    if key.public_key() != certificate.public_key():
+        return "its key is another one's"
+    if missing := {str(onion), f"*.{onion}"} - set(names):
+        return f"it is not for {', '.join(sorted(missing))}"
+    if now < certificate.not_valid_before_utc:
+        return f"it holds from {certificate.not_valid_before_utc:%Y-%m-%d} on"
+    if certificate.not_valid_after_utc - now < _WARNING:
+        return f"it ends at {certificate.not_valid_after_utc:%Y-%m-%d}"
+    return ""
 
 
 def read_fingerprint(certificate_pem: bytes) -> str:

@@ -16,7 +16,7 @@ from xmpp_onion.transport.guard import Guard
 from xmpp_onion.transport.onion import OnionService, create_key, read_address
 from xmpp_onion.transport.service_folder import CircuitPort
 from xmpp_onion.transport.tor import Tor
-from xmpp_onion.transport.witness import connections, is_beside_tor
+from xmpp_onion.transport.witness import connections, is_beside_tor, listeners
 
 __all__ = [
     "Admission",
@@ -34,6 +34,7 @@ __all__ = [
     "dial_local",
     "is_beside_tor",
     "listen_local",
+    "listeners",
     "make_client_key",
     "open_local",
     "probe",

@@ -50,6 +50,17 @@ def test_a_server_is_made_started_and_stopped(world: "World", tmp_path: Path) ->
         assert error["fix"]
 
 
+def test_a_server_that_is_up_is_checked_through_tor(world: "World") -> None:
+    done = world.run("server", "check", str(world.server), "--json")
+
+    lines = {line["name"]: line for line in done.lines}
+    assert [name for name, line in lines.items() if not line["ok"]] == []
+    assert done.code == 0
+    assert "it runs" in str(lines["state"]["what"])
+    assert "all of them on 127.0.0.1" in str(lines["listeners"]["what"])
+    assert f"{world.onion} answers through Tor" in str(lines["reach"]["what"])
+
+
 def test_an_invite_is_a_uri_and_its_end(world: "World") -> None:
     done = world.run(
         "server", "invite", str(world.server), "--username", "dora", "--expires", "2h",

@@ -1,22 +1,15 @@
 """What the doctor says of an account that was never on the network again."""
 
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-import pytest
-
 from xmpp_onion import Account
-from xmpp_onion.cli.doctor import _check_clock
 from xmpp_onion.e2ee import OMEMO_2, Omemo, Trust
 from xmpp_onion.e2ee.versions import list_node
-from xmpp_onion.errors import XmppOnionError
 from xmpp_onion.store import Database, Keys
 from xmpp_onion.testing.fake_pep import FakePep, FakePepServer
 
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import Command
-
-SINCE = datetime(2026, 11, 26, tzinfo=UTC)
 
 
 async def publish(account: Account, server: FakePepServer) -> None:
@@ -55,29 +48,3 @@ async def test_nothing_is_said_of_nodes_that_are_open(
 
     assert done.code == 0
     assert "nodes" not in {line["name"] for line in done.lines}
-
-
-class Signed:
-    """A Tor whose picture of the network holds for three hours."""
-
-    async def clock_bounds(self) -> tuple[datetime, datetime] | None:
-        return SINCE, SINCE + timedelta(hours=3)
-
-
-@pytest.mark.parametrize(
-    ("now", "word"),
-    [
-        (SINCE + timedelta(hours=1), "agrees"),
-        (SINCE - timedelta(minutes=50), "agrees"),
-        (SINCE + timedelta(hours=26), "agrees"),
-        (SINCE - timedelta(hours=2), "slow"),
-        (SINCE + timedelta(days=2), "fast"),
-    ],
-)
-async def test_a_clock_far_from_what_tor_signed_is_a_fault(
-    now: datetime, word: str
-) -> None:
-    finding = await _check_clock(Signed(), now)
-
-    assert word in str(finding)
-    assert isinstance(finding, XmppOnionError) == (word != "agrees")

@@ -61,3 +61,23 @@ def test_the_status_of_a_server_that_does_not_run(
     assert (missing.code, missing.lines[0]["event"]) == (7, "error")
     assert (done.code, json.loads(done.out)["state"]) == (7, "down")
     assert shown.out == "It does not run.\n"
+
+
+def test_a_check_tells_what_it_found_and_ends_with_the_worst(
+    command: "Command", tmp_path: Path
+) -> None:
+    folder = tmp_path / "server"
+    missing = command("server", "check", str(folder), "--json")
+    command("server", "init", str(folder))
+
+    well = command("server", "check", str(folder), "--offline", "--json")
+    without_tor = command("server", "check", str(folder), "--json")
+    (folder / "server.json").chmod(0o644)
+    worst = command("server", "check", str(folder))
+
+    assert (missing.code, missing.lines[0]["event"]) == (7, "error")
+    assert (well.code, without_tor.code, worst.code) == (0, 3, 7)
+    assert {line["event"] for line in well.lines} == {"check"}
+    assert "ok    certificate: " in worst.out
+    assert "FAIL  files: " in worst.out
+    assert "      fix: " in worst.out

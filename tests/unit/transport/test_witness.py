@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from xmpp_onion.transport.witness import connections, is_beside_tor
+from xmpp_onion.transport.witness import connections, is_beside_tor, listeners
 
 TOR = frozenset({("10.152.152.10", 9050)})
 
@@ -23,6 +23,27 @@ def test_a_connection_of_ours_is_seen_and_one_of_others_is_not() -> None:
     assert during is not None
     assert place not in before
     assert place in during
+
+
+def test_who_listens_and_who_waits_for_datagrams_is_seen() -> None:
+    own = Path("/proc/self")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_server(("::1", 0), family=socket.AF_INET6) as other,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking,
+        socket.socket() as client,
+    ):
+        client.connect(server.getsockname())
+        asking.bind(("127.0.0.1", 0))
+        found = listeners(own)
+        ends = {server.getsockname(), other.getsockname()[:2], asking.getsockname()}
+        connected = client.getsockname()
+
+    assert found is not None
+    assert ends <= found
+    assert connected not in found
+    assert not ends & (listeners(own) or set())
+    assert listeners(own / "nothing") is None
 
 
 def test_connections_of_version_6_are_seen() -> None:

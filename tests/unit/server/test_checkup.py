@@ -1,0 +1,182 @@
+"""What a check finds in the folder of a server that does not run."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from xmpp_onion.chat import Line
+from xmpp_onion.errors import ServerError, StorePermissionError
+from xmpp_onion.server import Door, Federation, examine, give_key, initialise
+from xmpp_onion.server.checkup import _check_space, _check_state
+from xmpp_onion.server.folder import Folder, find_unprivileged_user
+from xmpp_onion.server.health import Health, State
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Folder:
+    initialise(tmp_path / "server")
+    return Folder(tmp_path / "server", find_unprivileged_user())
+
+
+async def check(place: Folder, now: datetime = NOW) -> dict[str, Line]:
+    return {
+        str(line["name"]): line async for line in examine(place.path, now=now)
+    }  # fmt: skip
+
+
+def faults(lines: dict[str, Line]) -> set[str]:
+    return {name for name, line in lines.items() if not line["ok"]}
+
+
+async def test_a_new_server_is_well_and_what_is_not_seen_is_said(
+    place: Folder,
+) -> None:
+    lines = await check(place)
+
+    assert faults(lines) == set()
+    assert list(lines) == [
+        "state", "files", "certificate", "configuration", "space", "prosody",
+        "tor program", "door", "federation", "listeners", "dns",
+    ]  # fmt: skip
+    for name in ("listeners", "dns"):
+        assert "not seen" in str(lines[name]["what"])
+
+
+async def test_a_check_changes_nothing(place: Folder) -> None:
+    def picture() -> dict[Path, tuple[int, int]]:
+        found = {path: path.lstat() for path in place.path.rglob("*")}
+        return {path: (one.st_mode, one.st_mtime_ns) for path, one in found.items()}
+
+    before = picture()
+    await check(place)
+
+    assert picture() == before
+
+
+async def test_nothing_is_checked_where_no_server_is(tmp_path: Path) -> None:
+    with pytest.raises(ServerError, match="there is no server"):
+        [line async for line in examine(tmp_path, now=NOW)]
+
+
+@pytest.mark.parametrize("name", ["", "onion.key"])
+async def test_a_folder_or_address_that_is_open_to_others_is_refused(
+    place: Folder, name: str
+) -> None:
+    (place.path / name).chmod(0o755)
+
+    with pytest.raises(StorePermissionError):
+        await check(place)
+
+
+def open_archive(place: Folder) -> None:
+    (place.data / "archive").touch(mode=0o604)
+    (place.data / "archive").chmod(0o604)
+
+
+def open_data(place: Folder) -> None:
+    place.data.chmod(0o750)
+
+
+def open_options(place: Folder) -> None:
+    place.options_file.chmod(0o640)
+
+
+@pytest.mark.parametrize(
+    "spoil", [open_archive, open_data, open_options]
+)  # fmt: skip
+async def test_a_file_that_others_can_reach_is_named(
+    place: Folder, spoil: Callable[[Folder], None]
+) -> None:
+    spoil(place)
+
+    lines = await check(place)
+
+    assert faults(lines) == {"files"}
+    assert str(place.path) in str(lines["files"]["what"])
+    assert "chmod" in str(lines["files"]["fix"])
+    assert lines["files"]["code"] == 7
+
+
+@pytest.mark.parametrize(
+    ("now", "word"),
+    [
+        (NOW, ""),
+        (NOW - timedelta(days=3), "holds from"),
+        (NOW + timedelta(days=3600), ""),
+        (NOW + timedelta(days=3625), "ends at"),
+        (NOW + timedelta(days=3700), "ends at"),
+    ],
+)
+async def test_a_certificate_out_of_its_time_is_a_fault(
+    place: Folder, now: datetime, word: str
+) -> None:
+    line = (await check(place, now))["certificate"]
+
+    assert line["ok"] is (not word)
+    assert word in str(line["why"])
+
+
+async def test_a_certificate_of_another_name_or_key_is_a_fault(
+    place: Folder, tmp_path: Path
+) -> None:
+    other = Folder(tmp_path / "other", find_unprivileged_user())
+    initialise(other.path)
+    certificates = place.prosody / "certs"
+    own = certificates / f"{place.read_onion()}.crt"
+    theirs = other.prosody / "certs" / f"{other.read_onion()}.crt"
+
+    own.write_bytes(theirs.read_bytes())
+    of_another_key = (await check(place))["certificate"]
+    own.with_suffix(".key").write_bytes(theirs.with_suffix(".key").read_bytes())
+    of_another_name = (await check(place))["certificate"]
+    own.unlink()
+    missing = (await check(place))["certificate"]
+
+    assert "another" in str(of_another_key["why"])
+    assert "is not for" in str(of_another_name["why"])
+    assert missing["ok"] is False
+
+
+@pytest.mark.parametrize("name", ["prosody.cfg.lua", "modules/mod_s2s_onion.lua"])
+async def test_a_limit_or_a_module_that_somebody_changed_is_a_fault(
+    place: Folder, name: str
+) -> None:
+    path = place.prosody / name
+    path.write_text(f"{path.read_text()}\nc2s_stanza_size_limit = 1\n")
+
+    changed = await check(place)
+    path.unlink()
+    missing = await check(place)
+
+    assert faults(changed) == faults(missing) == {"configuration"}
+    assert name in str(changed["configuration"]["why"])
+
+
+async def test_the_doors_and_other_servers_are_told(place: Folder) -> None:
+    place.write_options(
+        replace(place.read_options(), door=Door.BOTH, federation=Federation.LISTED)
+    )
+    give_key(place.path, "alice")
+
+    lines = await check(place)
+
+    assert lines["door"]["what"] == "private, for 1 key(s), beside the public one"
+    assert faults(lines) == {"federation"}
+    assert "none is listed" in str(lines["federation"]["what"])
+
+
+def test_a_disk_that_is_nearly_full_is_a_fault() -> None:
+    assert isinstance(_check_space(1024**3 - 1), ServerError)
+    assert _check_space(1024**3) == "1.0 GiB are free"
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_server_that_should_be_up_and_is_not_is_a_fault(state: State) -> None:
+    is_fault = isinstance(_check_state(Health(state)), ServerError)
+
+    assert is_fault == (state in {State.UNREACHABLE, State.MENDING})

@@ -1,0 +1,70 @@
+"""Which versions are known to have holes, and what Debian mended."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from xmpp_onion.errors import ServerError
+from xmpp_onion.server.versions import judge_prosody, judge_tor, read_fixes
+
+MENDED = frozenset(f"CVE-2026-4350{number}" for number in "4567")
+POW = "relay: yes\npow: yes\n"
+
+
+@pytest.mark.parametrize(
+    ("version", "fixes", "is_well"),
+    [
+        ("0.12.3", ("0.12.3", MENDED), True),
+        ("0.12.3", ("0.12.3", MENDED - {"CVE-2026-43505"}), False),
+        ("0.12.3", ("", frozenset()), False),
+        ("0.12.5", ("0.12.3", MENDED), False),  # not the one that Debian mended
+        ("0.12.6", ("", frozenset()), True),
+        ("13.0.1", ("0.12.3", MENDED), False),
+        ("13.0.1", ("13.0.1", MENDED), True),
+        ("13.0.4", ("", frozenset()), False),
+        ("13.0.5", ("", frozenset()), True),
+        ("13.1.0", ("", frozenset()), True),
+        ("0.11.9", ("0.11.9", MENDED), False),
+    ],
+)
+def test_a_prosody_with_a_known_hole_is_a_fault(
+    version: str, fixes: tuple[str, frozenset[str]], *, is_well: bool
+) -> None:
+    finding = judge_prosody(version, fixes)
+
+    assert version in str(finding)
+    assert isinstance(finding, ServerError) != is_well
+
+
+def test_a_prosody_that_nobody_sees_is_no_all_clear() -> None:
+    assert "not seen" in str(judge_prosody("", ("", frozenset())))
+
+
+@pytest.mark.parametrize(
+    ("version", "modules", "is_well"),
+    [
+        ("Tor version 0.4.9.11.\nThis build …", POW, True),
+        ("Tor version 0.4.8.1-alpha.", POW, True),
+        ("Tor version 0.4.7.16.", POW, False),
+        ("Tor version 0.4.9.11.", "relay: yes\npow: no\n", False),
+        ("", "", False),
+    ],
+)
+def test_a_tor_that_cannot_ask_for_work_is_a_fault(
+    version: str, modules: str, *, is_well: bool
+) -> None:
+    assert isinstance(judge_tor(version, modules), ServerError) != is_well
+
+
+def test_what_debian_mended_is_read_from_its_list_of_changes(tmp_path: Path) -> None:
+    path = tmp_path / "changelog.Debian.gz"
+    path.write_bytes(
+        gzip.compress(b"prosody (0.12.3-1+deb12u1) x; y\n\n  * CVE-2026-43504 fix\n")
+    )
+    torn = tmp_path / "torn.gz"
+    torn.write_bytes(path.read_bytes()[:-12])
+
+    assert read_fixes(path) == ("0.12.3", frozenset({"CVE-2026-43504"}))
+    assert read_fixes(torn) == ("", frozenset())
+    assert read_fixes(tmp_path / "none") == ("", frozenset())
