@@ -168,6 +168,7 @@ TESTED_IN = {
     "testing/plugin.py": "unit/bot/test_plugin.py",
     "chat/event.py": "unit/chat/test_message.py",
     "clerk.py": "integration/client/test_client_hostile.py",
+    "cli/chat_talk.py": "integration/client/test_chat.py",
     "cli/play.py": "onion/cli/test_demo.py",
     "cli/server_up.py": "onion/cli/test_server.py",
     "client.py": "integration/client/test_client.py",

@@ -106,6 +106,8 @@ def test_the_wheel_asks_for_what_the_package_imports_and_no_more(wheel: Path) ->
     # pytest loads its plug-in itself; whoever has no pytest never does.
     ours = {"xmpp_onion", "pytest"}
     others = set(imports()) - set(sys.stdlib_module_names) - ours
-    needed = {packages_distributions()[name][0].lower() for name in others}
+    needed = {
+        packages_distributions()[name][0].lower().replace("_", "-") for name in others
+    }
 
     assert asked == needed

@@ -23,6 +23,7 @@ _COMMANDS = {
     "demo": ("demo", "See it all work, on this machine alone."),
     "account": ("account", "Make, list and remove the account of a profile."),
     "send": ("send", "Send an encrypted message; exit 0 once the server has it."),
+    "chat": ("chat", "Talk to somebody, or in a room, in this terminal."),
     "react": ("react", "Say what you feel about a message."),
     "download": ("download", "Fetch a file by its link, check it, and keep it."),
     "listen": ("listen", "Print decrypted messages as they come."),

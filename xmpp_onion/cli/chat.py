@@ -1,0 +1,119 @@
+"""``xmpp-onion chat``: talk to somebody, or in a room, in a terminal."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from importlib import import_module
+
+import click
+
+from xmpp_onion.account import Account, parse_recipient
+from xmpp_onion.address import JID
+from xmpp_onion.agent.signals import until_terminated
+from xmpp_onion.cli.reach import check_free, hold, load_account
+from xmpp_onion.cli.settings import Settings
+from xmpp_onion.transport import Tor
+
+__all__ = ["command"]
+
+# Seconds without progress after which Tor counts as stuck.
+_PATIENCE = 45.0
+
+
+@click.command("chat")
+@click.argument("jid", metavar="[JID]", default="")
+@click.pass_obj
+def command(settings: Settings, jid: str) -> None:
+    """Talk to JID, a person or a room; with /to to somebody else.
+
+    What comes is printed above the line that you type. /help names the commands.
+    Without a terminal each line of stdin is sent, and its end is the end.
+    """
+    to = parse_recipient(jid) if jid else None
+    if settings.as_json:
+        raise click.UsageError("chat is for people; see `listen --json` and `send`")
+    check_free(settings)
+    account = load_account(settings)
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        asyncio.run(_at_terminal(settings, account, to))
+    else:
+        asyncio.run(_in_pipe(settings, account, to))
+
+
+async def _at_terminal(settings: Settings, account: Account, to: JID | None) -> None:
+    """Show the line to type on at once, and connect meanwhile."""
+    from xmpp_onion.cli.chat_screen import Screen  # noqa: PLC0415 - a pipe needs none
+
+    screen = Screen(account.jid, to, settings.output)
+    typed: asyncio.Queue[str | None] = asyncio.Queue()
+
+    async def watch(tor: Tor) -> None:
+        async for percent, _ in tor.bootstrap(patience=_PATIENCE):
+            screen.network = f"Tor {percent} %"
+            screen.changed()
+
+    async def talk() -> None:
+        # In a thread: it takes a second, in which keys are to be seen.
+        await asyncio.to_thread(import_module, "xmpp_onion.agent.desk")
+        from xmpp_onion.agent import desk  # noqa: PLC0415 - loaded by the thread
+        from xmpp_onion.cli.chat_talk import Talk  # noqa: PLC0415 - as well
+
+        async with (
+            desk.hold(
+                account,
+                socks=settings.socks,
+                control=settings.control,
+                login_timeout=None,
+                watch=watch,
+            ) as client,
+            asyncio.TaskGroup() as tasks,
+        ):
+            screen.network = "connected"
+            screen.changed()
+            screen.talk = Talk(client, screen.show, to)
+            reading = tasks.create_task(screen.talk.read())
+            while (line := await typed.get()) is not None:
+                if not await screen.talk.type(line):
+                    screen.end()
+                screen.waiting = typed.qsize()
+                screen.changed()
+            reading.cancel()
+
+    async with asyncio.TaskGroup() as tasks:
+        talking = tasks.create_task(talk())
+        async with aclosing(screen.lines()) as lines:
+            async for line in lines:
+                typed.put_nowait(line)
+                screen.waiting = typed.qsize()
+        if screen.talk is None:
+            talking.cancel()
+            if not typed.empty():
+                settings.output.note(
+                    f"Not sent, for there was no connection yet: {typed.qsize()}"
+                )
+        typed.put_nowait(None)
+
+
+async def _in_pipe(settings: Settings, account: Account, to: JID | None) -> None:
+    from xmpp_onion.cli.chat_talk import Talk  # noqa: PLC0415 - it loads a lot
+
+    def show(text: str) -> None:
+        settings.output.result({}, text)
+
+    async with (
+        until_terminated(),
+        hold(settings, account) as client,
+        asyncio.TaskGroup() as tasks,
+    ):
+        talk = Talk(client, show, to)
+        reading = tasks.create_task(talk.read())
+        async for line in _stdin():
+            if not await talk.type(line):
+                break
+        reading.cancel()
+
+
+async def _stdin() -> AsyncIterator[str]:
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        yield line.rstrip("\n")
