@@ -172,6 +172,7 @@ TESTED_IN = {
     "cli/play.py": "onion/cli/test_demo.py",
     "cli/server_up.py": "onion/cli/test_server.py",
     "client.py": "integration/client/test_client.py",
+    "server/snapshot.py": "integration/client/test_server_backup.py",
     "e2ee/agreement.py": "unit/e2ee/test_lasting.py",
     "e2ee/answers.py": "unit/e2ee/test_omemo.py",
     "e2ee/backend.py": "unit/e2ee/test_lasting.py",

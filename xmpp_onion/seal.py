@@ -258,6 +258,11 @@ class Seal:
         """The key of the SQLite file."""
         return _expand(self._key, b"xmpp-onion store")
 
+    @property
+    def stream_key(self) -> bytes:
+        """The key of one file that is written once, with a seal of its own."""
+        return _expand(self._key, b"xmpp-onion stream")
+
     def values(self) -> dict[str, str | int]:
         """Return what has to be kept; it may be known to everybody."""
         header = self._header

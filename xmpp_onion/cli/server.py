@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from xmpp_onion.address import OnionAddress
-from xmpp_onion.cli import door, server_check
+from xmpp_onion.cli import door, server_backup, server_check
 from xmpp_onion.cli.qr import qr_code
 from xmpp_onion.cli.server_up import serve, serve_in_background
 from xmpp_onion.cli.server_view import say_state
@@ -54,6 +54,8 @@ def command() -> None:
 
 command.add_command(door.command)
 command.add_command(server_check.command)
+command.add_command(server_backup.backup_command)
+command.add_command(server_backup.restore_command)
 
 
 @command.command("init")

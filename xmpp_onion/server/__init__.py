@@ -4,6 +4,7 @@
 """
 
 from xmpp_onion.server.background import detach
+from xmpp_onion.server.backup import Saved, backup, restore
 from xmpp_onion.server.checkup import examine
 from xmpp_onion.server.clients import Guest
 from xmpp_onion.server.doors import give_key, list_keys, revoke_key
@@ -27,9 +28,11 @@ __all__ = [
     "Load",
     "Options",
     "Prosody",
+    "Saved",
     "Server",
     "State",
     "add_account",
+    "backup",
     "create_invite",
     "detach",
     "examine",
@@ -39,6 +42,7 @@ __all__ = [
     "list_keys",
     "note_state",
     "read_health",
+    "restore",
     "revoke_key",
     "stop",
     "visit",

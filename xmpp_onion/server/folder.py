@@ -235,10 +235,23 @@ class Folder:
         private.check_folder(self.path)
         private.check_file(self.key_file)
         for key in (self.prosody / "certs").glob("*.key"):
-            private.check_file(key, owner=self._prosody_uid)
+            private.check_file(key, owner=self.prosody_uid)
+
+    def open_to_prosody(self) -> None:
+        """Give Prosody's user what came from elsewhere: its folders, and its key."""
+        certificates = self.prosody / "certs"
+        for place in (self.prosody, certificates):
+            place.chmod(_SHARED_FOLDER)
+        for file in certificates.iterdir():
+            if file.suffix == ".key":
+                self._give_away(file)
+            else:
+                file.chmod(_SHARED_FILE)
+                self._hand_over(file)
 
     @property
-    def _prosody_uid(self) -> int:
+    def prosody_uid(self) -> int:
+        """Whose all that Prosody writes is."""
         return os.geteuid() if self.run_as is None else self.run_as.uid
 
     def _certificate(self, onion: OnionAddress) -> Path:
