@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Screen"]
 
 # Of an address: its service's name is 56 letters, and a line has 80.
-_SHOWN: Final = 24
+_SHOWN: Final = 20
 
 
 class Screen(Completer):
@@ -97,7 +97,7 @@ class Screen(Completer):
             parts.append(self.talk.status)
         if self.waiting:
             parts.append(f"sending {self.waiting}")
-        return " " + " | ".join([*parts, "encrypted, through Tor", "/help"])
+        return " " + " | ".join([*parts, "encrypted", "/help"])
 
     def get_completions(
         self,

@@ -108,9 +108,7 @@ class Talk:
             case Message() | OwnMessage():
                 self._say(event)
             case Correction() | Reaction() | Retraction():
-                number = self._number_of(event.target)
-                mark = f"#{number} " if number else ""
-                self._show(f"{mark}{told(event)}")
+                self._show(self._change(event))
             case _:
                 self._show(told(event))
 
@@ -131,14 +129,28 @@ class Talk:
             self._show(f"#{number} {to}{told(event)}")
             return
         text = event.text if event.attachment is None else ""
-        doubt = "" if event.trust == "verified" else f" ({event.trust})"
-        head = f"#{number} {_clock(event)} {_name(event.sender)}{doubt}: {to}"
+        who = f"{_name(event.sender)}{_doubt(event)}"
+        head = f"#{number} {_clock(event)} {who}: {to}"
         if event.attachment is not None:
             name, size = visible(event.attachment.name), event.attachment.size
             text = f"[file {name}, {size} bytes: /save {number}]"
             self._show(head + text)
         else:
             self._show(head + visible(text))
+
+    def _change(self, event: Correction | Reaction | Retraction) -> str:
+        """Return what tells that something on the screen is to be another thing."""
+        number = self._number_of(event.target)
+        if not number or (event.room or event.sender).bare != self.to:
+            return told(event)
+        head = f"#{number} {_clock(event)} {_name(event.sender)}{_doubt(event)}"
+        match event:
+            case Correction(text=text):
+                return f"{head} corrects: {visible(text)}"
+            case Reaction(emojis=emojis):
+                return f"{head}: {visible(' '.join(emojis)) or 'no reaction any more'}"
+            case Retraction():
+                return f"{head} takes it back"
 
     def _note(self, message_id: str, state: DeliveryState) -> None:
         for one in self._numbers.values():
@@ -406,6 +418,11 @@ def _read_timer(word: str) -> timedelta:
 
 def _clock(event: Said) -> str:
     return f"{event.at.astimezone():%H:%M}"
+
+
+def _doubt(event: Said) -> str:
+    """Return what to know about the device, where nobody compared its key."""
+    return "" if event.trust == "verified" else f" ({event.trust})"
 
 
 def _name(jid: JID) -> str:
