@@ -49,6 +49,8 @@ modules_enabled = {
 	-- what a present-day client expects
 	"carbons"; "mam"; "smacks"; "csi_simple"; "pep"; "bookmarks"; "blocklist";
 	"vcard4"; "vcard_legacy"; "private"; "ping"; "offline";
+	-- whoever may write can read the keys, whatever the publishing client asked for
+	"omemo_open";
 	-- accounts: by invitation only
 	"register_ibr"; "invites"; "invites_register"; "invites_adhoc"; "invites_once";
 	"tombstones";

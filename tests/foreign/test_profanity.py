@@ -34,6 +34,7 @@ from xmpp_onion import (
 )
 from xmpp_onion.errors import NoDevicesError
 from xmpp_onion.server import Prosody
+from xmpp_onion.server.console import ask
 from xmpp_onion.session import register
 from xmpp_onion.testing import ChaosProxy
 from xmpp_onion.testing.loopback import LoopbackDialer
@@ -297,6 +298,13 @@ class Pair:
             invite = await self._prosody.invite(jid.local)
             await register(invite, jid.local, PASSWORD, tor=self._dialer)
 
+    async def close_nodes(self) -> None:
+        """Be a server as others are: who publishes decides who may read."""
+        lua = (
+            f'require "core.modulemanager".unload("{self.alice.domain}", "omemo_open")'
+        )
+        await ask(self._prosody.data, f'{lua} return ""')
+
     def client(self) -> Client:
         account = Account(
             profile="alice",
@@ -457,9 +465,29 @@ async def test_a_request_of_profanity_is_accepted(pair: Pair) -> None:
     assert request.sender == pair.bob
 
 
-async def test_a_stranger_of_profanity_is_told_that_nothing_was_sent(
+async def test_a_stranger_writes_to_profanity_and_is_read(pair: Pair) -> None:
+    async with pair.client() as client, pair.profanity() as profanity:
+        await profanity.make_keys()
+        await pair.see_device(client)
+        delivery = await client.send(pair.bob, "hello")
+        await profanity.read(pair.alice, "hello")
+
+    assert (delivery.state, delivery.devices) == (DeliveryState.ACKED, 1)
+
+
+async def test_a_stranger_with_profanity_is_read(pair: Pair) -> None:
+    async with pair.client() as client, pair.profanity() as profanity:
+        await profanity.make_keys()
+        await profanity.start_omemo(pair.alice, client.fingerprint)
+        await profanity.write(pair.alice, "hello")
+
+        assert await take_text(client.events()) == "hello"
+
+
+async def test_who_cannot_read_the_keys_of_profanity_is_told_that_nothing_was_sent(
     pair: Pair,
 ) -> None:
+    await pair.close_nodes()
     async with pair.client() as client, pair.profanity() as profanity:
         await profanity.make_keys()
         with pytest.raises(NoDevicesError) as caught:
@@ -468,9 +496,10 @@ async def test_a_stranger_of_profanity_is_told_that_nothing_was_sent(
     assert f"contact add {pair.bob}" in str(caught.value)
 
 
-async def test_a_stranger_with_profanity_is_heard_and_not_understood(
+async def test_who_closes_their_keys_is_heard_by_strangers_and_not_understood(
     pair: Pair,
 ) -> None:
+    await pair.close_nodes()
     async with pair.client() as client, pair.profanity() as profanity:
         await profanity.make_keys()
         await profanity.write(pair.alice, "in the clear")
