@@ -1,7 +1,9 @@
 """Three servers on three onions: what their people say to each other arrives once."""
 
 import asyncio
+import os
 import secrets
+import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -113,3 +115,18 @@ async def test_a_room_has_members_of_three_servers(people: list[Person]) -> None
     assert (answer.devices, answer.skipped) == (2, ())
     assert {(one.sender, one.text) for one in first} == {(alice.jid, "welcome")}
     assert {(one.sender, one.text) for one in second} == {(bob.jid, "thank you")}
+
+
+async def test_what_is_sent_while_a_server_restarts_arrives_once(
+    people: list[Person],
+) -> None:
+    alice, bob, _ = people
+    await alice.client.send(bob.jid, "before")
+    assert (await bob.hears()).text == "before"
+
+    os.kill(bob.server._prosody.pid, signal.SIGKILL)
+    await alice.client.send(bob.jid, "meanwhile")
+    await bob.server.restart()
+    await alice.client.send(bob.jid, "after")
+
+    assert [(await bob.hears()).text for _ in range(2)] == ["meanwhile", "after"]

@@ -88,6 +88,28 @@ async def test_the_commands_talk_to_the_socks_and_control_port_alone(
     assert leak.leaks(ours, ports=ports, unix=[tmp_path / "data"]) == []
 
 
+@pytest.mark.onion
+async def test_servers_that_federate_reach_each_other_through_tor_alone(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    program = [sys.executable, str(HERE / "federation.py")]
+
+    verdict = await leak.judge(
+        [*program, str(tmp_path), str(TEMPLATE)], env=environment, timeout=300
+    )
+
+    assert verdict.status == 0, verdict.stderr
+    assert_servers_stay_home(verdict)
+    # All that Prosody dialed is one port, and that is Tor's.
+    dialed = {
+        call.port
+        for call in verdict.of("lua", "prosody")
+        if call.syscall == "connect" and call.family.startswith("AF_INET")
+    }
+    assert len(dialed) == 1
+    assert dialed <= listening(verdict.of("tor"))
+
+
 async def test_without_tor_nothing_else_is_tried(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
