@@ -49,10 +49,13 @@ def test_every_module_is_in_the_wheel(wheel: Path) -> None:
     assert "xmpp_onion/py.typed" in names_in(wheel)
 
 
-def test_the_configuration_of_the_server_is_in_the_wheel(wheel: Path) -> None:
-    source = ROOT / "prosody-config"
+@pytest.mark.parametrize("name", ["prosody-config", "ejabberd-config"])
+def test_the_configuration_of_the_server_is_in_the_wheel(
+    wheel: Path, name: str
+) -> None:
+    source = ROOT / name
     files = {
-        f"xmpp_onion/server/prosody-config/{path.relative_to(source).as_posix()}"
+        f"xmpp_onion/server/{name}/{path.relative_to(source).as_posix()}"
         for path in source.rglob("*")
         if path.is_file()
     }

@@ -19,6 +19,7 @@ from xmpp_onion.errors import ServerError
 from xmpp_onion.server import (
     STAMP_LIMIT,
     Door,
+    Engine,
     Federation,
     Options,
     State,
@@ -81,6 +82,12 @@ command.add_command(server_backup.restore_command)
     metavar="BITS",
     help="What strangers of other servers pay for a first word; 0 is nothing.",
 )  # fmt: skip
+@click.option(
+    "--engine",
+    type=click.Choice([engine.value for engine in Engine]),
+    default=None,
+    help="What speaks XMPP; prosody if nothing was chosen.",
+)
 @click.pass_obj
 def _init(
     settings: Settings,
@@ -90,6 +97,7 @@ def _init(
     federation: str | None,
     peers: tuple[str, ...],
     stamp_bits: int | None,
+    engine: str | None,
 ) -> None:
     """Make a server in DIR: its keys and configuration.
 
@@ -97,8 +105,10 @@ def _init(
     say; a server that runs becomes it at its next start.
     """
     listed = tuple(OnionAddress(peer) for peer in peers)
+    _with_engine(Options(), engine, federation)  # refused before anything is made
 
     def change(options: Options) -> Options:
+        options = _with_engine(options, engine, federation)
         return dataclasses.replace(
             options,
             door=Door(door or options.door),
@@ -112,6 +122,20 @@ def _init(
         {"v": 1, "event": "initialised", "onion": onion, "folder": str(folder)},
         f"{onion}\nStart it: xmpp-onion server up {folder}",
     )
+
+
+def _with_engine(options: Options, engine: str | None, mode: str | None) -> Options:
+    """Return the options with another engine, as open to others as that can be."""
+    chosen = Engine(engine or options.engine)
+    if chosen is not Engine.EJABBERD:
+        return dataclasses.replace(options, engine=chosen)
+    if mode not in {None, Federation.OFF.value}:
+        raise ServerError(
+            "this server cannot talk to others",
+            why="ejabberd dials no onion, and would look up its name outside of Tor",
+            fix="Leave out --federation, or choose --engine prosody.",
+        )
+    return dataclasses.replace(options, engine=chosen, federation=Federation.OFF)
 
 
 @command.command("up")

@@ -10,9 +10,19 @@ from xmpp_onion.agent.tor import find_tor
 from xmpp_onion.cli.reach import watch_bootstrap
 from xmpp_onion.cli.server_view import View, open_view, say_up
 from xmpp_onion.cli.settings import Settings
-from xmpp_onion.server import Server, State, detach, initialise, keep, note_state
+from xmpp_onion.server import (
+    Ejabberd,
+    Engine,
+    Server,
+    State,
+    detach,
+    initialise,
+    keep,
+    note_state,
+)
 from xmpp_onion.server.folder import Folder
 from xmpp_onion.server.lock import kept
+from xmpp_onion.transport import Tor
 
 __all__ = ["serve", "serve_in_background"]
 
@@ -72,6 +82,9 @@ async def _serve(settings: Settings, folder: Path, *, supervised: bool) -> None:
         if not is_early:
             await settle()
         await watch_bootstrap(tor, settings)
+        if Folder(folder, None).read_options().engine is Engine.EJABBERD:
+            await _serve_ejabberd(settings, folder, tor)
+            return
         settings.output.note("Starting Prosody and publishing its onion service…")
         server = await stack.enter_async_context(Server(folder, tor=tor))
         note_state(folder, State.UP)
@@ -85,6 +98,24 @@ async def _serve(settings: Settings, folder: Path, *, supervised: bool) -> None:
         )
         await _keep(server, folder, view)
         settings.output.note("The server was told to end.")
+
+
+async def _serve_ejabberd(settings: Settings, folder: Path, tor: Tor) -> None:
+    """Run ejabberd until it ends; what it has to do nobody asks it."""
+    settings.output.note("Starting ejabberd and publishing its onion service…")
+    async with Ejabberd(folder, tor=tor) as server:
+        note_state(folder, State.UP)
+        settings.output.result(
+            {
+                "v": 1,
+                "event": "server",
+                "onion": server.onion,
+                "c2s": 5222,
+                "fingerprint": server.certificate_fingerprint,
+            },
+            f"{server.onion} is up, for its own people; it has no invites.",
+        )
+        await server.wait()
 
 
 async def _keep(server: Server, folder: Path, view: View) -> None:

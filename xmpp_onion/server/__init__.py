@@ -1,6 +1,7 @@
 """An XMPP server on a Tor onion service: Prosody, run and looked after.
 
 `Server` is all of it; `Prosody` is the same without Tor, on loopback, for tests.
+`Ejabberd` is another engine, for one name that is too large for one Prosody.
 """
 
 from xmpp_onion.server.background import detach
@@ -8,6 +9,7 @@ from xmpp_onion.server.backup import Saved, backup, restore
 from xmpp_onion.server.checkup import examine
 from xmpp_onion.server.clients import Guest
 from xmpp_onion.server.doors import give_key, list_keys, revoke_key
+from xmpp_onion.server.ejabberd import Ejabberd
 from xmpp_onion.server.folder import initialise
 from xmpp_onion.server.health import Health, Load, State, note_state, read_health
 from xmpp_onion.server.invites import add_account, create_invite
@@ -21,6 +23,7 @@ from xmpp_onion.server.visit import visit
 __all__ = [
     "STAMP_LIMIT",
     "Door",
+    "Ejabberd",
     "Engine",
     "Federation",
     "Guest",

@@ -11,6 +11,8 @@
     ├── background       0600  what it printed in the background
     ├── xmpp-onion.service    what systemd needs to run it
     ├── output           0600  what Prosody printed at its last start
+    ├── ejabberd/        instead of Prosody, if that was chosen: the same, with
+    │                    certs/….onion.pem, inetrc and start
     └── prosody/         ours, readable to Prosody's user
         ├── prosody.cfg.lua
         ├── certs/       ….onion.crt, and ….onion.key of Prosody's user, 0600
@@ -32,7 +34,7 @@ from xmpp_onion import private
 from xmpp_onion.address import OnionAddress
 from xmpp_onion.errors import ServerError
 from xmpp_onion.server.certificate import make_certificate, read_fingerprint
-from xmpp_onion.server.options import Options
+from xmpp_onion.server.options import Engine, Options
 from xmpp_onion.server.prosody import describe, describe_unit, find_templates, render
 from xmpp_onion.transport import create_key, read_address
 
@@ -146,6 +148,11 @@ class Folder:
         return self.path / "prosody"
 
     @property
+    def ejabberd(self) -> Path:
+        """The part of ejabberd, where it runs instead."""
+        return self.path / "ejabberd"
+
+    @property
     def data(self) -> Path:
         """What Prosody writes; it is started in here."""
         return self.prosody / "data"
@@ -201,6 +208,32 @@ class Folder:
         unit = (templates / "systemd" / self.unit_file.name).read_text("utf-8")
         names = describe_unit(self.path.absolute(), _user_name())
         _write(self.unit_file, render(unit, names))
+        if self.read_options().engine is Engine.EJABBERD:
+            self._write_ejabberd()
+
+    def _write_ejabberd(self) -> None:
+        """Make the part of ejabberd, which reads key and certificate as one file."""
+        for name in ("", "certs"):
+            place = self.ejabberd / name
+            place.mkdir(mode=_SHARED_FOLDER, exist_ok=True)
+            place.chmod(_SHARED_FOLDER)
+            self._hand_over(place)
+        data = self.ejabberd / "data"
+        if not data.exists():
+            private.make_folder(data)
+        self._give_away(data)
+        onion = self.read_onion()
+        certificate = self._certificate(onion)
+        pem = self.ejabberd / "certs" / f"{onion}.pem"
+        key = certificate.with_suffix(".key").read_text("ascii")
+        _write(pem, key + certificate.read_text("ascii"))
+        self._give_away(pem)
+        names = describe(onion, self.read_options())
+        templates = find_templates(Path(__file__).parent, "ejabberd-config")
+        for name in ("ejabberd.yml", "inetrc", "start"):
+            text = render((templates / name).read_text("utf-8"), names)
+            _write(self.ejabberd / name, text, mode=_SHARED_FILE)
+            self._hand_over(self.ejabberd / name)
 
     def initialise(
         self, change: Callable[[Options], Options] | None = None

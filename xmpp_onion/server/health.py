@@ -12,6 +12,7 @@ from xmpp_onion.errors import ServerError
 from xmpp_onion.server.console import ask
 from xmpp_onion.server.folder import Folder, find_unprivileged_user
 from xmpp_onion.server.lock import read_keeper
+from xmpp_onion.server.options import Engine
 
 __all__ = ["Health", "Load", "State", "note_state", "read_health"]
 
@@ -116,7 +117,8 @@ async def read_health(folder: Path) -> Health:
     if keeper is not None:
         with contextlib.suppress(OSError, ValueError):  # not noted yet, or just now
             state = State(place.state_file.read_text("ascii").strip())
-    if not load.version and state in {State.UP, State.UNREACHABLE}:
+    is_heard = load.version or place.read_options().engine is not Engine.PROSODY
+    if not is_heard and state in {State.UP, State.UNREACHABLE}:
         state = State.MENDING  # it ended a moment ago, or its keeper did
     return Health(state, load)
 

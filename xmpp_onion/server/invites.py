@@ -8,7 +8,7 @@ from xmpp_onion.errors import InvalidJIDError, ServerError
 from xmpp_onion.server.console import ask, lua_string
 from xmpp_onion.server.doors import give_key
 from xmpp_onion.server.folder import Folder, find_unprivileged_user
-from xmpp_onion.server.options import Door
+from xmpp_onion.server.options import Door, Engine
 
 __all__ = ["DEFAULT_LIFETIME", "add_account", "create_invite"]
 
@@ -48,6 +48,12 @@ async def create_invite(
     """
     place = Folder(folder, find_unprivileged_user())
     onion = place.read_onion()
+    if place.read_options().engine is Engine.EJABBERD:
+        raise ServerError(
+            "this server makes no invites",
+            why="ejabberd has none",
+            fix="Make the account: ejabberd-config/README.md says how.",
+        )
     local = _prepare(local, onion).local if local else ""
     lua = _CREATE_INVITE.format(
         onion=lua_string(onion),

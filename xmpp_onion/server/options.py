@@ -75,6 +75,8 @@ class Options:
     @property
     def listeners(self) -> frozenset[str]:
         """The names of the `Ports` that are listened on."""
+        if self.engine is Engine.EJABBERD:
+            return frozenset({"c2s", "https"})
         names = {"c2s", "http", "https", "c2s_proxy"}
         if self.federation is not Federation.OFF:
             names.add("s2s")

@@ -80,23 +80,24 @@ def _look_up(names: Mapping[str, str], name: str) -> str:
         ) from None
 
 
-def find_templates(package: Path) -> Path:
-    """Return the folder ``prosody-config``.
+def find_templates(package: Path, name: str = "prosody-config") -> Path:
+    """Return the folder ``prosody-config``, or that of another engine.
 
     An installed package carries it; in a checkout there is one copy only, at the
     top of the repository.
 
     Args:
         package: The folder of ``xmpp_onion.server``.
+        name: The folder's name.
 
     Raises:
         ServerError: It is in neither place.
     """
-    for folder in (package / "prosody-config", package.parents[1] / "prosody-config"):
-        if (folder / "prosody.cfg.lua").is_file():
+    for folder in (package / name, package.parents[1] / name):
+        if folder.is_dir():
             return folder
     raise ServerError(
-        "the template of Prosody's configuration is missing",
-        why=f"there is no prosody-config in {package} or at the top of a checkout",
+        "the template of a server's configuration is missing",
+        why=f"there is no {name} in {package} or at the top of a checkout",
         fix="Reinstall xmpp-onion.",
     )

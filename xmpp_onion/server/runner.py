@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import os
-import resource
 import shutil
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -17,12 +15,13 @@ from xmpp_onion import private
 from xmpp_onion.address import JID, Invite, OnionAddress
 from xmpp_onion.errors import ProsodyError, ProsodyNotFoundError, ServerError
 from xmpp_onion.server import invites
+from xmpp_onion.server.child import as_child, environment
 from xmpp_onion.server.console import ask
-from xmpp_onion.server.folder import Folder, RunAs, find_unprivileged_user
+from xmpp_onion.server.folder import Folder, find_unprivileged_user
 from xmpp_onion.server.health import Load
 from xmpp_onion.server.lock import locked
 from xmpp_onion.server.log import LogReader, read_tail
-from xmpp_onion.server.options import Options
+from xmpp_onion.server.options import Engine, Options
 from xmpp_onion.transport import CircuitPort, Endpoint
 
 __all__ = ["Prosody"]
@@ -35,9 +34,6 @@ _START_SECONDS = 15.0
 _STOP_SECONDS = 10.0
 _POLL_SECONDS = 0.05
 _PORT_ATTEMPTS = 3
-# A connection is a descriptor, an account file opened at log-in another one; with
-# the usual 1024 log-ins fail as "not-authorized" near a thousand sessions.
-_OPEN_FILES = 65536
 
 # What the child says about itself once it has settled: its process, its version,
 # whether all that could look for other servers goes through Tor, its ports. Nobody
@@ -83,6 +79,12 @@ class Prosody:
             self._onion = self._folder.initialise()
             self._lock = await stack.enter_async_context(locked(self._folder))
             self._options = self._folder.read_options()
+            if self._options.engine is not Engine.PROSODY:
+                raise ServerError(
+                    f"the server in {self._folder.path} is none of Prosody",
+                    why=f"it was made for {self._options.engine}",
+                    fix="Start it with what it was made for: Ejabberd(folder).",
+                )
             stack.push_async_callback(self._stop)
             await self._start_on_free_ports()
             self._stack = stack.pop_all()
@@ -243,7 +245,7 @@ class Prosody:
                 why="the server needs Prosody, and it is not installed",
                 fix="Install it: apt-get install prosody lua-dbi-sqlite3 lua-unbound",
             )
-        prefix, run_as = _as_child(self._folder.run_as)
+        prefix, run_as = as_child(self._folder.run_as)
         with private.open_anew(self._folder.output_file) as output:
             self._process = await asyncio.create_subprocess_exec(
                 *prefix,
@@ -252,7 +254,7 @@ class Prosody:
                 _CONFIG,
                 "-F",
                 cwd=self._folder.data,
-                env=_environment(),
+                env=environment(),
                 umask=0o077,  # 13.0 has no such option of its own
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
@@ -319,26 +321,3 @@ class Prosody:
             why=f"{why}: {errors[-1]}" if errors else why,
             fix=f"Read {self._folder.log_file} and {self._folder.output_file}.",
         )
-
-
-def _as_child(run_as: RunAs | None) -> tuple[list[str], RunAs | None]:
-    """Return what stands before Prosody's command: limits, our death, its user.
-
-    ``setpriv`` changes the user and then asks for a signal at our death, in that
-    order, because a change of user forgets the signal (prctl(2),
-    PR_SET_PDEATHSIG). Without util-linux the user, returned, is left to Python.
-    """
-    if shutil.which("setpriv") is None or shutil.which("prlimit") is None:
-        return [], run_as
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    files = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
-    prefix = ["prlimit", f"--nofile={files}:{files}"]
-    prefix += ["setpriv", "--pdeathsig=TERM", "--no-new-privs"]
-    if run_as is not None:
-        prefix += [f"--reuid={run_as.uid}", f"--regid={run_as.gid}", "--clear-groups"]
-    return prefix, None
-
-
-def _environment() -> dict[str, str]:
-    """Return what Prosody may know: nothing of ours but where programs are."""
-    return {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}

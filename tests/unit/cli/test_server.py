@@ -31,12 +31,33 @@ def test_init_keeps_what_was_chosen(
     assert first.lines[0]["onion"] in second.out
 
 
+def test_init_for_ejabberd_closes_the_server_and_keeps_that(
+    command: "Command", tmp_path: Path
+) -> None:
+    folder = tmp_path / "server"
+
+    made = command("server", "init", str(folder), "--engine", "ejabberd", "--json")
+    again = command("server", "init", str(folder))
+    invite = command("server", "invite", str(folder), "--json")
+
+    assert [made.code, again.code, invite.code] == [0, 0, 7]
+    options = Options.load(folder / "server.json")
+    assert (options.engine, options.federation) == ("ejabberd", "off")
+    text = (folder / "ejabberd" / "ejabberd.yml").read_text()
+    assert f'hosts: ["{made.lines[0]["onion"]}"]' in text
+    assert f"port: {options.ports.c2s}\n" in text
+    assert "_PORT@" not in text
+    assert "no invites" in invite.lines[0]["what"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
         (("--door", "open"), 2),
         (("--federation", "some"), 2),
         (("--peer", "example.com"), 2),
+        (("--engine", "sendmail"), 2),
+        (("--engine", "ejabberd", "--federation", "open"), 7),
     ],
 )
 def test_init_refuses_what_it_does_not_know_and_makes_nothing(

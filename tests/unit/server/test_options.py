@@ -1,6 +1,7 @@
 """What a server is to be, kept in server.json."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,8 +98,14 @@ def test_the_onion_has_the_ports_of_what_is_on_and_no_others() -> None:
     closed = Options(ports=ports, federation=Federation.OFF)
 
     assert closed.onion_ports == {5222: 20001, 5280: 20002, 443: 20003}
-    assert CHOSEN.onion_ports == {5222: 20001, 5280: 20002, 443: 20003, 5269: 20004}
-    assert CHOSEN.listening_ports == {20001, 20002, 20003, 20004, 20005}
+    listed = replace(CHOSEN, engine=Engine.PROSODY)
+    assert listed.onion_ports == {5222: 20001, 5280: 20002, 443: 20003, 5269: 20004}
+    assert listed.listening_ports == {20001, 20002, 20003, 20004, 20005}
+
+
+def test_ejabberd_has_fewer_ports() -> None:
+    assert CHOSEN.onion_ports == {5222: 20001, 443: 20003}
+    assert CHOSEN.listening_ports == {20001, 20003}
 
 
 def test_missing_ports_are_chosen_and_the_others_kept() -> None:
