@@ -53,6 +53,7 @@ modules_enabled = {
 	"omemo_open";
 	-- accounts: by invitation only
 	"register_ibr"; "invites"; "invites_register"; "invites_adhoc"; "invites_once";
+	"invites_rooms";
 	"tombstones";
 	-- where Debian's prosody-modules are: fewer round trips to log in
 	"fast_login";

@@ -11,7 +11,7 @@ from xmpp_onion.version import __version__
 
 if TYPE_CHECKING:
     from xmpp_onion.account import Account
-    from xmpp_onion.address import JID, Invite, OnionAddress
+    from xmpp_onion.address import JID, Introduction, Invite, OnionAddress
     from xmpp_onion.bot import Bot
     from xmpp_onion.chat import (
         Affiliation,
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 _HOMES = {
     # who and where
     "Account": "account",
+    "Introduction": "address",
     "Invite": "address",
     "JID": "address",
     "OnionAddress": "address",
@@ -120,6 +121,7 @@ __all__ = [
     "Device",
     "Event",
     "Gap",
+    "Introduction",
     "Invite",
     "KeyChanged",
     "KeyReuse",

@@ -20,7 +20,7 @@ from xmpp_onion.errors import (
     InvalidOnionAddressError,
 )
 
-__all__ = ["JID", "Invite", "OnionAddress"]
+__all__ = ["JID", "Introduction", "Invite", "OnionAddress"]
 
 # Tor rendezvous specification v3, section 6: PUBKEY (32) CHECKSUM (2) VERSION (1).
 _ONION_BYTES = 35
@@ -295,6 +295,61 @@ class Invite(str):
 
     def __repr__(self) -> str:
         return f"<Invite to {self.onion.short}>"  # a repr lands in logs: no token
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str]]:
+        return type(self), (str(self),)
+
+
+class Introduction(str):
+    """An ``xmpp:`` URI that makes us somebody's contact, without their being asked.
+
+    It is a credential: whoever reads it first may use it.
+
+    Source: XEP-0379, section 3.
+
+    Raises:
+        InvalidInviteError: It is not such a URI, or its server is no onion.
+    """
+
+    __slots__ = ("_jid", "_token")
+    _jid: JID
+    _token: str
+
+    def __new__(cls, text: str) -> Self:
+        """Check ``text`` and return it."""
+        scheme, _, rest = text.strip().partition(":")
+        place, _, query = rest.partition("?")
+        action, *pairs = query.split(";")
+        fields = dict(pair.partition("=")[::2] for pair in pairs)
+        if scheme.lower() != "xmpp" or action != "roster":
+            raise _not_an_invite("it does not read xmpp:name@….onion?roster;preauth=…")
+        onion, local = _read_place(place)
+        token = unquote(fields.get("preauth", ""))
+        if not local or not _TOKEN.fullmatch(token):
+            raise _not_an_invite("it carries no name, or no token")
+        made = super().__new__(cls, f"xmpp:{rest}")
+        made._jid, made._token = JID(f"{local}@{onion}"), token
+        return made
+
+    @classmethod
+    def build(cls, jid: JID, token: str) -> Self:
+        """Return the URI that carries what the server of ``jid`` accepts once."""
+        return cls(
+            f"xmpp:{quote(jid.local)}@{jid.domain}?roster;preauth={quote(token)}"
+        )
+
+    @property
+    def jid(self) -> JID:
+        """Whose contact it makes."""
+        return self._jid
+
+    @property
+    def token(self) -> str:
+        """What their server accepts once (XEP-0445)."""
+        return self._token
+
+    def __repr__(self) -> str:
+        return f"<Introduction to {self._jid.short}>"  # a repr lands in logs: no token
 
     def __reduce__(self) -> tuple[type[Self], tuple[str]]:
         return type(self), (str(self),)

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Self, assert_never
 
 from xmpp_onion.account import Account, Receipts, parse_recipient
-from xmpp_onion.address import JID
+from xmpp_onion.address import JID, Introduction
 from xmpp_onion.backlog import Backlog
 from xmpp_onion.chat import (
     Event,
@@ -730,8 +730,17 @@ class Client(Speaker):
         return await self._contacts.requests()
 
     async def add_contact(self, jid: str, timeout: float = ANSWER_TIMEOUT) -> None:
-        """Ask somebody to be a contact, and let them see us."""
-        await self._contacts.add(parse_recipient(jid), timeout)
+        """Ask somebody to be a contact, and let them see us.
+
+        Args:
+            jid: Who it is, or an `Introduction`: then they are not asked.
+            timeout: Seconds to wait for a connection, and for the answer.
+        """
+        if "?" in jid:  # no JID has one before its resource
+            shown = Introduction(jid)
+            await self._contacts.add(shown.jid, timeout, token=shown.token)
+        else:
+            await self._contacts.add(parse_recipient(jid), timeout)
 
     async def accept_contact(self, jid: str, timeout: float = ANSWER_TIMEOUT) -> None:
         """Accept a contact request, and ask back.

@@ -225,8 +225,13 @@ class Contacts:
             waiting = [ContactRequest(sender=JID(row.jid), at=row.at) for row in rows]
         return RequestBox(tuple(waiting), more)
 
-    async def add(self, jid: JID, timeout: float) -> None:
+    async def add(self, jid: JID, timeout: float, *, token: str = "") -> None:
         """Ask somebody to be a contact, and let them see us.
+
+        Args:
+            jid: Who it is.
+            timeout: Seconds for a connection and the answer.
+            token: Of an introduction: they are not asked.
 
         Raises:
             StampError: Their server asks for too much work.
@@ -235,7 +240,7 @@ class Contacts:
         self._check_other(jid)
         async with self._online(timeout):
             stamps = await self._session.stamps.get(jid)
-            await self._session.people.subscribe(jid, stamps)
+            await self._session.people.subscribe(jid, stamps, token=token)
         await self._take_out(jid)
 
     async def accept(self, jid: JID, timeout: float) -> None:

@@ -3,7 +3,7 @@
 -- Prosody checks a token when a guest shows it, and forgets it when an account was
 -- made. Guests who all showed it before the first of them registered would all get
 -- an account: so look again at the last moment. Also, an invite for a certain name
--- makes an account of that name only. Works on Prosody 0.12 and 13.0.
+-- makes an account of that name only, and one for a contact none. Works on Prosody 0.12 and 13.0.
 local found, jid = pcall(require, "prosody.util.jid");
 if not found then jid = require "util.jid"; end
 local invites = module:depends("invites");
@@ -15,6 +15,12 @@ module:hook("user-registering", function (event)
 	if not info then
 		event.allowed = false;
 		event.reason = "The invite token is invalid or expired";
+		return;
+	end
+	-- One for a contact is kept as an account's, because 0.12.3 fails without that.
+	if not info.allow_registration then
+		event.allowed = false;
+		event.reason = "The invite makes a contact, and no account";
 		return;
 	end
 	local username = info.type == "register" and jid.node(info.jid);

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from xmpp_onion.address import JID, Invite, OnionAddress
+from xmpp_onion.address import JID, Introduction, Invite, OnionAddress
 from xmpp_onion.errors import (
     AddressError,
     InvalidInviteError,
@@ -393,3 +393,34 @@ def is_onion(text: str) -> bool:
     except InvalidOnionAddressError:
         return False
     return True
+
+
+def test_an_introduction_carries_who_and_what() -> None:
+    made = Introduction.build(JID(f"alice@{NAME}"), TOKEN)
+
+    read = Introduction(f" {made};ibr=y\n")
+    assert (read.jid, read.token) == (f"alice@{NAME}", TOKEN)
+    assert made == f"xmpp:alice@{NAME}?roster;preauth={TOKEN}"
+    assert TOKEN not in repr(made)
+    assert pickle.loads(pickle.dumps(made)).token == TOKEN  # noqa: S301 - our own bytes
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "alice",
+        f"xmpp:alice@{NAME}",
+        f"xmpp:alice@{NAME}?register;preauth={TOKEN}",
+        f"xmpp:{NAME}?roster;preauth={TOKEN}",
+        f"xmpp:alice@{NAME}?roster",
+        f"xmpp:alice@{NAME}?roster;preauth=a",
+        f"xmpp:alice@{NAME}?roster;preauth=%3Cx%3E12345678",
+        f"xmpp:alice@example.com?roster;preauth={TOKEN}",
+    ],
+)
+def test_what_is_no_introduction_is_refused_without_its_text(text: str) -> None:
+    with pytest.raises(InvalidInviteError) as caught:
+        Introduction(text)
+
+    assert TOKEN not in str(caught.value)

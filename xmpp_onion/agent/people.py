@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from xmpp_onion.account import Receipts
+from xmpp_onion.address import Introduction
 from xmpp_onion.chat import Line, line
 from xmpp_onion.client import Client
 from xmpp_onion.contacts import ANSWER_TIMEOUT
@@ -27,8 +28,10 @@ async def _list_requests(client: Client, request: Line) -> list[Line]:  # noqa: 
 
 
 async def _add(client: Client, request: Line) -> list[Line]:
-    await client.add_contact(str(request["jid"]), _timeout(request))
-    return [_told(request, "asked")]
+    jid = str(request["jid"])
+    await client.add_contact(jid, _timeout(request))
+    who = Introduction(jid).jid if "?" in jid else jid  # a token is not printed
+    return [_told({"jid": who}, "asked")]
 
 
 async def _accept(client: Client, request: Line) -> list[Line]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import click
 
 from xmpp_onion.account import Account, Receipts, parse_recipient
-from xmpp_onion.address import JID
+from xmpp_onion.address import JID, Introduction
 from xmpp_onion.chat import Line
 from xmpp_onion.cli import timer
 from xmpp_onion.cli.output import visible
@@ -48,7 +48,8 @@ def _list(settings: Settings, timeout: float | None) -> int:
 @click.pass_obj
 def _add(settings: Settings, jid: str, timeout: float | None) -> int:
     """Ask JID to be a contact, and let JID see you."""
-    return _do(settings, {"do": "add-contact", "jid": parse_recipient(jid)}, timeout)
+    who = Introduction(jid) if "?" in jid else parse_recipient(jid)
+    return _do(settings, {"do": "add-contact", "jid": who}, timeout)
 
 
 @command.command("requests")

@@ -2,16 +2,12 @@
 
 import asyncio
 import dataclasses
-import re
-import sys
-from datetime import timedelta
 from pathlib import Path
 
 import click
 
 from xmpp_onion.address import OnionAddress
-from xmpp_onion.cli import door, server_backup, server_check
-from xmpp_onion.cli.qr import qr_code
+from xmpp_onion.cli import door, server_backup, server_check, server_invite
 from xmpp_onion.cli.server_up import serve, serve_in_background
 from xmpp_onion.cli.server_view import say_state
 from xmpp_onion.cli.settings import Settings
@@ -23,7 +19,6 @@ from xmpp_onion.server import (
     Federation,
     Options,
     State,
-    create_invite,
     initialise,
     read_health,
     stop,
@@ -32,20 +27,6 @@ from xmpp_onion.server import (
 __all__ = ["command"]
 
 _FOLDER = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-def _read_duration(
-    ctx: click.Context,  # noqa: ARG001 - click's signature
-    param: click.Parameter,
-    value: str,
-) -> timedelta:
-    found = re.fullmatch(r"([1-9][0-9]{0,3})([mhdw])", value)
-    if found is None:
-        raise click.BadParameter(
-            f"{value!a} is not a duration such as 12h or 3d", param=param
-        )
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 @click.group("server")
@@ -55,6 +36,7 @@ def command() -> None:
 
 command.add_command(door.command)
 command.add_command(server_check.command)
+command.add_command(server_invite.command)
 command.add_command(server_backup.backup_command)
 command.add_command(server_backup.restore_command)
 
@@ -176,33 +158,6 @@ def _status(settings: Settings, folder: Path) -> int:
         )
     settings.output.result({"v": 1, **health.as_line()}, words)
     return 0 if health.state is State.UP else ServerError.exit_code
-
-
-@command.command("invite")
-@_FOLDER
-@click.option("--username", default="", metavar="NAME", help="For this name alone.")
-@click.option(
-    "--expires", "lifetime", callback=_read_duration, default="3d",
-    show_default=True, metavar="DURATION",
-    help="How long it is good for: 30m, 12h, 3d, 2w.",
-)  # fmt: skip
-@click.pass_obj
-def _invite(
-    settings: Settings, folder: Path, *, username: str, lifetime: timedelta
-) -> None:
-    """Make an invite for one account, good once.
-
-    The server of DIR has to run. On a terminal there is a QR code as well.
-    """
-    invite = asyncio.run(create_invite(folder, username, lifetime=lifetime))
-    # A program that reads us wants the URI, a person may want to scan it.
-    picture = f"\n\n{qr_code(invite)}" if sys.stdout.isatty() else ""
-    expires = f"{invite.expires:%Y-%m-%dT%H:%M:%SZ}" if invite.expires else None
-    settings.output.result(
-        {"v": 1, "event": "invite", "uri": invite, "expires": expires},
-        f"{invite}{picture}",
-    )
-    settings.output.note(f"It makes one account, until {expires}. Quote it in a shell.")
 
 
 @command.command("down")

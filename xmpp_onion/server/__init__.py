@@ -12,8 +12,9 @@ from xmpp_onion.server.doors import give_key, list_keys, revoke_key
 from xmpp_onion.server.ejabberd import Ejabberd
 from xmpp_onion.server.folder import initialise
 from xmpp_onion.server.health import Health, Load, State, note_state, read_health
-from xmpp_onion.server.invites import add_account, create_invite
+from xmpp_onion.server.invites import add_account, create_introduction, create_invite
 from xmpp_onion.server.keeping import keep
+from xmpp_onion.server.open_invites import OpenInvite, list_invites, revoke_invite
 from xmpp_onion.server.options import STAMP_LIMIT, Door, Engine, Federation, Options
 from xmpp_onion.server.runner import Prosody
 from xmpp_onion.server.service import Server
@@ -29,6 +30,7 @@ __all__ = [
     "Guest",
     "Health",
     "Load",
+    "OpenInvite",
     "Options",
     "Prosody",
     "Saved",
@@ -36,16 +38,19 @@ __all__ = [
     "State",
     "add_account",
     "backup",
+    "create_introduction",
     "create_invite",
     "detach",
     "examine",
     "give_key",
     "initialise",
     "keep",
+    "list_invites",
     "list_keys",
     "note_state",
     "read_health",
     "restore",
+    "revoke_invite",
     "revoke_key",
     "stop",
     "visit",

@@ -17,6 +17,7 @@ from slixmpp.xmlstream.xmlstream import NotConnectedError
 from xmpp_onion.address import JID
 from xmpp_onion.errors import InvalidJIDError, SessionError
 from xmpp_onion.session.client_xmpp import OnionClient
+from xmpp_onion.session.registration import PREAUTH
 from xmpp_onion.session.roster import REMOVED, Contact, read_roster
 from xmpp_onion.session.stanzas import presence_stanza
 
@@ -74,13 +75,18 @@ class People:
         request = self._xmpp.make_iq_get("jabber:iq:roster")
         return await self.read_roster(self._ask(request, timeout))
 
-    async def subscribe(self, jid: JID, beside: Sequence[ET.Element] = ()) -> None:
+    async def subscribe(
+        self, jid: JID, beside: Sequence[ET.Element] = (), *, token: str = ""
+    ) -> None:
         """Ask to see somebody, and let them see us: now, or when they ask.
 
         Args:
             jid: Who it is.
             beside: What goes along, such as a stamp.
+            token: What their server takes for their word (XEP-0379).
         """
+        if token:
+            beside = [*beside, ET.Element(f"{{{PREAUTH}}}preauth", {"token": token})]
         # RFC 6121, section 3.4: their own request is then approved already.
         await self._about(jid, "subscribed")
         await self._about(jid, "subscribe", beside)

@@ -102,3 +102,21 @@ def test_a_check_tells_what_it_found_and_ends_with_the_worst(
     assert "ok    certificate: " in worst.out
     assert "FAIL  files: " in worst.out
     assert "      fix: " in worst.out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--contact", "alice", "--room", "garden"),
+        ("--contact", "alice", "--username", "bob"),
+        ("--list", "--revoke", "0a1b2c3d"),
+        ("--list", "--username", "bob"),
+        ("--expires", "soon"),
+    ],
+)
+def test_an_invite_is_one_thing_at_a_time(
+    command: "Command", tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    done = command("server", "invite", str(tmp_path / "server"), *arguments)
+
+    assert (done.code, done.out) == (2, "")

@@ -1,0 +1,128 @@
+"""``server invite``: who may come, and what of that is still open."""
+
+import asyncio
+import re
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import click
+
+from xmpp_onion.cli.qr import qr_code
+from xmpp_onion.cli.settings import Settings
+from xmpp_onion.server import (
+    OpenInvite,
+    create_introduction,
+    create_invite,
+    list_invites,
+    revoke_invite,
+)
+
+__all__ = ["command"]
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def _read_duration(
+    ctx: click.Context,  # noqa: ARG001 - click's signature
+    param: click.Parameter,
+    value: str,
+) -> timedelta:
+    found = re.fullmatch(r"([1-9][0-9]{0,3})([mhdw])", value)
+    if found is None:
+        raise click.BadParameter(
+            f"{value!a} is not a duration such as 12h or 3d", param=param
+        )
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+@click.command("invite")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--username", default="", metavar="NAME", help="For this name alone.")
+@click.option(
+    "--contact", default="", metavar="NAME",
+    help="For a contact of NAME: somebody who has an account, at any server.",
+)  # fmt: skip
+@click.option(
+    "--room", default="", metavar="R",
+    help="With a room of this server: the account becomes a member.",
+)  # fmt: skip
+@click.option(
+    "--expires", "lifetime", callback=_read_duration, default="3d",
+    show_default=True, metavar="DURATION",
+    help="How long it is good for: 30m, 12h, 3d, 2w.",
+)  # fmt: skip
+@click.option("--list", "do_list", is_flag=True, help="Show what is open.")
+@click.option("--revoke", default="", metavar="ID", help="Take one back, by its id.")
+@click.pass_obj
+def command(
+    settings: Settings,
+    folder: Path,
+    *,
+    username: str,
+    contact: str,
+    room: str,
+    lifetime: timedelta,
+    do_list: bool,
+    revoke: str,
+) -> None:
+    """Make an invite for one account or one contact, good once.
+
+    The server of DIR has to run. On a terminal there is a QR code as well.
+    """
+    if bool(contact) + bool(username or room) + do_list + bool(revoke) > 1:
+        raise click.UsageError(
+            "one of --contact, --list, --revoke, or --username and --room"
+        )
+    if do_list:
+        _list(settings, folder)
+    elif revoke:
+        invite = asyncio.run(revoke_invite(folder, revoke))
+        settings.output.result(_line("invite-revoked", invite), "It is good no more.")
+    elif contact:
+        uri = asyncio.run(create_introduction(folder, contact, lifetime=lifetime))
+        _show(settings, uri, {})
+        settings.output.note(f"It makes one contact of {contact}. Quote it in a shell.")
+    else:
+        made = asyncio.run(
+            create_invite(folder, username, lifetime=lifetime, room=room)
+        )
+        expires = f"{made.expires:%Y-%m-%dT%H:%M:%SZ}" if made.expires else None
+        _show(settings, made, {"expires": expires})
+        settings.output.note(
+            f"It makes one account, until {expires}. Quote it in a shell."
+        )
+
+
+def _show(settings: Settings, uri: str, more: dict[str, object]) -> None:
+    # A program that reads us wants the URI, a person may want to scan it.
+    picture = f"\n\n{qr_code(uri)}" if sys.stdout.isatty() else ""
+    settings.output.result(
+        {"v": 1, "event": "invite", "uri": uri, **more}, f"{uri}{picture}"
+    )
+
+
+def _list(settings: Settings, folder: Path) -> None:
+    invites = asyncio.run(list_invites(folder))
+    for each in invites:
+        whom = each.local or "any name"
+        room = f", with {each.room}" if each.room else ""
+        settings.output.result(
+            _line("open-invite", each),
+            f"{each.name}  {each.kind} {whom}{room}, "
+            f"until {each.expires:%Y-%m-%d %H:%M} UTC",
+        )
+    if not invites:
+        settings.output.note("No invite is open.")
+
+
+def _line(event: str, invite: OpenInvite) -> dict[str, object]:
+    return {
+        "v": 1,
+        "event": event,
+        "id": invite.name,
+        "kind": invite.kind,
+        "name": invite.local,
+        "room": invite.room or None,
+        "expires": f"{invite.expires:%Y-%m-%dT%H:%M:%SZ}",
+    }
