@@ -188,9 +188,11 @@ pep_max_items          = 256            -- an OMEMO device list grows, a bundle 
 -- The service -----------------------------------------------------------------------
 
 VirtualHost "@ONION@"
+	name = "XMPP"                   -- not which program speaks it
 	disco_items = { { "muc.@ONION@", "Rooms" }; { "share.@ONION@", "Files" } }
 
 Component "muc.@ONION@" "muc"
+	name = "Rooms"
 	modules_enabled = {
 		"muc_mam"; "omemo_slim";
 		"room_moderation";               -- owners and admins take out what must not stay
@@ -205,6 +207,7 @@ Component "muc.@ONION@" "muc"
 	muc_tombstones                  = true
 
 Component "share.@ONION@" "http_file_share"
+	name = "Files"
 	modules_enabled = { "plain_http"; "share_resume" } -- what ours know, see README.md
 	http_host                    = "@ONION@"
 	-- Others' clients store nothing without TLS, and read every aesgcm: link as HTTPS.

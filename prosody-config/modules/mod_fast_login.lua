@@ -14,7 +14,7 @@ local pluginloader = lib "util.pluginloader";
 
 local names = { "sasl2"; "sasl2_bind2"; "sasl2_fast" };
 -- Resuming a stream while logging in: mod_smacks of 0.12 cannot be asked to.
-local is_new = module:depends "smacks".do_enable ~= nil;
+local is_new = rawget(module:depends "smacks", "do_enable") ~= nil;
 if is_new then table.insert(names, "sasl2_sm"); end
 
 -- The modules of the two series differ in this: the newer ones tell of log-ins as
