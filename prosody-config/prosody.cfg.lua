@@ -53,7 +53,7 @@ modules_enabled = {
 	"omemo_open";
 	-- accounts: by invitation only
 	"register_ibr"; "invites"; "invites_register"; "invites_adhoc"; "invites_once";
-	"invites_rooms";
+	"invites_rooms"; "invite_page";
 	"tombstones";
 	-- where Debian's prosody-modules are: fewer round trips to log in
 	"fast_login";

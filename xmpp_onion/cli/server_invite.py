@@ -8,13 +8,14 @@ from pathlib import Path
 
 import click
 
-from xmpp_onion.cli.qr import qr_code
+from xmpp_onion.cli.qr import qr_code, qr_svg
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.server import (
     OpenInvite,
     create_introduction,
     create_invite,
     list_invites,
+    publish_page,
     revoke_invite,
 )
 
@@ -52,10 +53,14 @@ def _read_duration(
     show_default=True, metavar="DURATION",
     help="How long it is good for: 30m, 12h, 3d, 2w.",
 )  # fmt: skip
+@click.option(
+    "--page", is_flag=True,
+    help="And a page on the onion that shows it, until it is used.",
+)  # fmt: skip
 @click.option("--list", "do_list", is_flag=True, help="Show what is open.")
 @click.option("--revoke", default="", metavar="ID", help="Take one back, by its id.")
 @click.pass_obj
-def command(
+def command(  # noqa: PLR0913 - one for each option
     settings: Settings,
     folder: Path,
     *,
@@ -63,6 +68,7 @@ def command(
     contact: str,
     room: str,
     lifetime: timedelta,
+    page: bool,
     do_list: bool,
     revoke: str,
 ) -> None:
@@ -70,9 +76,9 @@ def command(
 
     The server of DIR has to run. On a terminal there is a QR code as well.
     """
-    if bool(contact) + bool(username or room) + do_list + bool(revoke) > 1:
+    if bool(contact) + bool(username or room or page) + do_list + bool(revoke) > 1:
         raise click.UsageError(
-            "one of --contact, --list, --revoke, or --username and --room"
+            "one of --contact, --list, --revoke, or --username, --room and --page"
         )
     if do_list:
         _list(settings, folder)
@@ -88,7 +94,10 @@ def command(
             create_invite(folder, username, lifetime=lifetime, room=room)
         )
         expires = f"{made.expires:%Y-%m-%dT%H:%M:%SZ}" if made.expires else None
-        _show(settings, made, {"expires": expires})
+        more: dict[str, object] = {"expires": expires}
+        if page:
+            more["page"] = asyncio.run(publish_page(folder, made, qr_svg(made)))
+        _show(settings, made, more)
         settings.output.note(
             f"It makes one account, until {expires}. Quote it in a shell."
         )
@@ -97,8 +106,9 @@ def command(
 def _show(settings: Settings, uri: str, more: dict[str, object]) -> None:
     # A program that reads us wants the URI, a person may want to scan it.
     picture = f"\n\n{qr_code(uri)}" if sys.stdout.isatty() else ""
+    page = f"\n{more['page']}" if "page" in more else ""
     settings.output.result(
-        {"v": 1, "event": "invite", "uri": uri, **more}, f"{uri}{picture}"
+        {"v": 1, "event": "invite", "uri": uri, **more}, f"{uri}{page}{picture}"
     )
 
 

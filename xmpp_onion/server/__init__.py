@@ -16,6 +16,7 @@ from xmpp_onion.server.invites import add_account, create_introduction, create_i
 from xmpp_onion.server.keeping import keep
 from xmpp_onion.server.open_invites import OpenInvite, list_invites, revoke_invite
 from xmpp_onion.server.options import STAMP_LIMIT, Door, Engine, Federation, Options
+from xmpp_onion.server.page import publish_page
 from xmpp_onion.server.runner import Prosody
 from xmpp_onion.server.service import Server
 from xmpp_onion.server.shutdown import stop
@@ -48,6 +49,7 @@ __all__ = [
     "list_invites",
     "list_keys",
     "note_state",
+    "publish_page",
     "read_health",
     "restore",
     "revoke_invite",

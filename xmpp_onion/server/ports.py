@@ -9,7 +9,7 @@ __all__ = ["NO_PORTS", "VIRTUAL_PORTS", "Ports", "choose_ports", "read_taken_por
 
 # What the onion has, and which listener answers there: RFC 6120, section 14.7, and
 # what http_external_url in prosody-config says. Only listeners that are on count.
-VIRTUAL_PORTS = {5222: "c2s", 5269: "s2s", 5280: "http", 443: "https"}
+VIRTUAL_PORTS = {80: "http", 5222: "c2s", 5269: "s2s", 5280: "http", 443: "https"}
 # Below what Linux hands out by itself (ip_local_port_range starts at 32768), so
 # that no outgoing connection sits on our port by chance.
 _PORTS = range(20000, 32768)

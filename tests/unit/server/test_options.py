@@ -97,9 +97,16 @@ def test_the_onion_has_the_ports_of_what_is_on_and_no_others() -> None:
 
     closed = Options(ports=ports, federation=Federation.OFF)
 
-    assert closed.onion_ports == {5222: 20001, 5280: 20002, 443: 20003}
+    of_all = {80: 20002, 5222: 20001, 5280: 20002, 443: 20003}
+    assert closed.onion_ports == of_all
     listed = replace(CHOSEN, engine=Engine.PROSODY)
-    assert listed.onion_ports == {5222: 20001, 5280: 20002, 443: 20003, 5269: 20004}
+    assert listed.onion_ports == {
+        80: 20002,
+        5222: 20001,
+        5280: 20002,
+        443: 20003,
+        5269: 20004,
+    }
     assert listed.listening_ports == {20001, 20002, 20003, 20004, 20005}
 
 
