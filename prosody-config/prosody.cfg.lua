@@ -51,6 +51,8 @@ modules_enabled = {
 	"vcard4"; "vcard_legacy"; "private"; "ping"; "offline";
 	-- whoever may write can read the keys, whatever the publishing client asked for
 	"omemo_open";
+	-- what waits for who is away is no longer on the disk than the archive
+	"offline_tidy";
 	-- accounts: by invitation only
 	"register_ibr"; "invites"; "invites_register"; "invites_adhoc"; "invites_once";
 	"invites_rooms"; "invite_page";

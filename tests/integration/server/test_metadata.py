@@ -1,11 +1,11 @@
 """What the server tells of itself and of its people, and what it writes down."""
 
-import asyncio
 import contextlib
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from tests.integration.server.uploads import http, upload
 from xmpp_onion.address import JID
 from xmpp_onion.server import Prosody
 from xmpp_onion.testing.light_member import LightMember
@@ -13,7 +13,6 @@ from xmpp_onion.testing.light_member import LightMember
 pytestmark = pytest.mark.prosody
 
 PASSWORD = "canary-of-alice"
-UPLOAD = "urn:xmpp:http:upload:0"
 # Well formed, and of no service.
 NOBODY = "aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaea37ead.onion"
 
@@ -22,45 +21,6 @@ NOBODY = "aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaea37ead.onion"
 async def alice(prosody: Prosody) -> LightMember:
     jid = await prosody.add_account("alice", PASSWORD)
     return LightMember(jid, PASSWORD, prosody.c2s_port)
-
-
-async def http(
-    prosody: Prosody, method: str, target: str, headers: str = "", body: bytes = b""
-) -> tuple[bytes, bytes]:
-    """Return head and body of an answer."""
-    reader, writer = await asyncio.open_connection(  # noqa: TID251 - loopback
-        "127.0.0.1", prosody.http_port
-    )
-    writer.write(
-        f"{method} {target} HTTP/1.1\r\nHost: {prosody.onion}\r\nConnection: close\r\n"
-        f"Content-Length: {len(body)}\r\n{headers}\r\n".encode()
-        + body
-    )
-    async with asyncio.timeout(60):
-        answer = await reader.read(-1)
-    writer.close()
-    head, _, rest = answer.partition(b"\r\n\r\n")
-    return head.lower(), rest
-
-
-async def upload(prosody: Prosody, member: LightMember, data: bytes) -> str:
-    """Put a file on the server, and return the path of its link."""
-    answer = await member.ask(
-        f"<request xmlns='{UPLOAD}' filename='a.bin' size='{len(data)}'/>",
-        to=f"share.{prosody.onion}",
-    )
-    put, get = answer.find(f".//{{{UPLOAD}}}put"), answer.find(f".//{{{UPLOAD}}}get")
-    assert put is not None
-    assert get is not None
-    origin = f"https://{prosody.onion}"
-    headers = "".join(
-        f"{header.get('name')}: {header.text}\r\n" for header in put
-    )  # fmt: skip
-    target = str(put.get("url")).removeprefix(origin)
-    assert (await http(prosody, "PUT", target, "Authorization: Bearer x\r\n", data))[0]
-    head, _ = await http(prosody, "PUT", target, headers, data)
-    assert b" 201 " in head.splitlines()[0] + b" "
-    return str(get.get("url")).removeprefix(origin)
 
 
 @pytest.mark.parametrize(
