@@ -9,6 +9,7 @@ same in 0.12 and 13.0.
 
 import asyncio
 import re
+import shlex
 from collections.abc import AsyncIterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -51,7 +52,7 @@ async def ask(data: Path, lua: str, *, timeout: float = 10.0) -> str:
         async with asyncio.timeout(timeout):
             answer = await _exchange(data, question)
     except (XmppOnionError, OSError, EOFError) as error:
-        raise _silent() from error
+        raise _silent(data) from error
     kind, text = answer[:1], answer[1:]
     if kind != "+":
         raise ServerError("the server refused", why=text)
@@ -83,7 +84,7 @@ async def follow(data: Path, question: str, tag: str) -> AsyncIterator[str]:
                     if isinstance(element, ET.Element) and element.tag == wanted:
                         yield element.text or ""
     except (XmppOnionError, OSError) as error:
-        raise _silent() from error
+        raise _silent(data) from error
 
 
 def lua_string(text: str) -> str:
@@ -95,11 +96,12 @@ def lua_string(text: str) -> str:
     return f'"{"".join(_lua_characters(text))}"'
 
 
-def _silent() -> ServerError:
+def _silent(data: Path) -> ServerError:
+    folder = shlex.quote(str(data.parents[1]))  # data lies in DIR/prosody
     return ServerError(
         "the server does not answer",
         why="nobody listens at its admin socket",
-        fix="Is it running? Start it: xmpp-onion server up DIR",
+        fix=f"Is it running? Start it: xmpp-onion server up {folder}",
     )
 
 

@@ -42,6 +42,21 @@ __all__ = ["Folder", "RunAs", "find_unprivileged_user", "initialise"]
 
 # Prosody's user reads them through its group.
 _SHARED_FOLDER, _SHARED_FILE = 0o750, 0o640
+# What a start that was cut short, or a Tor of ours, may leave before there is a key.
+# Drafts of a file begin with its name.
+_OURS = (
+    "onion.key",
+    "onion-service",
+    "server.json",
+    "lock",
+    "keeper",
+    "state",
+    "background",
+    "xmpp-onion.service",
+    "output",
+    "prosody",
+    "tor",
+)
 
 
 class RunAs(NamedTuple):
@@ -296,6 +311,7 @@ class Folder:
         elif not self.path.is_symlink() and not any(self.path.iterdir()):
             self.path.chmod(0o700)  # empty: nothing was ever readable in it
         private.check_folder(self.path)  # before anything is put into it
+        self._refuse_foreign()
         for folder in ("", "certs", "modules"):
             place = self.prosody / folder
             if not place.exists():
@@ -305,6 +321,20 @@ class Folder:
         if not self.data.exists():
             private.make_folder(self.data)
         self._give_away(self.data)
+
+    def _refuse_foreign(self) -> None:
+        """Refuse to put a new server among other files, as into a home folder."""
+        if self.key_file.exists():
+            return
+        others = sorted(
+            path.name for path in self.path.iterdir() if not path.name.startswith(_OURS)
+        )
+        if others:
+            raise ServerError(
+                f"no server is made in {self.path}",
+                why=f"it holds something else, such as {others[0]!a}",
+                fix="Choose a folder that is new or empty.",
+            )
 
     def _make_certificate(self, onion: OnionAddress) -> None:
         certificate = self._certificate(onion)

@@ -24,9 +24,10 @@ async def stop(folder: Path, *, timeout: float = 30.0) -> None:
         timeout: Seconds until this gives up.
 
     Raises:
-        ServerError: No server runs there, or it does not end.
+        ServerError: No server is or runs there, or it does not end.
     """
     place = Folder(folder, find_unprivileged_user())
+    place.read_onion()  # a path that was mistyped is no server that is down
     pid = read_keeper(place)
     if pid is None:  # it runs inside another program
         pid = int(await ask(place.data, 'return require "util.pposix".getpid()'))

@@ -50,7 +50,7 @@ def test_lua_reads_back_what_was_written() -> None:
 
 async def test_a_server_that_does_not_run_is_said_to(tmp_path: Path) -> None:
     with pytest.raises(ServerError) as caught:
-        await ask(tmp_path, "return 1")
+        await ask(tmp_path / "my chat" / "prosody" / "data", "return 1")
 
     assert "does not answer" in caught.value.what
-    assert "server up" in caught.value.fix
+    assert f"server up '{tmp_path / 'my chat'}'" in caught.value.fix

@@ -138,3 +138,31 @@ def test_a_folder_of_the_first_version_keeps_its_ports(tmp_path: Path) -> None:
     assert all(options.ports)
     config = (tmp_path / "prosody" / "prosody.cfg.lua").read_text()
     assert "{ 20001 }" in config
+
+
+def test_no_server_is_made_among_other_files(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    (home / "letters").touch()
+
+    with pytest.raises(ServerError) as caught:
+        initialise(home)
+
+    assert "'letters'" in caught.value.why
+    assert [path.name for path in home.iterdir()] == ["letters"]
+
+
+def test_a_start_that_was_cut_short_goes_on(tmp_path: Path) -> None:
+    place = tmp_path / "server"
+    onion = initialise(place)
+    (place / "tor").mkdir(mode=0o700)
+    (place / "onion.key").rename(place / "onion.key.0123.new")
+
+    assert initialise(place) != onion
+
+
+def test_a_server_goes_on_among_files_that_came_later(tmp_path: Path) -> None:
+    onion = initialise(tmp_path / "server")
+    (tmp_path / "server" / "notes").touch()
+
+    assert initialise(tmp_path / "server") == onion

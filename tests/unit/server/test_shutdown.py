@@ -18,5 +18,7 @@ async def test_a_server_that_does_not_run_cannot_be_stopped(tmp_path: Path) -> N
 
 
 async def test_an_empty_folder_is_not_a_server(tmp_path: Path) -> None:
-    with pytest.raises(ServerError):
+    with pytest.raises(ServerError) as caught:
         await stop(tmp_path)
+
+    assert "there is no server" in caught.value.what
