@@ -168,16 +168,23 @@ class Wire:
             raise _refused("store", answer.status_code)
         self._begin_anew()
 
-    async def get(self, place: Place, *, start: int = 0) -> Body:
+    async def get(
+        self,
+        place: Place,
+        headers: Iterable[tuple[str, str]] = (),
+        *,
+        start: int = 0,
+    ) -> Body:
         """Ask for an object, from byte ``start`` on, and return what comes.
 
-        What comes may begin at zero all the same: look at ``Body.start``.
+        What comes may begin at zero all the same: look at ``Body.start``. Headers are
+        for a place that asks for a permission.
 
         Raises:
             TransferError: It is not there, the circuit died, or the answer is none
                 that may be believed.
         """
-        head = self._head(place)
+        head = [*self._head(place), *headers]
         if start:
             head.append(("Range", f"bytes={start}-"))
         with _translated():

@@ -138,7 +138,7 @@ class Lane:
         async def attempt() -> Place:
             nonlocal slot
             if slot and slot.resume and again:
-                kept = await self._kept_of(slot.resume, size)
+                kept = await self._kept_of(slot.resume, slot.headers, size)
                 if kept is None:
                     return slot.get
                 if kept and await _goes_on(send(slot.resume, again(), kept)):
@@ -203,11 +203,17 @@ class Lane:
 
         return await self._insist(attempt, lambda: best)
 
-    async def _kept_of(self, place: Place, size: int) -> int | None:
-        """Return how many bytes a server kept of what broke off; None if it is done."""
+    async def _kept_of(
+        self, place: Place, headers: Iterable[tuple[str, str]], size: int
+    ) -> int | None:
+        """Return how many bytes a server kept of what broke off; None if it is done.
+
+        It may not have noticed the break: with the permission it ends the old
+        connection first.
+        """
         wire = await self._connected(place)
         try:
-            body = await wire.get(place)
+            body = await wire.get(place, headers)
             said = b""
             if body.size <= _LONGEST_NUMBER:
                 said = b"".join([piece async for piece in body.pieces])

@@ -299,6 +299,8 @@ async def test_what_broke_off_goes_on_where_the_server_has_it(kept: int) -> None
         [b"GET", b"/resume/x/y"],
         [b"PUT", b"/resume/x/y"],
     ]
+    for request in server.requests:  # so that the old connection can be ended
+        assert b"\r\nAuthorization: " in request
     assert b"Upload-Offset: %d\r\n" % kept in server.requests[2]
 
 

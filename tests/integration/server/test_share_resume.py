@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -18,15 +18,19 @@ pytestmark = pytest.mark.prosody
 
 DATA = secrets.token_bytes(300_000)
 NOBODY = (("Authorization", "Bearer x"),)
+# Of 100,000 bytes that came, what C's buffer of 4 KiB does not hold back.
+WRITTEN = 24 * 4096
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Share:
     """The server's share, asked byte by byte."""
 
-    def __init__(self, prosody: Prosody, slot: Slot) -> None:
+    def __init__(self, prosody: Prosody, slot: Slot, folder: Path) -> None:
         assert slot.resume is not None
         self.slot, self.resume = slot, slot.resume.target
-        self._prosody = prosody
+        self._prosody, self._folder = prosody, folder
 
     async def ask(
         self,
@@ -74,10 +78,32 @@ class Share:
         )
         return status
 
-    async def kept(self) -> bytes:
-        status, said = await self.ask("GET", self.resume)
+    async def kept(self, headers: Sequence[tuple[str, str]] = ()) -> bytes:
+        status, said = await self.ask("GET", self.resume, headers)
         assert status == 200
         return said
+
+    @asynccontextmanager
+    async def half_sent(self) -> AsyncIterator[Connection]:
+        """Send a part and stay connected, as a circuit does that died far away."""
+        reader, writer = await asyncio.open_connection(  # noqa: TID251 - loopback
+            "127.0.0.1", self._prosody.http_port
+        )
+        lines = [f"PUT {self.resume} HTTP/1.1", f"Host: {self._prosody.onion}"]
+        lines += [f"Content-Length: {len(DATA)}", "Upload-Offset: 0"]
+        lines += [f"{name}: {value}" for name, value in self.slot.headers]
+        writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + DATA[:100_000])
+        async with asyncio.timeout(60):
+            while self.on_disk() < WRITTEN:  # noqa: ASYNC110 - a disk has no event
+                await asyncio.sleep(0.02)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+
+    def on_disk(self) -> int:
+        """Return bytes of what is being written."""
+        return sum(path.stat().st_size for path in self._folder.rglob("*.bin~"))
 
     async def object(self) -> tuple[int, bytes]:
         return await self.ask("GET", self.slot.get.target)
@@ -97,7 +123,8 @@ async def share(prosody: Prosody, tmp_path: Path) -> AsyncIterator[Share]:
     )
     account.save()
     async with Client(account, tor=wire) as client:
-        yield Share(prosody, await client._sharing._ask(len(DATA)))
+        slot = await client._sharing._ask(len(DATA))
+        yield Share(prosody, slot, tmp_path / "server")
 
 
 async def test_what_came_is_kept_and_the_rest_makes_the_object(share: Share) -> None:
@@ -123,6 +150,47 @@ async def test_a_rest_of_any_length_is_taken(share: Share, missing: int) -> None
 
     assert await share.put(DATA[kept:], kept) == 201
 
+    assert await share.object() == (200, DATA)
+
+
+async def until_closed(reader: asyncio.StreamReader) -> None:
+    """Return when the server ended a connection, which it never answers."""
+    async with asyncio.timeout(60):
+        with suppress(ConnectionResetError):
+            assert await reader.read() == b""
+
+
+async def test_who_may_send_ends_a_connection_that_only_looks_alive(
+    share: Share,
+) -> None:
+    async with share.half_sent() as (reader, writer):
+        kept = int(await share.kept(share.slot.headers))
+
+        assert WRITTEN <= kept <= 100_000
+        await until_closed(reader)
+        writer.write(b"x" * 200_000)  # what is on its way gets nowhere
+        assert await share.kept() == b"%d" % kept
+        assert await share.put(DATA[kept:], kept) == 201
+    assert await share.object() == (200, DATA)
+
+
+async def test_who_sends_anew_ends_who_sent_before(share: Share) -> None:
+    async with share.half_sent() as (reader, _):
+        assert await share.put(DATA, 0) == 201
+
+        await until_closed(reader)
+    assert await share.object() == (200, DATA)
+
+
+async def test_nobody_without_the_permission_ends_an_upload(share: Share) -> None:
+    async with share.half_sent() as (reader, writer):
+        for headers in (NOBODY, ()):
+            assert await share.kept(headers) == b"0"
+            assert await share.put(DATA, headers=headers) in {0, 401, 409}
+
+        writer.write(DATA[100_000:])
+        async with asyncio.timeout(60):
+            assert (await reader.readline()).split()[1] == b"201"
     assert await share.object() == (200, DATA)
 
 
