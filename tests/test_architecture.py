@@ -174,7 +174,6 @@ TESTED_IN = {
     "client.py": "integration/client/test_client.py",
     "server/open_invites.py": "integration/client/test_server_invites.py",
     "cli/server_invite.py": "unit/cli/test_server.py",
-    "server/snapshot.py": "integration/client/test_server_backup.py",
     "e2ee/agreement.py": "unit/e2ee/test_lasting.py",
     "e2ee/answers.py": "unit/e2ee/test_omemo.py",
     "e2ee/backend.py": "unit/e2ee/test_lasting.py",

@@ -209,12 +209,25 @@ def test_a_backup_without_a_key_makes_no_server(tmp_path: Path) -> None:
     assert not (tmp_path / "there").exists()
 
 
-def forge(path: Path, entry: tarfile.TarInfo) -> None:
+def test_what_is_missing_behind_the_last_file_is_noticed(tmp_path: Path) -> None:
+    chunk = 64 * 1024 + 16
+    forge(tmp_path / "file", tarfile.TarInfo("onion.key"), behind=4 * chunk)
+    whole = (tmp_path / "file").read_bytes()
+    (tmp_path / "file").write_bytes(whole[: -chunk - 64])
+
+    with pytest.raises(ServerError, match="cut off"):
+        restore(tmp_path / "file", tmp_path / "there", find)
+
+    assert not (tmp_path / "there").exists()
+
+
+def forge(path: Path, entry: tarfile.TarInfo, *, behind: int = 0) -> None:
     """Write what somebody with the passphrase could write."""
     with path.open("wb") as file:
         writer = SealedWriter(file, SECRET)
         with tarfile.open(fileobj=cast("BinaryIO", writer), mode="w|") as archive:
             archive.addfile(entry, BytesIO())
+        writer.write(bytes(behind))
         writer.finish()
 
 
