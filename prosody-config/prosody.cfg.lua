@@ -179,7 +179,13 @@ stamp_bits = @STAMP_BITS@
 
 -- What is kept ----------------------------------------------------------------------
 
-storage                = "internal"
+-- In memory, what nobody has fetched ends with Prosody: archives, also of rooms, and
+-- messages for who is away. Accounts, contacts, keys and files are on the disk anyway.
+default_storage        = "internal"
+storage                = "@ARCHIVE@" == "memory" and {
+	archive = "memory"; archive_cleanup = "memory"; offline = "memory";
+	muc_log = "memory"; muc_log_cleanup = "memory";
+} or "internal"
 archive_expires_after  = "1w"
 default_archive_policy = true           -- a second device finds what it missed
 max_archive_query_results = 250         -- a page; each costs a round trip, and with
@@ -197,6 +203,7 @@ Component "muc.@ONION@" "muc"
 	name = "Rooms"
 	modules_enabled = {
 		"muc_mam"; "omemo_slim";
+		"room_history_once";             -- in the archive alone, which forgets in time
 		"room_moderation";               -- owners and admins take out what must not stay
 	}
 	restrict_room_creation          = "local"

@@ -14,6 +14,7 @@ from xmpp_onion.cli.settings import Settings
 from xmpp_onion.errors import ServerError
 from xmpp_onion.server import (
     STAMP_LIMIT,
+    Archive,
     Door,
     Engine,
     Federation,
@@ -65,6 +66,12 @@ command.add_command(server_backup.restore_command)
     help="What strangers of other servers pay for a first word; 0 is nothing.",
 )  # fmt: skip
 @click.option(
+    "--archive",
+    type=click.Choice([place.value for place in Archive]),
+    default=None,
+    help="Where messages are kept; disk if nothing was chosen.",
+)
+@click.option(
     "--engine",
     type=click.Choice([engine.value for engine in Engine]),
     default=None,
@@ -79,6 +86,7 @@ def _init(
     federation: str | None,
     peers: tuple[str, ...],
     stamp_bits: int | None,
+    archive: str | None,
     engine: str | None,
 ) -> None:
     """Make a server in DIR: its keys and configuration.
@@ -96,6 +104,7 @@ def _init(
             door=Door(door or options.door),
             federation=Federation(federation or options.federation),
             peers=listed or options.peers,
+            archive=Archive(archive or options.archive),
             stamp_bits=options.stamp_bits if stamp_bits is None else stamp_bits,
         )
 

@@ -15,7 +15,14 @@ from xmpp_onion.server.health import Health, Load, State, note_state, read_healt
 from xmpp_onion.server.invites import add_account, create_introduction, create_invite
 from xmpp_onion.server.keeping import keep
 from xmpp_onion.server.open_invites import OpenInvite, list_invites, revoke_invite
-from xmpp_onion.server.options import STAMP_LIMIT, Door, Engine, Federation, Options
+from xmpp_onion.server.options import (
+    STAMP_LIMIT,
+    Archive,
+    Door,
+    Engine,
+    Federation,
+    Options,
+)
 from xmpp_onion.server.page import publish_page
 from xmpp_onion.server.runner import Prosody
 from xmpp_onion.server.service import Server
@@ -24,6 +31,7 @@ from xmpp_onion.server.visit import visit
 
 __all__ = [
     "STAMP_LIMIT",
+    "Archive",
     "Door",
     "Ejabberd",
     "Engine",

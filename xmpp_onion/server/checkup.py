@@ -22,7 +22,7 @@ from xmpp_onion.server.certificate import find_fault
 from xmpp_onion.server.clients import ClientKeys
 from xmpp_onion.server.folder import Folder, find_unprivileged_user
 from xmpp_onion.server.health import Health, State, read_health
-from xmpp_onion.server.options import Door, Federation, Options
+from xmpp_onion.server.options import Door, Engine, Federation, Options
 from xmpp_onion.server.prosody import describe, find_templates, render
 from xmpp_onion.server.running import Running, check_dns, check_listeners
 from xmpp_onion.server.versions import judge_prosody, judge_tor, read_fixes
@@ -50,10 +50,14 @@ async def examine(folder: Path, *, now: datetime) -> AsyncIterator[Line]:
     place = Folder(folder, find_unprivileged_user())
     private.check_folder(place.path)
     onion, options = place.read_onion(), place.read_options()
-    running = await Running.find(place.data)
+    is_ours = options.engine is Engine.PROSODY
+    running = await Running.find(place.data) if is_ours else None
     yield check_line("state", _check_state(await read_health(place.path)))
     yield check_line("files", _check_files(place))
     yield check_line("certificate", _check_certificate(place, onion, now))
+    if not is_ours:
+        yield check_line("engine", f"{options.engine}: no more of it is looked at")
+        return
     yield check_line("configuration", _check_configuration(place, onion, options))
     yield check_line("space", _check_space(shutil.disk_usage(place.data).free))
     yield check_line("prosody", judge_prosody(*await _find_version(running)))

@@ -13,7 +13,7 @@ from xmpp_onion.errors import ServerError
 from xmpp_onion.server.ports import NO_PORTS, VIRTUAL_PORTS, Ports, choose_ports
 from xmpp_onion.transport import Endpoint
 
-__all__ = ["STAMP_LIMIT", "Door", "Engine", "Federation", "Options"]
+__all__ = ["STAMP_LIMIT", "Archive", "Door", "Engine", "Federation", "Options"]
 
 # A quarter of a million hashes: a quarter of a second of one of our clients. For a
 # thousand strangers it is four minutes.
@@ -42,6 +42,13 @@ class Federation(StrEnum):
     OPEN = "open"
 
 
+class Archive(StrEnum):
+    """Where messages are kept, in archives and for who is away."""
+
+    DISK = "disk"
+    MEMORY = "memory"
+
+
 class Engine(StrEnum):
     """The program that speaks XMPP."""
 
@@ -59,6 +66,7 @@ class Options:
         peers: Those servers, where only listed ones count; in no order.
         stamp_bits: What strangers of other servers pay for a first word, as zero bits
             of a hash: each doubles the work. 0 asks for nothing.
+        archive: Where messages are kept; what is in memory ends with Prosody.
         engine: The program that speaks XMPP.
         socks: Where Tor takes its connections to other servers.
         ports: Where it listens, on 127.0.0.1.
@@ -68,6 +76,7 @@ class Options:
     federation: Federation = Federation.OPEN
     peers: tuple[OnionAddress, ...] = ()
     stamp_bits: int = _STAMP_BITS
+    archive: Archive = Archive.DISK
     engine: Engine = Engine.PROSODY
     socks: Endpoint = _SOCKS
     ports: Ports = NO_PORTS
@@ -140,6 +149,7 @@ class Options:
             "federation": self.federation,
             "peers": self.peers,
             "stamp_bits": self.stamp_bits,
+            "archive": self.archive,
             "engine": self.engine,
             "socks": str(self.socks),
             "ports": self.ports._asdict(),
@@ -160,6 +170,7 @@ class Options:
                 ),
                 peers=_read_peers(values.pop("peers", ())),
                 stamp_bits=_read_bits(values.pop("stamp_bits", default.stamp_bits)),
+                archive=Archive(str(values.pop("archive", default.archive))),
                 engine=Engine(str(values.pop("engine", default.engine))),
                 socks=Endpoint.parse(str(values.pop("socks", default.socks))),
                 ports=_read_ports(values.pop("ports", {})),

@@ -41,6 +41,7 @@ def describe(onion: OnionAddress, options: Options) -> dict[str, str]:
         "ONION": str(onion),
         "DOOR": options.door,
         "FEDERATION": options.federation,
+        "ARCHIVE": options.archive,
         "STAMP_BITS": str(options.stamp_bits),
         "SOCKS_HOST": options.socks.host,
         "SOCKS_PORT": str(options.socks.port),

@@ -1,6 +1,7 @@
 """What the server keeps of its people, how long, and who may still read it."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -8,7 +9,7 @@ import pytest
 
 from tests.integration.server.uploads import upload
 from xmpp_onion.address import JID
-from xmpp_onion.server import Prosody
+from xmpp_onion.server import Archive, Prosody, initialise
 from xmpp_onion.server.console import ask
 from xmpp_onion.testing.light_member import LightMember
 
@@ -156,6 +157,34 @@ async def test_who_reads_by_presence_gets_everything_however_old(
     assert got == ["canary-old", "canary-new"]
     assert "offline" in before
     assert "offline" not in people.holders("canary")
+
+
+async def test_messages_in_memory_are_never_on_the_disk(
+    prosody_program: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "server"
+    initialise(folder, lambda options: replace(options, archive=Archive.MEMORY))
+    async with Prosody(folder, program=prosody_program) as prosody:
+        people, room = People(prosody), f"room@muc.{prosody.onion}"
+        await people.register()
+        await people.say("canary-talk")
+        async with people.log_in("alice") as alice:
+            await alice.create(room, "alice")
+            alice.send(
+                f"<message type='groupchat' to='{room}'><body>canary-room</body>"
+                "</message>"
+            )
+            await alice.next_message()
+        on_disk = [*people.holders("canary-talk"), *people.holders("canary-room")]
+        fetched = await people.come_back(by_archive=False)
+        await people.say("canary-lost")
+        await prosody.restart()
+        lost = await people.come_back(by_archive=False)
+        left = people.holders("canary")
+
+    assert on_disk == left == []
+    assert fetched == ["canary-talk"]
+    assert lost == []
 
 
 async def test_another_device_that_reads_by_presence_still_gets_what_is_new(

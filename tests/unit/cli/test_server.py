@@ -19,7 +19,15 @@ def test_init_keeps_what_was_chosen(
 
     first = command("server", "init", str(folder), "--door", "both", "--json")
     second = command(
-        "server", "init", str(folder), "--federation", "listed", "--peer", onion
+        "server",
+        "init",
+        str(folder),
+        "--federation",
+        "listed",
+        "--peer",
+        onion,
+        "--archive",
+        "memory",
     )
     third = command("server", "init", str(folder))
 
@@ -28,6 +36,7 @@ def test_init_keeps_what_was_chosen(
     options = Options.load(folder / "server.json")
     assert (options.door, options.federation) == ("both", "listed")
     assert options.peers == (onion,)
+    assert options.archive == "memory"
     assert first.lines[0]["onion"] in second.out
 
 

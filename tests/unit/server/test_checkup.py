@@ -9,7 +9,7 @@ import pytest
 
 from xmpp_onion.chat import Line
 from xmpp_onion.errors import ServerError, StorePermissionError
-from xmpp_onion.server import Door, Federation, examine, give_key, initialise
+from xmpp_onion.server import Door, Engine, Federation, examine, give_key, initialise
 from xmpp_onion.server.checkup import _check_space, _check_state
 from xmpp_onion.server.folder import Folder, find_unprivileged_user
 from xmpp_onion.server.health import Health, State
@@ -168,6 +168,17 @@ async def test_the_doors_and_other_servers_are_told(place: Folder) -> None:
     assert lines["door"]["what"] == "private, for 1 key(s), beside the public one"
     assert faults(lines) == {"federation"}
     assert "none is listed" in str(lines["federation"]["what"])
+
+
+async def test_of_a_server_of_ejabberd_its_folder_is_looked_at(place: Folder) -> None:
+    place.write_options(
+        replace(place.read_options(), engine=Engine.EJABBERD, federation=Federation.OFF)
+    )
+
+    lines = await check(place)
+
+    assert list(lines) == ["state", "files", "certificate", "engine"]
+    assert faults(lines) == set()
 
 
 def test_a_disk_that_is_nearly_full_is_a_fault() -> None:
