@@ -19,7 +19,7 @@ from xmpp_onion.address import OnionAddress
 from xmpp_onion.errors import ServerError
 from xmpp_onion.seal import Kind, Secret
 from xmpp_onion.server.folder import Folder, find_unprivileged_user
-from xmpp_onion.server.options import Options
+from xmpp_onion.server.options import Engine, Options
 from xmpp_onion.server.ports import NO_PORTS
 from xmpp_onion.server.sealed import SealedReader, SealedWriter
 from xmpp_onion.server.snapshot import Found, freeze, walk
@@ -66,6 +66,12 @@ async def backup(
     place = Folder(folder, find_unprivileged_user())
     onion = place.read_onion()
     place.check()
+    if place.read_options().engine is not Engine.PROSODY:
+        raise ServerError(
+            f"the server in {folder} was not saved",
+            why="only what Prosody keeps can be saved by this command",
+            fix="Stop it, and copy the folder: server down, then cp -a.",
+        )
     _refuse_taken(file)
     async with freeze(place) as data:
         with _draft(file) as target:

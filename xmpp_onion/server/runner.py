@@ -22,6 +22,7 @@ from xmpp_onion.server.health import Load
 from xmpp_onion.server.lock import locked
 from xmpp_onion.server.log import LogReader, read_tail
 from xmpp_onion.server.options import Engine, Options
+from xmpp_onion.server.ports import Ports
 from xmpp_onion.transport import CircuitPort, Endpoint
 
 __all__ = ["Prosody"]
@@ -183,14 +184,24 @@ class Prosody:
         self._socks = socks
         if self._process is None:
             return
-        self._remember(socks)
+        self._remember(socks=socks)
         # mod_s2s_onion reads the option at each dial.
         await ask(self._folder.data, 'prosody.reload_config() return ""')
 
-    def _remember(self, socks: Endpoint) -> None:
-        self._options = replace(self._options, socks=socks)
-        if self._options != self._folder.read_options():
-            self._folder.write_options(self._options)
+    def _remember(
+        self, *, socks: Endpoint | None = None, ports: Ports | None = None
+    ) -> None:
+        """Keep where Tor and we are; what else was chosen meanwhile stays chosen."""
+
+        def changed(options: Options) -> Options:
+            return replace(
+                options, socks=socks or options.socks, ports=ports or options.ports
+            )
+
+        self._options = changed(self._options)
+        kept = self._folder.read_options()
+        if changed(kept) != kept:
+            self._folder.write_options(changed(kept))
 
     async def wait(self) -> None:
         """Wait until Prosody ends, which it does when `stop` asks it to.
@@ -225,7 +236,7 @@ class Prosody:
         return LogReader(self._folder.log_file)
 
     async def _start_on_free_ports(self) -> None:
-        self._remember(self._socks or self._options.socks)
+        self._remember(socks=self._socks or self._options.socks)
         for _ in range(_PORT_ATTEMPTS):
             await self._start()
             if await self._is_listening():
@@ -233,8 +244,7 @@ class Prosody:
                 return
             log.info("a port of prosody is taken by somebody else; choosing new ones")
             await self._stop()
-            self._options = self._options.with_new_ports()
-            self._folder.write_options(self._options)
+            self._remember(ports=self._options.with_new_ports().ports)
         raise self._failure("Prosody cannot listen", why="its ports are always taken")
 
     async def _start(self) -> None:

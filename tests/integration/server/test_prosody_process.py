@@ -19,9 +19,10 @@ from xmpp_onion.errors import (
     ProsodyError,
     ServerError,
 )
-from xmpp_onion.server import Prosody, initialise, stop
+from xmpp_onion.server import Federation, Prosody, initialise, stop
 from xmpp_onion.server.console import ask
 from xmpp_onion.server.folder import Folder, find_unprivileged_user
+from xmpp_onion.transport import Endpoint
 
 pytestmark = pytest.mark.prosody
 
@@ -218,6 +219,21 @@ async def test_a_restart_is_another_process_on_the_same_ports(prosody: Prosody) 
     assert prosody.pid != pid
     assert not is_alive(pid)
     assert (LOOPBACK, port) in own_listeners(prosody.pid)
+
+
+async def test_what_was_chosen_while_it_runs_is_not_lost_by_a_restart(
+    prosody: Prosody,
+) -> None:
+    chosen = dataclasses.replace(
+        prosody.folder.read_options(), federation=Federation.LISTED
+    )
+    chosen.save(prosody.folder.options_file)
+
+    await prosody.use_socks(Endpoint("127.0.0.1", 9999))
+    await prosody.restart()
+
+    kept = prosody.folder.read_options()
+    assert kept == dataclasses.replace(chosen, socks=Endpoint("127.0.0.1", 9999))
 
 
 async def test_a_taken_port_is_replaced(

@@ -3,6 +3,7 @@
 
 import os
 import tarfile
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -11,7 +12,7 @@ import pytest
 
 from xmpp_onion.errors import ServerError, StoreKeyError
 from xmpp_onion.seal import Kind, Secret
-from xmpp_onion.server import Options, backup, initialise, restore
+from xmpp_onion.server import Engine, Options, backup, initialise, restore
 from xmpp_onion.server.folder import Folder, find_unprivileged_user
 from xmpp_onion.server.sealed import SealedWriter
 from xmpp_onion.transport import read_address
@@ -66,6 +67,17 @@ async def test_a_server_goes_on_elsewhere_with_its_name_and_its_files(
 
     assert onion == saved.onion == read_address(there / "onion.key")
     assert contents(there) == contents(server)
+
+
+async def test_what_another_program_keeps_is_not_saved_in_part(
+    server: Path, tmp_path: Path
+) -> None:
+    options = server / "server.json"
+    replace(Options.load(options), engine=Engine.EJABBERD).save(options)
+
+    with pytest.raises(ServerError, match="was not saved"):
+        await backup(server, tmp_path / "file", SECRET)
+    assert not (tmp_path / "file").exists()
 
 
 async def test_a_restored_server_is_private_and_has_other_ports(
