@@ -27,7 +27,7 @@ __all__ = ["Found", "freeze", "walk"]
 
 _NAME: Final = ".backup"
 _SIZES: Final = ".sizes"
-# 200,000 files: links are made at 100,000 a second and more.
+# For a disk that is slow: a link is a few microseconds, and there is one for each file.
 _SECONDS: Final = 60.0
 # Of the process, and what Prosody makes anew: the index of a list it writes in place.
 _LEFT_OUT: Final = ("prosody.sock", "prosody.pid", _NAME, _SIZES)
