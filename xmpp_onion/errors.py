@@ -456,9 +456,11 @@ class RateLimitedError(BotError):
         retry_after: Seconds until it may be used again.
     """
 
-    def __init__(self, what: str, *, retry_after: float) -> None:
+    def __init__(
+        self, what: str, *, retry_after: float, why: str = "", fix: str = ""
+    ) -> None:
         self.retry_after = retry_after
-        super().__init__(what)
+        super().__init__(what, why=why, fix=fix)
 
 
 class UsageError(BotError):

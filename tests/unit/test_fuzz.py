@@ -23,6 +23,7 @@ from xmpp_onion.confirmations import Confirmations
 from xmpp_onion.courier import Courier
 from xmpp_onion.deliveries import Deliveries
 from xmpp_onion.errors import StoreError
+from xmpp_onion.rooms import Moderations
 from xmpp_onion.session import Session, message_stanza, parse_sent, read_message
 from xmpp_onion.store import Attempts, Contacts, Inbox, Keys, Outbox, SetAside
 from xmpp_onion.strangers import Shares, Strangers
@@ -112,12 +113,14 @@ async def people(
         courier = Courier(
             database, Outbox(database), session, bob.omemo, deliveries=deliveries
         )
+        rooms = cast("Rooms", NoRooms())
         clerk = Clerk(
             database,
             session,
             bob.omemo,
             courier=courier,
             deliveries=deliveries,
+            moderations=Moderations(database, session, rooms, news=deliveries.news),
             strangers=Strangers(
                 database,
                 contacts=Contacts(database),
@@ -127,7 +130,7 @@ async def people(
             ),
             confirmations=Confirmations(database, lambda _: False, asyncio.Event()),
             attempts=Attempts(database, Keys(database)),
-            rooms=cast("Rooms", NoRooms()),
+            rooms=rooms,
             timers=Timers(database),
             own=bob.jid,
         )
