@@ -25,6 +25,7 @@ from xmpp_onion.e2ee.nodes import Nodes
 from xmpp_onion.e2ee.versions import Node, bundle_node, list_node
 from xmpp_onion.errors import NoDevicesError
 from xmpp_onion.server import Prosody
+from xmpp_onion.server.console import ask
 from xmpp_onion.session import Session
 from xmpp_onion.store import Database, Keys
 from xmpp_onion.testing.loopback import LoopbackDialer
@@ -188,6 +189,17 @@ async def test_the_server_holds_open_nodes_of_both_versions(log_in: LogIn) -> No
         assert await alice.nodes.access_model(node) == "open"
 
 
+@pytest.fixture
+async def closed_nodes(prosody: Prosody) -> None:
+    """A server that lets nodes be closed, as those of others do."""
+    await ask(
+        prosody.data,
+        'local manager = require "core.modulemanager" '
+        f'manager.unload("{prosody.onion}", "omemo_open") return ""',
+    )
+
+
+@pytest.mark.usefixtures("closed_nodes")
 async def test_a_node_that_is_closed_is_opened(log_in: LogIn) -> None:
     alice, bob = await log_in("alice"), await log_in("bob")
     node, _ = list_node(OMEMO_OLD)
@@ -201,6 +213,7 @@ async def test_a_node_that_is_closed_is_opened(log_in: LogIn) -> None:
     assert found.devices == {alice.omemo.device_id: None}
 
 
+@pytest.mark.usefixtures("closed_nodes")
 async def test_a_contact_that_hides_its_devices_is_named_before_anything_is_sent(
     log_in: LogIn,
 ) -> None:
