@@ -39,7 +39,7 @@ def test_a_pipe_is_sent_and_acknowledged(alice: "Person", bob: "Person") -> None
         "v": 1, "event": "message", "id": line["id"], "from": alice.jid,
         "to": bob.jid, "room": None, "body": "disk full\non /dev/sda",
         "encrypted": True, "namespace": "urn:xmpp:omemo:2", "reply_to": None,
-            "expires_at": None,
+        "expires_at": None, "mentions": [], "mentions_me": False,
         "device": message["device"], "fingerprint": alice.fingerprint, "trust": "tofu",
     }  # fmt: skip
     assert isinstance(message["device"], int)
