@@ -1,10 +1,10 @@
 """How often: for each person and place, by the clock of the bot."""
 
-from collections import OrderedDict
 from typing import Final
 
 from xmpp_onion.bot.clock import Clock
 from xmpp_onion.bot.durations import Rate
+from xmpp_onion.session import Bucket
 
 __all__ = ["Limiter"]
 
@@ -21,12 +21,15 @@ class Limiter:
     """
 
     def __init__(self, rate: Rate, clock: Clock) -> None:
-        self._rate = rate
-        self._clock = clock
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._bucket = Bucket(
+            float(rate.count),
+            rate.count / rate.seconds,
+            names=_NAMES,
+            clock=clock.monotonic,
+        )
 
     def __len__(self) -> int:
-        return len(self._left)
+        return len(self._bucket)
 
     def take(self, name: str) -> float:
         """Take one, if one is left.
@@ -34,11 +37,4 @@ class Limiter:
         Returns:
             0.0 if it was; else the seconds until there is one again.
         """
-        now, per_second = self._clock.monotonic(), self._rate.count / self._rate.seconds
-        left, at = self._left.pop(name, (float(self._rate.count), now))
-        left = min(float(self._rate.count), left + (now - at) * per_second)
-        is_left = left >= 1
-        self._left[name] = (left - is_left, now)
-        if len(self._left) > _NAMES:
-            self._left.popitem(last=False)
-        return 0.0 if is_left else (1 - left) / per_second
+        return 0.0 if self._bucket.take(name) else self._bucket.pause(name)

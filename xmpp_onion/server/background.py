@@ -16,6 +16,7 @@ from pathlib import Path
 from xmpp_onion import private
 from xmpp_onion.agent.signals import until_terminated
 from xmpp_onion.errors import ServerError, XmppOnionError
+from xmpp_onion.server.child import end
 from xmpp_onion.server.folder import Folder
 from xmpp_onion.server.lock import kept, read_keeper, runs_already
 from xmpp_onion.session.connection import backoff
@@ -162,19 +163,4 @@ async def _run(command: Sequence[str], tell: Tell) -> tuple[int, bool]:
                 tell(line)
         return await process.wait(), is_up
     finally:
-        await _end(process)
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is not None:
-        return
-    process.terminate()
-    try:
-        async with asyncio.timeout(_STOP_SECONDS):
-            await process.wait()
-    except TimeoutError:
-        log.warning("the server did not end in time, process %d", process.pid)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        await end(process, "the server", _STOP_SECONDS)

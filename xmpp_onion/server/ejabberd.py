@@ -2,16 +2,14 @@
 
 import asyncio
 import json
-import logging
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from xmpp_onion import private
 from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.errors import ServerError, XmppOnionError
-from xmpp_onion.server.child import as_child, environment
+from xmpp_onion.server.child import end, start
 from xmpp_onion.server.doors import Doors
 from xmpp_onion.server.folder import Folder, find_unprivileged_user
 from xmpp_onion.server.lock import locked
@@ -20,8 +18,6 @@ from xmpp_onion.server.options import Engine, Options
 from xmpp_onion.transport import Tor, dial_local
 
 __all__ = ["Ejabberd"]
-
-log = logging.getLogger(__name__)
 
 _START_SECONDS = 60.0  # a virtual machine with 200 modules, on a busy computer
 _STOP_SECONDS = 20.0
@@ -124,21 +120,13 @@ class Ejabberd:
             raise self._failure("ejabberd ended", why="it was not told to")
 
     async def _start(self, descriptor: int) -> None:
-        prefix, run_as = as_child(self._folder.run_as)
-        with private.open_anew(self._folder.output_file) as output:
-            self._process = await asyncio.create_subprocess_exec(
-                *(*prefix, "sh", "../start"),
-                cwd=self._folder.ejabberd / "data",
-                env=environment(),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                pass_fds=[descriptor],  # a child that outlives us keeps the folder
-                start_new_session=True,  # Ctrl-C is for us; we stop it in order
-                user=None if run_as is None else run_as.uid,
-                group=None if run_as is None else run_as.gid,
-                extra_groups=None if run_as is None else [],
-            )
+        self._process = await start(
+            ["sh", "../start"],
+            run_as=self._folder.run_as,
+            cwd=self._folder.ejabberd / "data",
+            output=self._folder.output_file,
+            lock=descriptor,
+        )
 
     async def _settle(self) -> None:
         """Wait until it answers, which it does once it listens everywhere."""
@@ -164,18 +152,8 @@ class Ejabberd:
 
     async def _stop(self) -> None:
         process, self._process = self._process, None
-        if process is None or process.returncode is not None:
-            return
-        process.terminate()  # Erlang ends its applications in order
-        try:
-            async with asyncio.timeout(_STOP_SECONDS):
-                await process.wait()
-        except TimeoutError:
-            log.warning("ejabberd did not stop in time, process %d", process.pid)
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+        if process is not None:
+            await end(process, "ejabberd", _STOP_SECONDS)
 
     async def _ask(self, what: str, arguments: dict[str, str]) -> str:
         """Call its API (mod_http_api) through its socket, and return the answer."""

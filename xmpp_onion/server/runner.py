@@ -11,11 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from xmpp_onion import private
 from xmpp_onion.address import JID, Invite, OnionAddress
 from xmpp_onion.errors import ProsodyError, ProsodyNotFoundError, ServerError
 from xmpp_onion.server import invites
-from xmpp_onion.server.child import as_child, environment
+from xmpp_onion.server.child import end, start
 from xmpp_onion.server.console import ask
 from xmpp_onion.server.folder import Folder, find_unprivileged_user
 from xmpp_onion.server.health import Load
@@ -255,26 +254,14 @@ class Prosody:
                 why="the server needs Prosody, and it is not installed",
                 fix="Install it: apt-get install prosody lua-dbi-sqlite3 lua-unbound",
             )
-        prefix, run_as = as_child(self._folder.run_as)
-        with private.open_anew(self._folder.output_file) as output:
-            self._process = await asyncio.create_subprocess_exec(
-                *prefix,
-                program,
-                "--config",
-                _CONFIG,
-                "-F",
-                cwd=self._folder.data,
-                env=environment(),
-                umask=0o077,  # 13.0 has no such option of its own
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                pass_fds=[self._lock],  # a child that outlives us keeps the folder
-                start_new_session=True,  # Ctrl-C is for us; we stop it in order
-                user=None if run_as is None else run_as.uid,
-                group=None if run_as is None else run_as.gid,
-                extra_groups=None if run_as is None else [],
-            )
+        self._process = await start(
+            [program, "--config", _CONFIG, "-F"],
+            run_as=self._folder.run_as,
+            cwd=self._folder.data,
+            output=self._folder.output_file,
+            lock=self._lock,
+            umask=0o077,  # 13.0 has no such option of its own
+        )
 
     async def _is_listening(self) -> bool:
         """Wait until Prosody settled, and return whether it has all its ports."""
@@ -307,18 +294,8 @@ class Prosody:
 
     async def _stop(self) -> None:
         process, self._process = self._process, None
-        if process is None or process.returncode is not None:
-            return
-        process.terminate()
-        try:
-            async with asyncio.timeout(_STOP_SECONDS):
-                await process.wait()
-        except TimeoutError:
-            log.warning("prosody did not stop in time, process %d", process.pid)
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+        if process is not None:
+            await end(process, "prosody", _STOP_SECONDS)
 
     def _failure(self, what: str, *, why: str) -> ProsodyError:
         status = None if self._process is None else self._process.returncode

@@ -93,6 +93,12 @@ class Bucket:
             self._left.popitem(last=False)
         return is_left
 
+    def pause(self, name: str) -> float:
+        """Return the seconds until one is left for ``name``."""
+        left, at = self._left.get(name, (self._burst, self._clock()))
+        left += (self._clock() - at) * self._per_second
+        return max(0.0, (1 - left) / self._per_second)
+
 
 class Gate:
     """The rules for one account.
