@@ -53,7 +53,10 @@ def listeners(process: int) -> set[str]:
     """
     inodes = set()
     for descriptor in Path(f"/proc/{process}/fd").iterdir():
-        name = str(descriptor.readlink())
+        try:
+            name = str(descriptor.readlink())
+        except FileNotFoundError:
+            continue  # it was closed meanwhile, so nothing listens there
         if name.startswith("socket:["):
             inodes.add(name[8:-1])
     rows = [
