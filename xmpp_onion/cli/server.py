@@ -95,11 +95,10 @@ def _init(
     say; a server that runs becomes it at its next start.
     """
     listed = tuple(OnionAddress(peer) for peer in peers)
-    _with_engine(Options(), engine, federation)  # refused before anything is made
 
     def change(options: Options) -> Options:
         options = _with_engine(options, engine, federation)
-        return dataclasses.replace(
+        changed = dataclasses.replace(
             options,
             door=Door(door or options.door),
             federation=Federation(federation or options.federation),
@@ -107,7 +106,11 @@ def _init(
             archive=Archive(archive or options.archive),
             stamp_bits=options.stamp_bits if stamp_bits is None else stamp_bits,
         )
+        _check_partners(changed, federation, listed)
+        return changed
 
+    if not (folder / "server.json").exists():
+        change(Options())  # what is refused makes nothing
     onion = initialise(folder, change)
     settings.output.result(
         {"v": 1, "event": "initialised", "onion": onion, "folder": str(folder)},
@@ -127,6 +130,25 @@ def _with_engine(options: Options, engine: str | None, mode: str | None) -> Opti
             fix="Leave out --federation, or choose --engine prosody.",
         )
     return dataclasses.replace(options, engine=chosen, federation=Federation.OFF)
+
+
+def _check_partners(
+    options: Options, mode: str | None, listed: tuple[OnionAddress, ...]
+) -> None:
+    """Refuse what was asked for about other servers, if it would have no effect."""
+    is_private = options.door is Door.PRIVATE
+    if is_private and (listed or mode not in {None, Federation.OFF.value}):
+        raise ServerError(
+            "this server cannot talk to others",
+            why="its door is private: they would have to find it, to make sure of it",
+            fix="Choose --door both: your people come by the private one as well.",
+        )
+    if listed and options.federation is not Federation.LISTED:
+        # Not implied: it would shut out everybody else, unsaid.
+        raise click.UsageError(
+            f"--peer has no effect with --federation {options.federation.value}: "
+            "add --federation listed, to talk to these servers and no others"
+        )
 
 
 @command.command("up")

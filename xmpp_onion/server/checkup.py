@@ -221,13 +221,13 @@ def _check_door(place: Folder, options: Options) -> _Finding:
 
 
 def _check_federation(options: Options, running: Running | None) -> _Finding:
-    if options.federation is Federation.LISTED and not options.peers:
+    if options.partners is Federation.LISTED and not options.peers:
         return ServerError(
             "the server talks to listed servers, and none is listed",
             fix="xmpp-onion server init DIR --peer ONION, or --federation off",
         )
     if running and (running.federation, running.stamp_bits) != (
-        options.federation, str(options.stamp_bits)
+        options.partners, str(options.stamp_bits)
     ):  # fmt: skip
         return ServerError(
             "what was chosen about other servers does not count yet",
@@ -235,8 +235,10 @@ def _check_federation(options: Options, running: Running | None) -> _Finding:
             f"of {running.stamp_bits} bits",
             fix="Start it again: xmpp-onion server down DIR, and up",
         )
-    match options.federation:
+    match options.partners:
         case Federation.OFF:
+            if options.federation is not Federation.OFF:
+                return "off, as long as its door is private: others cannot find it"
             return "off: it talks to no other server"
         case Federation.LISTED:
             return f"with {len(options.peers)} listed onion(s)"

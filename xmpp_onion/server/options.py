@@ -62,7 +62,8 @@ class Options:
 
     Attributes:
         door: Who can find it.
-        federation: Which other servers it talks to.
+        federation: Which other servers it talks to, where it can be found; see
+            `partners`.
         peers: Those servers, where only listed ones count; in no order.
         stamp_bits: What strangers of other servers pay for a first word, as zero bits
             of a hash: each doubles the work. 0 asks for nothing.
@@ -82,12 +83,22 @@ class Options:
     ports: Ports = NO_PORTS
 
     @property
+    def partners(self) -> Federation:
+        """Which other servers it talks to in the end.
+
+        None, if others cannot find it: a peer makes sure of a name by dialing it, and
+        behind a private door nobody answers who has no key. To dial out all the same
+        would only tell the peer that the server is there.
+        """
+        return Federation.OFF if self.door is Door.PRIVATE else self.federation
+
+    @property
     def listeners(self) -> frozenset[str]:
         """The names of the `Ports` that are listened on."""
         if self.engine is Engine.EJABBERD:
             return frozenset({"c2s", "https"})
         names = {"c2s", "http", "https", "c2s_proxy"}
-        if self.federation is not Federation.OFF:
+        if self.partners is not Federation.OFF:
             names.add("s2s")
         return frozenset(names)
 

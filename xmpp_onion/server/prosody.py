@@ -40,7 +40,7 @@ def describe(onion: OnionAddress, options: Options) -> dict[str, str]:
     return {
         "ONION": str(onion),
         "DOOR": options.door,
-        "FEDERATION": options.federation,
+        "FEDERATION": options.partners,
         "ARCHIVE": options.archive,
         "STAMP_BITS": str(options.stamp_bits),
         "SOCKS_HOST": options.socks.host,

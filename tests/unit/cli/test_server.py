@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from xmpp_onion.address import OnionAddress
 from xmpp_onion.server import Options
 
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import Command
+
+PEER = str(OnionAddress.from_public_key(bytes(32)))
 
 
 def test_init_keeps_what_was_chosen(
@@ -67,6 +70,11 @@ def test_init_for_ejabberd_closes_the_server_and_keeps_that(
         (("--peer", "example.com"), 2),
         (("--engine", "sendmail"), 2),
         (("--engine", "ejabberd", "--federation", "open"), 7),
+        (("--peer", PEER), 2),
+        (("--peer", PEER, "--federation", "open"), 2),
+        (("--peer", PEER, "--federation", "off"), 2),
+        (("--door", "private", "--federation", "open"), 7),
+        (("--door", "private", "--federation", "listed", "--peer", PEER), 7),
     ],
 )
 def test_init_refuses_what_it_does_not_know_and_makes_nothing(
@@ -76,6 +84,40 @@ def test_init_refuses_what_it_does_not_know_and_makes_nothing(
 
     assert (done.code, done.lines[0]["code"]) == (code, code)
     assert not (tmp_path / "server").exists()
+
+
+def test_init_names_a_peer_only_where_listed_ones_count(
+    command: "Command", tmp_path: Path
+) -> None:
+    folder = str(tmp_path / "server")
+
+    made = command("server", "init", folder)
+    refused = command("server", "init", folder, "--peer", PEER, "--json")
+    listed = command("server", "init", folder, "--peer", PEER, "--federation", "listed")
+    again = command("server", "init", folder, "--peer", PEER)
+
+    assert [made.code, refused.code, listed.code, again.code] == [0, 2, 0, 0]
+    assert "--federation listed" in refused.lines[0]["what"]
+
+
+def test_a_private_door_closes_a_server_to_others_until_it_is_public_again(
+    command: "Command", tmp_path: Path
+) -> None:
+    folder = tmp_path / "server"
+    config = folder / "prosody" / "prosody.cfg.lua"
+
+    def federation() -> str:
+        return config.read_text().partition('local federation = "')[2].split('"')[0]
+
+    private = command("server", "init", str(folder), "--door", "private")
+    closed = federation()
+    refused = command("server", "init", str(folder), "--federation", "open", "--json")
+    both = command("server", "init", str(folder), "--door", "both")
+
+    assert [private.code, refused.code, both.code] == [0, 7, 0]
+    assert (closed, federation()) == ("off", "open")
+    assert "private" in refused.lines[0]["why"]
+    assert "--door both" in refused.lines[0]["fix"]
 
 
 def test_the_status_of_a_server_that_does_not_run(

@@ -170,6 +170,17 @@ async def test_the_doors_and_other_servers_are_told(place: Folder) -> None:
     assert "none is listed" in str(lines["federation"]["what"])
 
 
+async def test_that_a_private_door_closes_a_server_to_others_is_told(
+    place: Folder,
+) -> None:
+    place.write_options(replace(place.read_options(), door=Door.PRIVATE))
+
+    lines = await check(place)
+
+    assert faults(lines) == set()
+    assert "as long as its door is private" in str(lines["federation"]["what"])
+
+
 async def test_of_a_server_of_ejabberd_its_folder_is_looked_at(place: Folder) -> None:
     place.write_options(
         replace(place.read_options(), engine=Engine.EJABBERD, federation=Federation.OFF)

@@ -110,6 +110,14 @@ def test_the_onion_has_the_ports_of_what_is_on_and_no_others() -> None:
     assert listed.listening_ports == {20001, 20002, 20003, 20004, 20005}
 
 
+def test_behind_a_private_door_there_are_no_other_servers() -> None:
+    private = Options(door=Door.PRIVATE, ports=CHOSEN.ports)
+
+    assert private.partners is Federation.OFF
+    assert 5269 not in private.onion_ports
+    assert replace(private, door=Door.BOTH).partners is Federation.OPEN
+
+
 def test_ejabberd_has_fewer_ports() -> None:
     assert CHOSEN.onion_ports == {5222: 20001, 443: 20003}
     assert CHOSEN.listening_ports == {20001, 20003}
