@@ -167,6 +167,8 @@ TESTED_IN = {
     "testing/fake_server.py": "unit/bot/test_dispatch.py",
     "testing/plugin.py": "unit/bot/test_plugin.py",
     "chat/event.py": "unit/chat/test_message.py",
+    "configuration/readers.py": "unit/configuration/test_file.py",
+    "configuration/settings.py": "unit/configuration/test_file.py",
     "clerk.py": "integration/client/test_client_hostile.py",
     "cli/chat_talk.py": "integration/client/test_chat.py",
     "cli/play.py": "onion/cli/test_demo.py",

@@ -47,6 +47,7 @@ or a message. Catch a branch, not a leaf, unless you do something special::
     │   ├── FileDamagedError           what came is not what was sent
     │   ├── FileTooLargeError          larger than the server, disk or caller allows
     │   └── TransferError              the server refused it, or breaks the rules
+    ├── ConfigurationError             a setting that is unknown, or that cannot be
     ├── StoreError
     │   ├── AccountNotFoundError       the profile has no account
     │   ├── StoreLockedError           another process holds the account
@@ -67,6 +68,7 @@ __all__ = [
     "BotError",
     "CertificateError",
     "ClientAuthorizationError",
+    "ConfigurationError",
     "ControlPortError",
     "DecryptionError",
     "DeliveryFailedError",
@@ -512,6 +514,15 @@ class TransferError(FileError):
         self.status = status
         self.can_retry = can_retry
         super().__init__(what, why=why, fix=fix)
+
+
+# --- what is set ------------------------------------------------------------------
+
+
+class ConfigurationError(XmppOnionError):
+    """A file or variable has a setting that is unknown, or that cannot be."""
+
+    exit_code = 7
 
 
 # --- what is kept on disk ---------------------------------------------------------
