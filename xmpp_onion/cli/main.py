@@ -1,7 +1,9 @@
 """``xmpp-onion``: global options, lazily loaded commands, errors and exit codes."""
 
+import functools
 import logging
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
@@ -73,6 +75,7 @@ def _global_options(*, after_command: bool) -> list[click.Option]:
         settings = ctx.ensure_object(Settings)
         if value is not None and param.name is not None:
             setattr(settings, param.name, value)
+            settings.given.add(param.name)
 
     def option(
         *names: str, text: str, envvar: str | None = None, **how: object
@@ -115,6 +118,11 @@ def _global_options(*, after_command: bool) -> list[click.Option]:
             text="Or its passphrase; - for stdin; else it is asked for.",
         ),
         option(
+            "--config", metavar="F", envvar="XMPP_ONION_CONFIG",
+            type=click.Path(path_type=Path),
+            text="Settings for what is not typed; config.toml in your config folder.",
+        ),
+        option(
             "--json", "as_json", is_flag=True, default=None,
             text="One JSON object a line.",
         ),
@@ -137,6 +145,21 @@ def _take_global_options(command: click.Command) -> None:
     if isinstance(command, click.Group):
         for inner in command.commands.values():
             _take_global_options(inner)
+    elif command.callback is not None:
+        command.callback = _after_settings(command.callback)
+
+
+def _after_settings(  # type: ignore[explicit-any] # a callback, as click has it
+    callback: Callable[..., object],
+) -> Callable[..., object]:
+    """Return a command that begins when all its options were read."""
+
+    @functools.wraps(callback)
+    def call(*arguments: object, **options: object) -> object:
+        click.get_current_context().ensure_object(Settings).complete()
+        return callback(*arguments, **options)
+
+    return call
 
 
 _CLI = _LazyGroup(

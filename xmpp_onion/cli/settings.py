@@ -1,13 +1,26 @@
 """What the global options say."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from xmpp_onion import configuration
 from xmpp_onion.cli.output import Output
+from xmpp_onion.configuration import Configuration, Setting
 
 __all__ = ["Settings"]
 
+_FROM_FILE: dict[str, Setting[object]] = {
+    each.name: configuration.SETTINGS[each.name]
+    for each in (
+        configuration.PROFILE,
+        configuration.DATA_DIR,
+        configuration.SOCKS,
+        configuration.CONTROL,
+        configuration.KEY_FILE,
+        configuration.PASSPHRASE_FILE,
+    )
+}
 _LEVELS = [logging.WARNING, logging.INFO, logging.DEBUG]
 
 
@@ -24,6 +37,8 @@ class Settings:
         passphrase_file: Or with a passphrase; ``-`` for stdin.
         as_json: One JSON object a line on stdout, and nothing else there.
         quiet: No messages for people.
+        config: The file with settings; None for the user's, which need not exist.
+        given: The names of what was typed, or is in the environment.
         verbosity: 0 warnings, 1 changes of state, 2 details, on stderr.
     """
 
@@ -36,6 +51,22 @@ class Settings:
     as_json: bool = False
     quiet: bool = False
     verbosity: int = 0
+    config: Path | None = None
+    given: set[str] = field(default_factory=set)
+
+    def complete(self) -> Configuration:
+        """Take what nobody typed from the file with settings, and return all of it.
+
+        Raises:
+            ConfigurationError: It has what is not known.
+            StorePermissionError: Others can reach it.
+        """
+        flags = {name: getattr(self, name) for name in self.given & _FROM_FILE.keys()}
+        found = Configuration.load(flags=flags, path=self.config)
+        for name, setting in _FROM_FILE.items():
+            if name not in self.given and found[setting] is not None:
+                setattr(self, name, found[setting])
+        return found
 
     @property
     def output(self) -> Output:
