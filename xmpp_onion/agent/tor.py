@@ -1,13 +1,14 @@
 """Which Tor a program of ours uses."""
 
-from collections.abc import AsyncIterator
+import shutil
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from xmpp_onion.errors import TorNotRunningError
 from xmpp_onion.transport import Tor
 
-__all__ = ["find_tor"]
+__all__ = ["find_server_tor", "find_tor"]
 
 
 @asynccontextmanager
@@ -35,4 +36,36 @@ async def find_tor(
             if socks is not None or control is not None:
                 raise
             tor = await stack.enter_async_context(Tor.launch(folder))
+        yield tor
+
+
+@asynccontextmanager
+async def find_server_tor(
+    folder: Path,
+    *,
+    socks: str | None = None,
+    control: str | None = None,
+    extra: Sequence[str] = (),
+) -> AsyncIterator[Tor]:
+    """Yield the Tor that publishes a server: our own child, unless one is named.
+
+    A child of ours tells circuits apart and closes them, whoever else runs a Tor;
+    docs/adr/0028 has the reasons. Where no program is installed, one that runs is used.
+
+    Args:
+        folder: Where a Tor of our own keeps its state.
+        socks: ``HOST:PORT``; if given, no other is tried.
+        control: ``HOST:PORT`` of its control port.
+        extra: Lines to add to the torrc of our own.
+
+    Raises:
+        TorNotRunningError: Nothing answers at ``socks`` or ``control``.
+        TorNotFoundError: None runs, and there is no program to start.
+        AddressError: ``socks`` or ``control`` is not an IP address and port.
+    """
+    if socks is None and control is None and shutil.which("tor") is not None:
+        async with Tor.launch(folder, extra=extra) as tor:
+            yield tor
+        return
+    async with find_tor(folder, socks=socks, control=control) as tor:
         yield tor

@@ -1,18 +1,22 @@
 """``xmpp-onion server up``: run a server, and show how it is."""
 
 import asyncio
+import contextlib
+import shutil
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from xmpp_onion.agent.signals import until_terminated
-from xmpp_onion.agent.tor import find_tor
+from xmpp_onion.agent.tor import find_server_tor
 from xmpp_onion.cli.reach import watch_bootstrap
 from xmpp_onion.cli.server_view import View, open_view, say_up
 from xmpp_onion.cli.settings import Settings
+from xmpp_onion.errors import TorNotRunningError
 from xmpp_onion.server import (
     Ejabberd,
     Engine,
+    Options,
     Server,
     State,
     detach,
@@ -22,6 +26,7 @@ from xmpp_onion.server import (
 )
 from xmpp_onion.server.folder import Folder
 from xmpp_onion.server.lock import kept
+from xmpp_onion.server.programs import check_programs
 from xmpp_onion.transport import Tor
 
 __all__ = ["serve", "serve_in_background"]
@@ -71,13 +76,19 @@ async def _serve(settings: Settings, folder: Path, *, supervised: bool) -> None:
                 await stack.enter_async_context(kept(Folder(folder, None)))
             note_state(folder, State.STARTING)
 
+        await _check_programs(settings, folder)
         # What is wrong with the folder shows before Tor is started; a Tor that was
         # named and is not there leaves no new folder behind.
         is_early = settings.socks is None or (folder / "onion.key").exists()
         if is_early:
             await settle()
         tor = await stack.enter_async_context(
-            find_tor(folder / "tor", socks=settings.socks, control=settings.control)
+            find_server_tor(
+                folder / "tor",
+                socks=settings.socks,
+                control=settings.control,
+                extra=Folder(folder, None).read_torrc(),
+            )
         )
         if not is_early:
             await settle()
@@ -98,6 +109,18 @@ async def _serve(settings: Settings, folder: Path, *, supervised: bool) -> None:
         )
         await _keep(server, folder, view)
         settings.output.note("The server was told to end.")
+
+
+async def _check_programs(settings: Settings, folder: Path) -> None:
+    """Refuse to begin without a program that is needed once Tor has its network."""
+    needs_tor = settings.socks is None and settings.control is None
+    if needs_tor and shutil.which("tor") is None:
+        with contextlib.suppress(TorNotRunningError):
+            async with Tor.attach():
+                needs_tor = False
+    place = Folder(folder, None)
+    options = place.read_options() if place.options_file.exists() else Options()
+    check_programs(options.engine, needs_tor=needs_tor)
 
 
 async def _serve_ejabberd(settings: Settings, folder: Path, tor: Tor) -> None:

@@ -4,10 +4,12 @@
 
     DIR/                 0700  ours
     ├── onion.key        0600  the address itself; Prosody never sees it
+    ├── address          0600  which address that is, so that no other takes its place
     ├── server.json      0600  what it is to be, and its loopback ports
     ├── lock             0600  held while a server runs
     ├── keeper           0600  held by what keeps it running: that process's number
     ├── state            0600  how it is, as its keeper saw it last
+    ├── torrc            0600  lines for a Tor of our own, if its owner wrote some
     ├── background       0600  what it printed in the background
     ├── xmpp-onion.service    what systemd needs to run it
     ├── output           0600  what Prosody printed at its last start
@@ -24,6 +26,7 @@ Started by root, Prosody runs as another user; else all of it belongs to one.
 
 import os
 import pwd
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -46,6 +49,7 @@ _SHARED_FOLDER, _SHARED_FILE = 0o750, 0o640
 # Drafts of a file begin with its name.
 _OURS = (
     "onion.key",
+    "address",
     "onion-service",
     "server.json",
     "lock",
@@ -123,6 +127,16 @@ class Folder:
         return self.path / "onion.key"
 
     @property
+    def address_file(self) -> Path:
+        """The address that the key has to stand for."""
+        return self.path / "address"
+
+    @property
+    def torrc_file(self) -> Path:
+        """Lines for a Tor of our own; the server's owner may make it."""
+        return self.path / "torrc"
+
+    @property
     def options_file(self) -> Path:
         """What the server is to be, and its ports."""
         return self.path / "server.json"
@@ -196,6 +210,17 @@ class Folder:
         """Return the SHA-256 of the certificate, as 64 hex digits."""
         return read_fingerprint(self._certificate(self.read_onion()).read_bytes())
 
+    def read_torrc(self) -> tuple[str, ...]:
+        """Return the lines that the owner wants in the torrc of our own Tor.
+
+        Raises:
+            StorePermissionError: Others can read or write the file.
+        """
+        try:
+            return tuple(private.read(self.torrc_file).splitlines())
+        except FileNotFoundError:
+            return ()
+
     def read_options(self) -> Options:
         """Return what the server is to be.
 
@@ -257,9 +282,12 @@ class Folder:
         try:
             self._make_folders()
             self.check()
+            self._mend_modes()
+            self._refuse_other_address()
             if not self.key_file.exists():
                 create_key(self.key_file)
             onion = self.read_onion()
+            _write(self.address_file, f"{onion}\n")
             self._make_certificate(onion)
             exists = self.options_file.exists()
             options = self.read_options() if exists else Options()
@@ -274,6 +302,49 @@ class Folder:
             ) from error
         return onion
 
+    def read_known_addresses(self) -> frozenset[str]:
+        """Return the address that was noted here; of an old folder, its certificates'.
+
+        Empty for a new server.
+        """
+        try:
+            return frozenset(private.read(self.address_file).split())
+        except FileNotFoundError:
+            certificates = (self.prosody / "certs").glob("*.onion.crt")
+            return frozenset(path.stem for path in certificates)
+        except UnicodeDecodeError:
+            return frozenset({"one that cannot be read"})
+
+    def _refuse_other_address(self) -> None:
+        """Refuse to go on under a name that people do not know.
+
+        Raises:
+            ServerError: The key is gone, or another one's.
+        """
+        if not (known := self.read_known_addresses()):
+            return
+        name, why = min(known), f"{self.key_file} is missing"
+        if self.key_file.exists():
+            if (found := self.read_onion()) in known:
+                return
+            why = f"{self.key_file} is the key of {found}"
+        raise ServerError(
+            f"the server in {self.path} has lost its address, {name}",
+            why=f"{why}, and its accounts are known by that address alone",
+            fix="Put the key back from a copy of the folder, or restore a backup: "
+            "xmpp-onion server restore FILE NEWDIR. A server with another address is "
+            "made in a folder that is new: xmpp-onion server init NEWDIR",
+        )
+
+    def _mend_modes(self) -> None:
+        """Close what is no key and was left open; keys are refused instead."""
+        self.data.chmod(0o700)
+        for path in self.path.iterdir():
+            status = path.lstat()
+            is_ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+            if is_ours and path.suffix != ".key" and status.st_mode & 0o077:
+                path.chmod(0o600)
+
     def check(self) -> None:
         """Refuse to work where others could read a key.
 
@@ -281,7 +352,8 @@ class Folder:
             StorePermissionError: A mode or an owner is wrong.
         """
         private.check_folder(self.path)
-        private.check_file(self.key_file)
+        for key in self.path.glob("*.key"):
+            private.check_file(key)
         for key in (self.prosody / "certs").glob("*.key"):
             private.check_file(key, owner=self.prosody_uid)
 

@@ -70,8 +70,10 @@ def read_keeper(folder: Folder) -> int | None:
 
 def runs_already(folder: Folder) -> ServerError:
     """Return the error for whoever comes second."""
+    keeper = read_keeper(folder)
+    who = "a process" if keeper is None else f"process {keeper}"
     return ServerError(
         f"the server in {folder.path} runs already",
-        why="a process holds the folder",
+        why=f"{who} holds the folder",
         fix=f"Stop that one first: xmpp-onion server down {folder.path}",
     )

@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import os
+import shlex
 import signal
 from pathlib import Path
 
+from xmpp_onion import locks
 from xmpp_onion.errors import ServerError
 from xmpp_onion.server.console import ask
 from xmpp_onion.server.folder import Folder, find_unprivileged_user
@@ -29,7 +31,13 @@ async def stop(folder: Path, *, timeout: float = 30.0) -> None:
     place = Folder(folder, find_unprivileged_user())
     place.read_onion()  # a path that was mistyped is no server that is down
     pid = read_keeper(place)
-    if pid is None:  # it runs inside another program
+    if pid is None:  # it runs inside another program, if it does
+        if not locks.is_held(place.lock_file):
+            raise ServerError(
+                f"the server in {folder} does not run",
+                why="no process holds its folder",
+                fix=f"Start it: xmpp-onion server up {shlex.quote(str(folder))}",
+            )
         pid = int(await ask(place.data, 'return require "util.pposix".getpid()'))
     with contextlib.suppress(ProcessLookupError):  # it ended by itself
         os.kill(pid, signal.SIGTERM)

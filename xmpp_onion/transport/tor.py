@@ -169,6 +169,11 @@ class Tor:
         return place
 
     @property
+    def is_own(self) -> bool:
+        """Whether it is a child of ours, and nobody else's."""
+        return self._entered().process is not None
+
+    @property
     def has_control(self) -> bool:
         """Whether onion services can be published here."""
         return self._entered().control is not None

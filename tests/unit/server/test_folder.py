@@ -1,6 +1,8 @@
 """The folder of a server, without Prosody."""
 
 import os
+import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from xmpp_onion.server.folder import (
     find_unprivileged_user,
     initialise,
 )
+from xmpp_onion.transport import create_key
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -81,9 +84,10 @@ def test_a_linked_folder_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     assert not list((tmp_path / "server").iterdir())
 
 
-@pytest.mark.parametrize("name", ["onion.key", "prosody/certs/*.key"])
+@pytest.mark.parametrize("name", ["onion.key", "other.key", "prosody/certs/*.key"])
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path, name: str) -> None:
     initialise(tmp_path)
+    (tmp_path / "other.key").touch(mode=0o600)  # of another door
     key = next(tmp_path.glob(name))
     key.chmod(0o644)
 
@@ -154,11 +158,13 @@ def test_no_server_is_made_among_other_files(tmp_path: Path) -> None:
 
 def test_a_start_that_was_cut_short_goes_on(tmp_path: Path) -> None:
     place = tmp_path / "server"
-    onion = initialise(place)
-    (place / "tor").mkdir(mode=0o700)
-    (place / "onion.key").rename(place / "onion.key.0123.new")
+    for name in ("", "tor", "prosody", "prosody/certs", "prosody/data"):
+        (place / name).mkdir(mode=0o700)
+    (place / "onion.key.0123.new").touch(mode=0o600)
 
-    assert initialise(place) != onion
+    onion = initialise(place)
+
+    assert initialise(place) == onion
 
 
 def test_a_server_goes_on_among_files_that_came_later(tmp_path: Path) -> None:
@@ -166,3 +172,81 @@ def test_a_server_goes_on_among_files_that_came_later(tmp_path: Path) -> None:
     (tmp_path / "server" / "notes").touch()
 
     assert initialise(tmp_path / "server") == onion
+
+
+def lose_key(place: Folder) -> None:
+    place.key_file.unlink()
+
+
+def change_key(place: Folder) -> None:
+    place.key_file.unlink()
+    create_key(place.key_file)
+
+
+def lose_key_of_old_folder(place: Folder) -> None:
+    place.address_file.unlink()
+    place.key_file.unlink()
+
+
+def spoil_address(place: Folder) -> None:
+    place.address_file.write_bytes(b"\xff")
+
+
+@pytest.mark.parametrize(
+    "spoil", [lose_key, change_key, lose_key_of_old_folder, spoil_address]
+)
+def test_no_other_address_takes_the_place_of_the_known_one(
+    tmp_path: Path, spoil: Callable[[Folder], None]
+) -> None:
+    place = Folder(tmp_path / "server", find_unprivileged_user())
+    onion = place.initialise()
+    key = place.key_file.read_bytes()
+    spoil(place)
+    before = place.key_file.exists() and place.key_file.read_bytes()
+
+    with pytest.raises(ServerError, match="has lost its address") as caught:
+        place.initialise()
+
+    assert "server restore" in caught.value.fix
+    assert (place.key_file.exists() and place.key_file.read_bytes()) == before
+    place.key_file.write_bytes(key)
+    place.key_file.chmod(0o600)
+    if spoil is not spoil_address:
+        assert onion in str(caught.value)
+        assert place.initialise() == onion
+
+
+def test_a_folder_of_before_notes_its_address(tmp_path: Path) -> None:
+    place = Folder(tmp_path / "server", find_unprivileged_user())
+    onion = place.initialise()
+    place.address_file.unlink()
+
+    assert place.initialise() == onion
+    assert place.address_file.read_text() == f"{onion}\n"
+
+
+def test_what_is_no_key_and_was_left_open_is_closed_at_the_start(
+    tmp_path: Path,
+) -> None:
+    place = Folder(tmp_path / "server", find_unprivileged_user())
+    place.initialise()
+    place.options_file.chmod(0o644)
+    place.data.chmod(0o755)
+
+    place.initialise()
+
+    assert stat.S_IMODE(place.options_file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(place.data.stat().st_mode) == 0o700
+
+
+def test_lines_for_tor_are_read_where_nobody_else_wrote_them(tmp_path: Path) -> None:
+    place = Folder(tmp_path, None)
+    assert place.read_torrc() == ()
+    place.torrc_file.write_text("UseBridges 1\nBridge 192.0.2.1:443\n")
+
+    place.torrc_file.chmod(0o666)
+    with pytest.raises(StorePermissionError):
+        place.read_torrc()
+    place.torrc_file.chmod(0o600)
+
+    assert place.read_torrc() == ("UseBridges 1", "Bridge 192.0.2.1:443")

@@ -14,7 +14,8 @@ async def test_a_server_that_does_not_run_cannot_be_stopped(tmp_path: Path) -> N
     with pytest.raises(ServerError) as caught:
         await stop(tmp_path)
 
-    assert "does not answer" in caught.value.what
+    assert "server up" in caught.value.fix
+    assert "does not run" in caught.value.what
 
 
 async def test_an_empty_folder_is_not_a_server(tmp_path: Path) -> None:
