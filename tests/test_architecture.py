@@ -160,6 +160,7 @@ TESTED_IN = {
     "bot/handlers.py": "unit/bot/test_arguments.py",
     "bot/help.py": "unit/bot/test_dispatch.py",
     "bot/line.py": "integration/client/test_bot.py",
+    "bot/program.py": "unit/bot/test_app.py",
     "bot/questions.py": "unit/bot/test_conversation.py",
     "bot/router.py": "unit/bot/test_dispatch.py",
     "bot/texts.py": "unit/bot/test_dispatch.py",

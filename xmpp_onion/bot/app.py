@@ -5,22 +5,14 @@ accepts; what they return goes back encrypted. There is no other way out.
 """
 
 import asyncio
-import logging
-import os
-import sys
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from contextlib import aclosing
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
+from xmpp_onion import configuration as settings
 from xmpp_onion.address import JID
-from xmpp_onion.agent.desk import hold
-from xmpp_onion.agent.failures import explain
-from xmpp_onion.agent.memory import forbid_core_dumps
-from xmpp_onion.agent.profile import load_account
-from xmpp_onion.agent.signals import until_terminated
-from xmpp_onion.agent.watchdog import watched
 from xmpp_onion.bot.clock import Clock, SystemClock
 from xmpp_onion.bot.context import Context
 from xmpp_onion.bot.conversation import FSM
@@ -29,12 +21,15 @@ from xmpp_onion.bot.handlers import Handler, Plan
 from xmpp_onion.bot.jobs import Jobs
 from xmpp_onion.bot.line import Line
 from xmpp_onion.bot.memory import Memory
+from xmpp_onion.bot.program import Program
 from xmpp_onion.bot.questions import Questions
 from xmpp_onion.bot.router import Router
 from xmpp_onion.bot.texts import Texts
 from xmpp_onion.chat import Delivery, Message, Progress
-from xmpp_onion.e2ee import Trust
-from xmpp_onion.errors import XmppOnionError
+from xmpp_onion.configuration import Configuration
+from xmpp_onion.e2ee import Trust, parse_fingerprint
+from xmpp_onion.errors import ConfigurationError
+from xmpp_onion.logs import Format
 from xmpp_onion.rooms import Room
 
 __all__ = ["Bot"]
@@ -66,6 +61,8 @@ class Bot(Router):
         prefix: What commands begin with.
         roles: Accounts by the name of what they may: ``{"admin": {"root@….onion"}}``.
             Only with a device that ``trust`` accepts.
+        pins: Fingerprints that it believes, by account, besides those that
+            ``trust pin`` wrote into its own: for ``Trust.PINNED``.
         texts: What it says by itself.
         timeout: How long a handler may take.
         replay: Do commands also if they are old, as after a time without a network.
@@ -76,13 +73,14 @@ class Bot(Router):
         rules: What holds for all handlers.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that is set about a bot, by name
         self,
         name: str,
         *,
         trust: Trust,
         prefix: str = "!",
         roles: Mapping[str, Collection[str]] | None = None,
+        pins: Mapping[str, Collection[str]] | None = None,
         texts: Texts | None = None,
         timeout: timedelta = timedelta(seconds=60),
         replay: bool = False,
@@ -98,6 +96,10 @@ class Bot(Router):
             role: frozenset(JID(each).bare for each in people)
             for role, people in (roles or {}).items()
         }
+        self.pins: Mapping[JID, frozenset[str]] = {
+            JID(jid).bare: frozenset(map(parse_fingerprint, fingerprints))
+            for jid, fingerprints in (pins or {}).items()
+        }
         self.texts = texts or Texts()
         self.clock: Clock = SystemClock()
         self._questions = Questions()
@@ -106,6 +108,42 @@ class Bot(Router):
         self._shutdown: list[Handler] = []
         self._line: Line | None = None
         self._tasks: asyncio.TaskGroup | None = None
+
+    @classmethod
+    def from_config(cls, name: str, path: Path | None = None) -> Self:
+        """Return a bot as the file with settings and the environment describe it.
+
+        ::
+
+            bot = Bot.from_config("alerts")
+
+        Args:
+            name: Its profile; ``[profiles.NAME]`` is its table.
+            path: The file; see ``xmpp_onion.configuration``.
+
+        Raises:
+            ConfigurationError: Nobody says whose orders it takes, or a setting
+                cannot be.
+            StorePermissionError: Others can reach the file.
+        """
+        found = Configuration.load(flags={"profile": name}, path=path)
+        policy = found[settings.TRUST_POLICY]
+        if policy is None:
+            raise ConfigurationError(
+                f"nobody says whose orders the bot {name} takes",
+                why="trust.policy is missing, and has no default",
+                fix=f'Write into {found.path}: profiles.{name}.trust.policy = "pinned"',
+            )
+        return cls(
+            name,
+            trust=Trust(policy),
+            prefix=found[settings.BOT_PREFIX],
+            roles=found[settings.ROLES],
+            pins=found[settings.TRUST_PINS],
+            timeout=timedelta(seconds=found[settings.BOT_TIMEOUT]),
+            replay=found[settings.BOT_REPLAY],
+            max_age=timedelta(seconds=found[settings.BOT_MAX_AGE]),
+        )
 
     def __repr__(self) -> str:
         return f"<Bot {self.name!r} trust={self.trust}>"
@@ -253,47 +291,37 @@ class Bot(Router):
             raise RuntimeError("the bot is not running")
         return self._tasks.create_task(work)
 
-    def run(self, *, data_dir: Path | None = None) -> None:
+    @property
+    def program(self) -> Program:
+        """What runs it."""
+        return Program(
+            self.name, self.trust, self.pins, frozenset(self._modules()), self.serve
+        )
+
+    def _modules(self) -> Iterator[str]:
+        """Yield the packages that its handlers are of: their loggers are its own."""
+        plans = [
+            *(each.plan for each in self.listeners),
+            *(each.plan for each in self.commands),
+            *(each.plan for each in self.jobs),
+        ]
+        for each in plans:
+            yield each.function.__module__.partition(".")[0]
+
+    def run(self, *, data_dir: Path | None = None, log: Format | None = None) -> None:
         """Log in and answer until SIGINT or SIGTERM; then end cleanly.
 
-        Uses the Tor at ``$XMPP_ONION_SOCKS`` if set, else a running one, else one
-        of its own. A lost network is waited out. Ends the process with the exit
-        codes of the command line.
+        Uses the Tor that the environment or the file with settings names, else a
+        running one, else one of its own. A lost network is waited out. Ends the
+        process with the exit codes of the command line.
 
         Args:
-            data_dir: Where profiles live; ``$XMPP_ONION_DATA_DIR`` or the user's
-                data folder by default.
+            data_dir: Where profiles live; else as the environment or the file with
+                settings says, else in the user's data folder.
+            log: ``text`` or ``json``, on stderr; else as they say. Nobody is named
+                there, and nothing quoted (see ``xmpp_onion.logs``).
         """
-        logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
-        logging.getLogger("xmpp_onion").setLevel(logging.INFO)
-        forbid_core_dumps()
-        try:
-            asyncio.run(self._run(data_dir))
-        except KeyboardInterrupt:
-            raise SystemExit(130) from None
-        except (XmppOnionError, OSError) as failure:
-            error = explain(failure)
-            sys.stderr.write(f"{self.name}: {error}\n")
-            raise SystemExit(error.exit_code) from None
-
-    async def _run(self, data_dir: Path | None) -> None:
-        account = load_account(self.name, data_dir)
-        async with (
-            until_terminated(),
-            hold(
-                account,
-                socks=os.environ.get("XMPP_ONION_SOCKS"),
-                control=os.environ.get("XMPP_ONION_CONTROL"),
-                trust=self.trust,
-                login_timeout=None,
-            ) as client,
-        ):
-            sys.stderr.write(
-                f"{self.name}: ready as {client.jid}\n"
-                f"{self.name}: fingerprint {client.fingerprint}\n"
-            )
-            async with watched(client):
-                await self.serve(client)
+        self.program.run(data_dir, log)
 
 
 async def _drain(dispatcher: Dispatcher) -> None:

@@ -15,6 +15,7 @@ from xmpp_onion.agent.watchdog import watched
 from xmpp_onion.bot import Bot, make_project
 from xmpp_onion.cli.reach import check_free, hold, load_account
 from xmpp_onion.cli.settings import Settings
+from xmpp_onion.logs import Format
 
 __all__ = ["command"]
 
@@ -47,18 +48,31 @@ def _new(ctx: click.Context, name: str, folder: Path) -> None:
 
 @command.command("run")
 @click.argument("target", metavar="FILE.py[:NAME]")
+@click.option(
+    "--log-format", type=click.Choice(["text", "json"]),
+    help="How its log is written to stderr: it names nobody.",
+)  # fmt: skip
 @click.pass_context
-def _run(ctx: click.Context, target: str) -> None:
+def _run(ctx: click.Context, target: str, log_format: str | None) -> None:
     """Run the bot NAME of FILE.py, or the only one there.
 
     It uses the account of the profile that its name says, or of --profile.
     """
     settings = ctx.ensure_object(Settings)
     bot = _find(target)
-    profile = settings.profile if settings.profile != "default" else bot.name
+    if "profile" not in settings.given:
+        settings.profile = bot.name
+        settings.given.add("profile")
+    found = settings.complete()  # again: of this profile
+    profile = settings.profile
     check_free(settings, profile)
     account = load_account(settings, profile)
-    asyncio.run(_serve(settings, bot, account))
+    bot.program.write_log(found, _style(log_format))
+    asyncio.run(_serve(settings, bot, bot.program.adopt(account)))
+
+
+def _style(word: str | None) -> Format | None:
+    return None if word is None else ("json" if word == "json" else "text")
 
 
 def _find(target: str) -> Bot:

@@ -1,4 +1,5 @@
 import asyncio
+import io
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -8,6 +9,7 @@ from typing import TypeAlias
 import pytest
 
 from xmpp_onion import Account, Bot, Client, Message, Trust
+from xmpp_onion.logs import write_logs
 from xmpp_onion.session.connection import State
 from xmpp_onion.testing.loopback import LoopbackDialer
 
@@ -171,6 +173,50 @@ async def test_a_failing_handler_puts_no_word_of_a_message_into_the_log(
     assert "ValueError" in caplog.text
     assert "return str(int(msg.text))" in caplog.text  # where it failed
     assert "canary" not in caplog.text
+
+
+async def test_a_log_at_its_lowest_level_names_nobody_and_quotes_nothing(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    bot, stream = Bot("echo", trust=Trust.BTBV), io.StringIO()
+    own = logging.getLogger("of_the_bot")
+
+    @bot.message
+    async def echo(msg: Message) -> str:
+        own.info("%s says something", msg.sender)
+        if msg.text.endswith("raise"):
+            raise ValueError(msg.text)
+        return msg.text
+
+    level, capped = logging.root.level, dict[logging.Logger, int]()
+    handler = write_logs("text", level=logging.DEBUG, own=["of_the_bot"], stream=stream)
+    try:
+        async with (
+            running(bot, await enrol("echo"), wire) as client,
+            Client(await enrol("alice"), tor=wire) as alice,
+        ):
+            for name in ("slixmpp", "omemo", "twomemo", "oldmemo", "aiosqlite", "stem"):
+                library = logging.getLogger(name)
+                capped[library] = library.level  # we cap them: that is the other wall
+                library.setLevel(logging.DEBUG)
+            await alice.send(client.jid, "canary-2718 raise")
+            await alice.send(client.jid, "canary-2718")
+            await heard_by(alice, 2)
+            # Who they are, what they said and what opens their accounts.
+            onion = client.jid.domain.removesuffix(".onion")
+            secrets = ["canary", "secret of", onion, "echo@", "alice@"]
+            secrets += [client.fingerprint, alice.fingerprint]
+    finally:
+        logging.root.removeHandler(handler)
+        for logger, before in [(logging.root, level), *capped.items()]:
+            logger.setLevel(before)
+        logging.getLogger("xmpp_onion").setLevel(logging.NOTSET)
+
+    text = stream.getvalue()
+    assert [secret for secret in secrets if secret in text] == []
+    assert f"a…@{onion[:6]}….onion says something" in text
+    assert "DEBUG slixmpp" in text
+    assert "DEBUG aiosqlite" in text
 
 
 async def test_an_answer_waits_for_the_network_however_long_it_is_away(

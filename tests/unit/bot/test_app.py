@@ -1,12 +1,17 @@
 """The life of a bot."""
 
 import asyncio
+import logging
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+from xmpp_onion import JID, Account
 from xmpp_onion.bot import Bot
 from xmpp_onion.chat import DeliveryFailed, DeliveryState, Message, Receipt
 from xmpp_onion.e2ee import Trust
+from xmpp_onion.errors import ConfigurationError
 from xmpp_onion.testing import FakeServer
 
 
@@ -99,3 +104,77 @@ async def test_a_bot_that_does_not_run_says_nothing() -> None:
     bot = Bot("test", trust=Trust.PINNED)
     with pytest.raises(RuntimeError, match="not running"):
         await bot.send("alice@x", "hi")
+
+
+ONION = "aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaea37ead.onion"
+DIGITS = "0123456789abcdef" * 4
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "config.toml"
+    path.touch(mode=0o600)
+    return path
+
+
+def test_a_bot_is_as_its_table_describes_it(file: Path) -> None:
+    file.write_text(f"""
+        [profiles.alerts]
+        trust.policy = "blind"
+        trust.pins = {{"root@{ONION}" = ["{DIGITS}"]}}
+        roles.admin = ["root@{ONION}"]
+        bot = {{prefix = "/", timeout = 5, max_age = 60, replay = true}}
+        [profiles.other]
+        bot.prefix = "?"
+    """)
+
+    bot = Bot.from_config("alerts", file)
+
+    assert (bot.name, bot.trust) == ("alerts", Trust.BTBV)
+    assert bot.roles == {"admin": {JID(f"root@{ONION}")}}
+    assert bot.pins == {JID(f"root@{ONION}"): {DIGITS}}
+    assert bot.rules.prefix == "/"
+    assert bot.rules.timeout == timedelta(seconds=5)
+    assert bot.rules.max_age == timedelta(seconds=60)
+    assert bot.rules.replay
+
+
+def test_a_file_without_a_policy_makes_no_bot(file: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"has no default.*profiles\.alerts"):
+        Bot.from_config("alerts", file)
+
+
+def test_pins_of_both_places_are_believed(tmp_path: Path) -> None:
+    root, other = JID(f"root@{ONION}"), JID(f"other@{ONION}")
+    account = Account(
+        profile="alerts", folder=tmp_path, jid=JID(f"bot@{ONION}"), password="x"
+    ).pin(root, DIGITS)
+    bot = Bot("alerts", trust=Trust.PINNED, pins={root: ["f" * 64], other: [DIGITS]})
+
+    adopted = bot.program.adopt(account)
+
+    assert adopted.pins == {root: {DIGITS, "f" * 64}, other: {DIGITS}}
+
+
+def test_the_loggers_of_its_handlers_are_its_own() -> None:
+    bot = Bot("alerts", trust=Trust.PINNED)
+
+    @bot.command
+    async def hello() -> None: ...
+
+    assert bot.program.loggers == {__name__.partition(".")[0]}
+
+
+def test_an_unknown_setting_ends_a_bot_before_it_begins(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text("sock = 1")
+    monkeypatch.setenv("XMPP_ONION_CONFIG", str(file))
+    handlers = logging.root.handlers[:]
+
+    with pytest.raises(SystemExit) as caught:
+        Bot("alerts", trust=Trust.PINNED).run()
+
+    assert caught.value.code == 7
+    assert "Did you mean socks?" in capsys.readouterr().err
+    assert logging.root.handlers == handlers
