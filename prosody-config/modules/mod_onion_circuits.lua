@@ -296,10 +296,13 @@ local function on_stanza(stanza, session)
 	local kind = session.type:find("^s2s") and "stanzas of a server" or "stanzas";
 	if is_too_much(circuit, kind, cost) then return stanza; end
 	if session.type == "c2s" and session.username then
-		if take(account_of(session), kind, cost) then
-			note_pace(session, stanza, cost);
-		else
+		local account = account_of(session);
+		if not take(account, kind, cost) then
 			cut_circuit(circuit, kind);
+		elseif is_attempt(stanza) and not take(account, "registrations") then
+			cut_circuit(circuit, "registrations"); -- a password is set: 23 ms of work
+		else
+			note_pace(session, stanza, cost);
 		end
 	elseif session.type == "c2s_unauthed" and is_attempt(stanza) then
 		is_too_much(circuit, "registrations");
