@@ -4,11 +4,13 @@ import asyncio
 import base64
 import hashlib
 import html
+import html.entities
 import json
 import re
 import sys
 from datetime import timedelta
 from email.parser import Parser
+from html.parser import HTMLParser
 from typing import NamedTuple
 
 import pytest
@@ -23,12 +25,21 @@ from xmpp_onion.server import (
     publish_page,
     revoke_invite,
 )
+from xmpp_onion.server.console import ask
 from xmpp_onion.session import register
 from xmpp_onion.testing.loopback import LoopbackDialer
 
 pytestmark = pytest.mark.prosody
 
 PICTURE = "<svg></svg>"
+# For the server it is two hours later from now on.
+LATER = """
+local now = os.time
+os.time = function (when) return when and now(when) or now() + 2 * 3600 end
+return ""
+"""
+# Elements that have no end tag (HTML standard, section 13.1.2).
+VOID = {"meta", "br"}
 
 
 class Answer(NamedTuple):
@@ -37,6 +48,54 @@ class Answer(NamedTuple):
     status: str
     headers: dict[str, str]
     body: str
+
+
+class Judge(HTMLParser):
+    """Reads a page as a strict reader would: all that is begun ends, in order."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=False)
+        self.open: list[str] = []
+        self.seen: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        names = [name for name, _ in attrs]
+        assert len(names) == len(set(names)), f"{tag} says something twice"
+        assert None not in [value for _, value in attrs], f"a bare attribute of {tag}"
+        self.seen.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert "svg" in self.open, f"<{tag}/> is of SVG, and means nothing in HTML"
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"{tag} ends and was not begun"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        assert "<" not in data
+        if self.open and self.open[-1] not in {"style", "title"}:
+            self.text += data
+
+    def handle_charref(self, name: str) -> None:
+        self.text += html.unescape(f"&#{name};")
+
+    def handle_entityref(self, name: str) -> None:
+        assert f"{name};" in html.entities.html5
+        self.text += html.unescape(f"&{name};")
+
+    def handle_decl(self, decl: str) -> None:
+        assert (decl, self.seen) == ("DOCTYPE html", [])
+
+    def unknown_decl(self, data: str) -> None:
+        raise AssertionError(data)
+
+    def handle_pi(self, data: str) -> None:
+        raise AssertionError(data)
 
 
 async def get(prosody: Prosody, path: str, method: str = "GET") -> Answer:
@@ -94,7 +153,14 @@ async def test_the_command_prints_where_the_page_is(prosody: Prosody) -> None:
     page = await get(prosody, line["page"].removeprefix(f"http://{prosody.onion}"))
 
     assert html.escape(line["uri"]) in page.body
-    assert "<svg" in page.body
+    judge = Judge()
+    judge.feed(page.body)
+    judge.close()
+    assert judge.open == []
+    assert judge.seen[:4] == ["html", "head", "meta", "title"]
+    assert judge.seen.count("svg") == judge.seen.count("h1") == 1
+    assert line["uri"] in judge.text
+    assert "xmpp-onion account add --invite" in judge.text
 
 
 async def test_the_policy_of_a_page_allows_its_own_style_alone(
@@ -142,6 +208,25 @@ async def test_a_page_ends_when_its_invite_is_revoked(prosody: Prosody) -> None:
     await revoke_invite(prosody.folder.path, invite.name)
 
     assert "404" in (await get(prosody, path)).status
+
+
+async def test_a_page_ends_with_its_time(prosody: Prosody) -> None:
+    _, path = await publish(prosody, timedelta(hours=1))
+    _, longer = await publish(prosody, timedelta(hours=3))
+
+    await ask(prosody.data, LATER)
+
+    assert "404" in (await get(prosody, path)).status
+    assert "200" in (await get(prosody, longer)).status
+
+
+async def test_nobody_guesses_where_a_page_is(prosody: Prosody) -> None:
+    paths = [(await publish(prosody, timedelta(hours=1)))[1] for _ in range(3)]
+
+    names = {path.removeprefix("/invite/") for path in paths}
+    assert len(names) == len(paths)
+    for name in names:  # 192 bits
+        assert len(base64.urlsafe_b64decode(name)) == 24
 
 
 async def test_behind_a_private_door_there_is_no_page(prosody: Prosody) -> None:
