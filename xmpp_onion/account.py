@@ -11,8 +11,6 @@ from the passphrase or key file; all the rest of it is encrypted, the JID too.
 """
 
 import json
-import os
-import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,8 +19,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
-from platformdirs import user_data_path, user_state_path
-
 from xmpp_onion import locks, private
 from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.e2ee.trust import Trust, parse_fingerprint
@@ -30,44 +26,13 @@ from xmpp_onion.errors import (
     AccountNotFoundError,
     AddressError,
     StoreCorruptError,
-    StoreError,
     StoreKeyError,
 )
+from xmpp_onion.places import account_folder, data_folder, state_folder
 from xmpp_onion.seal import Kind, Seal, Secret
 from xmpp_onion.transport import Admission, Tor
 
 __all__ = ["Account", "Receipts", "data_folder", "state_folder"]
-
-# Letters that are safe in a file name on every system; no dot at the start.
-_PROFILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
-
-
-def data_folder(data_dir: Path | None = None) -> Path:
-    """Return where profiles live.
-
-    ``data_dir`` if given, else ``$XMPP_ONION_DATA_DIR``, else the user's data
-    folder (XDG).
-    """
-    chosen = data_dir or os.environ.get("XMPP_ONION_DATA_DIR")
-    return Path(chosen) if chosen else _default_folder()
-
-
-def state_folder(folder: Path) -> Path:
-    """Return where to note how far the store in an account's folder has come.
-
-    In the user's state folder (XDG), or in ``.state`` beside the profiles if they
-    live elsewhere: never inside the account, whose older copy it tells from the
-    newest. No profile can have that name.
-    """
-    if folder.parent == _default_folder():
-        state = user_state_path("xmpp-onion", appauthor=False)
-    else:
-        state = folder.parent / ".state"
-    return state / folder.name
-
-
-def _default_folder() -> Path:
-    return user_data_path("xmpp-onion", appauthor=False)
 
 
 class Receipts(StrEnum):
@@ -124,12 +89,7 @@ class Account:
         Raises:
             StoreError: The name is not fit for a folder.
         """
-        if not _PROFILE.fullmatch(profile):
-            raise StoreError(
-                f"{profile!a} cannot be the name of a profile",
-                why="letters, digits, dots, dashes and underscores can",
-            )
-        return data_folder(data_dir) / profile
+        return account_folder(profile, data_dir)
 
     @classmethod
     def load(

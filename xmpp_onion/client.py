@@ -94,6 +94,7 @@ from xmpp_onion.store import (
     Keys,
     Notes,
     Outbox,
+    Tokens,
 )
 from xmpp_onion.strangers import Strangers
 from xmpp_onion.timers import Timers
@@ -585,6 +586,15 @@ class Client(Speaker):
     def notes(self) -> Notes:
         """What a program wants to know after a restart."""
         return Notes(self._database)
+
+    @property
+    def tokens(self) -> Tokens:
+        """What other users of this machine may have sent."""
+        return Tokens(self._database)
+
+    async def queued(self) -> int:
+        """Return how many stanzas wait for the server's ack."""
+        return await self._outbox.count()
 
     @property
     def tor(self) -> Dialer:

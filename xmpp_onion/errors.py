@@ -55,6 +55,8 @@ or a message. Catch a branch, not a leaf, unless you do something special::
     │   ├── StoreTooNewError           written by a newer version
     │   ├── StorePermissionError       a file others can read or write
     │   └── StoreCorruptError
+    ├── TokenError                     no such token, or none can be made so
+    │   └── TokenRefusedError          it is not good for what was asked
     └── ServerError
         ├── ProsodyNotFoundError       no prosody program on this machine
         └── ProsodyError               it ended, or does not listen
@@ -109,6 +111,8 @@ __all__ = [
     "StorePermissionError",
     "StoreTooNewError",
     "StreamViolationError",
+    "TokenError",
+    "TokenRefusedError",
     "TorError",
     "TorNotFoundError",
     "TorNotRunningError",
@@ -571,6 +575,21 @@ class StorePermissionError(StoreError):
 
 class StoreCorruptError(StoreError):
     """The store cannot be read. It was left as it is: restore a backup."""
+
+
+# --- tokens -------------------------------------------------------------------------
+
+
+class TokenError(XmppOnionError):
+    """Something about a token that lets others have something sent."""
+
+    exit_code = 2
+
+
+class TokenRefusedError(TokenError):
+    """A token is not known, or not good for what was asked. Do not try again."""
+
+    exit_code = 6
 
 
 # --- processes of ours --------------------------------------------------------------

@@ -1,20 +1,26 @@
-"""The asking side: send one request to the process that holds the account."""
+"""The asking side: send one request to the process that holds the account.
+
+Light: neither the XMPP nor the encryption libraries are loaded for it.
+"""
 
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xmpp_onion import private
-from xmpp_onion.chat import Line
 from xmpp_onion.errors import SessionError
-from xmpp_onion.transport import open_local
+from xmpp_onion.transport.local import open_local
 
-__all__ = ["END", "LINE_LIMIT_BYTES", "ask", "socket_path"]
+if TYPE_CHECKING:
+    from xmpp_onion.chat import Line
+
+__all__ = ["END", "LINE_LIMIT_BYTES", "ask", "ask_at", "socket_path"]
 
 # A message of 64 KiB in JSON escapes fits; more is no request of ours.
 LINE_LIMIT_BYTES = 1024 * 1024
 # The last line of every answer: what ends without it was cut short.
-END: Line = {"v": 1, "event": "end"}
+END: "Line" = {"v": 1, "event": "end"}
 
 
 def socket_path(folder: Path) -> Path:
@@ -26,7 +32,7 @@ def socket_path(folder: Path) -> Path:
     return folder.absolute() / "agent.sock"
 
 
-async def ask(folder: Path, request: Line) -> AsyncIterator[Line]:
+async def ask(folder: Path, request: "Line") -> AsyncIterator["Line"]:
     """Send ``request`` to the process that holds the account and yield its answer.
 
     What went wrong over there comes as a line with the event ``error``.
@@ -38,6 +44,17 @@ async def ask(folder: Path, request: Line) -> AsyncIterator[Line]:
     """
     path = socket_path(folder)
     private.check_folder(path.parent)
+    async for line in ask_at(path, request):
+        yield line
+
+
+async def ask_at(path: Path, request: "Line") -> AsyncIterator["Line"]:
+    """Do the same at a socket that is known to be the right one.
+
+    Raises:
+        OSError: Nobody listens there.
+        SessionError: Whoever does ended before it answered.
+    """
     reader, writer = await open_local(path, limit_bytes=LINE_LIMIT_BYTES)
     try:
         writer.write(json.dumps(request, ensure_ascii=False).encode() + b"\n")

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeAlias
 
+from xmpp_onion.account import parse_addressee
 from xmpp_onion.chat import FILE_LIMIT, DeliveryState, Line, Progress, line
 from xmpp_onion.client import Client
 from xmpp_onion.errors import XmppOnionError
@@ -28,7 +29,8 @@ async def _send_file(client: Client, request: Line, tell: Told) -> list[Line]:
     wait, timeout = request.get("wait"), request.get("timeout")
     is_voice = request.get("voice") is True
     seconds = float(timeout) if isinstance(timeout, int | float) else ACK_TIMEOUT
-    recipients = [str(each) for each in to] if isinstance(to, list) else []
+    texts = to if isinstance(to, list) else []
+    recipients = [parse_addressee(str(each)) for each in texts]  # before the first one
     steps = _steps(tell, path.name)
 
     async def one(recipient: str) -> Line:

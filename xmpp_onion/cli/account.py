@@ -43,7 +43,7 @@ from xmpp_onion.transport import Admission
 __all__ = ["command"]
 
 # What an account consists of on disk; nothing else in its folder is ever removed.
-_FILES = ("account.toml*", "store.sqlite3*", "agent.sock")
+_FILES = ("account.toml*", "store.sqlite3*", "agent.*")
 
 
 @click.group("account")

@@ -5,8 +5,6 @@ from typing import Final
 
 import click
 
-from xmpp_onion.timers import LONGEST
-
 __all__ = ["read_duration", "read_option", "write_duration"]
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -19,6 +17,8 @@ def read_duration(text: str) -> int:
     Raises:
         click.BadParameter: It is no such time, or too long.
     """
+    from xmpp_onion.timers import LONGEST  # noqa: PLC0415 - it loads the store
+
     found = _FORM.fullmatch(text)
     seconds = int(found[1]) * _UNITS[found[2]] if found else 0
     if not 0 < seconds <= LONGEST.total_seconds():

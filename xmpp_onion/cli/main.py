@@ -33,6 +33,7 @@ _COMMANDS = {
     "room": ("room", "Rooms: list, create, join, leave, invite, kick, members."),
     "trust": ("trust", "Whose devices you believe."),
     "devices": ("devices", "Devices and fingerprints, yours and others'."),
+    "agent": ("agent", "Keep one session, which makes every other command fast."),
     "bot": ("bot", "Run a bot."),
     "server": ("server", "Run an onion-only server."),
     "doctor": ("doctor", "Check Tor, the account and the server; say how to mend."),

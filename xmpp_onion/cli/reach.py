@@ -1,4 +1,8 @@
-"""How a command reaches its account: by the process that holds it, or by a login."""
+"""How a command reaches its account: by the process that holds it, or by a login.
+
+Who is answered by a process that runs waits for no library: all that opens, encrypts
+and connects is loaded when there is none.
+"""
 
 import asyncio
 import sys
@@ -6,20 +10,19 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from xmpp_onion.account import Account
-from xmpp_onion.agent import profile
+from xmpp_onion import places, private
 from xmpp_onion.agent.caller import ask
-from xmpp_onion.chat import Line
-from xmpp_onion.cli import unlock
 from xmpp_onion.cli.settings import Settings
-from xmpp_onion.e2ee.trust import Trust
-from xmpp_onion.store import Database
-from xmpp_onion.transport import Tor
 
 if TYPE_CHECKING:
+    from xmpp_onion.account import Account
+    from xmpp_onion.agent.hatch import Share
+    from xmpp_onion.chat import Line
     from xmpp_onion.client import Client
+    from xmpp_onion.e2ee.trust import Trust
+    from xmpp_onion.transport import Tor
 
-__all__ = ["check_free", "hold", "load_account", "run", "watch_bootstrap"]
+__all__ = ["ask_holder", "check_free", "hold", "load_account", "run", "watch_bootstrap"]
 
 # Seconds without progress after which Tor counts as stuck: a first start on a slow
 # line makes some progress within this.
@@ -28,7 +31,7 @@ _PATIENCE = 45.0
 _LOGIN_TIMEOUT = 180.0
 
 
-def load_account(settings: Settings, name: str | None = None) -> Account:
+def load_account(settings: Settings, name: str | None = None) -> "Account":
     """Return the account of the profile, or of another; ask what opens it.
 
     Raises:
@@ -36,6 +39,10 @@ def load_account(settings: Settings, name: str | None = None) -> Account:
         StoreKeyError: It is encrypted, and nothing that opens it was given.
         StorePermissionError: Others can reach it.
     """
+    from xmpp_onion.account import Account  # noqa: PLC0415 - see above
+    from xmpp_onion.agent import profile  # noqa: PLC0415 - see above
+    from xmpp_onion.cli import unlock  # noqa: PLC0415 - see above
+
     name = name or settings.profile
     kind = profile.check_folders(name, settings.data_dir)
     folder = Account.locate(name, settings.data_dir)
@@ -50,24 +57,32 @@ def check_free(settings: Settings, name: str | None = None) -> None:
         StoreLockedError: It is held.
         StoreError: As ``load_account``, except for ``StoreKeyError``.
     """
+    from xmpp_onion.agent import profile  # noqa: PLC0415 - see above
+    from xmpp_onion.store import Database  # noqa: PLC0415 - see above
+
     name = name or settings.profile
     profile.check_folders(name, settings.data_dir)
-    Database.check_free(Account.locate(name, settings.data_dir) / "store.sqlite3")
+    folder = places.account_folder(name, settings.data_dir)
+    Database.check_free(folder / "store.sqlite3")
 
 
 @asynccontextmanager
 async def hold(
     settings: Settings,
-    account: Account,
+    account: "Account",
     *,
-    trust: Trust | None = None,
+    trust: "Trust | None" = None,
     login_timeout: float | None = _LOGIN_TIMEOUT,
+    stop: asyncio.Event | None = None,
+    share: "Share | None" = None,
 ) -> AsyncIterator["Client"]:
     """Log in as ``account``, tell how it goes, and yield the client.
 
     Raises:
         XmppOnionError: As ``agent.desk.hold``.
     """
+    from xmpp_onion.store import Database  # noqa: PLC0415 - see above
+
     # Who is refused here learns it before the encryption libraries are loaded.
     Database.check_free(account.store_path)
     settings.output.note(f"Logging in as {account.jid} through Tor…")
@@ -80,11 +95,13 @@ async def hold(
         trust=trust,
         login_timeout=login_timeout,
         watch=lambda tor: watch_bootstrap(tor, settings),
+        stop=stop,
+        share=share,
     ) as client:
         yield client
 
 
-async def watch_bootstrap(tor: Tor, settings: Settings) -> None:
+async def watch_bootstrap(tor: "Tor", settings: Settings) -> None:
     """Wait until Tor has its network; show how far it is, on a terminal.
 
     Raises:
@@ -106,13 +123,14 @@ async def watch_bootstrap(tor: Tor, settings: Settings) -> None:
 
 def run(
     settings: Settings,
-    request: Line,
-    tell: Callable[[Line], str],
+    request: "Line",
+    tell: Callable[["Line"], str],
     *,
-    offline: Callable[[Account], Line] | None = None,
+    check: Callable[[], None] = lambda: None,
+    offline: Callable[["Account"], "Line"] | None = None,
     nothing: str = "",
     closing: str = "",
-    watch: Callable[[Line], None] = lambda _line: None,
+    watch: Callable[["Line"], None] = lambda _line: None,
 ) -> int:
     """Have ``request`` done, print what comes of it, and return the exit code.
 
@@ -120,18 +138,24 @@ def run(
         settings: The global options.
         request: What ``agent.desk.perform`` understands.
         tell: Turns a line into text for a person.
+        check: Looks at what is asked for where nobody holds the account, before a
+            login; a holder does so itself.
         offline: Does it where nobody holds the account; None logs in for it.
         nothing: What to tell a person if nothing comes of it.
         closing: What to tell a person after all of it, if nothing went wrong.
         watch: Called meanwhile with lines that say how far it is.
     """
     output, code = settings.output, 0
-    lines = asyncio.run(_ask_holder(settings, request, watch))
-    if lines is None and offline is not None:
-        lines = [offline(load_account(settings))]
+    lines = asyncio.run(ask_holder(settings, request, watch))
     if lines is None:
-        # Not inside a loop, where Ctrl-C would not end the question for a passphrase.
-        lines = asyncio.run(_perform(settings, load_account(settings), request, watch))
+        check()
+        account = load_account(settings)
+        if offline is not None:
+            lines = [offline(account)]
+        else:
+            # Not inside a loop, where Ctrl-C would not end the question for a
+            # passphrase.
+            lines = asyncio.run(_perform(settings, account, request, watch))
     for line in lines:
         if line["event"] == "error":
             output.error(line)
@@ -143,15 +167,21 @@ def run(
     return code
 
 
-async def _ask_holder(
-    settings: Settings, request: Line, watch: Callable[[Line], None]
-) -> list[Line] | None:
+async def ask_holder(
+    settings: Settings,
+    request: "Line",
+    watch: Callable[["Line"], None] = lambda _line: None,
+) -> "list[Line] | None":
     """Return the answer of the process that holds the account; None if none does.
 
     It has opened the account, so nothing that opens it is needed here.
+
+    Raises:
+        StorePermissionError: Others can reach the account's folder, or the one of all
+            profiles: what answers there may not be ours.
     """
-    profile.check_folders(settings.profile, settings.data_dir)
-    folder = Account.locate(settings.profile, settings.data_dir)
+    private.check_folder(places.data_folder(settings.data_dir))
+    folder = places.account_folder(settings.profile, settings.data_dir)
     lines: list[Line] = []
     try:
         async for line in ask(folder, request):
@@ -166,10 +196,10 @@ async def _ask_holder(
 
 async def _perform(
     settings: Settings,
-    account: Account,
-    request: Line,
-    watch: Callable[[Line], None],
-) -> list[Line]:
+    account: "Account",
+    request: "Line",
+    watch: Callable[["Line"], None],
+) -> "list[Line]":
     timeout = request.get("timeout")
     limit = float(timeout) if isinstance(timeout, int | float) else _LOGIN_TIMEOUT
     async with hold(settings, account, login_timeout=limit) as client:

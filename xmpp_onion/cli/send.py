@@ -1,18 +1,22 @@
 """``xmpp-onion send``: one message, exit 0 once the server has it."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from xmpp_onion.account import parse_addressee
-from xmpp_onion.chat import Line
 from xmpp_onion.cli.duration import read_option
 from xmpp_onion.cli.output import visible
 from xmpp_onion.cli.reach import run
+from xmpp_onion.cli.send_through import send_through
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.cli.transfer import watching
 from xmpp_onion.cli.voice import recorded
+
+if TYPE_CHECKING:
+    from xmpp_onion.chat import Line
 
 __all__ = ["command", "told"]
 
@@ -73,6 +77,15 @@ arecord -f cd -d 10 | xmpp-onion send bob@….onion --voice -
     help="Seconds for a login, then for the ack or receipt; a message without an ack "
     "stays queued (exit 8).",
 )  # fmt: skip
+@click.option(
+    "--agent", metavar="PATH", type=click.Path(path_type=Path),
+    envvar="XMPP_ONION_AGENT",
+    help="The socket of another user's agent, who gave you a token.",
+)  # fmt: skip
+@click.option(
+    "--token-file", metavar="F", type=click.Path(path_type=Path),
+    envvar="XMPP_ONION_TOKEN_FILE", help="With --agent: where the token is.",
+)  # fmt: skip
 @click.pass_obj
 def command(  # noqa: PLR0913 - one for each option
     settings: Settings,
@@ -87,6 +100,8 @@ def command(  # noqa: PLR0913 - one for each option
     expires: int | None,
     wait: str,
     timeout: float | None,
+    agent: Path | None,
+    token_file: Path | None,
 ) -> int:
     """Send an encrypted message to each TO, all at once."""
     if correct is not None and (not correct or len(to) > 1 or wait == "none"):
@@ -94,6 +109,8 @@ def command(  # noqa: PLR0913 - one for each option
     if mentions and (correct is not None or wait == "none"):
         raise click.UsageError("a mention is of a new message, and waited for")
     how: Line = {"expires": expires, "wait": wait, "timeout": timeout}
+    if agent is not None and (correct, mentions, path, voice) != (None, (), None, None):
+        raise click.UsageError("with --agent a text can be sent, and nothing else")
     if path is not None or voice is not None:
         if [path, voice, message, correct].count(None) < 3 or mentions:
             raise click.UsageError("a file goes by itself: leave out -m and the others")
@@ -104,26 +121,41 @@ def command(  # noqa: PLR0913 - one for each option
         raise click.UsageError("a file is padded, not a text: say --file or --voice")
     request: Line = {
         "do": "send",
-        "to": [parse_addressee(one) for one in to],
+        "to": list(to),
         "text": _read_text(message),
         "correct": correct,
-        "mentions": [parse_addressee(each) for each in mentions],
+        "mentions": list(mentions),
         **how,
     }
-    return run(settings, request, told)
+    if agent is not None:
+        return send_through(
+            settings, agent, token_file=token_file, request=request, tell=told
+        )
+    return run(settings, request, told, check=lambda: _check([*to, *mentions]))
 
 
-def _send_file(settings: Settings, to: tuple[str, ...], file: Line) -> int:
+def _send_file(settings: Settings, to: tuple[str, ...], file: "Line") -> int:
     request: Line = {
         "do": "send-file",
-        "to": [parse_addressee(one) for one in to],
+        "to": list(to),
         **file,
     }
     with watching(settings, "Sending") as watch:
-        return run(settings, request, told, watch=watch)
+        return run(settings, request, told, watch=watch, check=lambda: _check(to))
 
 
-def told(line: Line) -> str:
+def _check(people: Sequence[str]) -> None:
+    """Refuse what is no address before Tor is asked for anything.
+
+    A process that holds the account does so itself, and more quickly.
+    """
+    from xmpp_onion.account import parse_addressee  # noqa: PLC0415 - see above
+
+    for each in people:
+        parse_addressee(each)
+
+
+def told(line: "Line") -> str:
     """Return how far a message has come, for a person."""
     text = f"{line['state']}: {line['to']}, encrypted for {line['devices']} device(s)"
     skipped = line["skipped"]

@@ -3,15 +3,18 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from xmpp_onion.chat import Line
 from xmpp_onion.cli.settings import Settings
+
+if TYPE_CHECKING:
+    from xmpp_onion.chat import Line
 
 __all__ = ["watching"]
 
 
 @contextmanager
-def watching(settings: Settings, title: str) -> Iterator[Callable[[Line], None]]:
+def watching(settings: Settings, title: str) -> Iterator[Callable[["Line"], None]]:
     """Yield what takes lines that say how far it is.
 
     They are printed with --json; drawn on stderr if that is a terminal; else nobody
@@ -28,7 +31,7 @@ def watching(settings: Settings, title: str) -> Iterator[Callable[[Line], None]]
 
     with show_progress(title) as update:
 
-        def draw(line: Line) -> None:
+        def draw(line: "Line") -> None:
             done, total = int(str(line["done"])), int(str(line["total"]))
             text = f"{line['name']} {_size(done)} of {_size(total)}"
             update(text, done / total if total else 1.0)

@@ -25,6 +25,7 @@ from xmpp_onion.store.rows import reading
 from xmpp_onion.store.set_aside import SetAside, WaitingRow
 from xmpp_onion.store.strangers import Strangers, Tally
 from xmpp_onion.store.timers import TimerTable
+from xmpp_onion.store.tokens import TokenRow, Tokens
 
 __all__ = [
     "INVITATION_LIMIT",
@@ -57,6 +58,8 @@ __all__ = [
     "Strangers",
     "Tally",
     "TimerTable",
+    "TokenRow",
+    "Tokens",
     "WaitingRow",
     "encrypt",
     "reading",

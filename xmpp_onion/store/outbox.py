@@ -158,6 +158,11 @@ class Outbox:
         )
         return [self._read(row) for row in rows]
 
+    async def count(self) -> int:
+        """Return how many stanzas are not yet acknowledged."""
+        rows = await self._database.fetch("SELECT count(*) AS count FROM outbox")
+        return int(rows[0]["count"])
+
     async def next_expiry(self) -> datetime | None:
         """Return when the next stanza is of no use any more; None if none is."""
         rows = await self._database.fetch(

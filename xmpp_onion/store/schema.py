@@ -279,6 +279,19 @@ CREATE TABLE notes (
 PRAGMA user_version = 16;
 """
 
+# Who else on this machine may have something sent: of each token its hash.
+_VERSION_17 = """
+CREATE TABLE tokens (
+    name TEXT PRIMARY KEY,
+    digest TEXT NOT NULL,
+    may TEXT NOT NULL,
+    recipients TEXT NOT NULL,
+    added_at TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+PRAGMA user_version = 17;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _VERSION_1,
     _VERSION_2,
@@ -296,6 +309,7 @@ MIGRATIONS: tuple[str, ...] = (
     _VERSION_14,
     _VERSION_15,
     _VERSION_16,
+    _VERSION_17,
 )
 
 

@@ -1,22 +1,52 @@
-"""The only way out of this process: connections through Tor, and our services."""
+"""The only way out of this process: connections through Tor, and our services.
 
-from xmpp_onion.transport.admission import Admission, ClientKey, make_client_key
-from xmpp_onion.transport.dial import (
-    Endpoint,
-    Isolation,
-    Purpose,
-    dial,
-    dial_local,
-    listen_local,
-    open_local,
-    probe,
-    tell_local,
-)
-from xmpp_onion.transport.guard import Guard
-from xmpp_onion.transport.onion import OnionService, create_key, read_address
-from xmpp_onion.transport.service_folder import CircuitPort
-from xmpp_onion.transport.tor import Tor
-from xmpp_onion.transport.witness import connections, is_beside_tor, listeners
+Each name is loaded when it is first used: what only talks to another process of this
+machine need not wait for what speaks to Tor.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from xmpp_onion.transport.admission import Admission, ClientKey, make_client_key
+    from xmpp_onion.transport.dial import Endpoint, Isolation, Purpose, probe
+    from xmpp_onion.transport.guard import Guard
+    from xmpp_onion.transport.local import (
+        dial_local,
+        listen_local,
+        open_local,
+        peer_user,
+        tell_local,
+    )
+    from xmpp_onion.transport.onion import OnionService, create_key, read_address
+    from xmpp_onion.transport.service_folder import CircuitPort
+    from xmpp_onion.transport.tor import Tor
+    from xmpp_onion.transport.witness import connections, is_beside_tor, listeners
+
+# Where each name lives.
+_HOMES = {
+    "Admission": "admission",
+    "CircuitPort": "service_folder",
+    "ClientKey": "admission",
+    "Endpoint": "dial",
+    "Guard": "guard",
+    "Isolation": "dial",
+    "OnionService": "onion",
+    "Purpose": "dial",
+    "Tor": "tor",
+    "connections": "witness",
+    "create_key": "onion",
+    "dial_local": "local",
+    "is_beside_tor": "witness",
+    "listen_local": "local",
+    "listeners": "witness",
+    "make_client_key": "admission",
+    "open_local": "local",
+    "peer_user": "local",
+    "probe": "dial",
+    "read_address": "onion",
+    "tell_local": "local",
+}
 
 __all__ = [
     "Admission",
@@ -30,14 +60,22 @@ __all__ = [
     "Tor",
     "connections",
     "create_key",
-    "dial",
     "dial_local",
     "is_beside_tor",
     "listen_local",
     "listeners",
     "make_client_key",
     "open_local",
+    "peer_user",
     "probe",
     "read_address",
     "tell_local",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -27,7 +27,8 @@ import stem.response
 import stem.socket
 
 from xmpp_onion.errors import ControlPortError, TorNotRunningError
-from xmpp_onion.transport.dial import Endpoint, short_path
+from xmpp_onion.transport.dial import Endpoint
+from xmpp_onion.transport.local import short_path
 
 __all__ = ["Control", "Place", "open_control"]
 

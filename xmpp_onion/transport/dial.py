@@ -10,13 +10,11 @@ import contextlib
 import hashlib
 import ipaddress
 import logging
-import os
 import socket
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Final, NamedTuple, Self
 
 import socks as pysocks
@@ -37,23 +35,14 @@ __all__ = [
     "Isolation",
     "Purpose",
     "dial",
-    "dial_local",
-    "listen_local",
-    "open_local",
     "probe",
-    "short_path",
-    "tell_local",
 ]
 
 log = logging.getLogger(__name__)
 
-# unix(7): sun_path has 108 bytes, the last of them is the final NUL.
-_UNIX_PATH_LIMIT: Final = 107
 # A thread may be given up between its start and its connect(2), when there is
 # nothing to shut down yet: look again after this many seconds.
 _ABANDON_PAUSE: Final = 0.001
-# Seconds between two tries at a local listener whose queue is full.
-_BUSY_PAUSE: Final = 0.01
 
 # Bytes that the kernel holds of a file on its way to Tor; four megabytes otherwise,
 # which would count as sent, and be sent again when the circuit breaks.
@@ -331,109 +320,3 @@ async def _receive(sock: socket.socket, size_bytes: int) -> bytes:
             break
         data += piece
     return data
-
-
-def listen_local(path: Path) -> socket.socket:
-    """Return a socket that listens at ``path`` for this user alone.
-
-    Its folder must be this user's alone already; the path may be of any length.
-
-    Raises:
-        OSError: It cannot be made there; something of that name may exist.
-    """
-    sock = socket.socket(socket.AF_UNIX)
-    try:
-        sock.settimeout(0)
-        with short_path(path) as name:
-            sock.bind(name)
-            path.chmod(0o600)
-        sock.listen()
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def tell_local(path: str, text: str) -> None:
-    """Send one datagram to a service on this machine, such as systemd.
-
-    Args:
-        path: Of its socket; with ``@`` in front, a name in Linux's abstract space.
-        text: What to say.
-
-    Raises:
-        OSError: Nobody listens there, or not to us.
-    """
-    address = "\0" + path[1:] if path.startswith("@") else path
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(0)
-        sock.sendto(text.encode(), address)
-
-
-async def dial_local(path: Path, *, timeout: float = 5.0) -> socket.socket:
-    """Connect to a socket of our own on this machine, and return it non-blocking.
-
-    The path may be longer than the 107 bytes that the system allows.
-
-    Raises:
-        FileNotFoundError: There is no such socket.
-        ConnectionRefusedError: Nobody listens there any more.
-        PermissionError: It belongs to somebody else.
-        TimeoutError: Not connected in ``timeout`` seconds.
-    """
-    sock = socket.socket(socket.AF_UNIX)
-    try:
-        sock.settimeout(0)
-        with short_path(path) as name:
-            async with asyncio.timeout(timeout):
-                await _connect_local(sock, name)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-async def _connect_local(sock: socket.socket, name: str) -> None:
-    while True:
-        await asyncio.get_running_loop().sock_connect(sock, name)
-        try:
-            sock.getpeername()
-        except OSError:
-            # The listener's queue is full (EAGAIN), which asyncio takes for a
-            # connection under way: it is none. Ask again.
-            await asyncio.sleep(_BUSY_PAUSE)
-        else:
-            return
-
-
-async def open_local(
-    path: Path, *, limit_bytes: int, timeout: float = 5.0
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect to a socket of our own, as ``dial_local()`` does, for reading lines.
-
-    Args:
-        path: The socket.
-        limit_bytes: The longest line.
-        timeout: Seconds for connecting.
-    """
-    sock = await dial_local(path, timeout=timeout)
-    try:
-        return await asyncio.open_unix_connection(  # noqa: TID251 - this is the door
-            sock=sock, limit=limit_bytes
-        )
-    except BaseException:
-        sock.close()
-        raise
-
-
-@contextlib.contextmanager
-def short_path(path: Path) -> Iterator[str]:
-    """Yield a name of ``path`` that fits into a socket address."""
-    if len(os.fsencode(path)) <= _UNIX_PATH_LIMIT:
-        yield str(path)
-        return
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
-    finally:
-        os.close(folder)

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import os
 import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -8,8 +9,9 @@ from typing import TypeAlias
 import pytest
 
 from xmpp_onion import Account, Client, Trust
-from xmpp_onion.agent.caller import END, ask, socket_path
+from xmpp_onion.agent.caller import END, ask, ask_at, socket_path
 from xmpp_onion.agent.desk import serve
+from xmpp_onion.agent.hatch import Share
 from xmpp_onion.chat import Line
 from xmpp_onion.errors import SessionError, StorePermissionError
 from xmpp_onion.testing.loopback import LoopbackDialer
@@ -191,3 +193,82 @@ async def test_nothing_is_said_to_a_socket_in_a_folder_of_somebody_else(
             await answers(folder, {"do": "send", "to": [], "text": "secret"})
 
     assert heard == []
+
+
+async def test_an_agent_says_how_it_is_and_ends_when_it_is_asked_to(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    account = await enrol("alice")
+    stop = asyncio.Event()
+    async with Client(account, tor=wire) as alice, serve(alice, stop=stop):
+        (status,) = await answers(account.folder, {"do": "status"})
+        (stopping,) = await answers(account.folder, {"do": "stop"})
+        async with asyncio.timeout(60):
+            await stop.wait()
+
+    since = status.pop("since")
+    assert isinstance(since, str)
+    assert status == {
+        "v": 1, "event": "agent", "state": "connected", "jid": account.jid,
+        "agent": True, "queue": 0, "tor": None, "pid": os.getpid(),
+    }  # fmt: skip
+    assert stopping["state"] == "stopping"
+
+
+async def test_what_a_person_runs_is_not_ended_by_another_command(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    account = await enrol("alice")
+    async with Client(account, tor=wire) as alice, serve(alice):
+        (status,) = await answers(account.folder, {"do": "status"})
+        (refused,) = await answers(account.folder, {"do": "stop"})
+
+    assert status["agent"] is False
+    assert (refused["event"], refused["code"]) == ("error", 7)
+    assert str(os.getpid()) in str(refused["fix"])
+
+
+async def test_a_token_sends_to_who_was_named_and_does_nothing_else(
+    enrol: Enrol, wire: LoopbackDialer, tmp_path: Path
+) -> None:
+    account = await enrol("alice")
+    share = Share(tmp_path / "shared.sock", os.getegid())
+
+    async def ask_there(token: object, **request: object) -> Line:
+        asked: Line = {"do": "send", "text": "disk full", "token": token, **request}
+        async with asyncio.timeout(60):
+            (line,) = [line async for line in ask_at(share.path, asked)]
+        return line
+
+    async with (
+        Client(account, tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+        serve(alice, share=share),
+    ):
+        added: Line = {"do": "add-token", "name": "monitor", "to": [bob.jid]}
+        (made,) = await answers(account.folder, added)
+        token = made["token"]
+        sent = await ask_there(token, to=[bob.jid])
+        other = await ask_there(token, to=[alice.jid])
+        read = await ask_there(token, do="devices")
+        guess = await ask_there("xmpp-onion-guess", to=[bob.jid])
+        await answers(account.folder, {"do": "remove-token", "name": "monitor"})
+        late = await ask_there(token, to=[bob.jid])
+        mode = stat.S_IMODE(share.path.stat().st_mode)
+        message = await anext(bob.messages())
+
+    assert (sent["event"], sent["id"], mode) == ("sent", message.id, 0o660)
+    assert [line["code"] for line in (other, read, guess, late)] == [6] * 4
+    assert not share.path.exists()
+
+
+async def test_nothing_is_sent_to_some_if_one_of_them_is_no_address(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    account = await enrol("alice")
+    async with Client(account, tor=wire) as alice, serve(alice):
+        to = [alice.jid, "bob@example.org"]
+        (line,) = await answers(account.folder, {"do": "send", "to": to, "text": "x"})
+        queued = await alice.queued()
+
+    assert (line["event"], line["code"], queued) == ("error", 2, 0)

@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -12,6 +14,7 @@ import pytest
 
 from xmpp_onion import JID, Account
 from xmpp_onion.testing.ports import free_ports
+from xmpp_onion.transport import listen_local
 
 ONION = "aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaea37ead.onion"
 
@@ -31,6 +34,7 @@ class Done:
 
 
 Command: TypeAlias = Callable[..., Done]
+Answering: TypeAlias = Callable[..., list[str]]
 
 
 @pytest.fixture
@@ -71,6 +75,30 @@ def account(tmp_path: Path) -> Account:
     )
     made.save()
     return made
+
+
+@pytest.fixture
+def answering() -> Iterator[Answering]:
+    """Stands in for who holds an account: answers one request at a socket."""
+    with ExitStack() as stack:
+
+        def answer(path: Path, *lines: dict[str, object]) -> list[str]:
+            asked: list[str] = []
+            path.unlink(missing_ok=True)
+            sock = stack.enter_context(listen_local(path))
+            sock.settimeout(60)
+
+            def serve() -> None:
+                with sock.accept()[0] as peer, peer.makefile("rw") as file:
+                    asked.append(file.readline())
+                    file.writelines(json.dumps(line) + "\n" for line in lines)
+
+            thread = threading.Thread(target=serve)
+            thread.start()
+            stack.callback(thread.join)
+            return asked
+
+        yield answer
 
 
 @pytest.fixture

@@ -1,0 +1,104 @@
+"""What can be asked about texts: to send one to many, to feel something about one."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from xmpp_onion.account import parse_addressee
+from xmpp_onion.address import JID
+from xmpp_onion.agent.files import expires
+from xmpp_onion.chat import DeliveryState, Line, line
+from xmpp_onion.client import Client
+from xmpp_onion.errors import XmppOnionError
+from xmpp_onion.outgoing import ACK_TIMEOUT
+
+__all__ = ["FIELDS", "REQUESTS"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What is to be sent, and how."""
+
+    text: str
+    wait: str
+    timeout: float
+    expires: timedelta | None
+    mentions: tuple[JID, ...]
+    correct: str
+
+    @classmethod
+    def read(cls, request: Line) -> "_Wish":
+        """Read a request.
+
+        Raises:
+            AddressError: Somebody who is mentioned is nobody.
+        """
+        timeout, named = request.get("timeout"), request.get("mentions")
+        return cls(
+            text=str(request["text"]),
+            wait=str(request.get("wait")),
+            timeout=float(timeout) if isinstance(timeout, int | float) else ACK_TIMEOUT,
+            expires=expires(request),
+            mentions=_people(named),
+            correct=str(request.get("correct") or ""),
+        )
+
+
+def _people(named: object) -> tuple[JID, ...]:
+    """Read who is meant, each once; all of them before anything is done."""
+    texts = named if isinstance(named, list) else []
+    return tuple(dict.fromkeys(parse_addressee(str(each)) for each in texts))
+
+
+async def _send(client: Client, request: Line) -> list[Line]:
+    """Send to all at once; one line each, in the order asked for."""
+    wish, to = _Wish.read(request), _people(request["to"])
+    return list(await asyncio.gather(*(_send_one(client, each, wish) for each in to)))
+
+
+async def _send_one(client: Client, to: JID, wish: _Wish) -> Line:
+    try:
+        if wish.wait == "none":
+            delivery = await client.queue(to, wish.text, expires=wish.expires)
+        elif wish.correct:
+            delivery = await client.correct(
+                to, wish.correct, wish.text, expires=wish.expires, timeout=wish.timeout
+            )
+        else:
+            delivery = await client.send(
+                to,
+                wish.text,
+                mentions=wish.mentions,
+                expires=wish.expires,
+                timeout=wish.timeout,
+            )
+        if wish.wait == "receipt":
+            received = DeliveryState.RECEIVED
+            delivery = await client.wait(delivery.id, received, timeout=wish.timeout)
+        return line(delivery)
+    except XmppOnionError as error:
+        return {**error.as_line(), "to": to}
+
+
+async def _react(client: Client, request: Line) -> list[Line]:
+    """Say what we feel about a message; nothing any more without an emoji."""
+    timeout, emojis = request.get("timeout"), request["emojis"]
+    delivery = await client.react(
+        str(request["to"]),
+        str(request["id"]),
+        *(map(str, emojis) if isinstance(emojis, list) else ()),
+        timeout=float(timeout) if isinstance(timeout, int | float) else ACK_TIMEOUT,
+    )
+    return [line(delivery)]
+
+
+REQUESTS: Mapping[str, Callable[[Client, Line], Awaitable[list[Line]]]] = {
+    "send": _send,
+    "react": _react,
+}
+# What each of them cannot do without.
+FIELDS: Mapping[object, frozenset[str]] = {
+    _send: frozenset({"to", "text"}),
+    _react: frozenset({"to", "id", "emojis"}),
+}
