@@ -308,6 +308,21 @@ class Bot(Router):
         for each in plans:
             yield each.function.__module__.partition(".")[0]
 
+    def cli(self) -> None:
+        """Be a program: ``init``, ``run``, ``invite``, ``trust`` and others.
+
+        ::
+
+            if __name__ == "__main__":
+                bot.cli()
+
+        They are commands of ``xmpp-onion`` for this bot's profile. Ends the process.
+        """
+        # The one step up: the file of a bot is the program, and its commands are ours.
+        from xmpp_onion.cli.own import run_own  # noqa: PLC0415 - see pyproject.toml
+
+        run_own(self)
+
     def run(self, *, data_dir: Path | None = None, log: Format | None = None) -> None:
         """Log in and answer until SIGINT or SIGTERM; then end cleanly.
 

@@ -4,8 +4,10 @@ import asyncio
 import importlib.util
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import TypeVar
 
 import click
 
@@ -14,12 +16,29 @@ from xmpp_onion.agent.signals import until_terminated
 from xmpp_onion.agent.watchdog import watched
 from xmpp_onion.bot import Bot, make_project
 from xmpp_onion.cli.reach import check_free, hold, load_account
+from xmpp_onion.cli.reload import keep_reloading
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.logs import Format
 
-__all__ = ["command"]
+__all__ = ["command", "run_bot", "run_options"]
 
 log = logging.getLogger(__name__)
+
+
+CommandT = TypeVar("CommandT", bound=Callable[..., None])  # type: ignore[explicit-any] # as click has it
+
+
+def run_options(function: CommandT) -> CommandT:  # type: ignore[explicit-any] # as above
+    """Give a command the options of running a bot."""
+    form = click.option(
+        "--log-format", type=click.Choice(["text", "json"]),
+        help="How its log is written to stderr: it names nobody.",
+    )  # fmt: skip
+    again = click.option(
+        "--reload", "is_reloading", is_flag=True,
+        help="Start it anew when a file beside it changes: while you write it.",
+    )  # fmt: skip
+    return form(again(function))
 
 
 @click.group("bot")
@@ -48,25 +67,30 @@ def _new(ctx: click.Context, name: str, folder: Path) -> None:
 
 @command.command("run")
 @click.argument("target", metavar="FILE.py[:NAME]")
-@click.option(
-    "--log-format", type=click.Choice(["text", "json"]),
-    help="How its log is written to stderr: it names nobody.",
-)  # fmt: skip
+@run_options
 @click.pass_context
-def _run(ctx: click.Context, target: str, log_format: str | None) -> None:
+def _run(
+    ctx: click.Context, target: str, log_format: str | None, *, is_reloading: bool
+) -> None:
     """Run the bot NAME of FILE.py, or the only one there.
 
     It uses the account of the profile that its name says, or of --profile.
     """
     settings = ctx.ensure_object(Settings)
-    bot = _find(target)
+    if is_reloading:
+        text, _, _ = target.partition(":")
+        keep_reloading(Path(text).parent)
+    run_bot(settings, _find(target), log_format)
+
+
+def run_bot(settings: Settings, bot: Bot, log_format: str | None) -> None:
+    """Run a bot with its account, until it is told to end."""
     if "profile" not in settings.given:
         settings.profile = bot.name
         settings.given.add("profile")
     found = settings.complete()  # again: of this profile
-    profile = settings.profile
-    check_free(settings, profile)
-    account = load_account(settings, profile)
+    check_free(settings)
+    account = load_account(settings)
     bot.program.write_log(found, _style(log_format))
     asyncio.run(_serve(settings, bot, bot.program.adopt(account)))
 

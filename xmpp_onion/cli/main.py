@@ -15,7 +15,7 @@ from xmpp_onion.cli.settings import Settings
 from xmpp_onion.errors import XmppOnionError
 from xmpp_onion.version import __version__
 
-__all__ = ["main"]
+__all__ = ["global_options", "main", "run", "take_global_options"]
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class _LazyGroup(click.Group):
         module = import_module(f"xmpp_onion.cli.{_COMMANDS[cmd_name][0]}")
         command = module.command
         assert isinstance(command, click.Command)  # noqa: S101 - our own modules
-        _take_global_options(command)
+        take_global_options(command)
         return command
 
     def format_commands(
@@ -137,15 +137,20 @@ def _global_options(*, after_command: bool) -> list[click.Option]:
     ]  # fmt: skip
 
 
-def _take_global_options(command: click.Command) -> None:
+def global_options() -> list[click.Option]:
+    """Return the global options of a program of its own."""
+    return _global_options(after_command=False)
+
+
+def take_global_options(command: click.Command, program: str = "xmpp-onion") -> None:
     """Let ``command`` and what is below it take the global options too."""
     if "profile" in {param.name for param in command.params}:
         return  # this command was asked for before
     command.params += _global_options(after_command=True)
-    command.epilog = "Options of every command: xmpp-onion --help"
+    command.epilog = f"Options of every command: {program} --help"
     if isinstance(command, click.Group):
         for inner in command.commands.values():
-            _take_global_options(inner)
+            take_global_options(inner, program)
     elif command.callback is not None:
         command.callback = _after_settings(command.callback)
 
@@ -179,14 +184,20 @@ click.version_option(__version__, prog_name="xmpp-onion")(_CLI)
 def main() -> None:
     """Run the command line and exit with the code that the contract gives."""
     forbid_core_dumps()
-    sys.exit(_run(sys.argv[1:]))
+    sys.exit(run(_CLI, sys.argv[1:], Settings()))
 
 
-def _run(arguments: list[str]) -> int:
-    settings = Settings()
+def run(program: click.Command, arguments: list[str], settings: Settings) -> int:
+    """Run a command line and return the exit code that the contract gives.
+
+    Args:
+        program: Its commands; it has the global options.
+        arguments: What was typed behind its name.
+        settings: What holds unless something else was typed.
+    """
     try:
-        code = _CLI.main(
-            arguments, prog_name="xmpp-onion", standalone_mode=False, obj=settings
+        code = program.main(
+            arguments, prog_name=program.name, standalone_mode=False, obj=settings
         )
     except BaseException as error:  # noqa: BLE001 - the last place before the person
         # Options that could not be read left no settings.
