@@ -187,6 +187,8 @@ def _status(settings: Settings, folder: Path) -> int:
             f" {load.sessions} logged in, {load.servers} servers linked, "
             f"{load.queue} stanzas wait. Prosody {load.version}."
         )
+    if health.tells_circuits is False:
+        words += " Its Tor does not tell circuits: they have no limits."
     settings.output.result({"v": 1, **health.as_line()}, words)
     return 0 if health.state is State.UP else ServerError.exit_code
 

@@ -2,8 +2,12 @@
 
 import asyncio
 import contextlib
+import logging
+import os
 import shutil
+import signal
 import sys
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -12,10 +16,11 @@ from xmpp_onion.agent.tor import find_server_tor
 from xmpp_onion.cli.reach import watch_bootstrap
 from xmpp_onion.cli.server_view import View, open_view, say_up
 from xmpp_onion.cli.settings import Settings
-from xmpp_onion.errors import TorNotRunningError
+from xmpp_onion.errors import StoreError, TorNotRunningError
 from xmpp_onion.server import (
     Ejabberd,
     Engine,
+    Health,
     Options,
     Server,
     State,
@@ -30,6 +35,8 @@ from xmpp_onion.server.programs import check_programs
 from xmpp_onion.transport import Tor
 
 __all__ = ["serve", "serve_in_background"]
+
+log = logging.getLogger(__name__)
 
 
 def serve_in_background(settings: Settings, folder: Path) -> int:
@@ -98,7 +105,7 @@ async def _serve(settings: Settings, folder: Path, *, supervised: bool) -> None:
             return
         settings.output.note("Starting Prosody and publishing its onion service…")
         server = await stack.enter_async_context(Server(folder, tor=tor))
-        note_state(folder, State.UP)
+        _note(folder, await server.health())
         view = stack.enter_context(
             open_view(
                 settings.output,
@@ -107,7 +114,7 @@ async def _serve(settings: Settings, folder: Path, *, supervised: bool) -> None:
                 folder=folder,
             )
         )
-        await _keep(server, folder, view)
+        await _keep(server, folder, view, stack.enter_context(_hanging_up()))
         settings.output.note("The server was told to end.")
 
 
@@ -141,10 +148,36 @@ async def _serve_ejabberd(settings: Settings, folder: Path, tor: Tor) -> None:
         await server.wait()
 
 
-async def _keep(server: Server, folder: Path, view: View) -> None:
-    log, last = server.follow_log(), State.UP
-    async for health in keep(server):
-        view.show(health, log.read_new())
-        if health.state is not last:
-            last = health.state
-            note_state(folder, last)
+async def _keep(server: Server, folder: Path, view: View, again: asyncio.Event) -> None:
+    reader = server.follow_log()
+    last: tuple[State, bool | None] = (State.UP, server.tells_circuits)
+    async for health in keep(server, again=again):
+        view.show(health, reader.read_new())
+        if (health.state, health.tells_circuits) != last:
+            last = (health.state, health.tells_circuits)
+            _note(folder, health)
+
+
+def _note(folder: Path, health: Health) -> None:
+    """Write down how the server is; it goes on where there is no room for that."""
+    try:
+        note_state(folder, health.state, tells_circuits=health.tells_circuits)
+    except StoreError as error:
+        log.warning("%s: %s", error.what, error.why)
+
+
+@contextlib.contextmanager
+def _hanging_up() -> Iterator[asyncio.Event]:
+    """Yield what is set by SIGHUP; of a terminal that went away it is the end."""
+    loop, again = asyncio.get_running_loop(), asyncio.Event()
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup
+        yield again
+        return
+    if sys.stdin is not None and sys.stdin.isatty():
+        loop.add_signal_handler(signal.SIGHUP, os.kill, os.getpid(), signal.SIGTERM)
+    else:
+        loop.add_signal_handler(signal.SIGHUP, again.set)
+    try:
+        yield again
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)

@@ -28,6 +28,12 @@ _WORDS = {
     State.UNREACHABLE: "Tor is away; published again when it is back.",
     State.MENDING: "Prosody ended, and is started again.",
 }
+# By whether Tor tells the circuits of guests.
+_LIMITS = {
+    None: "",
+    True: "for each guest's circuit",
+    False: "none for circuits: this Tor does not tell them",
+}
 _STYLES = {State.UP: "green", State.DOWN: "dim", State.STARTING: "cyan"}
 
 
@@ -101,6 +107,7 @@ class View:
         rows.add_row("Prosody", f"{load.version} {_age(load.since)}".strip())
         rows.add_row("people", f"{load.sessions} logged in")
         rows.add_row("servers", f"{load.servers} linked, {load.queue} stanzas wait")
+        rows.add_row("limits", _LIMITS[self._health.tells_circuits])
         rows.add_row("warnings", f"{self._count} since the start")
         said = [
             Text(visible(warning), "yellow", no_wrap=True, overflow="ellipsis")

@@ -16,7 +16,7 @@ from pathlib import Path
 from xmpp_onion import private
 from xmpp_onion.agent.signals import until_terminated
 from xmpp_onion.errors import ServerError, XmppOnionError
-from xmpp_onion.server.child import end
+from xmpp_onion.server.child import as_child, end
 from xmpp_onion.server.folder import Folder
 from xmpp_onion.server.lock import kept, read_keeper, runs_already
 from xmpp_onion.session.connection import backoff
@@ -132,10 +132,10 @@ async def supervise(
     """
     loop, was_up = asyncio.get_running_loop(), False
     delays = backoff(first_delay, _LONGEST_DELAY, lambda: 1.0)
-    async with until_terminated(), kept(place):
+    async with until_terminated(), kept(place) as held:
         while True:
             began = loop.time()
-            code, is_up = await _run(command, tell)
+            code, is_up = await _run(command, tell, held)
             was_up = was_up or is_up
             if code == 0 or not was_up:  # what never ran would not the second time
                 return
@@ -146,13 +146,21 @@ async def supervise(
             await asyncio.sleep(delay)
 
 
-async def _run(command: Sequence[str], tell: Tell) -> tuple[int, bool]:
-    """Run a command to its end; return its exit code, and whether it was up."""
+async def _run(command: Sequence[str], tell: Tell, held: int) -> tuple[int, bool]:
+    """Run a command to its end; return its exit code, and whether it was up.
+
+    If we are killed it is told to end, and holds the folder until it has.
+    """
+    prefix, _ = as_child(None)
     process = await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+        *(*prefix, *command),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        pass_fds=[held],
     )
     is_up = False
     try:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _pass_on, process)
         assert process.stdout is not None  # noqa: S101 - for the type checker
         async for line in process.stdout:
             event = json.loads(line).get("event")
@@ -164,3 +172,9 @@ async def _run(command: Sequence[str], tell: Tell) -> tuple[int, bool]:
         return await process.wait(), is_up
     finally:
         await end(process, "the server", _STOP_SECONDS)
+
+
+def _pass_on(process: asyncio.subprocess.Process) -> None:
+    """Let the server hear that it is to start again as what it is to be now."""
+    with contextlib.suppress(ProcessLookupError):  # it ended: that comes anyway
+        process.send_signal(signal.SIGHUP)

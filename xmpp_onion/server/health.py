@@ -78,14 +78,23 @@ class Load:
 
 
 _IDLE = Load()
+# How it is noted whether a server's Tor tells circuits.
+_CIRCUITS = {"circuits": True, "no-circuits": False}
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How a server is at one moment."""
+    """How a server is at one moment.
+
+    Attributes:
+        state: Whether people can talk through it.
+        load: What it has to do.
+        tells_circuits: Whether its limits for each circuit hold; None if nobody knows.
+    """
 
     state: State
     load: Load = _IDLE
+    tells_circuits: bool | None = None
 
     def as_line(self) -> dict[str, object]:
         """Return what ``--json`` prints, but for the version of the format."""
@@ -94,6 +103,7 @@ class Health:
         since = counts.pop("since")
         line |= counts
         line["since"] = None if since is None else f"{since:%Y-%m-%dT%H:%M:%SZ}"
+        line["circuits"] = self.tells_circuits
         return line
 
 
@@ -113,20 +123,25 @@ async def read_health(folder: Path) -> Health:
         load = await Load.measure(place.data)
     except ServerError:
         load = _IDLE
-    state = State.UP if load.version else State.STARTING
+    state, circuits = State.UP if load.version else State.STARTING, None
     if keeper is not None:
         with contextlib.suppress(OSError, ValueError):  # not noted yet, or just now
-            state = State(place.state_file.read_text("ascii").strip())
+            word, _, more = place.state_file.read_text("ascii").strip().partition(" ")
+            state, circuits = State(word), _CIRCUITS.get(more)
     is_heard = load.version or place.read_options().engine is not Engine.PROSODY
     if not is_heard and state in {State.UP, State.UNREACHABLE}:
         state = State.MENDING  # it ended a moment ago, or its keeper did
-    return Health(state, load)
+    return Health(state, load, tells_circuits=circuits)
 
 
-def note_state(folder: Path, state: State) -> None:
+def note_state(
+    folder: Path, state: State, *, tells_circuits: bool | None = None
+) -> None:
     """Write down how the server is, for who asks with `read_health`.
 
     Raises:
         StoreError: It cannot be written.
     """
-    private.replace(Folder(folder, None).state_file, f"{state}\n".encode())
+    more = [word for word, told in _CIRCUITS.items() if told is tells_circuits]
+    file = Folder(folder, None).state_file
+    private.replace(file, f"{' '.join([str(state), *more])}\n".encode())

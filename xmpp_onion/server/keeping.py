@@ -24,7 +24,9 @@ _LONGEST_DELAY = 60.0
 _WELL_SECONDS = 60.0
 
 
-async def keep(server: Server, *, pause: float = _PAUSE) -> AsyncIterator[Health]:
+async def keep(
+    server: Server, *, again: asyncio.Event | None = None, pause: float = _PAUSE
+) -> AsyncIterator[Health]:
     """Keep a server running, and yield how it is, until it is told to end.
 
     A Prosody that ends by itself is started again, at once or after a delay that
@@ -32,6 +34,7 @@ async def keep(server: Server, *, pause: float = _PAUSE) -> AsyncIterator[Health
 
     Args:
         server: One that was entered.
+        again: Set to have Prosody restarted as the server is to be now.
         pause: Seconds between two looks at it.
     """
     loop = asyncio.get_running_loop()
@@ -40,6 +43,10 @@ async def keep(server: Server, *, pause: float = _PAUSE) -> AsyncIterator[Health
         try:
             if await _has_ended(server, pause):
                 return
+            if again is not None and again.is_set():
+                again.clear()
+                log.info("the server is started again, as it was told to")
+                await server.restart()
             yield await server.health()
         except ProsodyError as error:
             log.warning("prosody ended by itself and is started again: %s", error.why)

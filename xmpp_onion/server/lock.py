@@ -8,10 +8,12 @@ from xmpp_onion import locks, private
 from xmpp_onion.errors import ServerError
 from xmpp_onion.server.folder import Folder
 
-__all__ = ["kept", "locked", "read_keeper", "runs_already"]
+__all__ = ["is_running", "kept", "locked", "read_keeper", "runs_already"]
 
 # What a Prosody whose owner was killed may take to follow, in seconds.
 _PATIENCE = 2.0
+# What a server may take to end in order whose keeper was killed, in seconds.
+_ORPHAN_PATIENCE = 30.0
 _NUMBER_LIMIT_BYTES = 32
 
 
@@ -37,23 +39,47 @@ async def locked(folder: Folder, *, timeout: float = _PATIENCE) -> AsyncIterator
 
 
 @asynccontextmanager
-async def kept(folder: Folder, *, timeout: float = _PATIENCE) -> AsyncIterator[None]:
+async def kept(folder: Folder, *, timeout: float = _PATIENCE) -> AsyncIterator[int]:
     """Be the one process that keeps the server of a folder running.
+
+    Yields the descriptor that holds the folder, for a child to inherit that runs the
+    server: if we are killed, the folder is free once that has ended too.
 
     Args:
         folder: The server's folder.
-        timeout: Seconds to wait for another one that is about to end.
+        timeout: Seconds to wait for another one that is about to end; longer if it
+            was killed, and what it started ends in order.
 
     Raises:
         ServerError: Another one does.
         StorePermissionError: The file is not ours alone.
     """
     with locks.open_lock(folder.keeper_file) as descriptor:
-        if not await locks.take(folder.keeper_file, descriptor, patience=timeout):
+        if not await _take_over(folder, descriptor, timeout):
             raise runs_already(folder)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode("ascii"), 0)
-        yield
+        yield descriptor
+
+
+async def _take_over(folder: Folder, descriptor: int, timeout: float) -> bool:
+    if await locks.take(folder.keeper_file, descriptor, patience=timeout):
+        return True
+    keeper = read_keeper(folder)
+    if keeper is None or is_running(keeper):
+        return False
+    return await locks.take(folder.keeper_file, descriptor, patience=_ORPHAN_PATIENCE)
+
+
+def is_running(pid: int) -> bool:
+    """Return whether there is a process of this number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def read_keeper(folder: Folder) -> int | None:

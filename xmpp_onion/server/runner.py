@@ -235,6 +235,9 @@ class Prosody:
         return LogReader(self._folder.log_file)
 
     async def _start_on_free_ports(self) -> None:
+        if (chosen := self._folder.read_options()) != self._options:
+            self._options = chosen  # while it ran
+            self._folder.write_config()
         self._remember(socks=self._socks or self._options.socks)
         for _ in range(_PORT_ATTEMPTS):
             await self._start()

@@ -1,7 +1,7 @@
 """The server that people reach: Prosody behind an onion service."""
 
 import asyncio
-import contextlib
+import logging
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from xmpp_onion.address import JID, Invite, OnionAddress
-from xmpp_onion.errors import ServerError
+from xmpp_onion.errors import XmppOnionError
 from xmpp_onion.server.circuits import close_circuits
 from xmpp_onion.server.doors import Doors
 from xmpp_onion.server.health import Health, State
@@ -19,6 +19,8 @@ from xmpp_onion.server.runner import Prosody
 from xmpp_onion.transport import Tor
 
 __all__ = ["Server"]
+
+log = logging.getLogger(__name__)
 
 
 class Server:
@@ -40,7 +42,7 @@ class Server:
         self._stack = AsyncExitStack()
         self._published = AsyncExitStack()
         self._doors: Doors | None = None
-        self._ports: dict[int, int] = {}  # those that are published
+        self._shown: tuple[str, dict[int, int]] | None = None  # door, and its ports
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -102,7 +104,10 @@ class Server:
         return await self._prosody.add_account(local, password)
 
     async def restart(self) -> None:
-        """Restart Prosody; the onion stays published if the ports stay free."""
+        """Restart Prosody, as it is to be now; the onion stays published if it can.
+
+        It can if door and ports are the same.
+        """
         await self._prosody.restart()
         await self._publish()
 
@@ -114,7 +119,8 @@ class Server:
         """
         load = await self._prosody.load()
         is_up = self._doors is not None and self._doors.are_published
-        return Health(State.UP if is_up else State.UNREACHABLE, load)
+        state = State.UP if is_up else State.UNREACHABLE
+        return Health(state, load, tells_circuits=self.tells_circuits)
 
     async def wait(self) -> None:
         """Wait until Prosody ends; see `Prosody.wait`."""
@@ -133,14 +139,16 @@ class Server:
         socks = self._prosody.options.socks
         while True:
             socks = await self._tor.socks_elsewhere(socks)
-            # A Prosody that is down reads it when it is started again.
-            with contextlib.suppress(ServerError):
+            try:
                 await self._prosody.use_socks(socks)
+            except XmppOnionError as error:
+                # A Prosody that is down reads it when it is started again.
+                log.info("prosody was not told where Tor is: %s", error.why)
 
     async def _publish(self) -> None:
         """Publish the ports that Prosody has now, unless that is done."""
         options = self._prosody.options
-        if options.onion_ports == self._ports:
+        if self._shown == (options.door, options.onion_ports):
             return
         await self._unpublish()
         doors = Doors(
@@ -150,12 +158,12 @@ class Server:
             circuit_port=self._prosody.circuit_port,
         )
         self._doors = await self._published.enter_async_context(doors)
-        self._ports = options.onion_ports
+        self._shown = (options.door, options.onion_ports)
 
     async def _close_circuit(self, circuit: int) -> None:
         if self._doors is not None:
             await self._doors.close_circuit(circuit)
 
     async def _unpublish(self) -> None:
-        self._doors, self._ports = None, {}
+        self._doors = self._shown = None
         await self._published.aclose()

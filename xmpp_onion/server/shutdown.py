@@ -11,7 +11,7 @@ from xmpp_onion import locks
 from xmpp_onion.errors import ServerError
 from xmpp_onion.server.console import ask
 from xmpp_onion.server.folder import Folder, find_unprivileged_user
-from xmpp_onion.server.lock import kept, locked, read_keeper
+from xmpp_onion.server.lock import is_running, kept, locked, read_keeper
 
 __all__ = ["stop"]
 
@@ -31,7 +31,7 @@ async def stop(folder: Path, *, timeout: float = 30.0) -> None:
     place = Folder(folder, find_unprivileged_user())
     place.read_onion()  # a path that was mistyped is no server that is down
     pid = read_keeper(place)
-    if pid is None:  # it runs inside another program, if it does
+    if pid is None or not is_running(pid):  # it runs inside another program, if it does
         if not locks.is_held(place.lock_file):
             raise ServerError(
                 f"the server in {folder} does not run",

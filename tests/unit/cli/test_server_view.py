@@ -30,7 +30,8 @@ with open_view(
 ) as view:
     load = Load(3, 2, 1, "0.12.3", since)
     view.show(Health(State.UP, load), [])
-    view.show(Health(State.UP, load), ["warn\\t\\x1b]0;owned\\x07" + "long " * 60] * 9)
+    told = Health(State.UP, load, tells_circuits="--found" not in sys.argv)
+    view.show(told, ["warn\\t\\x1b]0;owned\\x07" + "long " * 60] * 9)
     logging.warning("something was logged")
     view.show(Health(State.UNREACHABLE, load), [])
     view.show(Health(State.MENDING), [])
@@ -72,6 +73,11 @@ def test_a_terminal_has_a_picture_that_fits_it() -> None:
     assert "0.12.3 for 3 d 5 h" in bare(shown)
     assert "9 since the start" in bare(shown)
     assert "Prosody ended" in last[1]
+
+
+def test_whether_limits_for_circuits_hold_is_shown() -> None:
+    assert "for each guest's circuit" in bare(play())
+    assert "none for circuits" in bare(play("--found"))
 
 
 def test_what_is_logged_stands_above_the_picture() -> None:

@@ -1,5 +1,6 @@
 """The lock of a server's folder."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -7,9 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from xmpp_onion import locks
 from xmpp_onion.errors import ServerError
 from xmpp_onion.server.folder import Folder
-from xmpp_onion.server.lock import kept, locked, read_keeper
+from xmpp_onion.server.lock import (
+    is_running,
+    kept,
+    locked,
+    read_keeper,
+    runs_already,
+)
+
+# No process has it: the kernel gives no number beyond 2^22.
+NOBODY = 2**22 + 1
 
 
 async def test_a_folder_is_held_once(tmp_path: Path) -> None:
@@ -61,3 +72,33 @@ async def test_who_keeps_a_server_running_can_be_asked_for(tmp_path: Path) -> No
         assert read_keeper(folder) == os.getpid()
 
     assert read_keeper(folder) is None
+
+
+async def test_what_outlives_its_keeper_is_waited_for(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, None)
+    with locks.open_lock(folder.keeper_file) as descriptor:
+        assert await locks.take(folder.keeper_file, descriptor)
+        process = await asyncio.create_subprocess_exec(
+            "sleep", "1000", pass_fds=[descriptor]
+        )
+        os.pwrite(descriptor, str(NOBODY).encode("ascii"), 0)
+    assert not is_running(NOBODY)
+
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(_keep(folder))
+        await asyncio.wait({waiting}, timeout=0.2)
+        assert not waiting.done()
+        process.kill()
+        await process.wait()
+
+
+async def _keep(folder: Folder) -> None:
+    async with kept(folder, timeout=0):
+        assert read_keeper(folder) == os.getpid()
+
+
+async def test_who_comes_second_learns_which_process_was_first(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, None)
+
+    async with kept(folder, timeout=0):
+        assert f"process {os.getpid()} holds" in runs_already(folder).why

@@ -1,0 +1,119 @@
+"""A server with a Tor of its own, and what is left of it when it is killed."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.onion.cli.conftest import Done, World
+
+pytestmark = pytest.mark.onion
+
+# Seconds after which what has not come is an error; never asserted otherwise.
+PATIENCE = 120.0
+
+
+@dataclass(frozen=True)
+class Own:
+    """A server in the background, with its own Tor in the private network."""
+
+    world: "World"
+    folder: Path
+
+    def run(self, *arguments: str) -> "Done":
+        """Run a command about it, for which no Tor is named."""
+        return self.world.run("server", *arguments, XMPP_ONION_SOCKS="")
+
+    def processes(self) -> list[int]:
+        """Return all that runs for it: each has its folder, or a part, for its own."""
+        return [
+            int(proc.name)
+            for proc in Path("/proc").glob("[0-9]*")
+            if belongs(proc, self.folder)
+        ]
+
+
+def belongs(proc: Path, folder: Path) -> bool:
+    try:
+        words = (proc / "cmdline").read_bytes()
+        place = (proc / "cwd").readlink()
+        state = (proc / "stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    is_here = folder in (place, *place.parents) or os.fsencode(folder) in words
+    return is_here and state != "Z"
+
+
+def await_change(has_come: Callable[[], bool]) -> None:
+    """Wait for what another process does."""
+    deadline = time.monotonic() + PATIENCE
+    while not has_come():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def own(world: "World", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
+    made = Own(world, tmp_path_factory.mktemp("own") / "server")
+    assert made.run("init", str(made.folder)).code == 0
+    lines = "\n".join(world.network.torrc_lines)
+    (made.folder / "torrc").write_text(f"{lines}\n")
+    up = made.run("up", "--detach", str(made.folder))
+    assert up.code == 0, up.err
+    yield made
+    made.run("down", str(made.folder))
+    await_change(lambda: not made.processes())
+
+
+def test_a_tor_of_its_own_tells_circuits(own: Own) -> None:
+    status = own.run("status", str(own.folder), "--json")
+
+    assert (status.code, status.lines[0]["circuits"]) == (0, True)
+
+
+def test_a_hang_up_starts_it_again_as_what_it_is_to_be_now(own: Own) -> None:
+    before = own.run("status", str(own.folder), "--json").lines[0]
+    own.run("init", str(own.folder), "--federation", "off")
+
+    os.kill(int((own.folder / "keeper").read_text()), signal.SIGHUP)
+
+    def since() -> object:
+        return own.run("status", str(own.folder), "--json").lines[0]["since"]
+
+    await_change(lambda: since() not in {None, before["since"]})
+    check = own.run("check", "--offline", str(own.folder), "--json")
+    lines = {line["name"]: line for line in check.lines}
+    assert lines["federation"]["what"] == "off: it talks to no other server"
+    assert lines["listeners"]["ok"], lines["listeners"]
+
+
+def test_nothing_outlives_a_keeper_that_was_killed(own: Own) -> None:
+    first = own.processes()
+    assert len(first) == 4, first  # keeper, server, Prosody, Tor
+
+    os.kill(int((own.folder / "keeper").read_text()), signal.SIGKILL)
+    up = own.run("up", "--detach", str(own.folder))
+
+    assert up.code == 0, up.err
+    assert not set(first) & set(own.processes())
+    second = own.processes()
+    assert len(second) == 4, second
+
+
+def test_nothing_outlives_a_server_that_was_killed(own: Own) -> None:
+    own.run("down", str(own.folder))
+    arguments = ("server", "up", str(own.folder), "--json")
+    with own.world.runs(*arguments, XMPP_ONION_SOCKS="") as up:
+        assert up.line()["event"] == "server"
+        first = own.processes()
+        up.process.kill()
+        up.wait()
+        with own.world.runs(*arguments, XMPP_ONION_SOCKS="") as again:
+            assert again.line()["event"] == "server"
+            assert not set(first) & set(own.processes())
