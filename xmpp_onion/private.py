@@ -6,6 +6,7 @@ owners and what is open to others are refused with the command that mends it.
 
 import contextlib
 import errno
+import fcntl
 import os
 import secrets
 import shlex
@@ -89,10 +90,41 @@ def open_file(path: Path) -> int:
 
 
 def open_anew(path: Path) -> BinaryIO:
-    """Open a file as ``open_file()``, and drop what was in it."""
-    file = os.fdopen(open_file(path), "wb")  # does not truncate a descriptor
+    """Open a file as ``open_file()``, drop what was in it, and append from now on.
+
+    So it can be shortened while a program writes to it.
+    """
+    descriptor = open_file(path)
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_APPEND)
+    file = os.fdopen(descriptor, "wb")  # does not truncate a descriptor
     file.truncate(0)
     return file
+
+
+def shorten(path: Path, limit: int) -> None:
+    """Drop the older half of a file that a program appends to, once it is too long.
+
+    What is written in that very moment may be lost; so a program that logs a lot
+    gets a new file instead, where it can be told to.
+
+    Args:
+        path: The file; it may be missing.
+        limit: Bytes that it may have.
+
+    Raises:
+        StorePermissionError: It is not ours alone, or a link.
+        StoreError: It cannot be written.
+    """
+    if not check_file(path) or path.stat().st_size <= limit:
+        return
+    descriptor = open_file(path)
+    with os_errors(path), os.fdopen(descriptor, "r+b") as file:
+        file.seek(-(limit // 2), os.SEEK_END)
+        rest = file.read(limit // 2)
+        file.truncate(0)
+        file.seek(0)
+        file.write(rest[rest.find(b"\n") + 1 :])
 
 
 def open_to_read(path: Path) -> int:

@@ -523,3 +523,40 @@ def test_an_open_file_that_appears_meanwhile_is_refused(tmp_path: Path) -> None:
 
         with pytest.raises(StorePermissionError, match="chmod 600"):
             use(Meanwhile(path))
+
+
+def test_a_log_that_is_too_long_keeps_its_last_lines(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with private.open_anew(path) as file:
+        lines = [b"line %d\n" % number for number in range(1000)]
+        file.writelines(lines)
+        file.flush()
+        private.shorten(path, 10_000)
+        whole = path.read_bytes()
+        private.shorten(path, 1000)
+        rest = path.read_bytes()
+        file.write(b"goes on\n")  # where the end is now, and leaves no hole
+        file.flush()
+
+    assert whole == b"".join(lines)
+    assert 400 < len(rest) <= 500
+    assert rest.startswith(b"line ")
+    assert whole.endswith(rest)
+    assert path.read_bytes() == rest + b"goes on\n"
+
+
+def test_a_log_that_is_missing_need_not_be_shortened(tmp_path: Path) -> None:
+    private.shorten(tmp_path / "log", 10)
+
+    assert not (tmp_path / "log").exists()
+
+
+def test_a_log_is_not_shortened_through_a_link(tmp_path: Path) -> None:
+    other = make_file(tmp_path / "other")
+    other.write_bytes(b"precious" * 100)
+    (tmp_path / "log").symlink_to(other)
+
+    with pytest.raises(StorePermissionError):
+        private.shorten(tmp_path / "log", 10)
+
+    assert other.stat().st_size == 800

@@ -19,6 +19,7 @@ from xmpp_onion.errors import ServerError, XmppOnionError
 from xmpp_onion.server.child import as_child, end
 from xmpp_onion.server.folder import Folder
 from xmpp_onion.server.lock import kept, read_keeper, runs_already
+from xmpp_onion.server.log import LOG_LIMIT_BYTES
 from xmpp_onion.session.connection import backoff
 
 __all__ = ["detach", "supervise"]
@@ -142,6 +143,8 @@ async def supervise(
             if loop.time() > began + _WELL_SECONDS:
                 delays = backoff(first_delay, _LONGEST_DELAY, lambda: 1.0)
             delay = next(delays)
+            with contextlib.suppress(XmppOnionError):
+                private.shorten(place.background_file, LOG_LIMIT_BYTES)
             log.warning("the server died with code %d; again in %.0f s", code, delay)
             await asyncio.sleep(delay)
 

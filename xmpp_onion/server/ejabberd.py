@@ -3,17 +3,19 @@
 import asyncio
 import json
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from xmpp_onion import private
 from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.errors import ServerError, XmppOnionError
 from xmpp_onion.server.child import end, start
 from xmpp_onion.server.doors import Doors
 from xmpp_onion.server.folder import Folder, find_unprivileged_user
 from xmpp_onion.server.lock import locked
-from xmpp_onion.server.log import read_tail
+from xmpp_onion.server.log import LOG_LIMIT_BYTES, keep_short, read_tail
 from xmpp_onion.server.options import Engine, Options
 from xmpp_onion.transport import Tor, dial_local
 
@@ -61,6 +63,8 @@ class Ejabberd:
             if self._tor is not None:
                 doors = Doors(self._folder, self._options, tor=self._tor)
                 await stack.enter_async_context(doors)
+            tasks = await stack.enter_async_context(asyncio.TaskGroup())
+            stack.callback(tasks.create_task(self._keep_logs_short()).cancel)
             self._stack = stack.pop_all()
         return self
 
@@ -154,6 +158,14 @@ class Ejabberd:
         process, self._process = self._process, None
         if process is not None:
             await end(process, "ejabberd", _STOP_SECONDS)
+
+    async def _keep_logs_short(self) -> None:
+        """Shorten all but its own log, which it puts aside by itself."""
+        files = (self._folder.background_file, self._folder.output_file)
+        await keep_short(
+            *(partial(private.shorten, file, LOG_LIMIT_BYTES) for file in files),
+            *([partial(self._tor.shorten_log, LOG_LIMIT_BYTES)] if self._tor else []),
+        )
 
     async def _ask(self, what: str, arguments: dict[str, str]) -> str:
         """Call its API (mod_http_api) through its socket, and return the answer."""

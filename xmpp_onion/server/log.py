@@ -1,11 +1,33 @@
-"""What Prosody wrote into its log: the end of it, or what is new."""
+"""What Prosody wrote into its log: the end of it, or what is new; and no more of it."""
 
+import asyncio
+import logging
 import os
 import stat
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["LogReader", "read_tail"]
+from xmpp_onion.errors import XmppOnionError
+from xmpp_onion.server.console import ask
+
+__all__ = [
+    "LOG_LIMIT_BYTES",
+    "LogReader",
+    "keep_short",
+    "older",
+    "put_aside",
+    "read_tail",
+]
+
+log = logging.getLogger(__name__)
+
+LOG_LIMIT_BYTES = 1024 * 1024
+"""What a log may have, and once more what was put aside: weeks of warnings, or the
+last minutes of a flood."""
+# Seconds between two looks at the logs. A Prosody that does nothing but log writes some
+# 10 MB a second; a full disk is minutes away then, and not one look.
+_PAUSE = 5.0
 
 _TAIL_BYTES = 4096
 _TAIL_LINES = 20
@@ -22,6 +44,55 @@ def read_tail(path: Path) -> str:
     except OSError:
         return ""
     return "\n".join(lines[-_TAIL_LINES:])
+
+
+async def put_aside(data: Path, name: str) -> None:
+    """Let Prosody begin its log anew if it is too long; one older is kept, no more.
+
+    Not a line is lost: until Prosody opens the new file it writes into the old one.
+
+    Args:
+        data: Prosody's data folder.
+        name: Of the log in it, with the ending ``.log``.
+
+    Raises:
+        ServerError: Prosody does not answer; the next time comes.
+    """
+    path = data / name
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        pass  # put aside already, and Prosody did not answer
+    else:
+        if not stat.S_ISREG(status.st_mode) or status.st_size <= LOG_LIMIT_BYTES:
+            return
+        path.replace(older(path))
+    await ask(data, 'prosody.reopen_logfiles() return ""')
+
+
+def older(path: Path) -> Path:
+    """Return where a log is that was put aside."""
+    return path.with_suffix(".old.log")
+
+
+async def keep_short(
+    *logs: Callable[[], None], put_aside: Callable[[], Awaitable[None]] | None = None
+) -> None:
+    """Look after logs until this is cancelled.
+
+    Args:
+        logs: Each shortens one.
+        put_aside: Lets Prosody begin its own anew.
+    """
+    while True:
+        await asyncio.sleep(_PAUSE)
+        try:
+            for shorten in logs:
+                shorten()
+            if put_aside is not None:
+                await put_aside()
+        except (XmppOnionError, OSError) as error:
+            log.info("a log was not shortened: %s", type(error).__name__)
 
 
 class LogReader:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from xmpp_onion import private
 from xmpp_onion.address import JID, Invite, OnionAddress
 from xmpp_onion.errors import ProsodyError, ProsodyNotFoundError, ServerError
 from xmpp_onion.server import invites
@@ -19,7 +20,13 @@ from xmpp_onion.server.console import ask
 from xmpp_onion.server.folder import Folder, find_unprivileged_user
 from xmpp_onion.server.health import Load
 from xmpp_onion.server.lock import locked
-from xmpp_onion.server.log import LogReader, read_tail
+from xmpp_onion.server.log import (
+    LOG_LIMIT_BYTES,
+    LogReader,
+    older,
+    put_aside,
+    read_tail,
+)
 from xmpp_onion.server.options import Engine, Options
 from xmpp_onion.server.ports import Ports
 from xmpp_onion.transport import CircuitPort, Endpoint
@@ -227,8 +234,20 @@ class Prosody:
 
     def log_tail(self) -> str:
         """Return the last lines that Prosody logged, and printed at its start."""
-        tails = map(read_tail, (self._folder.log_file, self._folder.output_file))
+        log_file = self._folder.log_file
+        logs = (older(log_file), log_file, self._folder.output_file)
+        tails = [read_tail(path) for path in logs]
         return "\n".join(tail for tail in tails if tail)
+
+    async def shorten_logs(self) -> None:
+        """Keep the last of what it logged and printed, and no more.
+
+        Raises:
+            ServerError: It does not answer.
+            StoreError: A log cannot be written.
+        """
+        private.shorten(self._folder.output_file, LOG_LIMIT_BYTES)
+        await put_aside(self._folder.data, self._folder.log_file.name)
 
     def follow_log(self) -> LogReader:
         """Return what reads its warnings and errors from now on."""

@@ -8,13 +8,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from xmpp_onion import private
 from xmpp_onion.address import JID, Invite, OnionAddress
 from xmpp_onion.errors import XmppOnionError
 from xmpp_onion.server.circuits import close_circuits
 from xmpp_onion.server.doors import Doors
 from xmpp_onion.server.health import Health, State
 from xmpp_onion.server.invites import DEFAULT_LIFETIME
-from xmpp_onion.server.log import LogReader
+from xmpp_onion.server.log import LOG_LIMIT_BYTES, LogReader, keep_short
 from xmpp_onion.server.runner import Prosody
 from xmpp_onion.transport import Tor
 
@@ -54,6 +55,7 @@ class Server:
             closer = close_circuits(self._prosody.data, self._close_circuit)
             stack.callback(tasks.create_task(closer).cancel)
             stack.callback(tasks.create_task(self._follow_tor()).cancel)
+            stack.callback(tasks.create_task(self._keep_logs_short()).cancel)
             self._stack = stack.pop_all()
         return self
 
@@ -144,6 +146,14 @@ class Server:
             except XmppOnionError as error:
                 # A Prosody that is down reads it when it is started again.
                 log.info("prosody was not told where Tor is: %s", error.why)
+
+    async def _keep_logs_short(self) -> None:
+        background = self._prosody.folder.background_file
+        await keep_short(
+            lambda: private.shorten(background, LOG_LIMIT_BYTES),
+            lambda: self._tor.shorten_log(LOG_LIMIT_BYTES),
+            put_aside=self._prosody.shorten_logs,
+        )
 
     async def _publish(self) -> None:
         """Publish the ports that Prosody has now, unless that is done."""

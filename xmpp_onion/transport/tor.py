@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
+from xmpp_onion import private
 from xmpp_onion.address import OnionAddress
 from xmpp_onion.errors import (
     BootstrapError,
@@ -172,6 +173,15 @@ class Tor:
     def is_own(self) -> bool:
         """Whether it is a child of ours, and nobody else's."""
         return self._entered().process is not None
+
+    def shorten_log(self, limit: int) -> None:
+        """Drop the older half of our child's log if it has more than ``limit`` bytes.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        if (log_file := self._entered().log_file) is not None:
+            private.shorten(log_file, limit)
 
     @property
     def has_control(self) -> bool:

@@ -22,6 +22,7 @@ from xmpp_onion.errors import (
 from xmpp_onion.server import Federation, Prosody, initialise, stop
 from xmpp_onion.server.console import ask
 from xmpp_onion.server.folder import Folder, find_unprivileged_user
+from xmpp_onion.server.log import LOG_LIMIT_BYTES
 from xmpp_onion.transport import Endpoint
 
 pytestmark = pytest.mark.prosody
@@ -442,3 +443,43 @@ async def test_a_prosody_that_could_ask_the_dns_does_not_stay_up(
             pytest.fail("it runs")
 
     assert "s2s_onion is not loaded" in caught.value.why
+
+
+# Warns of something a number of times.
+WARN = """
+local log = require "util.logger".init("test")
+for number = 1, {count} do log("warn", "{word} %d {filling}", number) end
+return ""
+"""
+
+
+async def test_logs_do_not_grow_without_end(prosody: Prosody) -> None:
+    log = prosody.folder.log_file
+    flood = WARN.format(count=12_000, word="flood", filling="x" * 90)
+    sizes = []
+    for _ in range(3):
+        await ask(prosody.data, flood)
+        await prosody.shorten_logs()
+        sizes.append(log.stat().st_size)
+    await ask(prosody.data, WARN.format(count=1, word="last", filling=""))
+    await prosody.shorten_logs()
+
+    files = sorted(path.name for path in prosody.data.glob("*.log"))
+    assert files == ["prosody.log", "prosody.old.log"]
+    assert max(sizes) < LOG_LIMIT_BYTES / 10
+    assert "last 1" in log.read_text()
+    assert "flood 12000 " in (prosody.data / "prosody.old.log").read_text()
+    assert "flood 12000 " in prosody.log_tail()
+
+
+async def test_why_prosody_died_is_in_the_log_also_after_a_flood(
+    prosody: Prosody,
+) -> None:
+    await ask(prosody.data, WARN.format(count=12_000, word="flood", filling="x" * 90))
+    await prosody.shorten_logs()
+    prosody.folder.config_file.write_text("this is no Lua\n")
+
+    with pytest.raises(ProsodyError) as caught:
+        await prosody.restart()
+
+    assert "syntax error near" in caught.value.why
