@@ -248,14 +248,14 @@ async def test_links_that_prosodys_user_planted_are_not_followed(
 ) -> None:
     data = server / "prosody" / "data"
     (tmp_path / "secret").write_text("of somebody else")
-    (data / "link.dat").symlink_to(tmp_path / "secret")
-    (data / "folder").symlink_to(tmp_path)
+    (data / "planted.dat").symlink_to(tmp_path / "secret")
+    (data / "planted").symlink_to(tmp_path)
 
     await backup(server, tmp_path / "file", SECRET)
     restore(tmp_path / "file", tmp_path / "there", find)
 
     assert contents(tmp_path / "there").keys() == {
-        name for name in contents(server) if "link" not in name and "folder" not in name
+        name for name in contents(server) if "planted" not in name
     }
 
 
