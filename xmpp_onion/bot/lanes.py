@@ -9,9 +9,12 @@ from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
-__all__ = ["Lanes"]
+__all__ = ["HANDLER", "Lanes"]
 
 Work: TypeAlias = Callable[[], Awaitable[None]]
+
+HANDLER: Final = "bot-handler"
+"""The name of each task that handles something: a test tells by it who sleeps."""
 
 # What waits in memory; what is beyond waits in the inbox, on the disk.
 _WAITING: Final = 2_000
@@ -54,7 +57,7 @@ class Lanes:
                     await self._news.wait()
                     continue
                 self._busy.add(lane)
-                tasks.create_task(self._work(lane))
+                tasks.create_task(self._work(lane), name=HANDLER)
 
     def _next(self) -> str | None:
         if len(self._busy) >= self._at_once:

@@ -57,5 +57,8 @@ class Line(Protocol):
     async def react(self, to: str, message_id: str, *emojis: str) -> Delivery:
         """Say what we feel about a message."""
 
+    async def retract(self, to: str, message_id: str) -> Delivery:
+        """Ask all to forget a message of ours."""
+
     def room(self, jid: str) -> Room:
         """Return a room."""

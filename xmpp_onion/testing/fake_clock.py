@@ -18,13 +18,17 @@ class FakeClock:
     def __init__(self, now: datetime | None = None) -> None:
         self._start = now or datetime(2026, 1, 1, tzinfo=UTC)
         self._passed = 0.0
-        self._sleepers: list[tuple[float, int, asyncio.Event]] = []
+        self._sleepers: list[tuple[float, int, str, asyncio.Event]] = []
         self._numbers = itertools.count()
 
     @property
     def sleepers(self) -> int:
         """How many wait for a time."""
         return len(self._sleepers)
+
+    def sleeping(self, name: str) -> int:
+        """Return how many tasks of this name wait for a time."""
+        return sum(name == entry[2] for entry in self._sleepers)
 
     def now(self) -> datetime:
         """Return the time, in UTC."""
@@ -39,10 +43,12 @@ class FakeClock:
         if seconds <= 0:
             await asyncio.sleep(0)
             return
-        entry = (self._passed + seconds, next(self._numbers), asyncio.Event())
+        task = asyncio.current_task()
+        name = "" if task is None else task.get_name()
+        entry = (self._passed + seconds, next(self._numbers), name, asyncio.Event())
         heapq.heappush(self._sleepers, entry)
         try:
-            await entry[2].wait()
+            await entry[3].wait()
         finally:
             if entry in self._sleepers:
                 self._sleepers.remove(entry)
@@ -55,7 +61,7 @@ class FakeClock:
             Whether somebody was woken.
         """
         if self._sleepers and self._sleepers[0][0] <= until:
-            at, _, woken = heapq.heappop(self._sleepers)
+            at, _, _, woken = heapq.heappop(self._sleepers)
             self._passed = max(self._passed, at)
             woken.set()
             return True

@@ -41,7 +41,8 @@ class OmemoPeer:
     """One OMEMO device. Entering opens its store and prepares it.
 
     Args:
-        name: The account's name on the server; devices of one account share it.
+        name: The account's name on the server, or a whole JID; devices of one account
+            share it.
         server: Where device lists and bundles are.
         folder: For the store; the same folder and device is the same device again.
         policy: Its trust policy.
@@ -67,7 +68,7 @@ class OmemoPeer:
         pins: Mapping[JID, frozenset[str]] | None = None,
         automatic_trust: bool = True,
     ) -> None:
-        self.jid = JID(f"{name}@{ONION}")
+        self.jid = JID(name if "@" in name else f"{name}@{ONION}")
         self.pep = FakePep(self.jid, server)
         self.contacts: set[JID] = set()
         self.effects: list[Effect] = []

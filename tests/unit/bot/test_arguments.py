@@ -16,7 +16,7 @@ from xmpp_onion.address import JID
 from xmpp_onion.bot.arguments import can_read, parse, within
 from xmpp_onion.bot.handlers import plan
 from xmpp_onion.errors import UsageError
-from xmpp_onion.testing.fake_server import ONION
+from xmpp_onion.testing.fake_world import ONION
 
 
 class Colour(enum.Enum):

@@ -57,11 +57,12 @@ async def test_each_person_has_a_conversation_in_each_place(shop: Bot) -> None:
 
 
 async def test_a_restart_does_not_end_a_conversation(shop: Bot) -> None:
-    async with FakeServer(shop) as before:
-        await before.user("alice").send("!order")
-    async with FakeServer(shop, after=before) as after:
-        await after.user("alice").send("tea")
-        assert after.user("alice").last == "how many?"
+    async with FakeServer(shop) as server:
+        alice = server.user("alice")
+        await alice.send("!order")
+        await server.restart()
+        await alice.send("tea")
+        assert alice.last == "how many?"
 
 
 async def test_a_conversation_without_states_is_refused() -> None:

@@ -19,7 +19,7 @@ from xmpp_onion.chat import Affiliation, Attachment
 from xmpp_onion.e2ee import Trust, TrustLevel
 from xmpp_onion.errors import InvalidJIDError
 from xmpp_onion.testing import FakeServer
-from xmpp_onion.testing.fake_server import ONION
+from xmpp_onion.testing.fake_world import ONION
 
 ALICE = f"alice@{ONION}"
 

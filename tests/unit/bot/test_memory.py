@@ -6,7 +6,7 @@ from xmpp_onion.bot import Bot, Context
 from xmpp_onion.bot.memory import Memory
 from xmpp_onion.e2ee import Trust
 from xmpp_onion.testing import FakeServer
-from xmpp_onion.testing.fake_server import FakeNotes
+from xmpp_onion.testing.fake_line import FakeNotes
 
 
 async def test_values_come_back_by_their_names() -> None:
@@ -38,10 +38,11 @@ async def test_a_bot_counts_over_a_restart() -> None:
         await ctx.bot.state.set("number", number + 1)
         return str(number + 1)
 
-    async with FakeServer(bot) as before:
-        await before.user("alice").send("!count")
-    async with FakeServer(bot, after=before) as after:
-        await after.user("alice").send("!count")
-        assert after.user("alice").last == "2"
+    async with FakeServer(bot) as server:
+        alice = server.user("alice")
+        await alice.send("!count")
+        await server.restart()
+        await alice.send("!count")
+        assert alice.inbox == ["1", "2"]
     with pytest.raises(RuntimeError, match="not running"):
         _ = bot.state

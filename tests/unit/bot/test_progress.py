@@ -45,5 +45,6 @@ async def test_a_file_is_sent_and_its_progress_told(tmp_path: Path) -> None:
     async with FakeServer(bot) as server:
         alice = server.user("alice")
         await alice.send("!report")
-        assert alice.files == [path]
+        assert [file.read_bytes() for file in alice.files] == [path.read_bytes()]
+        assert alice.files[0].name == path.name
         assert alice.inbox == ["a.bin: 100 %"]
