@@ -235,3 +235,33 @@ Component "share.@ONION@" "http_file_share"
 	http_file_share_daily_quota  = 3 * 1024 * 1024 * 1024  -- bytes, for each account
 	http_file_share_global_quota = 10 * 1024 * 1024 * 1024 -- bytes, for everybody
 	http_file_share_expires_after = 3 * 86400              -- seconds
+
+-- Names that it had -----------------------------------------------------------------
+
+-- After `server rotate`. For a while, who logs in under such a name, and contacts and
+-- members who write to an address there, are told where it went; nobody else is.
+for _, was in ipairs({ @FORMER@ }) do
+	VirtualHost(was.name)
+		name             = "XMPP"
+		authentication   = "moved"       -- the passwords are those of the new name
+		moved_to         = "@ONION@"
+		moved_document   = was.document  -- signed by both names
+		moved_until      = was.deadline  -- Unix time
+		modules_enabled  = { "moved" }
+		-- What answers for somebody who lives here: nobody does.
+		modules_disabled = {
+			"roster"; "disco"; "user_account_management"; "carbons"; "mam"; "smacks";
+			"csi_simple"; "pep"; "bookmarks"; "blocklist"; "vcard4"; "vcard_legacy";
+			"private"; "ping"; "offline"; "omemo_open"; "offline_tidy";
+			"register_ibr"; "invites"; "invites_register"; "invites_adhoc";
+			"invites_once"; "invites_rooms"; "invite_page"; "tombstones"; "fast_login";
+			"names_quiet";           -- the new name's does it for both
+			"stranger_limits"; "stamps"; "presence"; "message"; "iq";
+		}
+
+	Component("muc."..was.name)("moved")
+		name             = "Rooms"
+		moved_to         = "muc.@ONION@"
+		moved_document   = was.document
+		moved_until      = was.deadline
+end

@@ -15,6 +15,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Self
@@ -25,9 +26,11 @@ from xmpp_onion.e2ee.trust import Trust, parse_fingerprint
 from xmpp_onion.errors import (
     AccountNotFoundError,
     AddressError,
+    InvalidMoveError,
     StoreCorruptError,
     StoreKeyError,
 )
+from xmpp_onion.moves import Move
 from xmpp_onion.places import account_folder, data_folder, state_folder
 from xmpp_onion.seal import Kind, Seal, Secret
 from xmpp_onion.transport import Admission, Tor
@@ -64,6 +67,8 @@ class Account:
         admission: How the server is reached, if it is behind a private door.
         device: The fingerprint of this device, once it was made: from then on a
             store that is missing is an error, not a reason to make new keys.
+        former: The names that our server had, where we followed it.
+        moved_at: When the last move that we followed was signed, in UTC.
         seal: What it is encrypted with at rest, opened; None if it is not.
     """
 
@@ -80,6 +85,8 @@ class Account:
     receipts: Receipts = Receipts.NEVER
     admission: Admission | None = None
     device: str = ""
+    former: tuple[OnionAddress, ...] = ()
+    moved_at: datetime | None = None
     seal: Seal | None = field(default=None, repr=False)
 
     @classmethod
@@ -158,6 +165,8 @@ class Account:
             receipts=Receipts(values.get("receipts", Receipts.NEVER)),
             admission=_read_admission(values),
             device=str(values["device"]),
+            former=tuple(OnionAddress(name) for name in values.get("former", [])),
+            moved_at=_read_time(values.get("moved_at")),
         )
 
     def save(self) -> None:
@@ -215,6 +224,9 @@ class Account:
         if self.admission is not None:
             values["door"] = self.admission.address
             values["door_key"] = self.admission.key
+        if self.moved_at is not None:
+            values["former"] = list(self.former)
+            values["moved_at"] = self.moved_at.isoformat()
         lines = [*_assignments(values), "", "[pins]"]
         lines += [
             f"{json.dumps(jid)} = {json.dumps(sorted(fingerprints))}"
@@ -227,6 +239,33 @@ class Account:
         known = self.pins.get(jid.bare, frozenset())
         added = {jid.bare: known | {parse_fingerprint(fingerprint)}}
         return replace(self, pins={**self.pins, **added})
+
+    def follow(self, move: Move) -> Self:
+        """Return the account as it is after its server's move; the store is not part.
+
+        Raises:
+            InvalidMoveError: It is another server's, we followed a later one, or came
+                from there.
+        """
+        if move.old != self.jid.domain:
+            raise _stale("it is about another server")
+        if self.moved_at is not None and move.at <= self.moved_at:
+            raise _stale("a later one was followed already")
+        if move.new in {self.jid.domain, *self.former}:
+            raise _stale("it leads back to where the server was before")
+        pins = {move.rename(jid): prints for jid, prints in self.pins.items()}
+        door = self.admission
+        if door is not None and door.address == move.old:
+            door = replace(door, address=move.new)
+        return replace(
+            self,
+            jid=move.rename(self.jid),
+            certificate=move.certificate if self.certificate else "",
+            pins=pins,
+            admission=door,
+            former=(*self.former, move.old),
+            moved_at=move.at,
+        )
 
     def introduce_to(self, tor: object) -> None:
         """Let a Tor find our server, if it is behind a private door.
@@ -275,6 +314,10 @@ def _read(profile: str, folder: Path) -> str:
         ) from None
 
 
+def _read_time(value: object) -> datetime | None:
+    return None if value is None else datetime.fromisoformat(str(value)).astimezone(UTC)
+
+
 def _read_admission(values: Mapping[str, object]) -> Admission | None:
     if "door" not in values:
         return None
@@ -305,6 +348,14 @@ def _sealed_text(seal: Seal, text: str) -> str:
 def _assignments(values: Mapping[str, object]) -> list[str]:
     # A JSON string, number or boolean is one of TOML as well.
     return [f"{name} = {json.dumps(value)}" for name, value in values.items()]
+
+
+def _stale(why: str) -> InvalidMoveError:
+    return InvalidMoveError(
+        "the server's move is not followed",
+        why=why,
+        fix="Nothing was changed. Ask the operator over another channel.",
+    )
 
 
 def _corrupt(path: Path, error: Exception) -> StoreCorruptError:

@@ -78,6 +78,11 @@ class OnionAddress(str):
         return ".".join(self.rsplit(".", 2)[-2:])
 
     @property
+    def public_key(self) -> bytes:
+        """The Ed25519 key that it is the name of: 32 bytes."""
+        return base64.b32decode(self.service.removesuffix(".onion").upper())[:32]
+
+    @property
     def short(self) -> str:
         """Six characters for logs, where a whole name would name a person."""
         return f"{self.service[:6]}….onion"

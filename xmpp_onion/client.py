@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, assert_never
 
+from xmpp_onion import moving
 from xmpp_onion.account import Account, Receipts, parse_recipient
 from xmpp_onion.address import JID, Introduction
 from xmpp_onion.backlog import Backlog
@@ -216,6 +217,7 @@ class Client(Speaker):
             pins=account.pins,
             automatic_trust=account.automatic_trust,
             is_contact=lambda jid: jid in self._contacts.people,
+            former=account.former,
         )
         nodes = Nodes(self._session.xmpp)
         self._far_witness = FarWitness(self._database, keys, nodes)
@@ -328,7 +330,8 @@ class Client(Speaker):
         stack.push_async_callback(self._far_witness.close)
 
     async def _until_ready(self, deadline: float | None) -> None:
-        await self._session.wait_online(self._login_timeout)
+        async with moving.noted(self._database, self.jid, self._clerk.news):
+            await self._session.wait_online(self._login_timeout)
         try:
             async with asyncio.timeout_at(deadline) as self._patience:
                 await self._ready.wait()
@@ -455,8 +458,9 @@ class Client(Speaker):
 
     async def _receive(self) -> None:
         """Take in what the session yields, in its order, until it ends."""
-        async for event in self._session.events():
-            await self._take_in(event)
+        async with moving.noted(self._database, self.jid, self._clerk.news):
+            async for event in self._session.events():
+                await self._take_in(event)
 
     async def _take_in(self, event: SessionEvent) -> None:
         match event:

@@ -7,7 +7,8 @@ or a message. Catch a branch, not a leaf, unless you do something special::
     ├── AddressError (also ValueError)
     │   ├── InvalidOnionAddressError
     │   ├── InvalidJIDError
-    │   └── InvalidInviteError
+    │   ├── InvalidInviteError
+    │   └── InvalidMoveError           what says that a server moved is no good
     ├── TorError
     │   ├── TorNotFoundError           no tor program on this machine
     │   ├── TorNotRunningError         nothing answers at the SOCKS or control port
@@ -25,6 +26,7 @@ or a message. Catch a branch, not a leaf, unless you do something special::
     │   ├── CertificateError           the server shows another certificate
     │   ├── FeatureMissingError        the server lacks a XEP that we need
     │   ├── DeliveryFailedError        a message was accepted and cannot arrive
+    │   ├── MovedError                 the server has another name now
     │   ├── NotAcknowledgedError       the server did not confirm a message in time
     │   ├── RoomError                  a room refused, or is not what it should be
     │   ├── StampError                 a server asks a stranger for too much work
@@ -89,7 +91,9 @@ __all__ = [
     "InvalidInviteError",
     "InvalidJIDError",
     "InvalidLabelError",
+    "InvalidMoveError",
     "InvalidOnionAddressError",
+    "MovedError",
     "NoDevicesError",
     "NotAcknowledgedError",
     "OnionNotFoundError",
@@ -177,6 +181,10 @@ class InvalidJIDError(AddressError):
 
 class InvalidInviteError(AddressError):
     """Not an invite URI. Ask for a new one: ``xmpp-onion server invite DIR``."""
+
+
+class InvalidMoveError(AddressError):
+    """What says that a server moved does not count. Nothing was changed."""
 
 
 # --- Tor ----------------------------------------------------------------------
@@ -310,6 +318,37 @@ class DeliveryFailedError(SessionError):
     """A message that was accepted did not and will not arrive."""
 
     exit_code = 5
+
+
+class MovedError(SessionError):
+    """The server has another name now, and says so with the keys of both.
+
+    Nothing is followed by itself: ``xmpp-onion account move`` does.
+
+    Attributes:
+        old: The name that we know.
+        new: The name that it has.
+        document: What proves it; see `xmpp_onion.moves`.
+    """
+
+    exit_code = 6
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        old: str,
+        new: str,
+        document: str,
+        why: str = "",
+        fix: str = "",
+    ) -> None:
+        self.old, self.new, self.document = old, new, document
+        super().__init__(what, why=why, fix=fix)
+
+    def as_line(self) -> dict[str, object]:
+        """Return the ``--json`` line ``moved``, which is an error's with both names."""
+        return {**super().as_line(), "event": "moved", "old": self.old, "new": self.new}
 
 
 class NotAcknowledgedError(SessionError):

@@ -26,6 +26,7 @@ from xmpp_onion import (
     Message,
     Moderated,
     MoreRequests,
+    Moved,
     NewDevice,
     OnionAddress,
     OnionService,
@@ -100,6 +101,8 @@ def describe(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one for eac
             return target
         case RolledBack(at=at):
             return at.isoformat()
+        case Moved(new=new):
+            return new
         case NewDevice() | KeyChanged() | KeyReuse() | TrustChanged():
             return event.fingerprint
         case _:

@@ -29,10 +29,12 @@ from xmpp_onion.chat.event import (
     Event,
     Gap,
     MoreRequests,
+    Moved,
     RolledBack,
     Undecryptable,
     event_of,
     read_event,
+    rename_event,
     write_event,
 )
 from xmpp_onion.chat.lines import Line, line
@@ -72,6 +74,7 @@ __all__ = [
     "Message",
     "Moderated",
     "MoreRequests",
+    "Moved",
     "NewDevice",
     "Occupant",
     "OwnMessage",
@@ -96,5 +99,6 @@ __all__ = [
     "line",
     "linked",
     "read_event",
+    "rename_event",
     "write_event",
 ]

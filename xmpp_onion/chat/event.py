@@ -12,7 +12,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TypeAlias
 
-from xmpp_onion.address import JID
+from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.chat.alarm import KeyChanged, KeyReuse, NewDevice, TrustChanged
 from xmpp_onion.chat.attachment import Attachment, Fetch
 from xmpp_onion.chat.contents import (
@@ -34,10 +34,12 @@ __all__ = [
     "Event",
     "Gap",
     "MoreRequests",
+    "Moved",
     "RolledBack",
     "Undecryptable",
     "event_of",
     "read_event",
+    "rename_event",
     "write_event",
 ]
 
@@ -137,6 +139,25 @@ class RolledBack:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """A server has another name now, and proved it with the keys of both.
+
+    Nothing is followed by itself: ``xmpp-onion account move`` follows our own server.
+
+    Attributes:
+        sender: Who moved with it: our own account.
+        old: The name that the server had.
+        new: The name that it has.
+        at: When it said so, in UTC.
+    """
+
+    sender: JID
+    old: OnionAddress
+    new: OnionAddress
+    at: datetime
+
+
 Event: TypeAlias = (
     Message
     | OwnMessage
@@ -155,6 +176,7 @@ Event: TypeAlias = (
     | Moderated
     | Gap
     | RolledBack
+    | Moved
     | NewDevice
     | KeyChanged
     | KeyReuse
@@ -180,6 +202,7 @@ _KINDS: Mapping[str, type[Event]] = MappingProxyType(
         "moderated": Moderated,
         "gap": Gap,
         "rolled-back": RolledBack,
+        "moved": Moved,
         "new-device": NewDevice,
         "key-changed": KeyChanged,
         "key-reuse": KeyReuse,
@@ -203,6 +226,8 @@ _READ: Mapping[str, Callable[[str], object]] = MappingProxyType(
         "by": JID,
         "who": JID,
         "author": JID,
+        "old": OnionAddress,
+        "new": OnionAddress,
         "change": RoomChange,
         "affiliation": Affiliation,
         "emojis": tuple,
@@ -299,6 +324,24 @@ def read_event(
             fetch, until if isinstance(until, datetime) else None
         )
     return kind(**parts)  # type: ignore[arg-type]  # written by write_event, from the same fields
+
+
+def rename_event(text: str, rename: Callable[[str], str]) -> str:
+    """Return what ``write_event`` wrote with other names of the people in it.
+
+    What they said stays as it is.
+
+    Args:
+        text: What the inbox kept.
+        rename: Returns the name that somebody has now, or the same.
+    """
+    values: dict[str, object] = json.loads(text)
+    for name, value in values.items():
+        if name == "mentions" and isinstance(value, list):
+            values[name] = [rename(str(each)) for each in value]
+        elif _READ.get(name) is JID and isinstance(value, str):
+            values[name] = rename(value)
+    return json.dumps(values, ensure_ascii=False)
 
 
 def _plain(value: object) -> object:

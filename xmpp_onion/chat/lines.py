@@ -17,6 +17,7 @@ from xmpp_onion.chat.event import (
     Event,
     Gap,
     MoreRequests,
+    Moved,
     RolledBack,
     Undecryptable,
 )
@@ -68,7 +69,7 @@ def line(what: Event | Delivery) -> Line:
             | Moderated()
         ):
             return _about_people(what)
-        case Gap() | RolledBack():
+        case Gap() | RolledBack() | Moved():
             return _about_us(what)
         case NewDevice() | KeyChanged() | KeyReuse() | TrustChanged():
             return _alarm(what)
@@ -76,7 +77,7 @@ def line(what: Event | Delivery) -> Line:
             assert_never(what)
 
 
-def _about_us(what: Gap | RolledBack) -> Line:
+def _about_us(what: Gap | RolledBack | Moved) -> Line:
     match what:
         case Gap():
             return {
@@ -91,6 +92,15 @@ def _about_us(what: Gap | RolledBack) -> Line:
                 "v": 1,
                 "event": "rolled-back",
                 "jid": what.sender,
+                "at": _time(what.at),
+            }
+        case Moved():
+            return {
+                "v": 1,
+                "event": "moved",
+                "jid": what.sender,
+                "old": what.old,
+                "new": what.new,
                 "at": _time(what.at),
             }
 

@@ -31,7 +31,7 @@ from xmpp_onion.agent.profile import (
 )
 from xmpp_onion.agent.signals import until_terminated
 from xmpp_onion.agent.tor import find_tor
-from xmpp_onion.cli import door, keyring, unlock
+from xmpp_onion.cli import account_move, door, keyring, unlock
 from xmpp_onion.cli.reach import hold, load_account, watch_bootstrap
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.e2ee.trust import Trust
@@ -53,6 +53,7 @@ def command() -> None:
 
 command.add_command(keyring.command)
 command.add_command(door.account_command)
+command.add_command(account_move.command)
 
 
 @command.command("add")

@@ -7,7 +7,13 @@ from pathlib import Path
 import click
 
 from xmpp_onion.address import OnionAddress
-from xmpp_onion.cli import door, server_backup, server_check, server_invite
+from xmpp_onion.cli import (
+    door,
+    server_backup,
+    server_check,
+    server_invite,
+    server_rotate,
+)
 from xmpp_onion.cli.server_up import serve, serve_in_background
 from xmpp_onion.cli.server_view import say_state
 from xmpp_onion.cli.settings import Settings
@@ -40,6 +46,7 @@ command.add_command(server_check.command)
 command.add_command(server_invite.command)
 command.add_command(server_backup.backup_command)
 command.add_command(server_backup.restore_command)
+command.add_command(server_rotate.command)
 
 
 @command.command("init")

@@ -17,6 +17,7 @@ from xmpp_onion.chat import (
     Message,
     Moderated,
     MoreRequests,
+    Moved,
     NewDevice,
     OwnMessage,
     Reaction,
@@ -66,22 +67,33 @@ def told(event: Event) -> str:
             text = _told_of_people(event)
         case RoomEvent() | Moderated():
             text = f"{who}: [{_told_by_room(event)}]"
-        case Gap():
-            since, until = event.since.astimezone(), event.until.astimezone()
-            text = (
-                f"{at} [messages that came from {since:%Y-%m-%d %H:%M} to "
-                f"{until:%Y-%m-%d %H:%M} may be lost: the server no longer has them]"
-            )
-        case RolledBack():
-            text = (
-                f"{at} [an old copy of this account was put back: messages since then "
-                "may come again or be missing; encryption is begun anew]"
-            )
+        case Gap() | RolledBack() | Moved():
+            text = f"{at} [{_told_of_us(event)}]"
         case NewDevice() | KeyChanged() | KeyReuse() | TrustChanged():
             text = f"{at} {told_alarm(event)}"
         case _:
             assert_never(event)
     return text
+
+
+def _told_of_us(event: Gap | RolledBack | Moved) -> str:
+    match event:
+        case Gap():
+            since, until = event.since.astimezone(), event.until.astimezone()
+            return (
+                f"messages that came from {since:%Y-%m-%d %H:%M} to "
+                f"{until:%Y-%m-%d %H:%M} may be lost: the server no longer has them"
+            )
+        case RolledBack():
+            return (
+                "an old copy of this account was put back: messages since then may "
+                "come again or be missing; encryption is begun anew"
+            )
+        case Moved():
+            return (
+                f"your server {visible(event.old)} is {visible(event.new)} now; follow "
+                "it with: xmpp-onion account move"
+            )
 
 
 def _told_of_people(

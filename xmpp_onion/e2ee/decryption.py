@@ -1,6 +1,6 @@
 """What is decrypted: from which device, and why it is not, when it cannot be."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
@@ -52,6 +52,7 @@ class Decryption:
         known: The known devices.
         sightings: When each was last heard of.
         vouching: Who hears what verified devices say of others.
+        former: The names that our server had.
     """
 
     def __init__(
@@ -63,8 +64,10 @@ class Decryption:
         known: KnownDevices,
         sightings: Sightings,
         vouching: Vouching,
+        former: Collection[str] = (),
     ) -> None:
         self._own = own
+        self._former = dict.fromkeys(former, own.domain.service)
         self._device = device
         self._door = door
         self._known = known
@@ -166,8 +169,12 @@ class Decryption:
         if namespace == OMEMO_OLD:
             return Plain(_text(content))
         if room is not None:
-            return read_envelope(content, sender=sender, to=room, is_room=True)
-        return read_envelope(content, sender=sender, to=to or self._own)
+            return read_envelope(
+                content, sender=sender, to=room, is_room=True, former=self._former
+            )
+        return read_envelope(
+            content, sender=sender, to=to or self._own, former=self._former
+        )
 
     def _tell_change(self, parcel: Parcel, info: omemo.DeviceInformation) -> None:
         if parcel.exchange is not None:

@@ -7,8 +7,10 @@ no server can present a message in another conversation.
 
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Final
 from xml.etree import ElementTree as ET
 from xml.parsers import expat
@@ -37,6 +39,7 @@ _DEPTH: Final = 16
 # Elements beside the body, and their bytes.
 _PAYLOADS: Final = 32
 _PAYLOAD_BYTES: Final = 64 * 1024
+_NO_MOVES: Final[Mapping[str, str]] = MappingProxyType({})
 # XML 1.0, section 2.2: what no document can hold, not even escaped.
 _FORBIDDEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
@@ -92,7 +95,14 @@ def _random_text(length: int) -> str:
     return secrets.token_urlsafe(length)[:length]
 
 
-def read_envelope(data: bytes, *, sender: JID, to: JID, is_room: bool = False) -> Plain:
+def read_envelope(
+    data: bytes,
+    *,
+    sender: JID,
+    to: JID,
+    is_room: bool = False,
+    former: Mapping[str, str] = _NO_MOVES,
+) -> Plain:
     """Return what is in an envelope that was meant for this conversation.
 
     The time in it is not used, and only has to be one. Which one does not matter:
@@ -105,6 +115,8 @@ def read_envelope(data: bytes, *, sender: JID, to: JID, is_room: bool = False) -
         is_room: It came through a room, and must say so. Between two people
             XEP-0384, section 4.5.1, does not ask for a recipient, and some clients
             name none.
+        former: Each name that our server had, and the one that it has: what was
+            written before it moved names who we were.
 
     Raises:
         DecryptionError: It is malformed, too large, or names other people. The
@@ -116,9 +128,9 @@ def read_envelope(data: bytes, *, sender: JID, to: JID, is_room: bool = False) -
     content = envelope.find(f"{{{SCE}}}content")
     if envelope.tag != f"{{{SCE}}}envelope" or content is None:
         raise _refused("its content is no envelope")
-    if _named(envelope, "from", sender.bare) != {sender.bare}:
+    if _named(envelope, "from", sender.bare, former) != {sender.bare}:
         raise _refused("its envelope does not name its sender")
-    named = _named(envelope, "to", to.bare)
+    named = _named(envelope, "to", to.bare, former)
     if named != {to.bare} and (named or is_room):
         raise _refused("its envelope is for somebody else")
     if not all(_is_time(one) for one in envelope.iterfind(f"{{{SCE}}}time")):
@@ -130,18 +142,22 @@ def read_envelope(data: bytes, *, sender: JID, to: JID, is_room: bool = False) -
     return Plain(None if body is None else body.text or "", payload)
 
 
-def _named(envelope: ET.Element, name: str, expected: JID) -> set[JID | None]:
+def _named(
+    envelope: ET.Element, name: str, expected: JID, former: Mapping[str, str]
+) -> set[JID | None]:
     """Return the bare JIDs that an affix names; None stands for what is no JID.
 
     What is spelt as ``expected`` need not be parsed: that is most of what comes.
     """
     texts = (e.get("jid", "") for e in envelope.iterfind(f"{{{SCE}}}{name}"))
-    return {expected if text == expected else _bare(text) for text in texts}
+    return {expected if text == expected else _bare(text, former) for text in texts}
 
 
-def _bare(text: str) -> JID | None:
+def _bare(text: str, former: Mapping[str, str]) -> JID | None:
     try:
-        return JID(text).bare
+        jid = JID(text).bare
+        now = former.get(jid.domain.service)
+        return jid if now is None else JID(jid.replace(jid.domain.service, now))
     except InvalidJIDError:
         return None
 

@@ -101,6 +101,7 @@ class Omemo:
         automatic_trust: Whether verified devices tell each other whom to believe.
         is_contact: Tells who is on our contact list; what is known of all others is
             forgotten when there is too much of it.
+        former: The names that our server had; what names them in old messages means us.
         clock: Seconds that only go forward; tests pass their own.
 
     Attributes:
@@ -109,7 +110,7 @@ class Omemo:
         rooms: Encrypts for all members of a room at once.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - facts about an account, by name
         self,
         own: JID,
         keys: Keys,
@@ -119,6 +120,7 @@ class Omemo:
         pins: Mapping[JID, frozenset[str]] | None = None,
         automatic_trust: bool = True,
         is_contact: Callable[[JID], bool] = lambda _: False,
+        former: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         quiet_libraries()
@@ -197,6 +199,7 @@ class Omemo:
             known=self._known,
             sightings=self._sightings,
             vouching=self._vouching,
+            former=former,
         )
         self._healing = Healing(self._device, self._door, self._own)
         self._database: Database | None = None

@@ -24,12 +24,14 @@ from xmpp_onion.server.options import (
     Options,
 )
 from xmpp_onion.server.page import publish_page
+from xmpp_onion.server.rotation import DEFAULT_GRACE, Rotated, rotate
 from xmpp_onion.server.runner import Prosody
 from xmpp_onion.server.service import Server
 from xmpp_onion.server.shutdown import stop
 from xmpp_onion.server.visit import visit
 
 __all__ = [
+    "DEFAULT_GRACE",
     "STAMP_LIMIT",
     "Archive",
     "Door",
@@ -42,6 +44,7 @@ __all__ = [
     "OpenInvite",
     "Options",
     "Prosody",
+    "Rotated",
     "Saved",
     "Server",
     "State",
@@ -62,6 +65,7 @@ __all__ = [
     "restore",
     "revoke_invite",
     "revoke_key",
+    "rotate",
     "stop",
     "visit",
 ]

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -151,15 +152,13 @@ class Doors:
             if self._options.door is not Door.PRIVATE:
                 await self._open(stack, self._folder.key_file, Guard.public())
             if self._options.door is not Door.PUBLIC:
-                stamp = self._keys.stamp
-                service = await self._open(
-                    stack,
-                    _private_key_file(self._folder.path, self._options),
-                    Guard.private(self._keys.admitted()),
-                )
-                tasks = await stack.enter_async_context(asyncio.TaskGroup())
-                watcher = tasks.create_task(self._watch(service, stamp))
-                stack.callback(watcher.cancel)
+                key_file = _private_key_file(self._folder.path, self._options)
+                await self._open_private(stack, key_file)
+            for key_file in self._former_keys():
+                if self._options.door is Door.PRIVATE:
+                    await self._open_private(stack, key_file)
+                else:
+                    await self._open(stack, key_file, Guard.public())
             self._stack = stack.pop_all()
         return self
 
@@ -202,7 +201,9 @@ class Doors:
         ports = self._options.onion_ports
         place = self._circuit_port
         if place is not None and key_file != self._folder.key_file:
-            folder = place.folder.with_name(f"{place.folder.name}-private")
+            # Short: Tor's files have names in it, too.
+            kind = "private" if key_file.stem == "private-door" else key_file.stem[:15]
+            folder = place.folder.with_name(f"{place.folder.name}-{kind}")
             place = replace(place, folder=folder)
         service = self._tor.onion_service(
             key_file, ports, guard=guard, circuit_port=place
@@ -211,6 +212,20 @@ class Doors:
         self._services.append(service)
         stack.callback(self._services.remove, service)
         return service
+
+    async def _open_private(self, stack: AsyncExitStack, key_file: Path) -> None:
+        stamp = self._keys.stamp
+        guard = Guard.private(self._keys.admitted())
+        service = await self._open(stack, key_file, guard)
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        watcher = tasks.create_task(self._watch(service, stamp))
+        stack.callback(watcher.cancel)
+
+    def _former_keys(self) -> list[Path]:
+        """Return the keys of the names that the server had and answers to."""
+        now = datetime.now(UTC)
+        found = (each for each in self._options.former if each.until > now)
+        return [self._folder.path / each.key_name for each in found]
 
     async def _watch(self, service: OnionService, stamp: tuple[int, int]) -> None:
         while True:

@@ -5,6 +5,8 @@
     DIR/                 0700  ours
     ├── onion.key        0600  the address itself; Prosody never sees it
     ├── address          0600  which address that is, so that no other takes its place
+    ├── former-….key     0600  of a name that it had; see `server rotate`
+    ├── rotation/        what is to take its place, for a moment: see `switch`
     ├── server.json      0600  what it is to be, and its loopback ports
     ├── lock             0600  held while a server runs
     ├── keeper           0600  held by what keeps it running: that process's number
@@ -36,6 +38,7 @@ from typing import NamedTuple
 from xmpp_onion import private
 from xmpp_onion.address import OnionAddress
 from xmpp_onion.errors import ServerError
+from xmpp_onion.server import switch
 from xmpp_onion.server.certificate import make_certificate, read_fingerprint
 from xmpp_onion.server.options import Engine, Options
 from xmpp_onion.server.prosody import describe, describe_unit, find_templates, render
@@ -60,6 +63,8 @@ _OURS = (
     "output",
     "prosody",
     "tor",
+    "former-",
+    "rotation",
 )
 
 
@@ -197,7 +202,17 @@ class Folder:
         return self.prosody / "prosody.cfg.lua"
 
     def read_onion(self) -> OnionAddress:
-        """Return the address that the key stands for."""
+        """Return the address that the key stands for.
+
+        Raises:
+            ServerError: There is no key, or it is just being replaced.
+        """
+        if switch.is_pending(self.path):
+            raise ServerError(
+                f"the server in {self.path} is just getting another name",
+                why="`server rotate` is at it, or was ended before it was done",
+                fix=f"Let it be done: xmpp-onion server init {self.path}",
+            )
         if not self.key_file.exists():
             raise ServerError(
                 f"there is no server in {self.path}",
@@ -206,9 +221,14 @@ class Folder:
             )
         return read_address(self.key_file)
 
-    def read_certificate_fingerprint(self) -> str:
-        """Return the SHA-256 of the certificate, as 64 hex digits."""
-        return read_fingerprint(self._certificate(self.read_onion()).read_bytes())
+    def read_certificate_fingerprint(self, onion: OnionAddress | None = None) -> str:
+        """Return the SHA-256 of the certificate, as 64 hex digits.
+
+        Args:
+            onion: Of which name; the one that it has by default.
+        """
+        name = self.read_onion() if onion is None else onion
+        return read_fingerprint(self._certificate(name).read_bytes())
 
     def read_torrc(self) -> tuple[str, ...]:
         """Return the lines that the owner wants in the torrc of our own Tor.
@@ -261,13 +281,13 @@ class Folder:
         data = self.ejabberd / "data"
         if not data.exists():
             private.make_folder(data)
-        self._give_away(data)
+        self.give_away(data)
         onion = self.read_onion()
         certificate = self._certificate(onion)
         pem = self.ejabberd / "certs" / f"{onion}.pem"
         key = certificate.with_suffix(".key").read_text("ascii")
         _write(pem, key + certificate.read_text("ascii"))
-        self._give_away(pem)
+        self.give_away(pem)
         names = describe(onion, self.read_options())
         templates = find_templates(Path(__file__).parent, "ejabberd-config")
         for name in ("ejabberd.yml", "inetrc", "start"):
@@ -279,6 +299,7 @@ class Folder:
         self, change: Callable[[Options], Options] | None = None
     ) -> OnionAddress:
         """Make what is missing, and check what is there."""
+        switch.finish(self.path, self.data)
         try:
             self._make_folders()
             self.check()
@@ -288,7 +309,7 @@ class Folder:
                 create_key(self.key_file)
             onion = self.read_onion()
             _write(self.address_file, f"{onion}\n")
-            self._make_certificate(onion)
+            self.make_certificate(onion)
             exists = self.options_file.exists()
             options = self.read_options() if exists else Options()
             if change is not None:
@@ -345,6 +366,18 @@ class Folder:
             if is_ours and path.suffix != ".key" and status.st_mode & 0o077:
                 path.chmod(0o600)
 
+    def make_certificate(self, onion: OnionAddress) -> str:
+        """Make a certificate for a name that has none, and return its SHA-256."""
+        certificate = self._certificate(onion)
+        key_file = certificate.with_suffix(".key")
+        if not (certificate.exists() and key_file.exists()):
+            key, chain = make_certificate(onion, now=datetime.now(UTC))
+            _write(key_file, key.decode("ascii"))
+            self.give_away(key_file)
+            _write(certificate, chain.decode("ascii"), mode=_SHARED_FILE)
+            self._hand_over(certificate)
+        return self.read_certificate_fingerprint(onion)
+
     def check(self) -> None:
         """Refuse to work where others could read a key.
 
@@ -364,10 +397,23 @@ class Folder:
             place.chmod(_SHARED_FOLDER)
         for file in certificates.iterdir():
             if file.suffix == ".key":
-                self._give_away(file)
+                self.give_away(file)
             else:
                 file.chmod(_SHARED_FILE)
                 self._hand_over(file)
+
+    def give_away(self, path: Path) -> None:
+        """Make something, and what is in it, belong to Prosody's user.
+
+        Only where it is somebody else's, as after a move or a restore: inside a
+        folder of its own, that user could plant a hard link to what is not his.
+        """
+        if self.run_as is None or path.stat().st_uid == self.run_as.uid:
+            return
+        for place, folders, files in os.walk(path):
+            for name in (*folders, *files):
+                os.chown(Path(place) / name, *self.run_as, follow_symlinks=False)
+        os.chown(path, *self.run_as, follow_symlinks=False)
 
     @property
     def prosody_uid(self) -> int:
@@ -392,7 +438,7 @@ class Folder:
             self._hand_over(place)
         if not self.data.exists():
             private.make_folder(self.data)
-        self._give_away(self.data)
+        self.give_away(self.data)
 
     def _refuse_foreign(self) -> None:
         """Refuse to put a new server among other files, as into a home folder."""
@@ -408,34 +454,10 @@ class Folder:
                 fix="Choose a folder that is new or empty.",
             )
 
-    def _make_certificate(self, onion: OnionAddress) -> None:
-        certificate = self._certificate(onion)
-        key_file = certificate.with_suffix(".key")
-        if certificate.exists() and key_file.exists():
-            return
-        key, chain = make_certificate(onion, now=datetime.now(UTC))
-        _write(key_file, key.decode("ascii"))
-        self._give_away(key_file)
-        _write(certificate, chain.decode("ascii"), mode=_SHARED_FILE)
-        self._hand_over(certificate)
-
     def _hand_over(self, path: Path) -> None:
         """Let Prosody's user read something through its group."""
         if self.run_as is not None:
             os.chown(path, -1, self.run_as.gid)
-
-    def _give_away(self, path: Path) -> None:
-        """Make something, and what is in it, belong to Prosody's user.
-
-        Only where it is somebody else's, as after a move or a restore: inside a
-        folder of its own, that user could plant a hard link to what is not his.
-        """
-        if self.run_as is None or path.stat().st_uid == self.run_as.uid:
-            return
-        for place, folders, files in os.walk(path):
-            for name in (*folders, *files):
-                os.chown(Path(place) / name, *self.run_as, follow_symlinks=False)
-        os.chown(path, *self.run_as, follow_symlinks=False)
 
 
 def _user_name() -> str:

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Self
@@ -13,7 +14,15 @@ from xmpp_onion.errors import ServerError
 from xmpp_onion.server.ports import NO_PORTS, VIRTUAL_PORTS, Ports, choose_ports
 from xmpp_onion.transport import Endpoint
 
-__all__ = ["STAMP_LIMIT", "Archive", "Door", "Engine", "Federation", "Options"]
+__all__ = [
+    "STAMP_LIMIT",
+    "Archive",
+    "Door",
+    "Engine",
+    "Federation",
+    "Former",
+    "Options",
+]
 
 # A quarter of a million hashes: a quarter of a second of one of our clients. For a
 # thousand strangers it is four minutes.
@@ -57,6 +66,26 @@ class Engine(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Former:
+    """A name that the server had, under which it says where it is now.
+
+    Attributes:
+        onion: The name.
+        until: How long it says so, in UTC.
+        document: What it says; see `xmpp_onion.moves`.
+    """
+
+    onion: OnionAddress
+    until: datetime
+    document: str = field(repr=False)
+
+    @property
+    def key_name(self) -> str:
+        """The file in the server's folder that has its key."""
+        return f"former-{self.onion}.key"
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """What a server is to be.
 
@@ -71,6 +100,7 @@ class Options:
         engine: The program that speaks XMPP.
         socks: Where Tor takes its connections to other servers.
         ports: Where it listens, on 127.0.0.1.
+        former: The names that it had, and answers to for a while.
     """
 
     door: Door = Door.PUBLIC
@@ -81,6 +111,7 @@ class Options:
     engine: Engine = Engine.PROSODY
     socks: Endpoint = _SOCKS
     ports: Ports = NO_PORTS
+    former: tuple[Former, ...] = ()
 
     @property
     def partners(self) -> Federation:
@@ -154,7 +185,7 @@ class Options:
         Raises:
             StoreError: It cannot be written.
         """
-        values = {
+        values: dict[str, object] = {
             "v": _VERSION,
             "door": self.door,
             "federation": self.federation,
@@ -165,6 +196,8 @@ class Options:
             "socks": str(self.socks),
             "ports": self.ports._asdict(),
         }
+        if self.former:
+            values["former"] = [_write_former(each) for each in self.former]
         data = f"{json.dumps(values, indent=1)}\n".encode()
         if not path.exists() or path.read_bytes() != data:
             private.replace(path, data)
@@ -185,8 +218,13 @@ class Options:
                 engine=Engine(str(values.pop("engine", default.engine))),
                 socks=Endpoint.parse(str(values.pop("socks", default.socks))),
                 ports=_read_ports(values.pop("ports", {})),
+                former=_read_former(values.pop("former", ())),
             )
-        except (ValueError, TypeError) as error:  # an address error is a ValueError
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+        ) as error:  # an address error is a ValueError
             raise _unreadable(path, f"a value in it is none: {error}") from error
         if values:
             raise _unreadable(path, f"nothing is known about {_shown(values)} in it")
@@ -203,6 +241,24 @@ def _read_peers(found: object) -> tuple[OnionAddress, ...]:
     if not isinstance(found, (list, tuple)):
         raise TypeError("peers is a list of onion names")
     return tuple(OnionAddress(str(name)) for name in found)
+
+
+def _read_former(found: object) -> tuple[Former, ...]:
+    if not isinstance(found, (list, tuple)):
+        raise TypeError("former is a list of names with what they say")
+    return tuple(
+        Former(
+            OnionAddress(str(each["onion"])),
+            datetime.fromisoformat(str(each["until"])).astimezone(UTC),
+            str(each["document"]),
+        )
+        for each in found
+    )
+
+
+def _write_former(former: Former) -> dict[str, str]:
+    until = former.until.astimezone(UTC).isoformat(timespec="seconds")
+    return {"onion": former.onion, "until": until, "document": former.document}
 
 
 def _read_ports(found: object) -> Ports:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from xmpp_onion.address import OnionAddress
 from xmpp_onion.errors import ServerError
-from xmpp_onion.server.options import Options
+from xmpp_onion.server.options import Former, Options
 
 __all__ = ["describe", "describe_unit", "find_templates", "render"]
 
 _PLACEHOLDER = re.compile(r"@([A-Z0-9_]+)@")
+_BASE64 = re.compile(r"[A-Za-z0-9+/=]+")
 _UNIT_WORD = re.compile(r"[\w%+,./:=@~-]+", re.ASCII)
 
 
@@ -34,7 +35,8 @@ def describe(onion: OnionAddress, options: Options) -> dict[str, str]:
     Args:
         onion: The name that people's addresses end in.
         options: What the server is to be. Each of its ports ``c2s`` is
-            ``@C2S_PORT@``, and so on; ``@PEERS@`` is the inside of a Lua table.
+            ``@C2S_PORT@``, and so on; ``@PEERS@`` and ``@FORMER@`` are the insides of
+            Lua tables.
     """
     ports = options.ports._asdict()
     return {
@@ -45,9 +47,24 @@ def describe(onion: OnionAddress, options: Options) -> dict[str, str]:
         "STAMP_BITS": str(options.stamp_bits),
         "SOCKS_HOST": options.socks.host,
         "SOCKS_PORT": str(options.socks.port),
+        "FORMER": " ".join(_describe_former(each) for each in options.former),
         "PEERS": " ".join(f'"{peer}";' for peer in sorted(options.peers)),
         **{f"{name.upper()}_PORT": str(port) for name, port in ports.items()},
     }
+
+
+def _describe_former(former: Former) -> str:
+    """Return a former name as a Lua table, of texts that have no quotes in them."""
+    if not _BASE64.fullmatch(former.document):
+        raise ServerError(
+            "the configuration of the server cannot be written",
+            why=f"what it should say under {former.onion.short} is damaged",
+            fix="Restore server.json from a backup.",
+        )
+    return (
+        f'{{ name = "{former.onion}"; document = "{former.document}"; '
+        f"deadline = {int(former.until.timestamp())} }};"
+    )
 
 
 def describe_unit(folder: Path, user: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ from xmpp_onion.errors import (
     CertificateError,
     DialError,
     FeatureMissingError,
+    MovedError,
     RegistrationError,
     SessionLostError,
     TorNotFoundError,
@@ -89,6 +90,7 @@ _FATAL = (
     AuthenticationError,
     CertificateError,
     FeatureMissingError,
+    MovedError,
     RegistrationError,
     SessionLostError,
 )

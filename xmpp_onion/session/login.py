@@ -28,6 +28,7 @@ from xmpp_onion.errors import (
     StreamViolationError,
 )
 from xmpp_onion.session.client_xmpp import SM, OnionClient, read_count
+from xmpp_onion.session.moved import raise_if_moved
 from xmpp_onion.session.scram import Scram, choose_mechanism
 from xmpp_onion.session.stream_limits import read_limit
 from xmpp_onion.session.wire import Connection, Wire
@@ -110,6 +111,7 @@ async def log_in(wire: Wire, client: OnionClient, who: Credentials) -> Login:
             one attempt with one mechanism, and nothing weaker after it.
         CertificateError: It shows another certificate; nothing was sent.
         FeatureMissingError: It lacks TLS, SCRAM-SHA-256 or XEP-0198.
+        MovedError: It has another name now.
         SessionError: Anything that another attempt may cure.
     """
     domain = who.jid.domain
@@ -120,6 +122,7 @@ async def log_in(wire: Wire, client: OnionClient, who: Credentials) -> Login:
         features = await wire.open_stream(domain)
     await authenticate(wire, features, who.jid.local, who.password)
     features = await wire.open_stream(domain)
+    raise_if_moved(features, domain)
     if features.find(f"{{{SM}}}sm") is None:
         raise FeatureMissingError(
             "the server does not acknowledge messages",

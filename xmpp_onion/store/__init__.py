@@ -11,6 +11,7 @@ from xmpp_onion.store.keys import Keys
 from xmpp_onion.store.notes import Notes
 from xmpp_onion.store.outbox import JobRow, Outbox, OutboxRow
 from xmpp_onion.store.owed import Owed, OwedRow
+from xmpp_onion.store.renaming import rename
 from xmpp_onion.store.requests import RequestRow, Requests
 from xmpp_onion.store.room_marks import RoomMarks
 from xmpp_onion.store.room_names import RoomNames
@@ -63,4 +64,5 @@ __all__ = [
     "WaitingRow",
     "encrypt",
     "reading",
+    "rename",
 ]

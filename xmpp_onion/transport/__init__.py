@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         peer_user,
         tell_local,
     )
-    from xmpp_onion.transport.onion import OnionService, create_key, read_address
+    from xmpp_onion.transport.onion import OnionService, create_key, read_address, sign
     from xmpp_onion.transport.service_folder import CircuitPort
     from xmpp_onion.transport.tor import Tor
     from xmpp_onion.transport.witness import connections, is_beside_tor, listeners
@@ -45,6 +45,7 @@ _HOMES = {
     "peer_user": "local",
     "probe": "dial",
     "read_address": "onion",
+    "sign": "onion",
     "tell_local": "local",
 }
 
@@ -69,6 +70,7 @@ __all__ = [
     "peer_user",
     "probe",
     "read_address",
+    "sign",
     "tell_local",
 ]
 

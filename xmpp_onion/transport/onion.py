@@ -38,7 +38,7 @@ from xmpp_onion.transport.control import Control
 from xmpp_onion.transport.guard import Guard
 from xmpp_onion.transport.service_folder import CircuitPort, ServiceFolder
 
-__all__ = ["OnionService", "create_key", "read_address"]
+__all__ = ["OnionService", "create_key", "read_address", "sign"]
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +90,18 @@ def read_address(key_file: Path) -> OnionAddress:
         StorePermissionError: Others can read the file or own it.
     """
     return _address(_read_key(key_file))
+
+
+def sign(key_file: Path, data: bytes) -> bytes:
+    """Return the signature of 64 bytes that a key made by ``create_key()`` gives.
+
+    Tor signs with the same key: begin ``data`` with words that nothing of Tor's has.
+
+    Raises:
+        OnionServiceError: There is no key in the file.
+        StorePermissionError: Others can read the file or own it.
+    """
+    return _read_key(key_file).sign(data)
 
 
 class OnionService:
