@@ -27,7 +27,7 @@ from xmpp_onion.errors import (
 from xmpp_onion.provision import Provision
 from xmpp_onion.room_post import RoomPost, check_timer, older
 from xmpp_onion.session import message_stanza, write_content
-from xmpp_onion.store import Database, Outbox
+from xmpp_onion.store import Database, Outbox, Write
 from xmpp_onion.timers import Timers
 
 __all__ = ["ACK_TIMEOUT", "Outgoing"]
@@ -122,12 +122,25 @@ class Outgoing:
             return await self._post.members(to, _deadline(timeout))
         return (to,)
 
-    async def queue(self, to: JID, what: Content, timeout: float | None) -> Delivery:
+    async def queue(
+        self,
+        to: JID,
+        what: Content,
+        timeout: float | None,
+        *,
+        along: Write | None = None,
+    ) -> Delivery:
         """Accept a message and return when it is on the disk.
 
         Without a network, too, if we have a session with each of the devices.
+
+        Args:
+            to: Who shall have it.
+            what: What to say.
+            timeout: Seconds; None waits for ever.
+            along: What is to be written in the same transaction.
         """
-        delivery, _ = await self.accept(to, what, _deadline(timeout))
+        delivery, _ = await self.accept(to, what, _deadline(timeout), along=along)
         return delivery
 
     async def confirm(self, to: JID, message_id: str) -> bool:
@@ -152,6 +165,7 @@ class Outgoing:
         deadline: float | None,
         *,
         allow_clear: bool = False,
+        along: Write | None = None,
     ) -> tuple[Delivery, asyncio.Future[None]]:
         """Encrypt and keep; the future completes when the server has it.
 
@@ -166,10 +180,10 @@ class Outgoing:
         try:
             if self._post.is_room(to):
                 return await self._post.keep(
-                    to, what, deadline, allow_clear=allow_clear
+                    to, what, deadline, allow_clear=allow_clear, along=along
                 )
             return await self._keep_outgoing(
-                to, what, deadline, allow_clear=allow_clear
+                to, what, deadline, allow_clear=allow_clear, along=along
             )
         except NoDevicesError:
             if not what.received:
@@ -184,14 +198,15 @@ class Outgoing:
         what: Content,
         deadline: float | None,
         *,
-        allow_clear: bool = False,
+        allow_clear: bool,
+        along: Write | None,
     ) -> tuple[Delivery, asyncio.Future[None]]:
         stamps = await self._provision.stamps(to, deadline)
         while True:
             losses = await self._fetch_recipient(to, deadline)
             try:
                 return await self._encrypt(
-                    to, what, allow_clear=allow_clear, stamps=stamps
+                    to, what, allow_clear=allow_clear, stamps=stamps, along=along
                 )
             except EncryptionError:
                 # What a broken connection left out may be all that was missing.
@@ -216,6 +231,7 @@ class Outgoing:
         *,
         allow_clear: bool,
         stamps: Sequence[ET.Element],
+        along: Write | None,
     ) -> tuple[Delivery, asyncio.Future[None]]:
         message_id = secrets.token_hex(16)
         asks = what.text is not None  # a confirmation is not confirmed
@@ -251,6 +267,8 @@ class Outgoing:
                 await self._confirmations.settle(to, what.received)
             else:
                 await self._deliveries.begin(delivery)
+            if along is not None:
+                await along()
             await self._courier.keep_effects()
         return delivery, self._courier.expect(row_id)
 

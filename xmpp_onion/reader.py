@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from xmpp_onion.chat import Answer, Event, Fetch, Said, read_event
 from xmpp_onion.courier import Courier
 from xmpp_onion.e2ee import Omemo
-from xmpp_onion.store import Database, Inbox, reading
+from xmpp_onion.store import Database, Inbox, InboxRow, Write, reading
 from xmpp_onion.store.connection import to_the_end
 from xmpp_onion.timers import is_over
 
@@ -27,14 +27,24 @@ _WIPE_AFTER = 10.0
 class Claim:
     """Something that happened, taken out to be handled.
 
-    It is handed out again after a restart unless :meth:`handled` returned.
+    It is handed out again after a restart unless it was forgotten.
 
     Attributes:
         event: What happened.
+        settle: Forgets it inside a transaction of its caller's: with what is kept
+            there, or not at all.
+        is_begun: Whether :meth:`begin` was called for it before a restart.
     """
 
     event: Event
-    _done: Callable[[], Awaitable[None]] = field(repr=False, compare=False)
+    _done: Write = field(repr=False, compare=False)
+    _begin: Write = field(repr=False, compare=False)
+    settle: Write = field(repr=False, compare=False)
+    is_begun: bool = False
+
+    async def begin(self) -> None:
+        """Note on the disk that what cannot be done twice is done now."""
+        await self._begin()
 
     async def handled(self) -> None:
         """Forget it: it was handled, whoever is cancelled meanwhile."""
@@ -112,7 +122,7 @@ class InboxReader:
                         event = read_event(row.event_json, answer, fetch)
                     event = await self._as_known_now(event)
                     self._is_awaited = False
-                    yield Claim(event, functools.partial(self._mark_handled, row.id))
+                    yield self._claim(row, event)
                     if self._reader is not reader:
                         raise RuntimeError("this client's events are read elsewhere")
                     self._is_awaited = True
@@ -121,6 +131,23 @@ class InboxReader:
         finally:
             if self._reader is reader:
                 self._is_awaited = False
+
+    def _claim(self, row: InboxRow, event: Event) -> Claim:
+        return Claim(
+            event,
+            functools.partial(self._mark_handled, row.id),
+            functools.partial(self._mark_begun, row.id),
+            functools.partial(self._settle, row.id),
+            is_begun=row.is_begun,
+        )
+
+    async def _settle(self, row_id: int) -> None:
+        self._has_handled = True
+        await self._inbox.mark_handled(row_id)
+
+    async def _mark_begun(self, row_id: int) -> None:
+        async with self._database.transaction():
+            await self._inbox.mark_begun(row_id)
 
     async def _wait_for_news(self) -> None:
         """Wait; when it is quiet, wipe what was handled from the disk."""

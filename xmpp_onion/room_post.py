@@ -32,7 +32,7 @@ from xmpp_onion.errors import (
 from xmpp_onion.provision import Provision
 from xmpp_onion.rooms import MARKED_MEMBERS, RoomNames, Rooms, may_hear
 from xmpp_onion.session import Session, message_stanza, write_content
-from xmpp_onion.store import Database, Outbox
+from xmpp_onion.store import Database, Outbox, Write
 from xmpp_onion.timers import Timers
 
 __all__ = ["RoomPost", "check_timer", "older"]
@@ -99,7 +99,13 @@ class RoomPost:
         await self._rooms.check_person(jid)
 
     async def keep(
-        self, room: JID, what: Content, deadline: float | None, *, allow_clear: bool
+        self,
+        room: JID,
+        what: Content,
+        deadline: float | None,
+        *,
+        allow_clear: bool,
+        along: Write | None = None,
     ) -> tuple[Delivery, asyncio.Future[None]]:
         """Encrypt and keep; the future completes when the server has it.
 
@@ -112,7 +118,9 @@ class RoomPost:
         while True:
             losses, state = await self._fetch(room, deadline, what)
             try:
-                return await self._encrypt(state, what, allow_clear=allow_clear)
+                return await self._encrypt(
+                    state, what, allow_clear=allow_clear, along=along
+                )
             except _ChangedError:
                 continue
             except EncryptionError:
@@ -182,7 +190,12 @@ class RoomPost:
                 was_read = True
 
     async def _encrypt(
-        self, state: RoomState, what: Content, *, allow_clear: bool
+        self,
+        state: RoomState,
+        what: Content,
+        *,
+        allow_clear: bool,
+        along: Write | None,
     ) -> tuple[Delivery, asyncio.Future[None]]:
         message_id, room = secrets.token_hex(16), state.jid
         beside = write_content(what)
@@ -208,6 +221,8 @@ class RoomPost:
             )
             row_ids = await self._put(delivery, encrypted, clear, what)
             await self._deliveries.begin(delivery)
+            if along is not None:
+                await along()
             await self._courier.keep_effects()
         return delivery, joint([self._courier.expect(row_id) for row_id in row_ids])
 

@@ -24,6 +24,7 @@ from xmpp_onion.outgoing import ACK_TIMEOUT, Outgoing
 from xmpp_onion.rooms import Shown
 from xmpp_onion.session import MENTION_LIMIT
 from xmpp_onion.sharing import Sharing
+from xmpp_onion.store import Write
 from xmpp_onion.timers import Timers, checked
 
 __all__ = ["Speaker"]
@@ -344,6 +345,7 @@ class Speaker:
         *,
         expires: timedelta | None = None,
         timeout: float | None = ACK_TIMEOUT,
+        along: Write | None = None,
     ) -> Delivery:
         """Encrypt ``text`` and return once it is on disk; it goes out by itself.
 
@@ -356,6 +358,8 @@ class Speaker:
             expires: As in :meth:`send`.
             timeout: Seconds that the server may take to tell keys that are missing;
                 None waits for ever.
+            along: What is to be written in the same transaction, such as
+                ``Claim.settle`` of what it answers: both are on the disk, or neither.
 
         Raises:
             EncryptionError: It cannot be encrypted; nothing was kept.
@@ -364,7 +368,7 @@ class Speaker:
         """
         recipient = parse_addressee(to)
         what = await self._timed(recipient, Content(text=text, expires=expires))
-        return await self._outgoing.queue(recipient, what, timeout)
+        return await self._outgoing.queue(recipient, what, timeout, along=along)
 
     async def delivery(self, message_id: str) -> Delivery | None:
         """Return how far a message of ours has come; None if nothing is known.

@@ -17,6 +17,7 @@ from xmpp_onion.bot.clock import Clock, SystemClock
 from xmpp_onion.bot.context import Context
 from xmpp_onion.bot.conversation import FSM
 from xmpp_onion.bot.dispatch import Dispatcher, Rules
+from xmpp_onion.bot.durations import Rate
 from xmpp_onion.bot.handlers import Handler, Plan
 from xmpp_onion.bot.jobs import Jobs
 from xmpp_onion.bot.line import Line
@@ -64,6 +65,8 @@ class Bot(Router):
         pins: Fingerprints that it believes, by account, besides those that
             ``trust pin`` wrote into its own: for ``Trust.PINNED``.
         texts: What it says by itself.
+        answers: How often it answers in one place; what is beyond is dropped, so that
+            two bots that answer each other come to rest.
         timeout: How long a handler may take.
         replay: Do commands also if they are old, as after a time without a network.
         max_age: What is old.
@@ -82,6 +85,7 @@ class Bot(Router):
         roles: Mapping[str, Collection[str]] | None = None,
         pins: Mapping[str, Collection[str]] | None = None,
         texts: Texts | None = None,
+        answers: str = "20/m",
         timeout: timedelta = timedelta(seconds=60),
         replay: bool = False,
         max_age: timedelta = timedelta(minutes=10),
@@ -91,7 +95,7 @@ class Bot(Router):
             raise ValueError("a prefix cannot be empty or have blanks")
         self.name = name
         self.trust = trust
-        self.rules = Rules(prefix, timeout, max_age, replay)
+        self.rules = Rules(prefix, timeout, max_age, Rate.read(answers), replay=replay)
         self.roles: Mapping[str, frozenset[JID]] = {
             role: frozenset(JID(each).bare for each in people)
             for role, people in (roles or {}).items()

@@ -47,8 +47,6 @@ log = logging.getLogger(__name__)
 
 # Handlers that run at the same time, of one person one.
 _AT_ONCE: Final = 16
-# Answers in one place: two bots that answer each other come to rest.
-_ANSWERS: Final = Rate(20, 60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +56,7 @@ class Rules:
     prefix: str
     timeout: timedelta
     max_age: timedelta
+    answers: Rate
     replay: bool
 
 
@@ -91,7 +90,7 @@ class Dispatcher:
         self._given = services
         self.memory = Memory(line.notes, "bot:")
         self.lanes = Lanes(_AT_ONCE)
-        self._answers = Limiter(_ANSWERS, host.clock)
+        self._answers = Limiter(rules.answers, host.clock)
         self._rates = {
             each.name: Limiter(each.rate, host.clock)
             for each in router.commands
@@ -115,8 +114,8 @@ class Dispatcher:
             lane = ""
 
         async def work() -> None:
-            await self._handle(event)
-            await claim.handled()
+            if not await self._handle(claim):
+                await claim.handled()
 
         await self.lanes.add(lane, work)
 
@@ -127,13 +126,15 @@ class Dispatcher:
             message.sender.bare, place, message.text
         )
 
-    async def _handle(self, event: Event) -> None:
+    async def _handle(self, claim: Claim) -> bool:
+        """Do what is to be done; return whether the event was settled with it."""
+        event = claim.event
         if isinstance(event, Message):
-            await self._hear(event)
-            return
+            return await self._hear(event, claim)
         for watcher in self._router.watchers:
             if isinstance(event, watcher.kind):
                 await self._watch(watcher, event)
+        return False
 
     async def _watch(self, watcher: Watcher, event: Event) -> None:
         services = {**self._given, type(event): event}
@@ -154,30 +155,32 @@ class Dispatcher:
 
     # --- messages ----------------------------------------------------------------
 
-    async def _hear(self, message: Message) -> None:
+    async def _hear(self, message: Message, claim: Claim) -> bool:
         if message.sender.bare == self._line.jid.bare:
-            return
+            return False
         if not self._line.accepts(message):
             log.info(
                 "ignored a message of %s: its device is %s",
                 message.sender.short,
                 message.trust,
             )
-            return
+            return False
         place = message.room or message.sender.bare
         fsm = FSM(self.memory, f"{message.sender.bare} {place}")
         ctx = Context(self._host, self._line, message, fsm)
-        call = await self._choose(ctx)
-        if call is not None:
-            await self._answer(ctx, call)
+        call = await self._choose(ctx, claim)
+        return call is not None and await self._answer(ctx, call, claim)
 
-    async def _choose(self, ctx: Context) -> Callable[[], Awaitable[object]] | None:
+    async def _choose(
+        self, ctx: Context, claim: Claim
+    ) -> Callable[[], Awaitable[object]] | None:
         """Return what is to be called; None if nobody cares."""
         prefix = self._rules.prefix
         if self._router.commands and ctx.message.text.startswith(prefix):
             name, _, rest = ctx.message.text[len(prefix) :].partition(" ")
             first, newline, more = name.partition("\n")
-            call = self._find_command(ctx, first, newline + more + " " + rest)
+            typed = newline + more + " " + rest
+            call = self._find_command(ctx, claim, first, typed)
             if call is not None:
                 return call
         state = await ctx.fsm.state()
@@ -187,7 +190,7 @@ class Dispatcher:
         return None
 
     def _find_command(
-        self, ctx: Context, name: str, text: str
+        self, ctx: Context, claim: Claim, name: str, text: str
     ) -> Callable[[], Awaitable[object]] | None:
         command = self._commands.get(name.casefold())
         if name.casefold() == "help" and command is None:
@@ -198,7 +201,7 @@ class Dispatcher:
                 return None
             return lambda: self._unknown(name)
         ctx.command = command.name
-        return lambda: self._run(command, ctx, text)
+        return lambda: self._run(command, ctx, claim, text)
 
     async def _unknown(self, name: str) -> str:
         prefix = self._rules.prefix
@@ -212,12 +215,19 @@ class Dispatcher:
             return list_commands(self._router.commands, ctx, self._rules.prefix)
         return describe(command, self._rules.prefix)
 
-    async def _run(self, command: Command, ctx: Context, text: str) -> object:
+    async def _run(
+        self, command: Command, ctx: Context, claim: Claim, text: str
+    ) -> object:
+        """Do a command, once: one that a process died over is not done again."""
+        if claim.is_begun:
+            log.warning("%s was interrupted, and is not done again", command.name)
+            return self._host.texts.interrupted
         age = self._host.clock.now() - ctx.message.at
         if not self._rules.replay and age > self._rules.max_age:
             return self._host.texts.old.format(minutes=int(age / timedelta(minutes=1)))
         self._check_rate(command, ctx)
         given = parse(command.plan.arguments, text)
+        await claim.begin()
         return await self._call(command.plan, ctx, given)
 
     def _check_rate(self, command: Command, ctx: Context) -> None:
@@ -248,15 +258,20 @@ class Dispatcher:
     # --- answers -----------------------------------------------------------------
 
     async def _answer(
-        self, ctx: Context, call: Callable[[], Awaitable[object]]
-    ) -> None:
+        self, ctx: Context, call: Callable[[], Awaitable[object]], claim: Claim
+    ) -> bool:
+        """Answer; return whether the event was settled with the answer."""
         try:
             answer = await self._guarded(ctx, call)
-            if isinstance(answer, str) and answer and self._may_answer(ctx):
-                # However long the network is away: the answer is made only once.
-                await ctx.reply(answer)
+            if not isinstance(answer, str) or not answer or not self._may_answer(ctx):
+                return False
+            # However long the network is away: the answer is made only once, and
+            # once it is on the disk, what it answers is not there any more.
+            await self._line.queue(ctx.place, answer, timeout=None, along=claim.settle)
         except EncryptionError as error:
             log.warning("could not answer %s: %s", ctx.sender.short, error.what)
+            return False
+        return True
 
     def _may_answer(self, ctx: Context) -> bool:
         is_left = not self._answers.take(str(ctx.place))

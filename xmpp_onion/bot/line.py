@@ -10,6 +10,7 @@ from xmpp_onion.bot.memory import Notebook
 from xmpp_onion.chat import Delivery, Message, Progress, Said
 from xmpp_onion.reader import Claim
 from xmpp_onion.rooms import Room
+from xmpp_onion.store import Write
 
 __all__ = ["Line"]
 
@@ -38,8 +39,9 @@ class Line(Protocol):
         *,
         expires: timedelta | None = None,
         timeout: float | None = None,
+        along: Write | None = None,
     ) -> Delivery:
-        """Encrypt, and return when it is on the disk."""
+        """Encrypt, and return when it is on the disk, with what goes along."""
 
     async def send(
         self, to: str, text: str, *, reply_to: Message | str = ""

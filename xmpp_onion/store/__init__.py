@@ -4,7 +4,7 @@ from xmpp_onion.store.attempts import Attempts
 from xmpp_onion.store.contacts import ContactRow, Contacts
 from xmpp_onion.store.conversion import encrypt
 from xmpp_onion.store.cursors import Cursor, Cursors
-from xmpp_onion.store.database import Database
+from xmpp_onion.store.database import Database, Write
 from xmpp_onion.store.deliveries import DeliveryRow, DeliveryRows
 from xmpp_onion.store.inbox import Inbox, InboxRow
 from xmpp_onion.store.keys import Keys
@@ -62,6 +62,7 @@ __all__ = [
     "TokenRow",
     "Tokens",
     "WaitingRow",
+    "Write",
     "encrypt",
     "reading",
     "rename",

@@ -17,7 +17,7 @@ from collections.abc import (
 )
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeAlias
 
 from xmpp_onion.errors import StoreError
 from xmpp_onion.store import files, schema
@@ -35,6 +35,9 @@ from xmpp_onion.store.statements import Connection, Statement, UndoneError, Valu
 from xmpp_onion.store.witness import Witness
 
 log = logging.getLogger(__name__)
+
+Write: TypeAlias = Callable[[], Awaitable[None]]
+"""Writes something inside a transaction that somebody else has begun."""
 
 # How far an old copy is put behind its note: further than it gets by counting
 # before somebody accepts that it is old.
@@ -213,7 +216,7 @@ class Database:
             if cancelled:
                 raise cancelled
 
-    def before_commit(self, write: Callable[[], Awaitable[None]]) -> None:
+    def before_commit(self, write: Write) -> None:
         """Have ``write`` called at the end of each transaction, still inside it."""
         self._before_commit.append(write)
 

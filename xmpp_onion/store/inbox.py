@@ -31,12 +31,14 @@ class InboxRow:
         event_json: The decrypted event.
         added_at: When it was stored, in UTC.
         expires_at: When it is erased, handled or not, in UTC; None for never.
+        is_begun: Whether it was marked as begun.
     """
 
     id: int
     event_json: str = field(repr=False)
     added_at: datetime
     expires_at: datetime | None = None
+    is_begun: bool = False
 
 
 class Inbox:
@@ -132,7 +134,18 @@ class Inbox:
                 event_json=parts[0],
                 added_at=datetime.fromisoformat(parts[1]),
                 expires_at=read_time(row["expires_at"]),
+                is_begun=bool(row["begun"]),
             )
+
+    async def mark_begun(self, row_id: int) -> None:
+        """Note that somebody is about to act on an event.
+
+        Raises:
+            RuntimeError: Not inside a transaction.
+        """
+        await self._database.execute(
+            "UPDATE inbox SET begun = 1 WHERE id = ?", (row_id,)
+        )
 
     async def mark_handled(self, row_id: int) -> None:
         """Forget a handled event and wipe its text; twice is no error.

@@ -292,6 +292,13 @@ CREATE TABLE tokens (
 PRAGMA user_version = 17;
 """
 
+# Whether somebody has begun to act on an event, and may have been killed by then.
+_VERSION_18 = """
+ALTER TABLE inbox ADD COLUMN begun INTEGER NOT NULL DEFAULT 0;
+
+PRAGMA user_version = 18;
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _VERSION_1,
     _VERSION_2,
@@ -310,6 +317,7 @@ MIGRATIONS: tuple[str, ...] = (
     _VERSION_15,
     _VERSION_16,
     _VERSION_17,
+    _VERSION_18,
 )
 
 

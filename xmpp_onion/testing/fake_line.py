@@ -12,6 +12,7 @@ from xmpp_onion.chat import Content, Delivery, Event, Message, Progress, Said
 from xmpp_onion.e2ee import TrustLevel, accepts
 from xmpp_onion.reader import Claim
 from xmpp_onion.rooms import Room
+from xmpp_onion.store import Write
 
 __all__ = ["FakeNotes", "MemoryLine"]
 
@@ -68,17 +69,19 @@ class MemoryLine:
         unhandled: What happens first: what an earlier bot left.
 
     Attributes:
-        unhandled: What happened and was not handled yet, by its number.
+        unhandled: What happened and was not handled yet, and whether it was begun.
     """
 
-    def __init__(self, world: Around, unhandled: Iterable[Event] = ()) -> None:
+    def __init__(
+        self, world: Around, unhandled: Iterable[tuple[Event, bool]] = ()
+    ) -> None:
         self._world = world
         self._claims: asyncio.Queue[Claim] = asyncio.Queue()
         self._numbers = itertools.count()
-        self._unhandled: dict[int, Event] = {}
+        self._unhandled: dict[int, tuple[Event, bool]] = {}
         self.notes = world.notes
-        for event in unhandled:
-            self.tell(event)
+        for event, is_begun in unhandled:
+            self.tell(event, is_begun=is_begun)
 
     @property
     def jid(self) -> JID:
@@ -86,24 +89,28 @@ class MemoryLine:
         return self._world.jid
 
     @property
-    def unhandled(self) -> tuple[Event, ...]:
-        """What happened and was not handled yet."""
+    def unhandled(self) -> tuple[tuple[Event, bool], ...]:
+        """What happened and was not handled yet, and whether it was begun."""
         return tuple(self._unhandled.values())
 
     def accepts(self, message: Said) -> bool:
         """Tell whether its device is accepted."""
         return accepts(TrustLevel.from_word(message.trust))
 
-    def tell(self, event: Event) -> None:
+    def tell(self, event: Event, *, is_begun: bool = False) -> None:
         """Let something happen to the bot."""
         number = next(self._numbers)
-        self._unhandled[number] = event
+        self._unhandled[number] = event, is_begun
+
+        async def begin() -> None:
+            self._unhandled[number] = event, True
 
         async def handled() -> None:
             self._unhandled.pop(number, None)
             self._world.done.set()
 
-        self._claims.put_nowait(Claim(event, handled))
+        claim = Claim(event, handled, begin, handled, is_begun=is_begun)
+        self._claims.put_nowait(claim)
 
     async def claims(self) -> AsyncGenerator[Claim, None]:
         """Yield what happens."""
@@ -117,9 +124,13 @@ class MemoryLine:
         *,
         expires: timedelta | None = None,
         timeout: float | None = None,
+        along: Write | None = None,
     ) -> Delivery:
         """Say something."""
-        return await self._world.speak(JID(to), Content(text=text, expires=expires))
+        said = await self._world.speak(JID(to), Content(text=text, expires=expires))
+        if along is not None:
+            await along()
+        return said
 
     async def send(
         self,

@@ -12,6 +12,7 @@ from xmpp_onion.chat import Delivery, Message, Progress, Said, Undecryptable
 from xmpp_onion.client import Client
 from xmpp_onion.reader import Claim
 from xmpp_onion.rooms import Room
+from xmpp_onion.store import Write
 
 __all__ = ["Observed"]
 
@@ -63,16 +64,26 @@ class Observed:
                 yield self._noted(claim)
 
     def _noted(self, claim: Claim) -> Claim:
+        left = [claim]
+
+        def note() -> None:
+            self.unhandled -= len(left)
+            left.clear()
+            self._news.set()
+
         async def handled() -> None:
             await claim.handled()
-            self.unhandled -= 1
-            self._news.set()
+            note()
+
+        async def settle() -> None:
+            await claim.settle()
+            note()
 
         self.unhandled += 1
         if isinstance(claim.event, Said | Undecryptable):
             self.heard.add(claim.event.id)
         self._news.set()
-        return Claim(claim.event, handled)
+        return Claim(claim.event, handled, claim.begin, settle, is_begun=claim.is_begun)
 
     async def queue(
         self,
@@ -81,11 +92,14 @@ class Observed:
         *,
         expires: timedelta | None = None,
         timeout: float | None = None,
+        along: Write | None = None,
     ) -> Delivery:
         """See ``Client.queue``."""
         async with self._speaking():
             return self._note(
-                await self.client.queue(to, text, expires=expires, timeout=timeout)
+                await self.client.queue(
+                    to, text, expires=expires, timeout=timeout, along=along
+                )
             )
 
     async def send(

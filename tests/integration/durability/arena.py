@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack, suppress
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -139,7 +139,9 @@ class Arena:
         """Return where the history of a profile is."""
         return self.folder / f"{profile}.history"
 
-    def start(self, plan: Plan) -> ForkServerProcess | OwnProcess:
+    def start(
+        self, plan: Plan, body: Callable[[Plan], None] = peer.main
+    ) -> ForkServerProcess | OwnProcess:
         """Start a process; the one before it must have ended."""
         process: ForkServerProcess | OwnProcess
         if plan.clock:
@@ -148,7 +150,7 @@ class Arena:
         elif prefix := self.prefixes.get(plan.profile):
             process = OwnProcess("peer.py", plan, prefix=prefix)
         else:
-            process = self._context.Process(target=peer.main, args=(plan,), daemon=True)
+            process = self._context.Process(target=body, args=(plan,), daemon=True)
         process.start()
         self.running[plan.profile] = process
         return process

@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
+import peer
 from arena import Arena
 from clock import SETTINGS, Setting
 from killpoints import KINDS
@@ -87,10 +88,15 @@ async def kill_receiver(arena: Arena, kills: int) -> dict[str, object]:
 
 
 async def live_until_killed(
-    arena: Arena, profile: str, place: str, **plan: Any
+    arena: Arena,
+    profile: str,
+    place: str,
+    *,
+    body: Callable[[peer.Plan], None] = peer.main,
+    **plan: Any,
 ) -> None:
     """Start a process and see it killed, at its place or at any moment."""
-    arena.start(arena.plan(profile, kill=place, **plan))
+    arena.start(arena.plan(profile, kill=place, **plan), body)
     # A place that is not reached in this time is a moment as good as any.
     timeout = 4.0 if place else secrets.randbelow(1200) / 1000
     reached = await arena.wait(profile, timeout) is not None

@@ -140,6 +140,14 @@ async def test_an_upgrade_that_is_killed_breaks_nothing(tmp_path: Path) -> None:
     assert figures["broken"] == []
 
 
+async def test_a_bot_that_is_killed_anywhere_does_each_order_once_or_says_so(
+    tmp_path: Path,
+) -> None:
+    figures = await run("R31", tmp_path, 20)
+
+    assert figures["identities"] == 1
+
+
 async def test_kills_in_a_room_lose_and_repeat_nothing(tmp_path: Path) -> None:
     await run("R29", tmp_path, 20)
 

@@ -541,3 +541,26 @@ async def test_a_bot_knows_by_account_whether_it_is_spoken_to() -> None:
         assert alice.inbox == []
         await alice.send("are you?", room=friends, mentions=[server.jid])
         assert alice.inbox == ["yes?"]
+
+
+async def test_a_command_that_a_process_died_over_is_not_done_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("xmpp_onion.bot.app._DRAIN", 0.01)
+    bot, done = Bot("test", trust=Trust.PINNED), []
+
+    @bot.command
+    async def pay(ctx: Context, amount: int) -> str:
+        done.append(amount)
+        if amount == 5:
+            await ctx.ask("Really?")
+        return "paid"
+
+    async with FakeServer(bot) as server:
+        alice = server.user("alice")
+        await alice.send("!pay 5")
+        await server.restart()
+        assert alice.last == bot.texts.interrupted
+        await alice.send("!pay 7")
+        assert alice.last == "paid"
+    assert done == [5, 7]

@@ -19,6 +19,18 @@ async def test_events_stay_in_order_until_they_are_handled(database: Database) -
     assert [row.id for row in rows] == [ids[0], ids[2]]
 
 
+async def test_an_event_that_was_begun_is_told_apart(database: Database) -> None:
+    inbox = Inbox(database)
+    async with database.transaction():
+        first = await inbox.add('{"n": 1}')
+        await inbox.add('{"n": 2}')
+
+    async with database.transaction():
+        await inbox.mark_begun(first)
+
+    assert [row.is_begun for row in await inbox.pending()] == [True, False]
+
+
 async def test_a_stanza_is_seen_once_it_is_marked(database: Database) -> None:
     inbox = Inbox(database)
 
