@@ -155,6 +155,7 @@ TESTED_IN = {
     "agent/sending.py": "integration/client/test_agent.py",
     "agent/standing.py": "integration/client/test_agent.py",
     "agent/timers.py": "unit/cli/test_timer.py",
+    "cli/import_.py": "unit/cli/test_export.py",
     "cli/agent_start.py": "unit/cli/test_agent.py",
     "cli/agent_token.py": "unit/cli/test_agent.py",
     "places.py": "unit/test_account.py",

@@ -146,6 +146,16 @@ class Account:
             return Kind(values["seal"]["kind"]) if "sealed" in values else None
 
     @classmethod
+    def parse(cls, text: str, profile: str, folder: Path) -> Self:
+        """Read what :meth:`text` wrote, as the account of a profile.
+
+        Raises:
+            StoreCorruptError: It is no account.
+        """
+        with _reading(folder):
+            return cls._parse(text, profile, folder)
+
+    @classmethod
     def _parse(cls, text: str, profile: str, folder: Path) -> Self:
         values = tomllib.loads(text)
         return cls(
@@ -172,7 +182,7 @@ class Account:
     def save(self) -> None:
         """Write it, replacing what was there in one step."""
         private.make_folder(self.folder)
-        text = self._text()
+        text = self.text()
         if self.seal is not None:
             text = _sealed_text(self.seal, text)
         private.replace(self.folder / "account.toml", text.encode())
@@ -209,7 +219,11 @@ class Account:
                 text = self.seal.decrypt(values["sealed"])
             return replace(self._parse(text, self.profile, self.folder), seal=self.seal)
 
-    def _text(self) -> str:
+    def text(self) -> str:
+        """Return all of it, the password too, as it is written where it is no secret.
+
+        For :meth:`parse`, in a file that is encrypted.
+        """
         values: dict[str, object] = {
             "jid": self.jid,
             "password": self.password,

@@ -615,6 +615,11 @@ class Client(Speaker):
         """Of this device: 64 hex digits, to compare over another channel."""
         return self._omemo.fingerprint
 
+    @property
+    def device_id(self) -> int:
+        """The number of this device in the account's list."""
+        return self._omemo.device_id
+
     async def devices(self, jid: str = "") -> tuple[Device, ...]:
         """Return the devices of somebody, or of ourselves, as now published.
 

@@ -14,9 +14,10 @@ __all__ = ["FIELDS", "REQUESTS"]
 
 async def _list_devices(client: Client, request: Line) -> list[Line]:
     devices = await client.devices(str(request.get("jid", "")))
-    this = client.fingerprint
+    this = client.device_id
     return [
-        _device_line(device) | {"this": device.own and device.fingerprint == this}
+        # By its number: an account that was imported has several with one key.
+        _device_line(device) | {"this": device.own and device.device_id == this}
         for device in devices
     ]
 

@@ -34,6 +34,8 @@ _COMMANDS = {
     "trust": ("trust", "Whose devices you believe."),
     "devices": ("devices", "Devices and fingerprints, yours and others'."),
     "agent": ("agent", "Keep one session, which makes every other command fast."),
+    "export": ("export", "Write the account into one encrypted file."),
+    "import": ("import_", "Take up an exported account, as a new device."),
     "bot": ("bot", "Run a bot."),
     "server": ("server", "Run an onion-only server."),
     "doctor": ("doctor", "Check Tor, the account and the server; say how to mend."),

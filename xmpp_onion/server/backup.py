@@ -18,10 +18,10 @@ from xmpp_onion import private
 from xmpp_onion.address import OnionAddress
 from xmpp_onion.errors import ServerError
 from xmpp_onion.seal import Kind, Secret
+from xmpp_onion.sealed import SealedReader, SealedWriter
 from xmpp_onion.server.folder import Folder, find_unprivileged_user
 from xmpp_onion.server.options import Engine, Options
 from xmpp_onion.server.ports import NO_PORTS
-from xmpp_onion.server.sealed import SealedReader, SealedWriter
 from xmpp_onion.server.snapshot import Found, freeze, walk
 
 __all__ = ["Saved", "backup", "restore"]

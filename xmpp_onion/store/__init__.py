@@ -6,6 +6,7 @@ from xmpp_onion.store.conversion import encrypt
 from xmpp_onion.store.cursors import Cursor, Cursors
 from xmpp_onion.store.database import Database, Write
 from xmpp_onion.store.deliveries import DeliveryRow, DeliveryRows
+from xmpp_onion.store.extract import read_rows, write_rows
 from xmpp_onion.store.inbox import Inbox, InboxRow
 from xmpp_onion.store.keys import Keys
 from xmpp_onion.store.notes import Notes
@@ -64,6 +65,8 @@ __all__ = [
     "WaitingRow",
     "Write",
     "encrypt",
+    "read_rows",
     "reading",
     "rename",
+    "write_rows",
 ]

@@ -12,9 +12,9 @@ import pytest
 
 from xmpp_onion.errors import ServerError, StoreKeyError
 from xmpp_onion.seal import Kind, Secret
+from xmpp_onion.sealed import SealedWriter
 from xmpp_onion.server import Engine, Options, backup, initialise, restore
 from xmpp_onion.server.folder import Folder, find_unprivileged_user
-from xmpp_onion.server.sealed import SealedWriter
 from xmpp_onion.transport import read_address
 
 SECRET = Secret(Kind.KEY_FILE, bytes(32))  # a passphrase takes its time

@@ -2,7 +2,7 @@ r"""A file that is encrypted while it is written, in constant memory.
 
 ::
 
-    "xmpp-onion backup 1\n"
+    "xmpp-onion backup 1\n"                        or another form's first line
     {"kind": …, "salt": …, "wrapped": …}\n     how the key is opened: `Seal.values`
     chunk, chunk, … last chunk                AES-256-GCM, 64 KiB of content each
 
@@ -16,18 +16,57 @@ Authenticated-Encryption and its Nonce-Reuse Misuse-Resistance, section 7).
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from xmpp_onion.errors import ServerError
+from xmpp_onion.errors import (
+    ServerError,
+    StoreCorruptError,
+    StoreKeyError,
+    XmppOnionError,
+)
 from xmpp_onion.seal import Kind, Seal, Secret
 
-__all__ = ["SealedReader", "SealedWriter"]
+__all__ = ["ACCOUNT", "SERVER", "Form", "SealedReader", "SealedWriter"]
 
-_MAGIC: Final = b"xmpp-onion backup 1\n"
-_FAMILY: Final = b"xmpp-onion backup "
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What is in such a file.
+
+    Attributes:
+        noun: What it is called in an error.
+        name: What it begins with, behind the name of this program.
+        error: What is raised if it cannot be read.
+    """
+
+    noun: str
+    name: str
+    error: type[XmppOnionError]
+
+    @property
+    def family(self) -> bytes:
+        """How all versions of this form begin."""
+        return f"xmpp-onion {self.name} ".encode()
+
+    @property
+    def magic(self) -> bytes:
+        """The first line."""
+        return self.family + b"1\n"
+
+    def unreadable(self, why: str) -> XmppOnionError:
+        """Return the error that such a file cannot be read."""
+        return self.error(
+            f"the {self.noun} cannot be read", why=why, fix="Take another copy of it."
+        )
+
+
+SERVER: Final = Form("backup", "backup", ServerError)
+ACCOUNT: Final = Form("exported account", "account", StoreCorruptError)
+
 _HEADER_LIMIT_BYTES: Final = 4096
 _CHUNK_BYTES: Final = 64 * 1024
 _TAG_BYTES: Final = 16
@@ -39,11 +78,12 @@ class SealedWriter:
     Args:
         file: Where it goes.
         secret: What opens it.
+        form: What it is.
     """
 
-    def __init__(self, file: BinaryIO, secret: Secret) -> None:
+    def __init__(self, file: BinaryIO, secret: Secret, form: Form = SERVER) -> None:
         seal = Seal.make(secret)
-        header = _MAGIC + json.dumps(seal.values()).encode() + b"\n"
+        header = form.magic + json.dumps(seal.values()).encode() + b"\n"
         file.write(header)
         self._file = file
         self._header = header
@@ -76,35 +116,40 @@ class SealedReader:
     Args:
         file: What to read.
         find_secret: Asked for what opens it, once the file said which kind that is.
+        form: What it has to be.
 
     Raises:
         StoreKeyError: It is another secret.
-        ServerError: It is no backup, or one that is damaged.
+        XmppOnionError: The error of the form: it is none, or damaged.
     """
 
     def __init__(
-        self, file: BinaryIO, find_secret: Callable[[Kind], Secret | None]
+        self,
+        file: BinaryIO,
+        find_secret: Callable[[Kind], Secret | None],
+        form: Form = SERVER,
     ) -> None:
-        magic = file.readline(len(_MAGIC))
-        if magic != _MAGIC:
-            raise _unreadable(
+        self._form = form
+        magic = file.readline(len(form.magic))
+        if magic != form.magic:
+            raise form.unreadable(
                 "a newer xmpp-onion wrote it"
-                if magic.startswith(_FAMILY)
-                else "it is no backup of a server"
+                if magic.startswith(form.family)
+                else f"it is no {form.noun}"
             )
         text = file.readline(_HEADER_LIMIT_BYTES)
         try:
             values = json.loads(text)
             secret = find_secret(Kind(str(values["kind"])))
             if secret is None:
-                raise ServerError(
-                    "the backup cannot be opened",
+                raise StoreKeyError(
+                    f"the {form.noun} cannot be opened",
                     why=f"it was encrypted with a {values['kind']}, and none was given",
                     fix=Kind(str(values["kind"])).how_to_give,
                 )
             seal = Seal.open(values, secret)
         except (ValueError, LookupError, TypeError) as error:
-            raise _unreadable("its beginning is damaged") from error
+            raise form.unreadable("its beginning is damaged") from error
         self._file = file
         self._header = magic + text
         self._cipher = AESGCM(seal.stream_key)
@@ -125,7 +170,7 @@ class SealedReader:
         """Read to the end, so that a file that was cut off is noticed.
 
         Raises:
-            ServerError: It was, or something was added.
+            XmppOnionError: The error of the form: it was, or something was added.
         """
         while not self._is_over:
             self._next()
@@ -137,7 +182,7 @@ class SealedReader:
         try:
             self._ready = self._cipher.decrypt(nonce, chunk, self._header)
         except InvalidTag:
-            raise _unreadable(
+            raise self._form.unreadable(
                 f"it is damaged, cut off or changed in its part {self._number}"
             ) from None
         self._number += 1
@@ -148,9 +193,3 @@ class SealedReader:
 
 def _nonce(number: int, *, is_last: bool) -> bytes:
     return number.to_bytes(11, "big") + bytes([is_last])
-
-
-def _unreadable(why: str) -> ServerError:
-    return ServerError(
-        "the backup cannot be read", why=why, fix="Take another copy of it."
-    )

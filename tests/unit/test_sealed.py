@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from xmpp_onion.errors import ServerError, StoreKeyError
 from xmpp_onion.seal import Kind, Secret
-from xmpp_onion.server.sealed import SealedReader, SealedWriter
+from xmpp_onion.sealed import SealedReader, SealedWriter
 
 SECRET = Secret(Kind.KEY_FILE, bytes(32))  # a passphrase takes its time
 CHUNK = 64 * 1024
