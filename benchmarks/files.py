@@ -112,10 +112,13 @@ class SplitDialer:
         *,
         isolation: Isolation,
         timeout: float = 60.0,
+        first: bytes = b"",
     ) -> io.IOBase:
         """Connect, by the port."""
         way = self._far if port == _FILES_PORT else self._near
-        return await way.dial(address, port, isolation=isolation, timeout=timeout)  # type: ignore[return-value]  # a socket
+        return await way.dial(  # type: ignore[return-value]  # a socket
+            address, port, isolation=isolation, timeout=timeout, first=first
+        )
 
 
 async def measure_circuits(megabytes: int, rate: float) -> None:

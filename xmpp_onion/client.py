@@ -10,7 +10,6 @@ network afterwards is a row; inside the transaction there is no network.
 
 import asyncio
 import logging
-import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
 from dataclasses import replace
@@ -84,6 +83,7 @@ from xmpp_onion.session import (
     SubscriptionRequest,
     read_message,
 )
+from xmpp_onion.session_memory import SessionMemory
 from xmpp_onion.sharing import Sharing
 from xmpp_onion.speaker import Speaker
 from xmpp_onion.store import (
@@ -107,8 +107,6 @@ log = logging.getLogger(__name__)
 
 # Seconds that entering a client may take: Tor's bootstrap, a circuit, a login.
 LOGIN_TIMEOUT = 180.0
-# Where this device's XMPP resource is kept.
-_RESOURCE = "/xmpp-onion/resource"
 
 
 class Client(Speaker):
@@ -195,6 +193,7 @@ class Client(Speaker):
     async def _make_session(self, keys: Keys) -> None:
         """Make what talks to the server, and what knows keys."""
         account = self.account
+        memory = SessionMemory(self._database, keys)
         self._session = Session(
             account.jid,
             account.password,
@@ -202,7 +201,9 @@ class Client(Speaker):
             certificate=account.certificate,
             tls=account.tls,
             port=account.port,
-            resource=await self._resource(keys),
+            resource=await memory.resource(),
+            known=await memory.known(),
+            remember=memory.remember,
         )
         uploads = Journal(self._database, keys)
         self._drafts = Drafts(self._database, keys)
@@ -343,19 +344,6 @@ class Client(Speaker):
             ) from None
         finally:
             self._patience = None
-
-    async def _resource(self, keys: Keys) -> str:
-        """Return the random name of this device at the server, always the same.
-
-        The server then knows a new login for that of a process that died, and
-        delivers again what that one had not handled.
-        """
-        async with self._database.transaction():
-            resource = await keys.load(_RESOURCE)
-            if resource is None:
-                resource = secrets.token_hex(8)
-                await keys.store(_RESOURCE, resource)
-        return resource
 
     async def _start_session(self) -> None:
         """Make a fresh session ours: keys, what we missed, then let the world see us.

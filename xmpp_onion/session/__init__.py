@@ -35,6 +35,7 @@ from xmpp_onion.session.notices import Notice
 from xmpp_onion.session.occupancy import Change, Occupancy
 from xmpp_onion.session.people import Asked, People
 from xmpp_onion.session.registration import register
+from xmpp_onion.session.remembered import Remembered
 from xmpp_onion.session.room_service import RoomService, room_error, unanswered
 from xmpp_onion.session.roster import REMOVED, Contact
 from xmpp_onion.session.serialising import serialise
@@ -75,6 +76,7 @@ __all__ = [
     "Page",
     "People",
     "Received",
+    "Remembered",
     "RoomChanged",
     "RoomNews",
     "RoomPresence",

@@ -12,6 +12,7 @@ Source: RFC 8305 does so with addresses ("happy eyeballs").
 import asyncio
 import logging
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from xmpp_onion.address import JID
@@ -21,12 +22,25 @@ from xmpp_onion.session.login import Dialer
 from xmpp_onion.session.wire import Connection, Wire
 from xmpp_onion.transport import Isolation, Purpose
 
-__all__ = ["Dialing"]
+__all__ = ["Dialed", "Dialing"]
 
 log = logging.getLogger(__name__)
 
 _LONGEST_SHIFT: Final = 16  # past this many doublings every timing is at its limit
 _Try = asyncio.Task[Connection | XmppOnionError | OSError]
+
+
+@dataclass(frozen=True, slots=True)
+class Dialed:
+    """What a dial came to.
+
+    Args:
+        connection: Connected.
+        was_said: The server got on it what had to be said first.
+    """
+
+    connection: Connection
+    was_said: bool = False
 
 
 class Dialing:
@@ -53,8 +67,12 @@ class Dialing:
         """How many seconds a silent connection is trusted, until it gets company."""
         return self._timing.doubt * 2.0 ** min(self._hasty, _LONGEST_SHIFT)
 
-    async def dial(self) -> Connection:
+    async def dial(self, first: bytes = b"") -> Dialed:
         """Return a connection: the one that is ready, or a new one.
+
+        Args:
+            first: What the server gets first. Only one circuit carries it, so that it
+                is not said twice: see what comes back.
 
         Raises:
             DialError: The service could not be reached. If it was silent, the next
@@ -62,7 +80,7 @@ class Dialing:
             TorError: Tor itself failed.
         """
         spare, self._spare = self._spare, None
-        return await self._race() if spare is None else spare
+        return await self._race(first) if spare is None else Dialed(spare)
 
     async def relieve(self, wire: Wire, *, is_stuck: bool) -> None:
         """Dial by other circuits, and cut ``wire`` if it is silent until that answers.
@@ -81,7 +99,7 @@ class Dialing:
         heard_bytes = wire.heard_bytes
         self.change_circuits()
         try:
-            spare = await self._race()
+            spare = (await self._race()).connection
         except (XmppOnionError, OSError):
             return  # no way is better than this one
         finally:
@@ -103,12 +121,12 @@ class Dialing:
         if spare is not None:
             spare.close()
 
-    async def _race(self) -> Connection:
+    async def _race(self, first: bytes = b"") -> Dialed:
         tries: dict[_Try, int] = {}
         winner: _Try | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
-                await self._begin(tasks, tries)
+                await self._begin(tasks, tries, first)
                 best = await _first_connected(tries)
                 for each in tries:
                     each.cancel()
@@ -117,20 +135,23 @@ class Dialing:
             for each in tries:
                 if each is not winner:
                     _close(each)
-        return self._settle(tries, winner)
+        connection = self._settle(tries, winner)
+        return Dialed(connection, was_said=bool(first) and winner is next(iter(tries)))
 
-    async def _begin(self, tasks: asyncio.TaskGroup, tries: dict[_Try, int]) -> None:
+    async def _begin(
+        self, tasks: asyncio.TaskGroup, tries: dict[_Try, int], first: bytes
+    ) -> None:
         """Begin one try, and as long as all are silent a second and a third one."""
         timing = self._timing
         longer = 2 ** min(self._unanswered, _LONGEST_SHIFT)
         timeout = min(timing.first_dial * longer, timing.dial)
         pause = min(timing.second_dial * longer, timeout / 4)
 
-        def begin(timeout: float) -> None:
+        def begin(timeout: float, first: bytes = b"") -> None:
             turn = self._turn + len(tries)
-            tries[tasks.create_task(self._try(turn, timeout))] = turn
+            tries[tasks.create_task(self._try(turn, timeout, first))] = turn
 
-        begin(timeout)
+        begin(timeout, first)
         await asyncio.wait(tries, timeout=pause)
         if _are_silent(tries):
             log.info("session: no answer yet, other circuits are tried too")
@@ -141,7 +162,7 @@ class Dialing:
                 begin(timeout - 2 * pause)
 
     async def _try(
-        self, turn: int, timeout: float
+        self, turn: int, timeout: float, first: bytes
     ) -> Connection | XmppOnionError | OSError:
         try:
             return await self._tor.dial(
@@ -149,6 +170,7 @@ class Dialing:
                 self._port,
                 isolation=Isolation(self._account, Purpose.XMPP, turn),
                 timeout=timeout,
+                first=first,
             )
         except (XmppOnionError, OSError) as error:
             return error

@@ -1,45 +1,54 @@
-"""Who we are: TLS, SASL, and the session that the server gives us.
+"""Who we are: one login, in as few questions as the server allows.
 
-Each step is one function that sends and waits, in the order of RFC 6120. What
-the server offers is looked at only where this package wants something; nothing
-it offers besides is taken up.
+What is known of the server is used before it has said anything: the first flight goes
+out with the request for the connection. A server that was never seen is asked first.
+What it offers is looked at only where this package wants something; nothing it offers
+besides is taken up.
+
+Source: RFC 6120; XEP-0388, XEP-0386 and XEP-0484 (:mod:`.sasl2`); XEP-0198.
 """
 
-import asyncio
-import base64
-import hashlib
-import hmac
 import logging
 import secrets
-import ssl
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 from xml.sax.saxutils import escape, quoteattr
-
-import slixmpp.jid
 
 from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.errors import (
     AuthenticationError,
-    CertificateError,
     FeatureMissingError,
     SessionError,
     StreamViolationError,
 )
 from xmpp_onion.session.client_xmpp import SM, OnionClient, read_count
 from xmpp_onion.session.moved import raise_if_moved
-from xmpp_onion.session.scram import Scram, choose_mechanism
+from xmpp_onion.session.proof import PasswordProof, Proof, TokenProof
+from xmpp_onion.session.remembered import SASL, Remembered
+from xmpp_onion.session.sasl2 import (
+    SASL2,
+    Success,
+    decode,
+    enable,
+    encode,
+    make_question,
+    read_bound,
+    read_success,
+    require_own,
+    resume,
+)
+from xmpp_onion.session.scram import Scram
 from xmpp_onion.session.stream_limits import read_limit
-from xmpp_onion.session.wire import Connection, Wire
+from xmpp_onion.session.tls import START_TLS, require_tls, start_tls
+from xmpp_onion.session.wire import Connection, Wire, stream_header
 from xmpp_onion.transport import Isolation
 
-__all__ = ["Credentials", "Dialer", "Login", "log_in"]
+__all__ = ["Attempt", "Credentials", "Dialer", "Login"]
 
 log = logging.getLogger(__name__)
 
-TLS: Final = "urn:ietf:params:xml:ns:xmpp-tls"
-SASL: Final = "urn:ietf:params:xml:ns:xmpp-sasl"
 BIND: Final = "urn:ietf:params:xml:ns:xmpp-bind"
 _STANZAS: Final = "{urn:ietf:params:xml:ns:xmpp-stanzas}"
 # Eight round trips over a slow circuit, with room.
@@ -59,8 +68,9 @@ class Dialer(Protocol):
         *,
         isolation: Isolation,
         timeout: float = DIAL_TIMEOUT,
+        first: bytes = b"",
     ) -> Connection:
-        """Connect to an onion service and return the connected socket."""
+        """Connect to an onion service, send ``first``, and return the socket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,207 +99,338 @@ class Login:
         resumed: The earlier stream goes on.
         certificate: What the server showed; empty without TLS.
         early: Stanzas that came before counting began.
-        stanza_limit: Bytes of one stanza that the server takes; None if it says none.
+        stanza_limit: Bytes of one stanza that the server takes; None if it did not
+            say.
     """
 
     resumed: bool
-    certificate: str
+    certificate: str = ""
     early: list[ET.Element] = field(default_factory=list)
     stanza_limit: int | None = None
 
 
-async def log_in(wire: Wire, client: OnionClient, who: Credentials) -> Login:
-    """Take a fresh connection through login, to a resumed or a new session.
+class Attempt:
+    """One login: its first flight, and what follows on the connection.
+
+    There is one attempt to prove a password, and nothing weaker after it.
 
     Args:
-        wire: The connection.
-        client: What goes online with it; it knows what may be resumed.
+        client: What goes online; it knows what may be resumed.
         who: Who logs in.
+        known: What is known of the server.
 
-    Raises:
-        AuthenticationError: The server refuses us, or is an impostor. There is
-            one attempt with one mechanism, and nothing weaker after it.
-        CertificateError: It shows another certificate; nothing was sent.
-        FeatureMissingError: It lacks TLS, SCRAM-SHA-256 or XEP-0198.
-        MovedError: It has another name now.
-        SessionError: Anything that another attempt may cure.
+    Attributes:
+        first: What is said first.
+        known: What is known of the server by now.
+        is_decided: The server has let us in.
     """
-    domain = who.jid.domain
-    features = await wire.open_stream(domain)
-    certificate = ""
-    if who.tls:
-        certificate = await start_tls(wire, features, domain, who.certificate)
-        features = await wire.open_stream(domain)
-    await authenticate(wire, features, who.jid.local, who.password)
-    features = await wire.open_stream(domain)
-    raise_if_moved(features, domain)
+
+    def __init__(
+        self, client: OnionClient, who: Credentials, known: Remembered
+    ) -> None:
+        self._client = client
+        self._who = who
+        self._handled = client.incoming.handled
+        self._proof: Proof | None = None
+        self._resuming = ""
+        if client.resume_id:
+            self._resuming = resume(client.resume_id, self._handled)
+        self.known = known
+        self.is_decided = self._is_quick = False
+        if who.tls:
+            ask = START_TLS if known.has_tls else ""
+            self.first = stream_header(who.jid.domain) + ask
+        else:
+            self.first = self._introduction()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether what was said may let us in after we have given it up."""
+        return self._proof is not None and not self.is_decided
+
+    async def run(self, wire: Wire, *, was_said: bool) -> Login:
+        """Take a fresh connection through login, to a resumed or a new session.
+
+        Args:
+            wire: The connection.
+            was_said: The server has :attr:`first` already.
+
+        Raises:
+            AuthenticationError: The server refuses us, or is an impostor.
+            CertificateError: It shows another certificate; nothing was sent.
+            FeatureMissingError: It lacks TLS, SCRAM-SHA-256 or XEP-0198.
+            MovedError: It has another name now.
+            SessionError: Anything that another attempt may cure.
+        """
+        if not was_said:
+            wire.write(self.first)
+        certificate = await self._encrypt(wire) if self._who.tls else ""
+        self._look_at(await wire.read_features())
+        if self._proof is None:
+            self._prove(wire.write)
+        login = await (self._in_one(wire) if self._is_quick else self._in_steps(wire))
+        return replace(login, certificate=certificate)
+
+    # --- what is said -----------------------------------------------------------
+
+    def _introduction(self) -> str:
+        """Return the header of a stream, and who we are where we know how to say it."""
+        parts = [stream_header(self._who.jid.domain, self._who.jid.bare)]
+        if self.known.is_current:
+            self._prove(parts.append)
+        return "".join(parts)
+
+    def _prove(self, say: Callable[[str], None]) -> None:
+        known, jid = self.known, self._who.jid
+        self._is_quick = known.is_quick
+        if known.token and known.gives_tokens and known.is_quick:
+            self._proof = TokenProof(jid.local, known.token)
+        else:
+            scram = Scram(known.mechanism, jid.local, self._who.password)
+            self._proof = PasswordProof(scram)
+        if not known.is_quick:
+            say(
+                f"<auth xmlns='{SASL}' mechanism='{self._proof.mechanism}'>"
+                f"{encode(self._proof.first())}</auth>"
+            )
+            return
+        is_token = isinstance(self._proof, TokenProof)
+        inline = known.acks_inline
+        say(
+            make_question(
+                self._proof,
+                device=self._client.requested_jid.resource,
+                wants_token=known.gives_tokens and not is_token,
+                resuming=self._resuming if inline else "",
+                binds=inline or not self._resuming,
+                acks=inline,
+            )
+        )
+        if is_token:
+            say(self._tail)
+
+    @property
+    def _tail(self) -> str:
+        """What is said behind a proof where the server takes it only behind it."""
+        if self.known.acks_inline:
+            return ""
+        return self._resuming or enable()
+
+    # --- what is heard ----------------------------------------------------------
+
+    async def _encrypt(self, wire: Wire) -> str:
+        """Begin with TLS; return the certificate that was shown."""
+        was_asked = self.known.has_tls
+        features = await wire.read_features()
+        require_tls(features)
+        self.known = self.known.learn_tls(features)
+        if not was_asked:
+            wire.write(START_TLS)
+        who = self._who
+        shown = await start_tls(wire, who.jid.domain, who.certificate)
+        wire.restart()
+        wire.write(self._introduction())
+        return shown
+
+    def _look_at(self, features: ET.Element) -> None:
+        """See whether what was said is what the server can do."""
+        before = self.known
+        self.known = before.learn(features)
+        was_wrong = (before.mechanism, before.is_quick, before.acks_inline) != (
+            self.known.mechanism,
+            self.known.is_quick,
+            self.known.acks_inline,
+        )
+        if self._proof is not None and was_wrong:
+            raise StreamViolationError(
+                "the server logs people in by another way than before",
+                condition="undefined-condition",
+                why="it was set up anew",
+                fix="It is tried again by itself.",
+            )
+
+    async def _in_steps(self, wire: Wire) -> Login:
+        """Log in by SASL, and bind.
+
+        Source: RFC 6120, sections 6 and 7.
+        """
+        proof = self._prover
+        challenge = decode((await _sasl_element(wire, SASL, "challenge")).text)
+        answer = encode(await proof.answer(challenge))
+        wire.write(f"<response xmlns='{SASL}'>{answer}</response>")
+        proof.verify(decode((await _sasl_element(wire, SASL, "success")).text))
+        self.is_decided = True
+        wire.restart()
+        wire.write(stream_header(self._who.jid.domain))
+        request = ""
+        if self._resuming:
+            wire.write(self._resuming)
+        else:
+            request = self._bind(wire)
+        features = await wire.read_features()
+        raise_if_moved(features, self._who.jid.domain)
+        _require_acks(features)
+        if not request:
+            if self._take_resumption(await wire.next_element()):
+                return Login(resumed=True, stanza_limit=read_limit(features))
+            request = self._bind(wire)
+        await self._take_bound(wire, request)
+        return await self._take_enabled(wire, features)
+
+    async def _in_one(self, wire: Wire) -> Login:
+        """Log in by SASL2, which brings the rest along."""
+        success = await self._hear_success(wire)
+        self.is_decided = True
+        self.known = self.known.with_token(success.token or self.known.token)
+        resumption = success.resumption
+        if resumption is not None and self._take_resumption(resumption):
+            # What the server sends again may come before its features.
+            return Login(resumed=True)
+        features = await wire.read_features()
+        raise_if_moved(features, self._who.jid.domain)
+        if success.enabled is None:
+            _require_acks(features)
+        if success.is_bound:
+            self._client.take_bound(read_bound(success.who, self._who.jid))
+        elif self._resuming and not self.known.acks_inline:
+            if self._take_resumption(await wire.next_element()):
+                return Login(resumed=True, stanza_limit=read_limit(features))
+            await self._take_bound(wire, self._bind(wire))
+        else:
+            raise SessionError("the server gives us no resource")
+        if success.enabled is None:
+            return await self._take_enabled(wire, features)
+        self._client.resume_id = _read_enabled(success.enabled)
+        return Login(resumed=False, stanza_limit=read_limit(features))
+
+    async def _hear_success(self, wire: Wire) -> Success:
+        """Prove who we are, by the password if the token is not good any more."""
+        answer = await wire.next_element()
+        if answer.tag == f"{{{SASL2}}}failure" and isinstance(self._proof, TokenProof):
+            answer = await self._prove_again(wire)
+        proof = self._prover
+        if answer.tag == f"{{{SASL2}}}challenge":
+            final = encode(await proof.answer(decode(answer.text)))
+            wire.write(f"<response xmlns='{SASL2}'>{final}</response>{self._tail}")
+            answer = await wire.next_element()
+        success = read_success(_expect(answer, SASL2, "success"))
+        proof.verify(success.shown)
+        require_own(success.who.partition("/")[0], self._who.jid)
+        return success
+
+    async def _prove_again(self, wire: Wire) -> ET.Element:
+        log.info("session: the token is not good any more; the password is proved")
+        self.known = self.known.with_token("")
+        has_tail = bool(self._tail)
+        self._prove(wire.write)
+        answer = await wire.next_element()
+        if has_tail and answer.tag == f"{{{SM}}}failed":
+            # The answer to what went behind the token.
+            answer = await wire.next_element()
+        return answer
+
+    @property
+    def _prover(self) -> Proof:
+        assert self._proof is not None  # noqa: S101 - run() saw to it
+        return self._proof
+
+    # --- the session --------------------------------------------------------------
+
+    def _take_resumption(self, answer: ET.Element) -> bool:
+        """Go on with the earlier stream; False if the server has forgotten it.
+
+        Raises:
+            StreamViolationError: The server claims what cannot be; the earlier
+                stream is given up.
+        """
+        client = self._client
+        if answer.tag == f"{{{SM}}}failed":
+            client.forget_stream(read_count(answer))
+            return False
+        try:
+            if answer.tag != f"{{{SM}}}resumed":
+                raise _unexpected(answer)
+            client.take_ack(answer)
+        except StreamViolationError:
+            client.forget_stream()
+            raise
+        client.resumed_at(self._handled)
+        return True
+
+    def _bind(self, wire: Wire) -> str:
+        """Ask for a resource and for acknowledgements; return the request's id."""
+        # What Bind 2 made of our name, if that was how we came to it.
+        resource = escape(self._client.boundjid.resource)
+        request_id = _ask(
+            wire, f"<bind xmlns='{BIND}'><resource>{resource}</resource></bind>"
+        )
+        wire.write(enable())
+        return request_id
+
+    async def _take_bound(self, wire: Wire, request_id: str) -> None:
+        answer = await _hear(wire, request_id)
+        if answer.get("type") != "result":
+            raise SessionError(
+                "the server gives us no resource", why=stanza_error(answer)
+            )
+        text = answer.findtext(f"{{{BIND}}}bind/{{{BIND}}}jid", "")
+        self._client.take_bound(read_bound(text, self._who.jid))
+
+    async def _take_enabled(self, wire: Wire, features: ET.Element) -> Login:
+        early: list[ET.Element] = []
+        while not (answer := await wire.next_element()).tag.startswith(f"{{{SM}}}"):
+            early.append(answer)
+        self._client.resume_id = _read_enabled(answer)
+        return Login(resumed=False, early=early, stanza_limit=read_limit(features))
+
+
+def _require_acks(features: ET.Element) -> None:
     if features.find(f"{{{SM}}}sm") is None:
         raise FeatureMissingError(
             "the server does not acknowledge messages",
             feature="XEP-0198",
             fix='The operator adds "smacks" to modules_enabled of Prosody.',
         )
-    limit = read_limit(features)
-    if client.resume_id and await resume(wire, client):
-        return Login(resumed=True, certificate=certificate, stanza_limit=limit)
-    client.take_bound(await bind(wire, who.jid, client.requested_jid.resource))
-    client.resume_id, early = await enable_acks(wire)
-    return Login(
-        resumed=False, certificate=certificate, early=early, stanza_limit=limit
-    )
 
 
-async def start_tls(
-    wire: Wire, features: ET.Element, domain: OnionAddress, pinned: str
-) -> str:
-    """Encrypt, and return the certificate's SHA-256 once it is the one pinned.
-
-    Raises:
-        FeatureMissingError: The server does not offer TLS, or somebody took the
-            offer away.
-        CertificateError: It is another certificate.
-    """
-    if features.find(f"{{{TLS}}}starttls") is None:
-        raise FeatureMissingError(
-            "the server does not offer TLS",
-            feature="RFC 6120, section 5",
-            why="it was set up without, or somebody took the offer away",
-            fix="Ask the operator over another channel; do not log in before.",
-        )
-    wire.write(f"<starttls xmlns='{TLS}'/>")
-    answer = await wire.next_element()
-    if answer.tag != f"{{{TLS}}}proceed":
-        raise SessionError("the server did not start TLS")
-    try:
-        der = await wire.start_tls(tls_context(), domain, LOGIN_TIMEOUT)
-    except ssl.SSLError as error:
-        raise SessionError(
-            "TLS with the server failed", why=error.reason or "handshake failed"
-        ) from error
-    shown = hashlib.sha256(der).hexdigest()
-    if not der or (pinned and not hmac.compare_digest(shown, pinned.lower())):
-        raise CertificateError(
-            "the server shows another certificate than the one pinned",
-            why=f"SHA-256 {shown} instead of {pinned}",
-            fix="Nothing was sent. Ask the operator over another channel whether "
-            "it was changed; if so, pin the new one.",
-        )
-    return shown
-
-
-async def authenticate(
-    wire: Wire, features: ET.Element, user: str, password: str
-) -> None:
-    """Log in with the strongest SCRAM that both sides have; one attempt.
-
-    Source: RFC 6120, section 6; RFC 5802.
-    """
-    mechanisms = (node.text or "" for node in features.iter(f"{{{SASL}}}mechanism"))
-    scram = Scram(choose_mechanism(mechanisms), user, password)
-    wire.write(
-        f"<auth xmlns='{SASL}' mechanism='{scram.mechanism}'>"
-        f"{_encode(scram.first_message())}</auth>"
-    )
-    challenge = scram.read_challenge(await _sasl_text(wire, "challenge"))
-    # Up to half a second of hashing: not in the event loop.
-    answer = await asyncio.to_thread(scram.answer, challenge)
-    wire.write(f"<response xmlns='{SASL}'>{_encode(answer)}</response>")
-    scram.verify(await _sasl_text(wire, "success"))
-
-
-async def resume(wire: Wire, client: OnionClient) -> bool:
-    """Ask for the earlier stream; False if the server has forgotten it.
-
-    Raises:
-        StreamViolationError: The server claims what cannot be; the earlier stream
-            is given up.
-    """
-    handled = client.incoming.handled
-    wire.write(
-        f"<resume xmlns='{SM}' h='{handled}' previd={quoteattr(client.resume_id)}/>"
-    )
-    answer = await wire.next_element()
-    if answer.tag == f"{{{SM}}}failed":
-        client.forget_stream(read_count(answer))
-        return False
-    try:
-        if answer.tag != f"{{{SM}}}resumed":
-            raise _unexpected(answer)
-        client.take_ack(answer)
-    except StreamViolationError:
-        client.forget_stream()
-        raise
-    client.resumed_at(handled)
-    return True
-
-
-async def bind(wire: Wire, account: JID, resource: str) -> slixmpp.jid.JID:
-    """Return the full JID that the server gives us; one of our own account.
-
-    Raises:
-        AuthenticationError: It is somebody else's.
-    """
-    answer = await ask(
-        wire, f"<bind xmlns='{BIND}'><resource>{escape(resource)}</resource></bind>"
-    )
-    if answer.get("type") != "result":
-        raise SessionError("the server gives us no resource", why=stanza_error(answer))
-    text = answer.findtext(f"{{{BIND}}}bind/{{{BIND}}}jid", "")
-    try:
-        bound = slixmpp.jid.JID(text)
-    except slixmpp.jid.InvalidJID:
-        bound = slixmpp.jid.JID("")
-    if bound.bare != account.bare or not bound.resource:
-        raise AuthenticationError(
-            "the server logged us in as somebody else",
-            fix="Nothing was sent. Do not use this server before its operator "
-            "has explained it.",
-        )
-    return bound
-
-
-async def enable_acks(wire: Wire) -> tuple[str, list[ET.Element]]:
-    """Switch acknowledgements on.
-
-    Returns:
-        What the stream can be resumed by, empty if it cannot; and what came before
-        the server began to count.
-    """
-    wire.write(f"<enable xmlns='{SM}' resume='true'/>")
-    early: list[ET.Element] = []
-    while True:
-        answer = await wire.next_element()
-        if answer.tag == f"{{{SM}}}enabled":
-            break
-        if answer.tag == f"{{{SM}}}failed":
-            raise SessionError("the server would not acknowledge messages")
-        early.append(answer)
+def _read_enabled(answer: ET.Element) -> str:
+    """Return what the stream can be resumed by; empty if it cannot."""
+    if answer.tag != f"{{{SM}}}enabled":
+        raise SessionError("the server would not acknowledge messages")
     can_resume = answer.get("resume") in {"true", "1"}
-    return answer.get("id", "") if can_resume else "", early
+    return answer.get("id", "") if can_resume else ""
 
 
 async def ask(wire: Wire, payload: str, *, to: str = "") -> ET.Element:
     """Send a request before there is a session, and return its answer."""
+    return await _hear(wire, _ask(wire, payload, to=to))
+
+
+def _ask(wire: Wire, payload: str, *, to: str = "") -> str:
     request_id = secrets.token_hex(16)
     address = f" to={quoteattr(to)}" if to else ""
     wire.write(f"<iq type='set' id='{request_id}'{address}>{payload}</iq>")
+    return request_id
+
+
+async def _hear(wire: Wire, request_id: str) -> ET.Element:
     answer = await wire.next_element()
     if answer.tag != "{jabber:client}iq" or answer.get("id") != request_id:
         raise _unexpected(answer)
     return answer
 
 
-async def _sasl_text(wire: Wire, expected: str) -> str:
-    """Return the text of the next SASL element, which has to be ``expected``."""
-    answer = await wire.next_element()
-    if answer.tag == f"{{{SASL}}}failure":
+async def _sasl_element(wire: Wire, namespace: str, expected: str) -> ET.Element:
+    return _expect(await wire.next_element(), namespace, expected)
+
+
+def _expect(answer: ET.Element, namespace: str, expected: str) -> ET.Element:
+    """Return an element of a login, which has to be ``expected``."""
+    if answer.tag == f"{{{namespace}}}failure":
         raise _login_refused(answer)
-    if answer.tag != f"{{{SASL}}}{expected}":
+    if answer.tag != f"{{{namespace}}}{expected}":
         raise _unexpected(answer)
-    try:
-        return base64.b64decode(answer.text or "", validate=True).decode()
-    except ValueError:  # not base64, not even ASCII, or not UTF-8
-        raise AuthenticationError("the server's login messages are malformed") from None
+    return answer
 
 
 def _login_refused(failure: ET.Element) -> SessionError:
@@ -322,20 +463,3 @@ def stanza_error(answer: ET.Element) -> str:
         if child.tag.startswith(_STANZAS) and not child.tag.endswith("}text"):
             return child.tag.removeprefix(_STANZAS)[:40]
     return "no reason given"
-
-
-def tls_context() -> ssl.SSLContext:
-    """Return a context that takes any certificate: it is compared afterwards.
-
-    No authority vouches for an onion. What counts is the certificate that is
-    pinned, byte for byte, before anything is sent.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
-
-
-def _encode(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()

@@ -17,8 +17,8 @@ from xmpp_onion.session.login import (
     Dialer,
     ask,
     stanza_error,
-    start_tls,
 )
+from xmpp_onion.session.tls import START_TLS, require_tls, start_tls
 from xmpp_onion.session.wire import Connection, Wire
 from xmpp_onion.transport import Isolation, Purpose
 
@@ -75,9 +75,9 @@ async def register(
             features = await wire.open_stream(invite.onion)
             certificate = ""
             if tls:
-                certificate = await start_tls(
-                    wire, features, invite.onion, invite.cert_sha256
-                )
+                require_tls(features)
+                wire.write(START_TLS)
+                certificate = await start_tls(wire, invite.onion, invite.cert_sha256)
                 await wire.open_stream(invite.onion)
             await _make_account(wire, invite, jid.local, password)
         await wire.close(grace=1.0)

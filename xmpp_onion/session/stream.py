@@ -9,7 +9,7 @@ import logging
 import re
 import secrets
 import xml.etree.ElementTree as ET
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from types import TracebackType
 from typing import Final, Self
@@ -24,6 +24,8 @@ from xmpp_onion.errors import (
     NotAcknowledgedError,
     SessionError,
     SessionLostError,
+    StoreError,
+    StreamViolationError,
     XmppOnionError,
 )
 from xmpp_onion.session.archive import Archive
@@ -36,7 +38,7 @@ from xmpp_onion.session.connection import (
     is_fatal,
     is_tor_away,
 )
-from xmpp_onion.session.dialing import Dialing
+from xmpp_onion.session.dialing import Dialed, Dialing
 from xmpp_onion.session.events import (
     Connected,
     Disconnected,
@@ -48,15 +50,16 @@ from xmpp_onion.session.events import (
 )
 from xmpp_onion.session.lanes import NEAR
 from xmpp_onion.session.liveness import SILENT, Liveness, Timing
-from xmpp_onion.session.login import Credentials, Dialer, Login, log_in
+from xmpp_onion.session.login import Attempt, Credentials, Dialer, Login
 from xmpp_onion.session.muc import read_room_message, read_room_presence
 from xmpp_onion.session.people import People
 from xmpp_onion.session.queue import EventQueue, Ticket, size_of
+from xmpp_onion.session.remembered import Remembered
 from xmpp_onion.session.room_service import RoomService
 from xmpp_onion.session.roster import is_push, read_push
 from xmpp_onion.session.serialising import serialise
 from xmpp_onion.session.stamps import Stamps, ask_price
-from xmpp_onion.session.wire import Connection, Wire
+from xmpp_onion.session.wire import Wire
 
 __all__ = ["Session"]
 
@@ -77,6 +80,11 @@ _FAR_LIMIT_BYTES: Final = 32 * 1024 * 1024
 _OVERFLOW_BYTES: Final = 64 * 1024 * 1024
 
 
+async def forget(known: Remembered) -> None:
+    """Keep nothing: the next session begins by asking."""
+    del known
+
+
 class Session:
     """An account's XMPP session; entering it starts dialing, leaving it says goodbye.
 
@@ -91,6 +99,8 @@ class Session:
         resource: Names this device at the server: random, and the same each time.
             A process that comes back after a crash then takes its own place
             again, and gets what it had not handled. Empty makes a new one.
+        known: What is known of the server from an earlier session.
+        remember: Called with what is known now; it holds what lets us log in.
         timing: How long it waits for what.
         event_limit: Events of contacts that may wait for the reader before the session
             stops reading from the server; of all others 16 times as many.
@@ -106,6 +116,8 @@ class Session:
         tls: bool = True,
         port: int = 5222,
         resource: str = "",
+        known: Remembered | None = None,
+        remember: Callable[[Remembered], Awaitable[None]] = forget,
         timing: Timing | None = None,
         event_limit: int = 256,
     ) -> None:
@@ -126,6 +138,10 @@ class Session:
         self._event_limit = event_limit
         self._queue = EventQueue(self._settle, self._regulate)
         self._wire: Wire | None = None
+        self._known = known or Remembered()
+        self._remember = remember
+        # Logins that were given up, and may come through after all.
+        self._ghosts = 0
         self._paused = False
         self._proved = False
         self._online = asyncio.Event()
@@ -258,27 +274,51 @@ class Session:
 
     async def _attempt(self) -> None:
         """Dial, log in, and stay until the connection ends."""
-        sock = await self._dialing.dial()
-        self._move(Event.DIALED)
+        who = Credentials(
+            self._account, self._password, certificate=self.certificate, tls=self._tls
+        )
+        attempt = Attempt(self.xmpp, who, self._known)
+        try:
+            dialed = await self._dialing.dial(attempt.first.encode())
+            self._move(Event.DIALED)
+            await self._go_through(attempt, dialed)
+        finally:
+            self._ghosts += attempt.is_open
+
+    async def _go_through(self, attempt: Attempt, dialed: Dialed) -> None:
         wire = self._wire = Wire()
         try:
-            login = await self._log_in(wire, sock)
+            login = await self._log_in(wire, attempt, dialed)
             self._move(Event.READY)
             await self._stay(wire, login)
         finally:
             await wire.close()
-            sock.close()
+            dialed.connection.close()
 
-    async def _log_in(self, wire: Wire, sock: Connection) -> Login:
-        who = Credentials(
-            self._account, self._password, certificate=self.certificate, tls=self._tls
-        )
-        async with asyncio.timeout(self.timing.login):
-            await wire.attach(sock)
-            login = await log_in(wire, self.xmpp, who)
+    async def _log_in(self, wire: Wire, attempt: Attempt, dialed: Dialed) -> Login:
+        try:
+            async with asyncio.timeout(self.timing.login):
+                await wire.attach(dialed.connection)
+                login = await attempt.run(wire, was_said=dialed.was_said)
+        except SessionError as error:
+            if wire.stream_error or isinstance(error, StreamViolationError):
+                # What we know may be what it took offence at.
+                await self._learn(self._known.forget())
+            raise
+        await self._learn(attempt.known)
         self.certificate = self.certificate or login.certificate
-        self.stanza_limit = login.stanza_limit
+        if login.stanza_limit is not None or not login.resumed:
+            self.stanza_limit = login.stanza_limit
         return login
+
+    async def _learn(self, known: Remembered) -> None:
+        if known == self._known:
+            return
+        self._known = known
+        try:
+            await self._remember(known)
+        except StoreError as error:  # the next process asks the server again
+            log.warning("what the server offers was not kept (%s)", error.what)
 
     async def _stay(self, wire: Wire, login: Login) -> None:
         """Let stanzas through until the connection ends."""
@@ -302,7 +342,10 @@ class Session:
             self.xmpp.forget_stream()
         self._queue.put(Disconnected(reason))
         self._last_error = SessionError("the connection was lost", why=reason)
-        if wire.stream_error == "conflict":
+        if wire.stream_error == "conflict" and self._ghosts:
+            # It may be a login of ours that we had given up, and that came through.
+            self._ghosts -= 1
+        elif wire.stream_error == "conflict":
             raise DuplicateDeviceError(
                 "another process has logged in as this device",
                 why="two programs use a copy of one account, and one set of keys",

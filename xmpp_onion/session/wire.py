@@ -23,7 +23,7 @@ from xmpp_onion.session.guards import (
     StreamOpened,
 )
 
-__all__ = ["Connection", "Wire"]
+__all__ = ["Connection", "Wire", "stream_header"]
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,20 @@ _LOGIN_BYTES: Final = 4 * 1024 * 1024
 # An aborted connection is gone in the next turn of the loop; a refused one when the
 # last word is out.
 _ABORT_SECONDS: Final = 2.0
+
+
+def stream_header(to: str, sender: str = "") -> str:
+    """Return what opens a stream.
+
+    Args:
+        to: The server.
+        sender: The bare JID of who opens it, where that may be known already.
+    """
+    origin = f" from={quoteattr(sender)}" if sender else ""
+    return (
+        f"<?xml version='1.0'?><stream:stream to={quoteattr(to)}{origin} version='1.0' "
+        f"xmlns='jabber:client' xmlns:stream='{STREAMS}' xml:lang='en'>"
+    )
 
 
 class Connection(Protocol):
@@ -172,18 +186,41 @@ class Wire(asyncio.Protocol):
             StreamViolationError: Something else came first.
             SessionError: The connection ended.
         """
+        self.restart()
+        self.write(stream_header(to))
+        return await self.read_features()
+
+    def restart(self) -> None:
+        """Expect a new stream from the server.
+
+        Raises:
+            StreamViolationError: Something of the earlier one has come.
+        """
+        self.refuse_leftovers()
+        self._reader = StanzaReader(self._limits)
+
+    def refuse_leftovers(self) -> None:
+        """Make sure that nothing waits to be read.
+
+        What came in the clear is not to be believed after TLS has started
+        (CVE-2011-0411).
+
+        Raises:
+            StreamViolationError: Something does.
+        """
         if not self._elements.empty() and self.is_open:
-            # What came in the clear is not to be believed after TLS has started
-            # (CVE-2011-0411).
             raise StreamViolationError(
                 "the server sent more than it was asked for",
                 condition="policy-violation",
             )
-        self._reader = StanzaReader(self._limits)
-        self.write(
-            f"<?xml version='1.0'?><stream:stream to={quoteattr(to)} version='1.0' "
-            f"xmlns='jabber:client' xmlns:stream='{STREAMS}' xml:lang='en'>"
-        )
+
+    async def read_features(self) -> ET.Element:
+        """Return what the server says it can do, which has to be what comes next.
+
+        Raises:
+            StreamViolationError: Something else came.
+            SessionError: The connection ended.
+        """
         features = await self.next_element()
         if features.tag != f"{{{STREAMS}}}features":
             raise StreamViolationError(

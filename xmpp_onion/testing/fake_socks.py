@@ -55,6 +55,9 @@ class FakeSocks:
         reply: The reply code; 0 is success.
         act: What to do instead of simply answering.
         pause: Seconds between two bytes where it sends single bytes.
+
+    Attributes:
+        early: What came behind a request that was not answered.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class FakeSocks:
         self.asked: list[Asked] = []
         self.mistakes: list[str] = []
         self.connections = 0
+        self.early = b""
         self._is_waiting = asyncio.Event()
         self._has_ended = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -192,8 +196,8 @@ class FakeSocks:
 
     async def _stall(self, reader: asyncio.StreamReader) -> None:
         self._is_waiting.set()
-        while await reader.read(65536):
-            pass
+        while data := await reader.read(65536):
+            self.early += data
 
 
 async def _text(reader: asyncio.StreamReader) -> str:

@@ -37,6 +37,7 @@ class LoopbackDialer:
         *,
         isolation: Isolation,
         timeout: float = 60.0,
+        first: bytes = b"",
     ) -> socket.socket:
         """Connect to ``port`` on loopback and note what was asked for."""
         self.dialed.append((address, port, isolation))
@@ -44,6 +45,7 @@ class LoopbackDialer:
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             await self._connect(sock, self.ports.get(port, self.port), timeout)
+            await asyncio.get_running_loop().sock_sendall(sock, first)
         except OSError as error:
             sock.close()
             raise OnionUnreachableError(

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol, TypeVar
 
-from xmpp_onion.session import Session, SessionEvent, Timing
+from xmpp_onion.session import Remembered, Session, SessionEvent, Timing
 from xmpp_onion.testing.hostile import HostileServer
 from xmpp_onion.testing.loopback import LoopbackDialer
 
@@ -26,6 +26,7 @@ async def visit(
     timing: Timing = QUICK,
     limit: int = 256,
     tor: LoopbackDialer | None = None,
+    known: Remembered | None = None,
 ) -> AsyncIterator[Session]:
     """Yield a session of the server's one account."""
     async with Session(
@@ -34,6 +35,7 @@ async def visit(
         tor=tor or LoopbackDialer(server.port),
         certificate=server.certificate if pinned else "",
         tls=tls,
+        known=known,
         timing=timing,
         event_limit=limit,
     ) as session:

@@ -2,7 +2,8 @@
 
 Names are sent to Tor unresolved. PySocks does the handshake, which blocks, in a
 thread of the pool that ``Tor`` owns (never the loop's default pool: a handful of
-dials would fill it). What comes back is a plain connected socket.
+dials would fill it). Who has something to say at once saves a round trip: that
+handshake is ours (:mod:`.handshake`). What comes back is a plain connected socket.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ from xmpp_onion.errors import (
     TorError,
     TorNotRunningError,
 )
+from xmpp_onion.transport.handshake import NotSocksError, shake_hands
 from xmpp_onion.transport.replies import refused
 
 __all__ = [
@@ -134,6 +136,7 @@ async def dial(
     isolation: Isolation,
     pool: Executor,
     timeout: float = 60.0,
+    first: bytes = b"",
 ) -> socket.socket:
     """Connect to an onion service and return the connected socket.
 
@@ -149,6 +152,8 @@ async def dial(
         pool: Runs the blocking handshake; one thread for each dial under way.
         timeout: Seconds for everything, building circuits included. Tor itself
             would wait 120 s for a service that is gone.
+        first: What the service gets first, a round trip earlier than what is sent
+            on the socket. It may have got it even if the dial is given up.
 
     Returns:
         A non-blocking socket, for ``loop.create_connection(sock=...)``.
@@ -160,6 +165,8 @@ async def dial(
         InvalidOnionAddressError: ``address`` is not an ``OnionAddress``.
     """
     _check_target(address, port)
+    if first:
+        return await _dial_at_once(address, port, socks, isolation, timeout, first)
     sock = _unconnected(socks, isolation, timeout)
     try:
         job = pool.submit(sock.connect, (str(address), port), catch_errors=True)
@@ -178,6 +185,40 @@ async def dial(
     connected = socket.socket(fileno=sock.detach())
     connected.settimeout(0)
     return connected
+
+
+async def _dial_at_once(  # noqa: PLR0917 - what dial() takes
+    address: OnionAddress,
+    port: int,
+    socks: Endpoint,
+    isolation: Isolation,
+    timeout: float,
+    first: bytes,
+) -> socket.socket:
+    """Connect, and send ``first`` behind the request: PySocks cannot."""
+    family = socket.AF_INET6 if ":" in socks.host else socket.AF_INET
+    # With its protocol named asyncio sends small pieces at once (TCP_NODELAY).
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    sock.settimeout(0)
+    try:
+        with _translated(address, port, socks):
+            async with asyncio.timeout(timeout):
+                await asyncio.get_running_loop().sock_connect(sock, socks)
+                reply = await shake_hands(
+                    sock,
+                    str(address),
+                    port,
+                    credentials=isolation.credentials(),
+                    first=first,
+                )
+    except BaseException:
+        sock.close()
+        raise
+    if reply:
+        sock.close()
+        raise refused(address, port, reply)
+    log.debug("connected to %s port %d", address.short, port)
+    return sock
 
 
 def _check_target(address: OnionAddress, port: int) -> None:
@@ -242,6 +283,8 @@ def _translated(address: OnionAddress, port: int, socks: Endpoint) -> Iterator[N
         ) from error
     except ConnectionRefusedError as error:
         raise _nothing_answers(socks) from error
+    except NotSocksError as error:
+        raise _not_tor(socks) from error
     except pysocks.ProxyError as error:
         if "closed" in str(error):
             raise _cut_off(address, port) from error

@@ -255,6 +255,7 @@ class Tor:
         *,
         isolation: Isolation,
         timeout: float = 60.0,
+        first: bytes = b"",
     ) -> socket.socket:
         """Connect to an onion service; waits until Tor has its network first.
 
@@ -263,6 +264,8 @@ class Tor:
             port: Its virtual port.
             isolation: Decides which connections may share a circuit.
             timeout: Seconds for the attempt, once Tor has its network.
+            first: What the service gets first, a round trip earlier than what is
+                sent on the socket.
 
         Returns:
             A non-blocking socket, for ``loop.create_connection(sock=...)``.
@@ -285,6 +288,7 @@ class Tor:
                         isolation=isolation,
                         pool=self._threads(),
                         timeout=timeout,
+                        first=first,
                     )
                 except DialError as error:
                     if error.reply is None:

@@ -248,7 +248,8 @@ async def test_a_session_of_somebody_else_is_refused(jid: str) -> None:
     async with HostileServer(script) as server, visit(server) as session:
         with pytest.raises(AuthenticationError, match="somebody else"):
             await session.wait_online(20)
-    assert "<enable" not in server.heard
+    assert "<message" not in server.heard
+    assert "<presence" not in server.heard
 
 
 async def test_a_server_without_acknowledgements_is_not_used() -> None:

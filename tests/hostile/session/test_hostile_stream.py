@@ -363,11 +363,14 @@ class SlowDialer(LoopbackDialer):
         *,
         isolation: Isolation,
         timeout: float = 60.0,
+        first: bytes = b"",
     ) -> socket.socket:
         self.turns.append((isolation.turn, timeout))
         if len(self.turns) < 4:
             raise DialTimeoutError("no answer", host=str(address))
-        return await super().dial(address, port, isolation=isolation, timeout=timeout)
+        return await super().dial(
+            address, port, isolation=isolation, timeout=timeout, first=first
+        )
 
 
 async def test_a_dial_without_answer_is_repeated_by_other_circuits() -> None:

@@ -2,10 +2,8 @@
 
 import base64
 import hmac
-import os
 import secrets
-import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -15,6 +13,7 @@ import pytest
 from xmpp_onion.server import Prosody, initialise
 from xmpp_onion.server.console import ask
 from xmpp_onion.testing.light_member import LightMember, prove
+from xmpp_onion.testing.prosody_modules import add_quick_login, find_modules
 
 pytestmark = pytest.mark.prosody
 
@@ -31,23 +30,15 @@ for _, how in ipairs {{ "success"; "failure" }} do
 end
 return ""
 """
-NAMES = ("sasl2", "sasl2_bind2", "sasl2_fast", "sasl2_sm")
 
 
-def find_modules() -> Sequence[Path | None]:
-    """Return where to take modules from: nowhere, and Debian's package if it is here.
-
-    ``scripts/fetch-prosody-modules DIR`` unpacks it; DIR goes into
-    ``XMPP_ONION_PROSODY_MODULES``.
-    """
-    folder = os.environ.get("XMPP_ONION_PROSODY_MODULES", "")
-    return [None, Path(folder)] if folder else [None]
-
-
-@pytest.fixture(params=find_modules(), ids=lambda path: "with" if path else "without")
+@pytest.fixture(params=["without", "with"])
 def modules(request: pytest.FixtureRequest) -> Path | None:
-    folder: Path | None = request.param
-    return folder
+    if request.param == "without":
+        return None
+    found = find_modules()
+    assert found, "run scripts/fetch-prosody-modules"
+    return found
 
 
 @pytest.fixture
@@ -56,19 +47,9 @@ async def prosody(
 ) -> AsyncIterator[Prosody]:
     initialise(tmp_path / "server")
     if modules is not None:
-        series = modules / ("13" if "/" in prosody_program else "system")
-        copy_modules(series, tmp_path / "server")
+        add_quick_login(tmp_path / "server", modules, program=prosody_program)
     async with Prosody(tmp_path / "server", program=prosody_program) as running:
         yield running
-
-
-def copy_modules(series: Path, folder: Path) -> None:
-    """Put the package's modules where Prosody looks for ours."""
-    for name in NAMES:
-        copy = folder / "prosody" / "modules" / f"mod_{name}"
-        shutil.copytree(series / f"mod_{name}", copy)
-        for path in (copy, *copy.iterdir()):
-            path.chmod(0o755)
 
 
 class FastMember(LightMember):

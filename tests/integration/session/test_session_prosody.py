@@ -93,11 +93,14 @@ class StuckOnce(LoopbackDialer):
         *,
         isolation: Isolation,
         timeout: float = 60.0,
+        first: bytes = b"",
     ) -> socket.socket:
         if not self.dialed:
             self.dialed.append((address, port, isolation))
             raise DialTimeoutError("no answer", host=address)
-        return await super().dial(address, port, isolation=isolation, timeout=timeout)
+        return await super().dial(
+            address, port, isolation=isolation, timeout=timeout, first=first
+        )
 
 
 async def test_registering_takes_another_circuit_when_one_is_stuck(

@@ -7,7 +7,7 @@ import pytest
 
 from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.errors import DialTimeoutError, OnionUnreachableError
-from xmpp_onion.session.dialing import Dialing
+from xmpp_onion.session.dialing import Dialed, Dialing
 from xmpp_onion.session.liveness import Timing
 from xmpp_onion.session.wire import Wire
 from xmpp_onion.transport import Isolation
@@ -37,6 +37,7 @@ class Circuits:
         late: Those of these turns connect although they are given up.
         tried: All turns, and how long each might take.
         connected: What was connected.
+        told: What was sent with a dial, and the turn of that.
     """
 
     dead: frozenset[int] = frozenset()
@@ -45,6 +46,7 @@ class Circuits:
     tried: list[tuple[int, float]] = field(default_factory=list)
     connected: list[Socket] = field(default_factory=list)
     given_up: list[int] = field(default_factory=list)
+    told: list[tuple[int, bytes]] = field(default_factory=list)
 
     async def dial(
         self,
@@ -53,9 +55,12 @@ class Circuits:
         *,
         isolation: Isolation,
         timeout: float = 60.0,
+        first: bytes = b"",
     ) -> Socket:
         turn = isolation.turn
         self.tried.append((turn, timeout))
+        if first:
+            self.told.append((turn, first))
         if turn in self.broken:
             raise OnionUnreachableError("it is not there", host=str(address))
         try:
@@ -92,16 +97,16 @@ async def test_a_silent_dial_gets_company_that_is_taken_and_kept_to() -> None:
     circuits = Circuits(dead=frozenset({0}))
     way = dialing(circuits)
 
-    assert await way.dial() == Socket(1)
+    assert (await way.dial()).connection == Socket(1)
     assert circuits.given_up == [0]
-    assert await way.dial() == Socket(1)
+    assert (await way.dial()).connection == Socket(1)
     assert turns(circuits) == [0, 1, 1]
 
 
 async def test_company_that_is_silent_too_is_followed_by_a_third() -> None:
     circuits = Circuits(dead=frozenset({0, 1}))
 
-    assert await dialing(circuits).dial() == Socket(2)
+    assert (await dialing(circuits).dial()).connection == Socket(2)
     assert turns(circuits) == [0, 1, 2]
     # The second had little time: at its end Tor is told to look the service up anew.
     assert circuits.tried[1][1] == EAGER.second_dial
@@ -111,7 +116,7 @@ async def test_company_that_is_silent_too_is_followed_by_a_third() -> None:
 async def test_what_connects_when_another_is_taken_is_closed() -> None:
     circuits = Circuits(dead=frozenset({0}), late=frozenset({0}))
 
-    taken = await dialing(circuits).dial()
+    taken = (await dialing(circuits).dial()).connection
 
     assert taken == Socket(1)
     assert circuits.connected == [Socket(1), Socket(0, is_closed=True)]
@@ -156,7 +161,7 @@ async def test_a_silent_connection_is_left_for_one_by_other_circuits() -> None:
     await way.relieve(wire, is_stuck=False)
 
     assert wire._reason == "it is silent, and another circuit answers"
-    assert await way.dial() == Socket(1)
+    assert (await way.dial()).connection == Socket(1)
     assert turns(circuits) == [1]
 
 
@@ -195,3 +200,19 @@ async def test_a_connection_that_nobody_takes_is_closed_in_the_end() -> None:
     way.close()
 
     assert circuits.connected == [Socket(1, is_closed=True)]
+
+
+async def test_what_is_said_first_is_said_on_one_circuit() -> None:
+    circuits = Circuits(dead=frozenset({0}))
+
+    dialed = await dialing(circuits).dial(b"hello")
+
+    assert dialed == Dialed(Socket(1), was_said=False)
+    assert circuits.told == [(0, b"hello")]
+
+
+async def test_who_dialed_knows_whether_it_was_said() -> None:
+    way = dialing(Circuits())
+
+    assert (await way.dial(b"hello")).was_said
+    assert not (await way.dial()).was_said
