@@ -24,6 +24,7 @@ from xmpp_onion.files import (
     choose_chunk_size,
     download,
     drafts_of,
+    fetch_page,
     read_sound,
     upload_chunks,
     upload_single,
@@ -117,6 +118,16 @@ class Sharing:
             raise _too_large(source, limit, fits_in_chunks=chunk_size > 0)
         async with self._lane() as lane:
             return await upload_single(lane, self._ask, source, progress)
+
+    async def fetch(self, url: str, limit_bytes: int) -> bytes:
+        """Return a page of an onion service; see ``Client.fetch``."""
+        return await fetch_page(
+            self._dialer,
+            url,
+            account=self._own.bare,
+            limit_bytes=limit_bytes,
+            pace=self._pace,
+        )
 
     async def link_for_others(self, attachment: Attachment) -> str:
         """Return the link that every client can follow; in chunks ours can alone.

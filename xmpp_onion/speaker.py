@@ -19,6 +19,7 @@ from xmpp_onion.chat import (
 from xmpp_onion.deliveries import Deliveries
 from xmpp_onion.e2ee import OMEMO_2, TrustLevel, accepts
 from xmpp_onion.errors import AddressError, NotAcknowledgedError
+from xmpp_onion.files import PAGE_BYTES
 from xmpp_onion.notary import Notary
 from xmpp_onion.outgoing import ACK_TIMEOUT, Outgoing
 from xmpp_onion.rooms import Shown
@@ -241,6 +242,23 @@ class Speaker:
         """
         attachment = Attachment(url=url, name=name)
         return await self._sharing.save(attachment, Path(folder), progress, limit_bytes)
+
+    async def fetch(self, url: str, *, limit_bytes: int = PAGE_BYTES) -> bytes:
+        """Fetch a page of an onion service through Tor: a feed, a status page.
+
+        Over a circuit of its own. Nothing that it leads to is fetched, and what it
+        says is its author's word.
+
+        Args:
+            url: ``http://….onion/…``; no clearnet address is ever asked for.
+            limit_bytes: Refuse more.
+
+        Raises:
+            AddressError: It leads elsewhere than to an onion.
+            FileError: It is not there, or too large.
+            TorError: The service could not be reached.
+        """
+        return await self._sharing.fetch(url, limit_bytes)
 
     async def correct(
         self,

@@ -5,6 +5,7 @@ from xmpp_onion.bot.arguments import within
 from xmpp_onion.bot.clock import Clock
 from xmpp_onion.bot.context import Context
 from xmpp_onion.bot.conversation import FSM, State, StatesGroup
+from xmpp_onion.bot.feed import Entry, read_feed
 from xmpp_onion.bot.filters import (
     Filter,
     affiliation,
@@ -21,6 +22,7 @@ from xmpp_onion.bot.line import Line
 from xmpp_onion.bot.router import Next, Router
 from xmpp_onion.bot.scaffold import make_project
 from xmpp_onion.bot.texts import Texts
+from xmpp_onion.bot.webhook import receive_posts
 
 __all__ = [
     "FSM",
@@ -28,6 +30,7 @@ __all__ = [
     "Clock",
     "Context",
     "Depends",
+    "Entry",
     "Filter",
     "Handler",
     "Line",
@@ -41,6 +44,8 @@ __all__ = [
     "from_",
     "has_file",
     "make_project",
+    "read_feed",
+    "receive_posts",
     "regex",
     "role",
     "room",

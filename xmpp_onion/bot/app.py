@@ -18,7 +18,7 @@ from xmpp_onion.bot.context import Context
 from xmpp_onion.bot.conversation import FSM
 from xmpp_onion.bot.dispatch import Dispatcher, Rules
 from xmpp_onion.bot.durations import Rate
-from xmpp_onion.bot.handlers import Handler, Plan
+from xmpp_onion.bot.handlers import Handler, Plan, Services, plan
 from xmpp_onion.bot.jobs import Jobs
 from xmpp_onion.bot.line import Line
 from xmpp_onion.bot.memory import Memory
@@ -26,10 +26,11 @@ from xmpp_onion.bot.program import Program
 from xmpp_onion.bot.questions import Questions
 from xmpp_onion.bot.router import Router
 from xmpp_onion.bot.texts import Texts
-from xmpp_onion.chat import Delivery, Message, Progress
+from xmpp_onion.chat import Attachment, Delivery, Message, Progress
 from xmpp_onion.configuration import Configuration
 from xmpp_onion.e2ee import Trust, parse_fingerprint
 from xmpp_onion.errors import ConfigurationError
+from xmpp_onion.files import PAGE_BYTES
 from xmpp_onion.logs import Format
 from xmpp_onion.rooms import Room
 
@@ -110,6 +111,7 @@ class Bot(Router):
         self._provided: dict[type, object] = {}
         self._startup: list[Handler] = []
         self._shutdown: list[Handler] = []
+        self._background: list[Plan] = []
         self._line: Line | None = None
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -194,6 +196,10 @@ class Bot(Router):
         """Encrypt and store a file, and send its link; see ``Client.send_file``."""
         return await self.line.send_file(to, path, progress)
 
+    async def fetch(self, url: str, *, limit_bytes: int = PAGE_BYTES) -> bytes:
+        """Fetch a page of an onion service through Tor; see ``Client.fetch``."""
+        return await self.line.fetch(url, limit_bytes=limit_bytes)
+
     async def ask(
         self,
         ctx: Context,
@@ -214,6 +220,14 @@ class Bot(Router):
         self._startup.append(hook)
         return hook
 
+    def background(self, work: HookT) -> HookT:
+        """Register what is done beside, from the start to the end of the bot.
+
+        It gets values by type as handlers do. If it raises, the bot ends with that.
+        """
+        self._background.append(plan(work, reads_text=False))
+        return work
+
     def shutdown(self, hook: HookT) -> HookT:
         """Register what is called after the last one."""
         self._shutdown.append(hook)
@@ -227,18 +241,19 @@ class Bot(Router):
         Raises:
             TypeError: Nothing provides a type; named with the handler.
         """
-        always = {*self.services, Context, Message, FSM, Room}
+        always = {*self.services, Context, Message, Attachment, FSM, Room}
         plans: list[tuple[Plan, set[type]]] = [
             *((each.plan, always) for each in self.listeners),
             *((each.plan, always) for each in self.commands),
             *((each.plan, {*always, each.kind}) for each in self.error_handlers),
             *((each.plan, {*self.services, each.kind}) for each in self.watchers),
             *((each.plan, {*self.services}) for each in self.jobs),
+            *((each, {*self.services}) for each in self._background),
         ]
-        for plan, provided in plans:
-            for wanted in plan.missing(provided):
+        for each, provided in plans:
+            for wanted in each.missing(provided):
                 raise TypeError(
-                    f"{plan.name} wants a {wanted.__name__}, and nothing provides "
+                    f"{each.name} wants a {wanted.__name__}, and nothing provides "
                     f"one: bot.provide({wanted.__name__}(...))"
                 )
 
@@ -271,6 +286,8 @@ class Bot(Router):
                 working = tasks.create_task(dispatcher.lanes.run())
                 doing = tasks.create_task(jobs.run())
                 self._tasks = tasks
+                for each in self._background:
+                    tasks.create_task(_beside(each, self.services))
                 try:
                     async with aclosing(line.claims()) as claims:
                         async for claim in claims:
@@ -341,6 +358,10 @@ class Bot(Router):
                 there, and nothing quoted (see ``xmpp_onion.logs``).
         """
         self.program.run(data_dir, log)
+
+
+async def _beside(work: Plan, services: Services) -> None:
+    await work.call(services, {})
 
 
 async def _drain(dispatcher: Dispatcher) -> None:

@@ -1,7 +1,7 @@
 """Context: one message, and all that a handler may do about it."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -13,8 +13,10 @@ from xmpp_onion.bot.conversation import FSM
 from xmpp_onion.bot.line import Line
 from xmpp_onion.bot.memory import Memory
 from xmpp_onion.bot.progress import Reporter, Spawn
+from xmpp_onion.bot.stream import tell_stream
 from xmpp_onion.bot.texts import Texts
 from xmpp_onion.chat import Affiliation, Delivery, Message, Progress
+from xmpp_onion.files import PAGE_BYTES
 from xmpp_onion.rooms import Room
 
 __all__ = ["Context", "Host"]
@@ -124,6 +126,22 @@ class Context:
     async def send_file(self, path: Path, progress: Progress | None = None) -> Delivery:
         """Send a file to the same place; see ``Client.send_file``."""
         return await self.line.send_file(self.place, path, progress)
+
+    async def stream(self, pieces: AsyncIterable[str]) -> Delivery | None:
+        """Answer with what comes piece by piece, in one message that is edited.
+
+        An edit goes out every two seconds at most, later every thirty, and one at
+        the end: each has all of the text. None if nothing came.
+
+        ::
+
+            await ctx.stream(model.answer(ctx.message.text))
+        """
+        return await tell_stream(self.line, self.place, pieces, self.bot.clock)
+
+    async def fetch(self, url: str, *, limit_bytes: int = PAGE_BYTES) -> bytes:
+        """Fetch a page of an onion service through Tor; see ``Client.fetch``."""
+        return await self.line.fetch(url, limit_bytes=limit_bytes)
 
     async def ask(
         self,

@@ -33,7 +33,7 @@ from xmpp_onion.bot.router import (
     Router,
     Watcher,
 )
-from xmpp_onion.chat import Event, Message
+from xmpp_onion.chat import Attachment, Event, Message
 from xmpp_onion.errors import (
     EncryptionError,
     RateLimitedError,
@@ -253,6 +253,8 @@ class Dispatcher:
         }
         if (room := ctx.room) is not None:
             services[type(room)] = room
+        if (attachment := ctx.message.attachment) is not None:
+            services[Attachment] = attachment
         return services
 
     # --- answers -----------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Protocol
 from xmpp_onion.address import JID
 from xmpp_onion.bot.memory import Notebook
 from xmpp_onion.chat import Delivery, Message, Progress, Said
+from xmpp_onion.files import PAGE_BYTES
 from xmpp_onion.reader import Claim
 from xmpp_onion.rooms import Room
 from xmpp_onion.store import Write
@@ -52,6 +53,9 @@ class Line(Protocol):
         self, to: str, path: Path | str, progress: Progress | None = None
     ) -> Delivery:
         """Encrypt and store a file, and send its link."""
+
+    async def fetch(self, url: str, *, limit_bytes: int = PAGE_BYTES) -> bytes:
+        """Fetch a page of an onion service."""
 
     async def correct(self, to: str, message_id: str, text: str) -> Delivery:
         """Say what a message of ours should have said."""

@@ -223,11 +223,11 @@ class Router:
                 \"\"\"Add two numbers.\"\"\"
                 return str(a + b)
 
-        Parameters whose types are provided (``Context``, ``Message``, ``Room``,
-        ``FSM``, ``Bot``, and what ``provide()`` was given) are injected, all others
-        read from the text: str, int, float, bool, timedelta, datetime, JID, an Enum,
-        a Literal, ``X | None``, a list, ``Annotated[T, parser]``. A keyword-only one
-        takes the rest of the text as it was typed.
+        Parameters whose types are provided (``Context``, ``Message``, ``Attachment``,
+        ``Room``, ``FSM``, ``Bot``, and what ``provide()`` was given) are injected, all
+        others read from the text: str, int, float, bool, timedelta, datetime, JID, an
+        Enum, a Literal, ``X | None``, a list, ``Annotated[T, parser]``. A keyword-only
+        one takes the rest of the text as it was typed.
 
         Args:
             what: The handler; or the name, by default the handler's.

@@ -9,6 +9,7 @@ from xmpp_onion.files.index import CHUNK_BYTES, choose_chunk_size
 from xmpp_onion.files.journal import Journal
 from xmpp_onion.files.lane import Lane
 from xmpp_onion.files.names import safe_name
+from xmpp_onion.files.page import PAGE_BYTES, fetch_page
 from xmpp_onion.files.sound import Sound, read_sound
 from xmpp_onion.files.source import Source
 from xmpp_onion.files.upload import upload_chunks, upload_single
@@ -16,6 +17,7 @@ from xmpp_onion.files.upload import upload_chunks, upload_single
 __all__ = [
     "CHUNK_BYTES",
     "LANES",
+    "PAGE_BYTES",
     "TAG_BYTES",
     "Dialer",
     "Drafts",
@@ -27,6 +29,7 @@ __all__ = [
     "choose_chunk_size",
     "download",
     "drafts_of",
+    "fetch_page",
     "read_sound",
     "safe_name",
     "upload_chunks",

@@ -195,6 +195,35 @@ class Wire:
             answer = await self._answer()
         return self._body(answer, start)
 
+    async def page(self, place: Place, limit_bytes: int) -> bytes:
+        """Ask for a page, which may come without its length, and return all of it.
+
+        Raises:
+            TransferError: It is not there, is larger, is compressed, leads elsewhere,
+                or the circuit died.
+        """
+        page = bytearray()
+        deadline = self._loop.time() + self._pace.answer
+        with _translated():
+            request = h11.Request(
+                method="GET", target=place.target, headers=self._head(place)
+            )
+            await self._send(request)
+            await self._send(h11.EndOfMessage())
+            answer = await self._answer()
+            if answer.status_code != 200:
+                raise _refused("send", answer.status_code)
+            _check_coding(answer)
+            while not isinstance(
+                event := await self._event(min(deadline, self._idle())),
+                h11.EndOfMessage,
+            ):
+                if isinstance(event, h11.Data):
+                    page += event.data
+                if len(page) > limit_bytes:
+                    raise _broken("the page is too large", can_retry=False)
+        return bytes(page)
+
     def _body(self, answer: h11.Response, start: int) -> Body:
         size = _length_of(answer)
         if answer.status_code == 200:
@@ -323,13 +352,23 @@ def _length_of(answer: h11.Response) -> int:
     Raises:
         TransferError: It is compressed, in a transfer coding, or of unknown length.
     """
-    named = {name.decode("ascii"): value for name, value in answer.headers}
-    if named.get("content-encoding", b"identity").lower() != b"identity":
-        raise _broken("it compressed the file, which nobody asked for")
+    named = _check_coding(answer)
     length = named.get("content-length")
     if "transfer-encoding" in named or length is None:
         raise _broken("it does not say how long the file is")
     return int(length)  # h11 has seen that it is a number
+
+
+def _check_coding(answer: h11.Response) -> dict[str, bytes]:
+    """Return the headers of an answer that is not compressed.
+
+    Raises:
+        TransferError: It is.
+    """
+    named = {name.decode("ascii"): value for name, value in answer.headers}
+    if named.get("content-encoding", b"identity").lower() != b"identity":
+        raise _broken("it compressed the file, which nobody asked for")
+    return named
 
 
 def _range_of(answer: h11.Response, start: int, size: int) -> int:

@@ -8,8 +8,18 @@ from pathlib import Path
 from typing import Protocol
 
 from xmpp_onion.address import JID
-from xmpp_onion.chat import Content, Delivery, Event, Message, Progress, Said
+from xmpp_onion.chat import (
+    Content,
+    Delivery,
+    Event,
+    Message,
+    Place,
+    Progress,
+    Said,
+)
 from xmpp_onion.e2ee import TrustLevel, accepts
+from xmpp_onion.errors import TransferError
+from xmpp_onion.files import PAGE_BYTES
 from xmpp_onion.reader import Claim
 from xmpp_onion.rooms import Room
 from xmpp_onion.store import Write
@@ -44,6 +54,7 @@ class Around(Protocol):
 
     notes: FakeNotes
     done: asyncio.Event
+    pages: dict[str, bytes]
 
     @property
     def jid(self) -> JID:
@@ -147,6 +158,22 @@ class MemoryLine:
             mentions=tuple(JID(each).bare for each in mentions),
         )
         return await self._world.speak(JID(to), what)
+
+    async def fetch(self, url: str, *, limit_bytes: int = PAGE_BYTES) -> bytes:
+        """Fetch a page that the test has put there.
+
+        Raises:
+            AddressError: It leads elsewhere than to an onion.
+            TransferError: There is none, or it is too large.
+        """
+        Place.parse(url)
+        page = self._world.pages.get(url)
+        if page is None or len(page) > limit_bytes:
+            why = "there is none" if page is None else "it is too large"
+            raise TransferError(
+                "the page was not fetched", why=why, fix="In a test: server.pages[url]"
+            )
+        return page
 
     async def correct(self, to: str, message_id: str, text: str) -> Delivery:
         """Say what a message should have said."""

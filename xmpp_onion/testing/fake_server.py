@@ -144,13 +144,22 @@ class FakeServer:
         """
         return self._world.fake_clock
 
-    def client_of(self, user: FakeUser) -> Client:
-        """Return the client of somebody who is logged in, on a real server.
+    @property
+    def pages(self) -> dict[str, bytes]:
+        """What the bot can fetch of onion services, by URL; put it there.
 
         Raises:
-            RuntimeError: Nobody has a client in memory.
+            RuntimeError: A real server has none.
         """
-        return self._world.client_of(user)
+        return self._world.pages
+
+    async def enrol(self, name: str) -> Client:
+        """Return a client of a new account, to be entered: a program under test.
+
+        Raises:
+            RuntimeError: There are no clients in memory.
+        """
+        return await self._world.enrol(name)
 
     def user(self, name: str, *, trust: TrustLevel = TrustLevel.TRUSTED) -> FakeUser:
         """Return somebody; asked for twice it is the same person.

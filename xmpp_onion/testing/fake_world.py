@@ -71,6 +71,7 @@ class MemoryWorld:
         jid: The bot's account.
         clock: Stands still until it is moved.
         notes: What the bot remembers.
+        pages: What the bot can fetch, by URL.
         done: Set when something was handled, or said.
     """
 
@@ -87,6 +88,7 @@ class MemoryWorld:
         self._rooms: dict[JID, FakeRoom] = {}
         self._files: dict[str, Path] = {}
         self.done = asyncio.Event()
+        self.pages: dict[str, bytes] = {}
         self._ids = itertools.count(1)
         self._post: Post = (
             OmemoPost(self.jid, bot.trust, self._trust_in, folder)
@@ -115,9 +117,9 @@ class MemoryWorld:
         """What shows the time."""
         return self.clock
 
-    def client_of(self, user: FakeUser) -> Client:
+    async def enrol(self, name: str) -> Client:
         """Refuse: nobody has one."""
-        raise RuntimeError(f"{user!r} has no client: that takes server='prosody'")
+        raise RuntimeError(f"{name} can have no client: that takes server='prosody'")
 
     def connect(self, bot: Bot) -> AbstractAsyncContextManager[Line]:
         """Return the account, for as long as a bot runs."""

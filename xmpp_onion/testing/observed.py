@@ -10,6 +10,7 @@ from xmpp_onion.address import JID
 from xmpp_onion.bot.memory import Notebook
 from xmpp_onion.chat import Delivery, Message, Progress, Said, Undecryptable
 from xmpp_onion.client import Client
+from xmpp_onion.files import PAGE_BYTES
 from xmpp_onion.reader import Claim
 from xmpp_onion.rooms import Room
 from xmpp_onion.store import Write
@@ -115,6 +116,10 @@ class Observed:
         """See ``Client.send_file``."""
         async with self._speaking():
             return self._note(await self.client.send_file(to, path, progress))
+
+    async def fetch(self, url: str, *, limit_bytes: int = PAGE_BYTES) -> bytes:
+        """See ``Client.fetch``."""
+        return await self.client.fetch(url, limit_bytes=limit_bytes)
 
     async def correct(self, to: str, message_id: str, text: str) -> Delivery:
         """See ``Client.correct``."""

@@ -135,9 +135,14 @@ class ProsodyWorld:
         self._rooms.setdefault(jid, affiliations)
         return self._own_line().client.room(jid)
 
-    def client_of(self, user: FakeUser) -> Client:
-        """Return the client of somebody who is logged in."""
-        return self._clients[user.jid]
+    @property
+    def pages(self) -> dict[str, bytes]:
+        """Refuse: other onions are not here."""
+        _refuse("there are no pages of others")
+
+    async def enrol(self, name: str) -> Client:
+        """Make an account, and return a client of it that is not logged in."""
+        return Client(await self._enrol(name), tor=self._wire)
 
     async def tell(self, event: Event) -> None:
         """Refuse: a real server says what it says."""
@@ -271,8 +276,7 @@ class ProsodyWorld:
         return account
 
     async def _open(self, name: str) -> Client:
-        client = Client(await self._enrol(name), tor=self._wire)
-        return await self._stack.enter_async_context(client)
+        return await self._stack.enter_async_context(await self.enrol(name))
 
     async def _log_in(self, user: FakeUser) -> None:
         client = self._clients[user.jid] = await self._open(user.jid.local)

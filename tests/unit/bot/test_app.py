@@ -46,6 +46,47 @@ async def test_hooks_stand_around_all_messages() -> None:
     assert seen == ["begin", "hi", "end"]
 
 
+async def test_what_is_done_beside_lives_as_long_as_the_bot() -> None:
+    bot, seen = Bot("test", trust=Trust.PINNED), []
+    bot.provide(seen)
+
+    @bot.background
+    async def beside(own: Bot, notes: list) -> None:  # type: ignore[type-arg] # found by its class
+        await own.send(f"ops@{own.line.jid.domain}", "I am here")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            notes.append("gone")
+
+    async with FakeServer(bot) as server:
+        assert server.user("ops").last == "I am here"
+        assert seen == []
+    assert seen == ["gone"]
+
+
+async def test_a_bot_ends_with_what_ends_beside_it() -> None:
+    bot = Bot("test", trust=Trust.PINNED)
+
+    @bot.background
+    async def beside() -> None:
+        raise ConnectionError("lost")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with FakeServer(bot):
+            pass
+    assert caught.value.split(ConnectionError)[1] is None
+
+
+async def test_what_nothing_provides_is_named_for_what_runs_beside() -> None:
+    bot = Bot("test", trust=Trust.PINNED)
+
+    @bot.background
+    async def beside(count: Path) -> None: ...
+
+    with pytest.raises(TypeError, match="beside wants a"):
+        bot.check()
+
+
 async def test_what_is_being_handled_is_ended_before_the_bot_is() -> None:
     bot, seen = Bot("test", trust=Trust.PINNED), []
     begun = asyncio.Event()
