@@ -256,6 +256,28 @@ async def test_a_private_door_is_found_with_a_key_that_was_not_revoked_alone(
     assert revoked.reply == 0xF5
 
 
+async def test_what_is_published_can_be_read_back(
+    tor: Tor, service_tor: Tor, key_file: Path, echo_port: int
+) -> None:
+    ports = {VIRTUAL_PORT: echo_port}
+    found = []
+    guards = (
+        Guard(), Guard.public(), Guard.private([make_client_key().public])
+    )  # fmt: skip
+    for number, guard in enumerate(guards):
+        key = key_file.with_name(f"key-{number}")
+        address = create_key(key)
+        async with service_tor.onion_service(key, ports, guard=guard):
+            found.append(await tor.look_up(address))
+    with pytest.raises(OnionNotFoundError) as caught:
+        await tor.look_up(create_key(key_file.with_name("unpublished")))
+
+    assert [one.is_readable for one in found] == [True, True, False]
+    assert [one.has_work for one in found] == [False, True, False]
+    assert [one.introductions > 0 for one in found] == [True, True, False]
+    assert "NOT_FOUND" in caught.value.why
+
+
 async def test_a_public_door_has_its_defences(
     tor: Tor, service_tor: Tor, key_file: Path, echo_port: int
 ) -> None:

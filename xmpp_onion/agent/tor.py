@@ -1,14 +1,15 @@
 """Which Tor a program of ours uses."""
 
+import contextlib
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from xmpp_onion.errors import TorNotRunningError
-from xmpp_onion.transport import Tor
+from xmpp_onion.errors import TorError, TorNotRunningError
+from xmpp_onion.transport import Endpoint, Tor, find_launched
 
-__all__ = ["find_server_tor", "find_tor"]
+__all__ = ["find_checking_tor", "find_server_tor", "find_tor"]
 
 
 @asynccontextmanager
@@ -69,3 +70,37 @@ async def find_server_tor(
         return
     async with find_tor(folder, socks=socks, control=control) as tor:
         yield tor
+
+
+@asynccontextmanager
+async def find_checking_tor(
+    folder: Path,
+    known: Endpoint,
+    *,
+    spare: Path,
+    socks: str | None = None,
+    control: str | None = None,
+) -> AsyncIterator[Tor]:
+    """Yield the Tor by which a server is looked at: its own, if that runs.
+
+    Args:
+        folder: Where the server's own Tor keeps its state.
+        known: Where that takes connections.
+        spare: Where another one keeps its state that is started for this.
+        socks: ``HOST:PORT``; if given, no other is tried.
+        control: ``HOST:PORT`` of its control port.
+
+    Raises:
+        TorError: As `find_tor`.
+    """
+    found: Tor | None = None
+    async with AsyncExitStack() as stack:
+        own = None if socks or control else find_launched(folder)
+        if own is not None:
+            with contextlib.suppress(TorError):  # it ended just now
+                found = await stack.enter_async_context(Tor.attach(known, own))
+        if found is None:
+            found = await stack.enter_async_context(
+                find_tor(spare, socks=socks, control=control)
+            )
+        yield found

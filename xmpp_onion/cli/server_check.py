@@ -11,14 +11,15 @@ import click
 
 from xmpp_onion.agent.findings import check_line
 from xmpp_onion.agent.network import check_clock, check_network
-from xmpp_onion.agent.tor import find_tor
+from xmpp_onion.agent.tor import find_checking_tor
 from xmpp_onion.chat import Line
 from xmpp_onion.cli.output import say_finding
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.errors import XmppOnionError
-from xmpp_onion.server import Door, State, examine, read_health, visit
-from xmpp_onion.server.folder import Folder
-from xmpp_onion.transport import Endpoint
+from xmpp_onion.server import Door, Options, State, examine, read_health, visit
+from xmpp_onion.server.folder import Folder, find_unprivileged_user
+from xmpp_onion.server.outside import check_doors, check_guards
+from xmpp_onion.transport import Endpoint, Tor
 
 __all__ = ["command"]
 
@@ -35,7 +36,7 @@ def command(settings: Settings, folder: Path, *, offline: bool) -> int:
     """
     if settings.socks is not None:
         Endpoint.parse(settings.socks)
-    return asyncio.run(_examine(settings, folder, offline=offline))
+    return asyncio.run(_examine(settings, folder.absolute(), offline=offline))
 
 
 async def _examine(settings: Settings, folder: Path, *, offline: bool) -> int:
@@ -58,9 +59,15 @@ async def _lines(
         try:
             # A Tor of our own, if none runs, must not leave a folder behind.
             spare = stack.enter_context(tempfile.TemporaryDirectory(prefix="xo-"))
+            place = Folder(folder, find_unprivileged_user())
+            options = place.read_options()
             tor = await stack.enter_async_context(
-                find_tor(
-                    Path(spare) / "tor", socks=settings.socks, control=settings.control
+                find_checking_tor(
+                    place.path / "tor",
+                    options.socks,
+                    spare=Path(spare) / "tor",
+                    socks=settings.socks,
+                    control=settings.control,
                 )
             )
             network = await check_network(tor)
@@ -69,10 +76,21 @@ async def _lines(
             return
         yield check_line("tor", network)
         yield check_line("clock", await check_clock(tor, datetime.now(UTC)))
-        place = Folder(folder, None)
-        if (await read_health(folder)).state is not State.UP:
-            yield check_line("reach", "not tried: the server does not run")
-        elif place.read_options().door is Door.PRIVATE:
-            yield check_line("reach", "not tried: its one door is for who has a key")
-        else:
-            yield check_line("reach", await visit(tor, place.read_onion()))
+        async for line in _look(tor, place, options):
+            yield line
+
+
+async def _look(tor: Tor, place: Folder, options: Options) -> AsyncIterator[Line]:
+    """Yield how the server is seen through Tor."""
+    if (await read_health(place.path)).state is not State.UP:
+        for name in ("published", "guards", "reach"):
+            yield check_line(name, "not tried: the server does not run")
+        return
+    yield check_line("published", await check_doors(tor, place, options))
+    yield check_line("guards", await check_guards(tor, place, options))
+    if options.door is Door.PRIVATE:
+        yield check_line("reach", "not tried: its one door is for who has a key")
+        return
+    fingerprint = place.read_certificate_fingerprint()
+    finding = await visit(tor, place.read_onion(), fingerprint=fingerprint)
+    yield check_line("reach", finding)

@@ -32,11 +32,15 @@ from xmpp_onion.server import (
 from xmpp_onion.server.folder import Folder
 from xmpp_onion.server.lock import kept
 from xmpp_onion.server.programs import check_programs
+from xmpp_onion.server.restarts import note_restart
 from xmpp_onion.transport import Tor
 
 __all__ = ["serve", "serve_in_background"]
 
 log = logging.getLogger(__name__)
+
+# What ended, by how a server is then.
+_ENDED = {State.MENDING: "prosody", State.UNREACHABLE: "tor"}
 
 
 def serve_in_background(settings: Settings, folder: Path) -> int:
@@ -154,6 +158,8 @@ async def _keep(server: Server, folder: Path, view: View, again: asyncio.Event) 
     async for health in keep(server, again=again):
         view.show(health, reader.read_new())
         if (health.state, health.tells_circuits) != last:
+            if what := _ENDED.get(health.state):
+                note_restart(folder, what)
             last = (health.state, health.tells_circuits)
             _note(folder, health)
 

@@ -21,6 +21,7 @@ __all__ = ["View", "open_view", "say_state", "say_up"]
 
 # The picture has to fit a terminal of 24 lines.
 _WARNINGS_SHOWN = 5
+_LABEL_COLUMNS = len("warnings")
 _WORDS = {
     State.DOWN: "It does not run.",
     State.STARTING: "It starts.",
@@ -100,15 +101,21 @@ class View:
 
         state, load = self._health.state, self._health.load
         rows = Table.grid(padding=(0, 2))
-        rows.add_column(style="dim")
-        rows.add_column(no_wrap=True, overflow="ellipsis")
+        rows.add_column(style="dim", no_wrap=True, min_width=_LABEL_COLUMNS)
+        rows.add_column(overflow="fold")
+        # The whole name, over two lines if need be: it is what people are told.
         rows.add_row("onion", Text(str(self._onion), "bold"))
-        rows.add_row("state", Text(say_state(state), _STYLES.get(state, "yellow")))
-        rows.add_row("Prosody", f"{load.version} {_age(load.since)}".strip())
-        rows.add_row("people", f"{load.sessions} logged in")
-        rows.add_row("servers", f"{load.servers} linked, {load.queue} stanzas wait")
-        rows.add_row("limits", _LIMITS[self._health.tells_circuits])
-        rows.add_row("warnings", f"{self._count} since the start")
+        values = {
+            "state": Text(say_state(state), _STYLES.get(state, "yellow")),
+            "Prosody": Text(f"{load.version} {_age(load.since)}".strip()),
+            "people": Text(f"{load.sessions} logged in"),
+            "servers": Text(f"{load.servers} linked, {load.queue} stanzas wait"),
+            "limits": Text(_LIMITS[self._health.tells_circuits]),
+            "warnings": Text(f"{self._count} since the start"),
+        }
+        for label, value in values.items():
+            value.no_wrap, value.overflow = True, "ellipsis"
+            rows.add_row(label, value)
         said = [
             Text(visible(warning), "yellow", no_wrap=True, overflow="ellipsis")
             for warning in self._warnings

@@ -20,6 +20,7 @@ from xmpp_onion.server.child import as_child, end
 from xmpp_onion.server.folder import Folder
 from xmpp_onion.server.lock import kept, read_keeper, runs_already
 from xmpp_onion.server.log import LOG_LIMIT_BYTES
+from xmpp_onion.server.restarts import note_restart
 from xmpp_onion.session.connection import backoff
 
 __all__ = ["detach", "supervise"]
@@ -142,6 +143,7 @@ async def supervise(
                 return
             if loop.time() > began + _WELL_SECONDS:
                 delays = backoff(first_delay, _LONGEST_DELAY, lambda: 1.0)
+            note_restart(place.path, "server")
             delay = next(delays)
             with contextlib.suppress(XmppOnionError):
                 private.shorten(place.background_file, LOG_LIMIT_BYTES)

@@ -11,17 +11,19 @@ import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final, NamedTuple, cast
 
 from xmpp_onion import private
 from xmpp_onion.address import OnionAddress
-from xmpp_onion.errors import ServerError
+from xmpp_onion.errors import ServerError, StoreError
 from xmpp_onion.seal import Kind, Secret
 from xmpp_onion.sealed import SealedReader, SealedWriter
 from xmpp_onion.server.folder import Folder, find_unprivileged_user
 from xmpp_onion.server.options import Engine, Options
 from xmpp_onion.server.ports import NO_PORTS
+from xmpp_onion.server.saved import note_backup
 from xmpp_onion.server.snapshot import Found, freeze, walk
 
 __all__ = ["Saved", "backup", "restore"]
@@ -84,6 +86,8 @@ async def backup(
                     _add(archive, found)
                     count, size = count + 1, size + found.size
             sealed.finish()
+    with suppress(StoreError):  # the backup is there all the same
+        note_backup(place, datetime.now(UTC))
     return Saved(onion, count, size)
 
 

@@ -20,12 +20,21 @@ from xmpp_onion.chat import Line
 from xmpp_onion.errors import ServerError, StorePermissionError, XmppOnionError
 from xmpp_onion.server.certificate import find_fault
 from xmpp_onion.server.clients import ClientKeys
+from xmpp_onion.server.drift import check_configuration
 from xmpp_onion.server.folder import Folder, find_unprivileged_user
 from xmpp_onion.server.health import Health, State, read_health
 from xmpp_onion.server.options import Door, Engine, Federation, Options
-from xmpp_onion.server.prosody import describe, find_templates, render
+from xmpp_onion.server.outside import check_circuits
+from xmpp_onion.server.restarts import check_restarts
 from xmpp_onion.server.running import Running, check_dns, check_listeners
-from xmpp_onion.server.versions import judge_prosody, judge_tor, read_fixes
+from xmpp_onion.server.saved import check_backup
+from xmpp_onion.server.versions import (
+    judge_prosody,
+    judge_tls,
+    judge_tor,
+    read_fixes,
+    read_tls_fixes,
+)
 
 __all__ = ["examine"]
 
@@ -50,19 +59,19 @@ async def examine(folder: Path, *, now: datetime) -> AsyncIterator[Line]:
     place = Folder(folder, find_unprivileged_user())
     private.check_folder(place.path)
     onion, options = place.read_onion(), place.read_options()
-    is_ours = options.engine is Engine.PROSODY
-    running = await Running.find(place.data) if is_ours else None
-    yield check_line("state", _check_state(await read_health(place.path)))
+    running, health = await Running.see(place, options), await read_health(place.path)
+    yield check_line("state", _check_state(health))
+    yield check_line("restarts", check_restarts(place, now))
     yield check_line("files", _check_files(place))
     yield check_line("certificate", _check_certificate(place, onion, now))
-    if not is_ours:
-        yield check_line("engine", f"{options.engine}: no more of it is looked at")
-        return
-    yield check_line("configuration", _check_configuration(place, onion, options))
+    yield check_line("configuration", check_configuration(place, onion, options))
     yield check_line("space", _check_space(shutil.disk_usage(place.data).free))
-    yield check_line("prosody", judge_prosody(*await _find_version(running)))
+    yield check_line("backup", check_backup(place, now))
+    yield check_line("prosody", await _check_prosody(options, running))
+    yield check_line("tls", await _check_tls(options, running))
     yield check_line("tor program", await _check_tor_program())
     yield check_line("door", _check_door(place, options))
+    yield check_line("circuits", check_circuits(health, options))
     yield check_line("federation", _check_federation(options, running))
     yield check_line("listeners", check_listeners(place, options, running))
     yield check_line("dns", check_dns(options, running))
@@ -144,33 +153,6 @@ def _check_certificate(place: Folder, onion: OnionAddress, now: datetime) -> _Fi
     )
 
 
-def _check_configuration(
-    place: Folder, onion: OnionAddress, options: Options
-) -> _Finding:
-    """Compare limits and all else that Prosody reads with the one copy."""
-    templates = find_templates(Path(__file__).parent)
-    names = describe(onion, options)
-    wanted = {
-        place.config_file: render((templates / "prosody.cfg.lua").read_text(), names)
-    }
-    for module in (templates / "modules").glob("*.lua"):
-        wanted[place.prosody / "modules" / module.name] = module.read_text()
-    for path, text in wanted.items():
-        try:
-            if path.read_text() == text:
-                continue
-            why = f"{path} says something else"
-        except (OSError, ValueError):
-            why = f"{path} cannot be read"
-        return ServerError(
-            "the configuration is not the one that was tested",
-            why=why,
-            fix="The next start writes it anew: xmpp-onion server down "
-            f"{place.path}; xmpp-onion server up {place.path}",
-        )
-    return f"limits and modules are as shipped ({len(wanted)} files)"
-
-
 def _check_space(free: int) -> _Finding:
     if free >= _SPACE_BYTES:
         return f"{free / 1024**3:.1f} GiB are free"
@@ -182,12 +164,23 @@ def _check_space(free: int) -> _Finding:
     )
 
 
-async def _find_version(
-    running: Running | None,
-) -> tuple[str, tuple[str, frozenset[str]]]:
-    """Return which Prosody runs, or would, and what Debian mended in its own."""
+async def _check_prosody(options: Options, running: Running | None) -> _Finding:
+    """Judge the Prosody that runs, or would, by what Debian mended in its own."""
+    if options.engine is not Engine.PROSODY:
+        return f"not for {options.engine}: nothing is known here about its versions"
     fixes = await asyncio.to_thread(read_fixes)
-    return running.version if running else fixes[0], fixes
+    return judge_prosody(running.version if running else fixes[0], fixes)
+
+
+async def _check_tls(options: Options, running: Running | None) -> _Finding:
+    if options.engine is not Engine.PROSODY:
+        return f"not for {options.engine}: it brings TLS of its own"
+    fixes = await asyncio.to_thread(read_tls_fixes)
+    version = (
+        "" if shutil.which("openssl") is None else await _run("openssl", "version")
+    )
+    is_replaced = running is not None and running.uses_replaced("libssl")
+    return judge_tls(version, fixes, is_replaced=is_replaced)
 
 
 async def _check_tor_program() -> _Finding:

@@ -11,6 +11,8 @@
     ├── lock             0600  held while a server runs
     ├── keeper           0600  held by what keeps it running: that process's number
     ├── state            0600  how it is, as its keeper saw it last
+    ├── restarts         0600  what of it ended by itself, and when
+    ├── backed-up        0600  when it was backed up last
     ├── torrc            0600  lines for a Tor of our own, if its owner wrote some
     ├── background       0600  what it printed in the background
     ├── xmpp-onion.service    what systemd needs to run it
@@ -160,6 +162,16 @@ class Folder:
     def state_file(self) -> Path:
         """How it is, as its keeper saw it last."""
         return self.path / "state"
+
+    @property
+    def restarts_file(self) -> Path:
+        """What ended by itself, and when."""
+        return self.path / "restarts"
+
+    @property
+    def backup_file(self) -> Path:
+        """When it was backed up last."""
+        return self.path / "backed-up"
 
     @property
     def unit_file(self) -> Path:

@@ -1,5 +1,6 @@
 """What the kernel and Prosody say of a server that runs: no way in or out but Tor."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -8,7 +9,7 @@ from xmpp_onion.errors import ServerError, XmppOnionError
 from xmpp_onion.server.console import ask
 from xmpp_onion.server.folder import Folder
 from xmpp_onion.server.lock import read_keeper
-from xmpp_onion.server.options import Options
+from xmpp_onion.server.options import Engine, Options
 from xmpp_onion.transport import connections, is_beside_tor, listeners
 
 __all__ = ["Running", "check_dns", "check_listeners"]
@@ -47,6 +48,36 @@ class Running:
     is_fenced: bool
     federation: str
     stamp_bits: str
+
+    @classmethod
+    async def see(cls, place: Folder, options: Options) -> Self | None:
+        """Find what runs the server of a folder; None if it does not run.
+
+        Of an ejabberd no more is seen than its process. It talks to nobody, and its
+        fence is a file that belongs to its configuration.
+        """
+        if options.engine is Engine.PROSODY:
+            return await cls.find(place.data)
+        data = (place.ejabberd / "data").resolve()
+        for pid in sorted(_family(read_keeper(place))):
+            with contextlib.suppress(OSError):
+                if (_PROC / str(pid) / "cwd").readlink() == data:
+                    bits = str(options.stamp_bits)
+                    mode = options.federation
+                    return cls(
+                        pid, "", is_fenced=True, federation=mode, stamp_bits=bits
+                    )
+        return None
+
+    def uses_replaced(self, library: str) -> bool:
+        """Whether it has a library in its memory that is on the disk no more."""
+        try:
+            lines = (_PROC / str(self.pid) / "maps").read_text().splitlines()
+        except OSError:
+            return False  # this system does not tell, or tells its user alone
+        return any(
+            f"/{library}." in line and line.endswith(" (deleted)") for line in lines
+        )
 
     @classmethod
     async def find(cls, data: Path) -> Self | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from xmpp_onion.errors import ServerError
 
-__all__ = ["judge_prosody", "judge_tor", "read_fixes"]
+__all__ = ["judge_prosody", "judge_tls", "judge_tor", "read_fixes", "read_tls_fixes"]
 
 # What a stranger could do to the memory and the limits of a Prosody: mended upstream
 # in 0.12.6 and 13.0.5, and by Debian without a new version of Prosody.
@@ -15,24 +15,45 @@ _MENDED: dict[tuple[int, ...], tuple[int, ...]] = {
     (0, 12): (0, 12, 6),
     (13, 0): (13, 0, 5),
 }
-# The first that asks a flood for work (proposal 327).
+# The first that asks a flood for work (proposal 327); and the first without what a
+# guest, a relay or a directory can do to a service that does: end it (TROVE-2026-020,
+# TROVE-2026-026), or stand between it and its guests (bug 41297 of Tor).
 _TOR_NEEDED = (0, 4, 8)
+_TOR_MENDED = (0, 4, 9, 11)
+# What a stranger's certificate, or many of their sessions, could do to who speaks TLS
+# with them; with the version of each series that has no part of it any more.
+_TLS_HOLES = frozenset(
+    {
+        "CVE-2022-3602", "CVE-2022-3786", "CVE-2023-0286", "CVE-2023-2650",
+        "CVE-2024-2511", "CVE-2024-4741",
+    }
+)  # fmt: skip
+_TLS_MENDED: dict[tuple[int, ...], tuple[int, ...]] = {
+    (3, 0): (3, 0, 14), (3, 1): (3, 1, 6), (3, 2): (3, 2, 2), (3, 3): (3, 3, 1)
+}  # fmt: skip
+_TLS_CHANGES = tuple(
+    Path(f"/usr/share/doc/{package}/changelog.Debian.gz")
+    for package in ("libssl3t64", "libssl3")
+)
 _CHANGES = Path("/usr/share/doc/prosody/changelog.Debian.gz")
 # A list of changes is 20 kB; what is larger is not one.
 _CHANGES_LIMIT_BYTES = 1024 * 1024
 
 
 def read_fixes(changes: Path = _CHANGES) -> tuple[str, frozenset[str]]:
-    """Return the version of Prosody that Debian installed, and the holes it mended.
+    """Return the version of a package that Debian installed, and the holes it mended.
 
     Empty where Debian's list of changes is not, as in a container without documents.
+
+    Args:
+        changes: The package's list; Prosody's by default.
     """
     try:
         with gzip.open(changes, "rt", encoding="utf-8", errors="replace") as file:
             text = file.read(_CHANGES_LIMIT_BYTES)
     except (OSError, EOFError):
         return "", frozenset()
-    found = re.match(r"prosody \(([0-9][0-9.]*)", text)
+    found = re.match(r"[a-z0-9]+ \(([0-9][0-9.]*)", text)
     mended = frozenset(re.findall(r"CVE-[0-9]{4}-[0-9]+", text))
     return (found[1] if found else ""), mended
 
@@ -71,8 +92,15 @@ def judge_tor(version: str, modules: str) -> str | ServerError:
     number = _read_number(found[0] if found else "")
     shown = found[0] if found else "of an unknown version"
     has_work = re.search(r"^pow: yes$", modules, re.MULTILINE) is not None
+    if number >= _TOR_MENDED and has_work:
+        return f"Tor {shown} asks a flood for proof of work; no hole is known in it"
     if number >= _TOR_NEEDED and has_work:
-        return f"Tor {shown} asks a flood for proof of work"
+        return ServerError(
+            f"Tor {shown} has known holes",
+            why="TROVE-2026-020, TROVE-2026-026 and its bug 41297, with which a relay "
+            "could pose as an onion service, are mended in 0.4.9.11",
+            fix="apt-get update && apt-get install tor, then start the server again",
+        )
     return ServerError(
         f"Tor {shown} cannot ask a flood for proof of work",
         why="it is too old" if has_work else "it was built without the module pow",
@@ -80,5 +108,43 @@ def judge_tor(version: str, modules: str) -> str | ServerError:
     )
 
 
+def read_tls_fixes() -> tuple[str, frozenset[str]]:
+    """Return the same as `read_fixes` for OpenSSL, of which Debian has two packages."""
+    found = (read_fixes(changes) for changes in _TLS_CHANGES)
+    return next((one for one in found if one[0]), ("", frozenset()))
+
+
+def judge_tls(
+    version: str, fixes: tuple[str, frozenset[str]], *, is_replaced: bool
+) -> str | ServerError:
+    """Tell whether the OpenSSL that Prosody uses has a known hole.
+
+    Args:
+        version: What ``openssl version`` says, where Debian did not install it.
+        fixes: What Debian did to it; see `read_tls_fixes`.
+        is_replaced: Whether it was replaced since the server was started.
+    """
+    if is_replaced:
+        return ServerError(
+            "the server still uses an OpenSSL that was replaced",
+            why="it has the old one in its memory since its start",
+            fix="Start it again: xmpp-onion server down DIR, and up",
+        )
+    found = re.search(r"[0-9]+\.[0-9]+\.[0-9]+", fixes[0] or version)
+    if found is None:
+        return "not seen: Debian did not install it, and there is no program openssl"
+    number = _read_number(found[0])
+    mended = _TLS_MENDED.get(number[:2])
+    if number[:2] > max(_TLS_MENDED) or (mended and number >= mended):
+        return f"OpenSSL {found[0]}: no hole is known in what Prosody uses of it"
+    if mended and fixes[1] >= _TLS_HOLES:
+        return f"OpenSSL {found[0]}, with the fixes of the distribution"
+    return ServerError(
+        f"OpenSSL {found[0]} has known holes",
+        why=f"{', '.join(sorted(_TLS_HOLES))}; mended in 3.0.14, 3.1.6, 3.2.2, 3.3.1",
+        fix="apt-get update && apt-get upgrade, then start the server again",
+    )
+
+
 def _read_number(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"[0-9]+", version)[:3])
+    return tuple(int(part) for part in re.findall(r"[0-9]+", version)[:4])

@@ -1,6 +1,10 @@
 """A visit to our own server, by the way that everybody comes: through Tor."""
 
 import asyncio
+import hashlib
+import ssl
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from xmpp_onion.address import OnionAddress
 from xmpp_onion.errors import ServerError, XmppOnionError
@@ -15,11 +19,20 @@ _GREETING_SECONDS = 30.0
 # The first words of a server are under 2 kB.
 _GREETING_LIMIT_BYTES = 16 * 1024
 _PORT = 5222
+_TLS = "urn:ietf:params:xml:ns:xmpp-tls"
 _END = b"</stream:features>"
 
 
-async def visit(tor: Tor, onion: OnionAddress) -> str | XmppOnionError:
-    """Tell whether a server is found at its onion, and lets people log in."""
+async def visit(
+    tor: Tor, onion: OnionAddress, *, fingerprint: str = ""
+) -> str | XmppOnionError:
+    """Tell whether a server is found at its onion, and lets people log in.
+
+    Args:
+        tor: By which it is visited.
+        onion: Its name.
+        fingerprint: Its certificate's, which it has to show then: 64 hex digits.
+    """
     isolation = Isolation(f"check of {onion}", Purpose.CHECK)
     try:
         sock = await tor.dial(onion, _PORT, isolation=isolation, timeout=_DIAL_SECONDS)
@@ -39,9 +52,57 @@ async def visit(tor: Tor, onion: OnionAddress) -> str | XmppOnionError:
                     if not (data := await loop.sock_recv(sock, 4096)):
                         break
                     greeting += data
-        except OSError as error:  # a time-out is one
+                finding = _judge(greeting, onion)
+                if fingerprint and isinstance(finding, str):
+                    shown = await _read_certificate(
+                        partial(loop.sock_sendall, sock), partial(loop.sock_recv, sock)
+                    )
+                    return finding if shown == fingerprint else _of_another(shown)
+        except (OSError, ssl.SSLError) as error:  # a time-out is one
             return _silent(str(error) or "it said nothing in time")
-    return _judge(greeting, onion)
+    return finding
+
+
+async def _read_certificate(
+    send: Callable[[bytes], Awaitable[None]], receive: Callable[[int], Awaitable[bytes]]
+) -> str:
+    """Begin with TLS, and return the fingerprint of what the server shows.
+
+    Nobody signed it: it is compared with the one that we have.
+    """
+    await send(f"<starttls xmlns='{_TLS}'/>".encode())
+    answer = b""
+    while b">" not in answer and len(answer) < _GREETING_LIMIT_BYTES:
+        if not (data := await receive(4096)):
+            break
+        answer += data
+    if b"<proceed" not in answer:
+        return ""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing)
+    while True:
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            await send(outgoing.read())
+            if not (data := await receive(16384)):
+                return ""
+            incoming.write(data)
+        else:
+            return hashlib.sha256(tls.getpeercert(binary_form=True) or b"").hexdigest()
+
+
+def _of_another(shown: str) -> ServerError:
+    return ServerError(
+        "the server shows another certificate than the one in its folder",
+        why=f"its fingerprint is {shown[:16]}…"
+        if shown
+        else "it does not begin with TLS",
+        fix="Start it again: xmpp-onion server down DIR, and up. If it stays so, "
+        "somebody else has the address: see who has a copy of onion.key.",
+    )
 
 
 def _judge(greeting: bytes, onion: OnionAddress) -> str | XmppOnionError:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from xmpp_onion.transport.admission import Admission, ClientKey, make_client_key
+    from xmpp_onion.transport.descriptor import Published
     from xmpp_onion.transport.dial import Endpoint, Isolation, Purpose, probe
     from xmpp_onion.transport.guard import Guard
     from xmpp_onion.transport.local import (
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         tell_local,
     )
     from xmpp_onion.transport.onion import OnionService, create_key, read_address, sign
+    from xmpp_onion.transport.process import find_launched
     from xmpp_onion.transport.service_folder import CircuitPort
     from xmpp_onion.transport.tor import Tor
     from xmpp_onion.transport.witness import connections, is_beside_tor, listeners
@@ -32,11 +34,13 @@ _HOMES = {
     "Guard": "guard",
     "Isolation": "dial",
     "OnionService": "onion",
+    "Published": "descriptor",
     "Purpose": "dial",
     "Tor": "tor",
     "connections": "witness",
     "create_key": "onion",
     "dial_local": "local",
+    "find_launched": "process",
     "is_beside_tor": "witness",
     "listen_local": "local",
     "listeners": "witness",
@@ -57,11 +61,13 @@ __all__ = [
     "Guard",
     "Isolation",
     "OnionService",
+    "Published",
     "Purpose",
     "Tor",
     "connections",
     "create_key",
     "dial_local",
+    "find_launched",
     "is_beside_tor",
     "listen_local",
     "listeners",

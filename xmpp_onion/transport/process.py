@@ -27,7 +27,7 @@ from xmpp_onion.transport.control import Control, open_control
 from xmpp_onion.transport.dial import Endpoint
 from xmpp_onion.transport.link import Link, tail
 
-__all__ = ["launched"]
+__all__ = ["find_launched", "launched"]
 
 log = logging.getLogger(__name__)
 
@@ -144,6 +144,16 @@ async def _control_port(process: asyncio.subprocess.Process, written: Path) -> E
             return place
         await asyncio.sleep(_START_PAUSE)
     raise TorNotRunningError("tor ended")
+
+
+def find_launched(data_dir: Path) -> Endpoint | None:
+    """Return the control port of the tor that another process launched in a folder.
+
+    None if there is none.
+    """
+    if not locks.is_held(data_dir / "in-use"):
+        return None
+    return _read_place(data_dir / "control-port")
 
 
 def _read_place(written: Path) -> Endpoint | None:

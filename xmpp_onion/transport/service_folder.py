@@ -21,7 +21,7 @@ from xmpp_onion.errors import ControlPortError, StoreError, TorNotRunningError
 from xmpp_onion.transport.control import Control
 from xmpp_onion.transport.guard import Guard
 
-__all__ = ["CircuitPort", "ServiceFolder"]
+__all__ = ["CircuitPort", "ServiceFolder", "read_options"]
 
 log = logging.getLogger(__name__)
 
@@ -165,6 +165,23 @@ class ServiceFolder:
             ("HiddenServiceExportCircuitID", "haproxy"),
             *guard.torrc,
         )
+
+
+async def read_options(control: Control, folder: Path) -> dict[str, str]:
+    """Return what a Tor was told about the service of a folder; empty without one.
+
+    Raises:
+        TorNotRunningError: Tor has ended.
+    """
+    options: dict[str, str] = {}
+    is_ours = False
+    for line in await control.ask("GETCONF HiddenServiceOptions"):
+        name, is_set, value = line.partition("=")
+        if name == "HiddenServiceDir":
+            is_ours = value == str(folder)
+        if is_ours and is_set:
+            options[name] = value
+    return options
 
 
 def _quoted(value: str) -> str:

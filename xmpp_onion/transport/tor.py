@@ -30,13 +30,14 @@ from xmpp_onion.errors import (
 from xmpp_onion.transport.admission import Admission, Admissions, without_key
 from xmpp_onion.transport.attach import attached, read_place
 from xmpp_onion.transport.control import Control
+from xmpp_onion.transport.descriptor import Published, look_up
 from xmpp_onion.transport.dial import Endpoint, Isolation, dial, probe
 from xmpp_onion.transport.guard import Guard
 from xmpp_onion.transport.link import Link
 from xmpp_onion.transport.onion import OnionService
 from xmpp_onion.transport.process import launched
 from xmpp_onion.transport.replies import GONE
-from xmpp_onion.transport.service_folder import CircuitPort
+from xmpp_onion.transport.service_folder import CircuitPort, read_options
 
 __all__ = ["Tor"]
 
@@ -221,6 +222,28 @@ class Tor:
             if phase.percent < 100:
                 await asyncio.sleep(_PHASE_PAUSE)
         self._is_ready = True
+
+    async def look_up(self, onion: OnionAddress) -> Published:
+        """Read back what the directories tell of an onion service.
+
+        Raises:
+            OnionNotFoundError: No directory has it, or none answers in time.
+            ControlPortError: There is no control port, or it is refused there.
+            TorNotRunningError: Tor has ended.
+        """
+        return await look_up(await self._ready_control(), onion)
+
+    async def service_options(self, folder: Path) -> dict[str, str]:
+        """Return what this Tor asks of the guests of a service out of a folder.
+
+        Names are those of the torrc, such as ``HiddenServiceMaxStreams``. Empty where
+        Tor has no such service.
+
+        Raises:
+            ControlPortError: There is no control port.
+            TorNotRunningError: Tor has ended.
+        """
+        return await read_options(await self._ready_control(), folder)
 
     async def clock_bounds(self) -> tuple[datetime, datetime] | None:
         """Return between which times its picture of the network holds.

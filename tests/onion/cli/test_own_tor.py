@@ -1,14 +1,21 @@
 """A server with a Tor of its own, and what is left of it when it is killed."""
 
+import asyncio
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from xmpp_onion.address import OnionAddress
+from xmpp_onion.server import Options
+from xmpp_onion.server.certificate import make_certificate
+from xmpp_onion.transport import Tor, find_launched
 
 if TYPE_CHECKING:
     from tests.onion.cli.conftest import Done, World
@@ -75,6 +82,75 @@ def test_a_tor_of_its_own_tells_circuits(own: Own) -> None:
     status = own.run("status", str(own.folder), "--json")
 
     assert (status.code, status.lines[0]["circuits"]) == (0, True)
+
+
+def checked(own: Own, *options: str) -> dict[str, dict[str, object]]:
+    """Return what a check finds, by its name."""
+    done = own.run("check", *options, str(own.folder), "--json")
+    lines = {str(line["name"]): line for line in done.lines}
+    assert done.code == max(int(str(line["code"])) for line in lines.values())
+    return lines
+
+
+def tell_tor(own: Own, command: str) -> None:
+    """Tell the server's own Tor something, as nobody should."""
+
+    async def tell() -> None:
+        place = find_launched(own.folder / "tor")
+        socks = Options.load(own.folder / "server.json").socks
+        async with Tor.attach(socks, place) as tor:
+            await (await tor._controller()).ask(command)
+
+    asyncio.run(tell())
+
+
+def test_all_is_well_with_it_also_as_tor_sees_it(own: Own) -> None:
+    lines = checked(own)
+
+    assert [name for name, line in lines.items() if not line["ok"]] == []
+    assert "asked for proof of work" in str(lines["published"]["what"])
+    assert "circuits told" in str(lines["guards"]["what"])
+    assert "answers through Tor" in str(lines["reach"]["what"])
+    assert "each guest has limits" in str(lines["circuits"]["what"])
+
+
+def test_a_certificate_that_is_not_the_one_that_is_shown_is_a_fault(own: Own) -> None:
+    (file,) = (own.folder / "prosody" / "certs").glob("*.onion.crt")
+    shown = file.read_bytes()
+    _, other = make_certificate(OnionAddress(file.stem), now=datetime.now(UTC))
+    file.write_bytes(other)
+    try:
+        lines = checked(own)
+    finally:
+        file.write_bytes(shown)
+
+    assert not lines["reach"]["ok"]
+    assert "another certificate" in str(lines["reach"]["what"])
+    assert not lines["certificate"]["ok"]
+
+
+def test_a_tor_that_was_told_otherwise_is_a_fault(own: Own) -> None:
+    folder = own.folder / "onion-service"
+    target = Options.load(own.folder / "server.json").ports.c2s_proxy
+    tell_tor(
+        own,
+        f"SETCONF HiddenServiceDir={folder} "
+        f'HiddenServicePort="5222 127.0.0.1:{target}" '
+        "HiddenServiceExportCircuitID=haproxy",
+    )
+
+    def is_told() -> bool:
+        nonlocal lines
+        lines = checked(own)
+        return not lines["published"]["ok"]
+
+    lines: dict[str, dict[str, object]] = {}
+    await_change(is_told)
+    assert "proof of work" in str(lines["published"]["why"])
+    assert "HiddenServiceMaxStreams is" in str(lines["guards"]["why"])
+    own.run("down", str(own.folder))
+    up = own.run("up", "--detach", str(own.folder))
+    assert up.code == 0, up.err
 
 
 def test_a_hang_up_starts_it_again_as_what_it_is_to_be_now(own: Own) -> None:

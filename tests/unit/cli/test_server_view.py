@@ -97,8 +97,18 @@ def test_no_color_means_none() -> None:
 
 
 @pytest.mark.parametrize("columns", [20, 40])
-def test_a_narrow_terminal_is_no_error(columns: int) -> None:
-    assert "onion" in bare(play(columns=columns))
+def test_a_narrow_terminal_has_all_labels_and_the_whole_name(columns: int) -> None:
+    lines = bare(play(columns=columns)).splitlines()
+    last = max(n for n, line in enumerate(lines) if line.startswith("onion "))
+    shown = lines[last:]
+
+    labels = [line.split("  ")[0] for line in shown if not line.startswith(" ")]
+    assert labels[:7] == [
+        "onion",
+        "state", "Prosody", "people", "servers", "limits", "warnings",
+    ]  # fmt: skip
+    assert max(map(len, shown)) <= columns
+    assert "".join(shown).replace(" ", "").startswith(f"onion{ONION}state")
 
 
 def test_a_plain_terminal_has_a_line_for_each_change() -> None:

@@ -19,7 +19,7 @@ from xmpp_onion.transport import read_address
 
 SECRET = Secret(Kind.KEY_FILE, bytes(32))  # a passphrase takes its time
 # What is made anew, or belongs to a process.
-PASSING = {"lock", "backup.lock", "server.json", "xmpp-onion.service"}
+PASSING = {"backed-up", "lock", "backup.lock", "server.json", "xmpp-onion.service"}
 PASSING |= {"prosody/prosody.cfg.lua", "prosody/data/prosody.log"}
 
 

@@ -13,6 +13,10 @@ from xmpp_onion.server import Door, Engine, Federation, examine, give_key, initi
 from xmpp_onion.server.checkup import _check_space, _check_state
 from xmpp_onion.server.folder import Folder, find_unprivileged_user
 from xmpp_onion.server.health import Health, State
+from xmpp_onion.server.options import Options
+from xmpp_onion.server.outside import check_circuits
+from xmpp_onion.server.restarts import note_restart
+from xmpp_onion.server.saved import note_backup
 
 NOW = datetime.now(UTC)
 
@@ -40,10 +44,11 @@ async def test_a_new_server_is_well_and_what_is_not_seen_is_said(
 
     assert faults(lines) == set()
     assert list(lines) == [
-        "state", "files", "certificate", "configuration", "space", "prosody",
-        "tor program", "door", "federation", "listeners", "dns",
+        "state", "restarts", "files", "certificate", "configuration", "space",
+        "backup", "prosody", "tls", "tor program", "door", "circuits", "federation",
+        "listeners", "dns",
     ]  # fmt: skip
-    for name in ("listeners", "dns"):
+    for name in ("circuits", "listeners", "dns"):
         assert "not seen" in str(lines[name]["what"])
 
 
@@ -155,6 +160,48 @@ async def test_a_limit_or_a_module_that_somebody_changed_is_a_fault(
 
     assert faults(changed) == faults(missing) == {"configuration"}
     assert name in str(changed["configuration"]["why"])
+    assert "\n+c2s_stanza_size_limit = 1" in str(changed["configuration"]["why"])
+
+
+async def test_of_a_file_that_is_another_one_a_few_lines_are_shown(
+    place: Folder,
+) -> None:
+    place.config_file.write_text("x = 1\n" * 1000 + "y" * 1000)
+
+    why = str((await check(place))["configuration"]["why"])
+
+    assert why.endswith("\n…")
+    assert len(why) < 2000
+
+
+async def test_a_server_that_ends_again_and_again_is_a_fault(place: Folder) -> None:
+    found = []
+    for hours in (30, 20, 10, 1):
+        found.append((await check(place))["restarts"])
+        note_restart(place.path, "prosody", now=NOW - timedelta(hours=hours))
+    last = (await check(place))["restarts"]
+    later = (await check(place, NOW + timedelta(days=2)))["restarts"]
+
+    assert [line["ok"] for line in (*found, last, later)] == [True] * 4 + [False, True]
+    assert "3 times within a day" in str(last["why"])
+
+
+async def test_a_backup_that_is_old_is_a_fault(place: Folder) -> None:
+    never = (await check(place))["backup"]
+    note_backup(place, NOW)
+    fresh = (await check(place, NOW + timedelta(days=29)))["backup"]
+    old = (await check(place, NOW + timedelta(days=31)))["backup"]
+
+    assert [line["ok"] for line in (never, fresh, old)] == [True, True, False]
+    assert "server backup" in str(never["what"])
+    assert "31 days" in str(old["what"])
+
+
+@pytest.mark.parametrize("told", [True, False, None])
+def test_limits_that_hold_for_no_circuit_are_a_fault(*, told: bool | None) -> None:
+    finding = check_circuits(Health(State.UP, tells_circuits=told), Options())
+
+    assert isinstance(finding, ServerError) == (told is False)
 
 
 async def test_the_doors_and_other_servers_are_told(place: Folder) -> None:
@@ -187,9 +234,13 @@ async def test_of_a_server_of_ejabberd_its_folder_is_looked_at(place: Folder) ->
     )
 
     lines = await check(place)
+    place.ejabberd.joinpath("ejabberd.yml").write_text("hosts: []\n")
+    changed = await check(place)
 
-    assert list(lines) == ["state", "files", "certificate", "engine"]
     assert faults(lines) == set()
+    assert "not for ejabberd" in str(lines["prosody"]["what"])
+    assert "not for ejabberd" in str(lines["circuits"]["what"])
+    assert faults(changed) == {"configuration"}
 
 
 def test_a_disk_that_is_nearly_full_is_a_fault() -> None:

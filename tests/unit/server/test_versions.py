@@ -6,7 +6,12 @@ from pathlib import Path
 import pytest
 
 from xmpp_onion.errors import ServerError
-from xmpp_onion.server.versions import judge_prosody, judge_tor, read_fixes
+from xmpp_onion.server.versions import (
+    judge_prosody,
+    judge_tls,
+    judge_tor,
+    read_fixes,
+)
 
 MENDED = frozenset(f"CVE-2026-4350{number}" for number in "4567")
 POW = "relay: yes\npow: yes\n"
@@ -45,16 +50,56 @@ def test_a_prosody_that_nobody_sees_is_no_all_clear() -> None:
     ("version", "modules", "is_well"),
     [
         ("Tor version 0.4.9.11.\nThis build …", POW, True),
-        ("Tor version 0.4.8.1-alpha.", POW, True),
+        ("Tor version 0.4.9.15.", POW, True),
+        ("Tor version 0.5.0.1-alpha.", POW, True),
+        ("Tor version 0.4.9.10.", POW, False),
+        ("Tor version 0.4.8.24.", POW, False),
         ("Tor version 0.4.7.16.", POW, False),
         ("Tor version 0.4.9.11.", "relay: yes\npow: no\n", False),
         ("", "", False),
     ],
 )
-def test_a_tor_that_cannot_ask_for_work_is_a_fault(
+def test_a_tor_with_known_holes_or_without_work_is_a_fault(
     version: str, modules: str, *, is_well: bool
 ) -> None:
     assert isinstance(judge_tor(version, modules), ServerError) != is_well
+
+
+TLS_MENDED = frozenset(
+    {
+        "CVE-2022-3602", "CVE-2022-3786", "CVE-2023-0286", "CVE-2023-2650",
+        "CVE-2024-2511", "CVE-2024-4741",
+    }
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("version", "fixes", "is_well"),
+    [
+        ("", ("3.0.19", frozenset()), True),
+        ("OpenSSL 3.0.2 15 Mar 2022", ("3.0.19", frozenset()), True),
+        ("OpenSSL 3.0.14 4 Jun 2024", ("", frozenset()), True),
+        ("OpenSSL 3.0.13 30 Jan 2024", ("", frozenset()), False),
+        ("", ("3.0.2", TLS_MENDED), True),
+        ("", ("3.0.2", TLS_MENDED - {"CVE-2024-2511"}), False),
+        ("OpenSSL 3.2.1 30 Jan 2024", ("", frozenset()), False),
+        ("OpenSSL 3.5.1 1 Jul 2025", ("", frozenset()), True),
+        ("OpenSSL 1.1.1w 11 Sep 2023", ("", frozenset()), False),
+    ],
+)
+def test_an_openssl_with_a_known_hole_is_a_fault(
+    version: str, fixes: tuple[str, frozenset[str]], *, is_well: bool
+) -> None:
+    finding = judge_tls(version, fixes, is_replaced=False)
+
+    assert isinstance(finding, ServerError) != is_well
+
+
+def test_an_openssl_that_was_replaced_since_the_start_is_a_fault() -> None:
+    finding = judge_tls("", ("3.0.19", frozenset()), is_replaced=True)
+
+    assert isinstance(finding, ServerError)
+    assert "not seen" in str(judge_tls("", ("", frozenset()), is_replaced=False))
 
 
 def test_what_debian_mended_is_read_from_its_list_of_changes(tmp_path: Path) -> None:
