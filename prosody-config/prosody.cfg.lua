@@ -81,6 +81,10 @@ onion_federation = federation
 onion_peers      = { @PEERS@ }         -- with whom a "listed" server talks: their onions
 onion_socks      = { "@SOCKS_HOST@"; @SOCKS_PORT@ } -- Tor; it gets names, never addresses
 
+-- What is on its way to another server is on the disk until that server has it, so that a
+-- Prosody that is killed loses nothing of it; unless messages are to be in memory alone.
+onion_keeps_waiting = "@ARCHIVE@" ~= "memory"
+
 -- An onion's name is its key, and dialback asks at that name: Tor is what makes sure
 -- of a peer. TLS comes on top, with certificates that nobody signed.
 s2s_secure_auth       = false

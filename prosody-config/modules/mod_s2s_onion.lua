@@ -148,8 +148,25 @@ end
 -- until then, which bounces it if it must.
 local function keep_copy(session, stanza)
 	if stanza.name ~= "message" then return; end
-	local copy, under_way = st.clone(stanza), dials[session];
-	if not links.keep(session, copy) and under_way then table.insert(under_way.held, copy); end
+	local copy, under_way = links.copy(stanza), dials[session];
+	if links.keep(session, copy) then return; end
+	if under_way then table.insert(under_way.held, copy); else links.forget(copy); end
+end
+
+-- Takes the messages out of what mod_s2s would bounce, and leaves the rest.
+local function take_messages(queue)
+	if not queue.consume then -- 0.12: each with the answer that would be the bounce
+		for place = #queue, 1, -1 do
+			local answer = queue[place][2];
+			if answer and answer.name == "message" then table.remove(queue, place); end
+		end
+		return;
+	end
+	local others = {};
+	for stanza in queue:consume() do
+		if stanza.name ~= "message" then table.insert(others, stanza); end
+	end
+	for _, stanza in ipairs(others) do queue:push(stanza); end
 end
 
 -- Before mod_s2s looks for a session.
@@ -187,8 +204,14 @@ local function begin_dial(event)
 	keep_copy(session, under_way.first);
 	local theirs = session.bounce_sendq;
 	function session.bounce_sendq(_, reason)
-		local explained = under_way:explain(reason);
+		if links.is_stopping() then session.sendq = nil; return; end
+		local held, explained = under_way.held, under_way:explain(reason);
+		under_way.held = {};
+		if under_way.broke and session.sendq then take_messages(session.sendq); end
 		theirs(session, explained);
+		for _, copy in ipairs(held) do
+			if under_way.broke then links.again(copy); else links.forget(copy); end
+		end
 		under_way:tell_claimants(explained);
 	end
 end
@@ -251,6 +274,7 @@ end, 1000);
 module:hook("s2sout-established", function (event)
 	local under_way = dials[event.session];
 	links.begin(event.session, under_way and under_way.held or {});
+	if under_way then under_way.held = {}; end
 end);
 module:hook("s2s-destroyed", function (event)
 	local under_way = dials[event.session];
@@ -276,6 +300,8 @@ end
 for host in pairs(hosts) do cover(host); end
 module:hook("host-activated", cover);
 
+links.open();
 function module.unload()
+	links.shut();
 	service.new, basic.new = service_new, basic_new;
 end

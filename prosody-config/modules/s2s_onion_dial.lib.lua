@@ -113,6 +113,23 @@ function dial:tell_claimants(reason)
 	end
 end
 
+-- Returns what listens to a peer that was reached. Until it has said something, an end is
+-- one more attempt that failed; after that what was to go to it may go over another link.
+function dial:listeners(theirs, fail)
+	local reached = setmetatable({}, { __index = theirs });
+	function reached.onincoming(conn, data)
+		reached.onincoming = nil;
+		return theirs.onincoming(conn, data);
+	end
+	function reached.ondisconnect(conn, err)
+		if self.session.destroyed then return theirs.ondisconnect(conn, err); end -- by us
+		if rawget(reached, "onincoming") then return fail(0x01); end
+		self.broke = true;
+		return theirs.ondisconnect(conn, err);
+	end
+	return reached;
+end
+
 -- Takes over the connection to Tor until it leads to the peer, and gives it back then.
 function dial:open(conn)
 	local session, theirs, stopped = self.session, conn.listeners, false;
@@ -144,11 +161,15 @@ function dial:open(conn)
 			elseif what == "failed" then
 				return fail(value);
 			elseif what == "open" then
-				stopped, conn.listeners = true, theirs;
+				stopped = true;
+				conn.listeners = self:listeners(theirs, function (code)
+					stopped = false;
+					fail(code);
+				end);
 				filters.remove_filter(session, "bytes/out", hold);
 				self:done();
 				conn:write(table.concat(header));
-				if value ~= "" then theirs.onincoming(conn, value); end
+				if value ~= "" then conn.listeners.onincoming(conn, value); end
 			else
 				return;
 			end

@@ -22,15 +22,20 @@ function watch.new(ask)
 	-- The question goes now: it is behind all that was sent.
 	function stream.asks() asked = sent; end
 
-	-- The peer answered: it has what was sent before the question.
+	-- The peer answered: it has what was sent before the question, and that is returned.
 	function stream.hears()
-		if not asked then return; end
-		for number = confirmed + 1, asked do copies[number] = nil; end
+		local had = {};
+		if not asked then return had; end
+		for number = confirmed + 1, asked do
+			table.insert(had, copies[number]);
+			copies[number] = nil;
+		end
 		confirmed, asked = asked, nil;
 		if sent > confirmed then
 			asked = sent;
 			ask(sent);
 		end
+		return had;
 	end
 
 	-- Whether the question of a number is still open.

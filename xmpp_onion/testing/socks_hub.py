@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from xmpp_onion.testing.socks_server import (
+    FAILED,
     ONION_NOT_FOUND,
     RefusedError,
     Request,
@@ -24,6 +25,7 @@ from xmpp_onion.testing.socks_server import (
 __all__ = ["Manner", "SocksHub"]
 
 _CHUNK_BYTES: Final = 65536
+_PATIENCE: Final = 60.0  # seconds; what did not come by then does not
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ class SocksHub:
 
     async def has_asked(self, count: int) -> None:
         """Return when so many CONNECTs came."""
-        async with self._has_news:
+        async with asyncio.timeout(_PATIENCE), self._has_news:
             await self._has_news.wait_for(lambda: len(self.asked) >= count)
 
     async def _serve(
@@ -157,12 +159,17 @@ class SocksHub:
         if manner.answer is None:
             await reader.read()  # until they go
             return
-        await _say(writer, manner)
         if not manner.leads_on or port is None:
+            await _say(writer, manner)
             return
-        theirs, ours = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            theirs, ours = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:  # nobody listens: what Tor says of a service like that
+            await _say(writer, Manner.refusal(FAILED))
+            return
         self._open.add(ours)
         try:
+            await _say(writer, manner)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._pipe(reader, ours))
                 tasks.create_task(self._pipe(theirs, writer))

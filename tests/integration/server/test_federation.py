@@ -1,6 +1,8 @@
 """Servers that talk to each other, through a proxy that stands in for Tor."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -14,7 +16,7 @@ from xmpp_onion.address import OnionAddress
 from xmpp_onion.server import Prosody, initialise
 from xmpp_onion.server.console import ask, lua_string
 from xmpp_onion.server.folder import Folder, find_unprivileged_user
-from xmpp_onion.server.options import Federation
+from xmpp_onion.server.options import Archive, Federation
 from xmpp_onion.testing.light_member import LightMember
 from xmpp_onion.testing.socks_hub import Manner, SocksHub
 from xmpp_onion.transport import Endpoint
@@ -223,6 +225,7 @@ REFUSALS = [
     (Manner.refusal(0xF7), LATER, "did not answer in time"),
     (Manner.refusal(0x63), FINAL, "unknown code 99"),
     (Manner(b"\x05\x04", leads_on=False), LATER, "onion service is unreachable"),
+    (Manner(leads_on=False), LATER, "the server does not answer"),
     (Manner(None), LATER, "Tor did not answer in time"),
     (Manner(b"", leads_on=False), LATER, "Tor hung up"),
     (Manner(b"\x05", leads_on=False), LATER, "Tor hung up"),
@@ -255,6 +258,7 @@ async def test_what_may_be_over_in_a_moment_is_tried_again(
     codes = [0xF0, 0xF2, 0x01]
     hub.script = [Manner.refusal(code) for code in codes]
     hub.script.append(Manner(b"", leads_on=False))
+    hub.script.append(Manner(leads_on=False))  # it was there, and hung up
 
     alice.say(bob.jid, "one")
     alice.say(bob.jid, "two")
@@ -262,7 +266,7 @@ async def test_what_may_be_over_in_a_moment_is_tried_again(
     assert [body_of(await bob.hears()) for _ in range(2)] == ["one", "two"]
     dialed = [asked for asked in hub.asked if asked.host == bob.server.onion]
     # A circuit that is stuck is not asked twice.
-    assert len({asked.password for asked in dialed}) == len(dialed) == len(codes) + 2
+    assert len({asked.password for asked in dialed}) == len(dialed) == len(codes) + 3
 
 
 async def test_a_tor_that_comes_back_is_used_again(
@@ -554,10 +558,10 @@ async def test_a_partition_that_goes_on_is_bounced_as_one(
     assert bounce == (*LATER, f"{FAILED}Tor: Tor did not answer in time")
 
 
-async def test_a_message_that_no_link_survives_goes_twice_and_is_bounced(
+async def test_a_message_that_no_link_survives_goes_four_times_and_is_bounced(
     alice: Place, bob: Place
 ) -> None:
-    await configure(alice, onion_confirm_timeout=1)
+    await configure(alice, onion_confirm_timeout=0.5)
     confirm_nothing = f"""
     local events = prosody.hosts[{lua_string(bob.server.onion)}].events
     events.add_handler("iq/host", function () return true end, 1000)
@@ -566,13 +570,117 @@ async def test_a_message_that_no_link_survives_goes_twice_and_is_bounced(
     await ask(bob.data, confirm_nothing)
 
     alice.say(bob.jid, "one")
-    heard = [body_of(await bob.hears()) for _ in range(2)]
+    heard = [body_of(await bob.hears()) for _ in range(4)]
     bounce = error_of(await alice.hears())
     bob.say(bob.jid, "nothing else")
 
-    assert heard == ["one", "one"]
+    assert heard == ["one"] * 4
     assert bounce[:2] == LATER
     assert body_of(await bob.hears()) == "nothing else"
+
+
+async def test_a_link_that_breaks_while_it_is_made_costs_no_message(
+    alice: Place, bob: Place
+) -> None:
+    break_once = f"""
+    local events, broken = prosody.hosts[{lua_string(bob.server.onion)}].events, false
+    events.add_handler("s2s-stream-features", function (event)
+        if not broken then
+            broken = true
+            event.origin.conn:close()
+        end
+    end, 2000)
+    return ""
+    """
+    await ask(bob.data, break_once)
+
+    alice.say(bob.jid, "one")
+    alice.say(bob.jid, "two")
+
+    assert [body_of(await bob.hears()) for _ in range(2)] == ["one", "two"]
+
+
+def waiting(place: Place) -> bytes:
+    """Return what is on its way to other servers, on the disk of one."""
+    return (place.data / "s2s_onion.waiting").read_bytes()
+
+
+async def nothing_waits(place: Place) -> None:
+    async with asyncio.timeout(60):
+        while waiting(place):  # noqa: ASYNC110 - a file tells nobody
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("is_killed", [True, False], ids=["killed", "stopped"])
+async def test_what_waits_for_another_server_outlives_ours(
+    alice: Place, bob: Place, hub: SocksHub, *, is_killed: bool
+) -> None:
+    hub.manners[str(bob.server.onion)] = Manner(None)
+    for text in ("one", "two", "three"):
+        alice.say(bob.jid, text)
+    await hub.has_asked(1)
+    await alice.person.ask(PING)  # behind them
+    assert all(text in waiting(alice) for text in (b"one", b"two", b"three"))
+
+    if is_killed:
+        os.kill(alice.server.pid, signal.SIGKILL)
+    hub.manners.clear()
+    await alice.server.restart()
+
+    heard = [body_of(await bob.hears()) for _ in range(3)]
+    await nothing_waits(alice)
+    bob.say(bob.jid, "nothing else")
+    assert heard == ["one", "two", "three"]
+    assert body_of(await bob.hears()) == "nothing else"
+
+
+async def test_what_a_peer_has_is_not_kept_and_what_rooms_and_machines_say_never(
+    alice: Place, bob: Place, hub: SocksHub
+) -> None:
+    alice.say(bob.jid, "one")
+    await bob.hears()
+    await nothing_waits(alice)
+
+    hub.hold()
+    hints = "<no-store xmlns='urn:xmpp:hints'/>"
+    alice.person.send(f"<message to='{bob.jid}' id='t'>{hints}</message>")
+    await alice.person.ask(PING)
+
+    assert waiting(alice) == b""
+
+
+async def test_a_message_that_is_there_whenever_the_server_dies_is_given_up(
+    alice: Place, bob: Place, hub: SocksHub
+) -> None:
+    hub.manners[str(bob.server.onion)] = Manner(None)
+    alice.say(bob.jid, "deadly")
+    await hub.has_asked(1)
+    for times in range(4):
+        assert waiting(alice)
+        os.kill(alice.server.pid, signal.SIGKILL)
+        await alice.server.restart()
+        if times < 3:
+            await hub.has_asked(2 + times)
+
+    await nothing_waits(alice)
+
+
+async def test_with_messages_in_memory_nothing_waits_on_the_disk(
+    stack: AsyncExitStack, tmp_path: Path, hub: SocksHub, prosody_program: str
+) -> None:
+    folder = tmp_path / "alice"
+    initialise(folder, lambda options: replace(options, archive=Archive.MEMORY))
+    alice = await Place.open(stack, folder, hub, prosody_program)
+    hub.manners[str(UNKNOWN)] = Manner(None)
+
+    alice.say(f"bob@{UNKNOWN}", "canary")
+    await hub.has_asked(1)
+
+    assert not [
+        path
+        for path in alice.data.rglob("*")
+        if path.is_file() and b"canary" in path.read_bytes()
+    ]
 
 
 async def test_a_listed_server_talks_to_its_peers_alone(

@@ -168,3 +168,44 @@ async def test_an_answer_is_understood_however_it_is_cut(
     said = await evaluate(prosody, root, "socks", lua)
 
     assert said == "failed:242 failed:garbage failed:method open:hello"
+
+
+async def test_a_journal_gives_back_what_was_not_taken_out_in_its_order(
+    prosody: Prosody, root: Path
+) -> None:
+    lua = """
+    local path, said = prosody.paths.data.."/journal", { }
+    local function tell(left)
+        local texts = { }
+        for _, record in ipairs(left) do
+            texts[#texts + 1] = record.text.."/"..record.tries
+        end
+        said[#said + 1] = table.concat(texts, ",")
+    end
+    local function put_in(bytes)
+        local file = io.open(path, "ab")
+        file:write(bytes)
+        file:close()
+    end
+    local book, left = part.open(path, 30)
+    tell(left)
+    local a, b, c = book.put("a\\n-2", 0), book.put("b", 1), book.put("c", 2)
+    said[#said + 1] = tostring(book.put(("x"):rep(30), 0)) -- there is no room
+    book.drop(b); book.drop(b); book.drop(nil)
+    book.close()
+    put_in "+9 0 5\\nhal"                                  -- killed while it wrote
+    book, left = part.open(path, 30); tell(left)
+    book.drop(left[1].number)
+    book.put("d", 0)
+    book.close()
+    book, left = part.open(path, 30); tell(left)
+    for _, record in ipairs(left) do book.drop(record.number) end
+    book.put("e", 0); book.close()
+    put_in "nonsense"
+    book, left = part.open(path, 30); tell(left)
+    return (table.concat(said, " "):gsub("\\n", "|"))
+    """
+
+    said = await evaluate(prosody, root, "journal", lua)
+
+    assert said == " nil a|-2/0,c/2 c/2,d/0 e/0"
