@@ -158,6 +158,8 @@ TESTED_IN = {
     "agent/keys.py": "integration/client/test_notary.py",
     "agent/rooms.py": "integration/client/test_rooms.py",
     "agent/sending.py": "integration/client/test_agent.py",
+    "agent/spooler.py": "integration/client/test_spool.py",
+    "agent/rehearsal.py": "integration/client/test_spool.py",
     "agent/standing.py": "integration/client/test_agent.py",
     "agent/timers.py": "unit/cli/test_timer.py",
     "cli/import_.py": "unit/cli/test_export.py",

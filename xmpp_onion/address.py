@@ -182,6 +182,14 @@ class JID(str):
 
 
 def _not_a_jid(text: str, why: str) -> InvalidJIDError:
+    if not set("@./") & set(text):
+        why = "it is a bare name: whose it is, or which room, is not said"
+        return InvalidJIDError(
+            f"{_shown(text)} is not a JID at an onion service",
+            why=why,
+            fix="A person is name@….onion, and a room name@muc.….onion; those that you "
+            "are in: xmpp-onion room list",
+        )
     return InvalidJIDError(
         f"{_shown(text)} is not a JID at an onion service",
         why=why,

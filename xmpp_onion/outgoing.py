@@ -233,7 +233,7 @@ class Outgoing:
         stamps: Sequence[ET.Element],
         along: Write | None,
     ) -> tuple[Delivery, asyncio.Future[None]]:
-        message_id = secrets.token_hex(16)
+        message_id = what.id or secrets.token_hex(16)
         asks = what.text is not None  # a confirmation is not confirmed
         plain = Plain(what.text, write_content(_asking(what)))
         beside = write_content(what)

@@ -197,7 +197,7 @@ class RoomPost:
         allow_clear: bool,
         along: Write | None,
     ) -> tuple[Delivery, asyncio.Future[None]]:
-        message_id, room = secrets.token_hex(16), state.jid
+        message_id, room = what.id or secrets.token_hex(16), state.jid
         beside = write_content(what)
         clear = beside if allow_clear else ()
         async with self._database.transaction():

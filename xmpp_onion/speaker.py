@@ -364,6 +364,7 @@ class Speaker:
         expires: timedelta | None = None,
         timeout: float | None = ACK_TIMEOUT,
         along: Write | None = None,
+        message_id: str = "",
     ) -> Delivery:
         """Encrypt ``text`` and return once it is on disk; it goes out by itself.
 
@@ -378,6 +379,8 @@ class Speaker:
                 None waits for ever.
             along: What is to be written in the same transaction, such as
                 ``Claim.settle`` of what it answers: both are on the disk, or neither.
+            message_id: What :meth:`delivery` knows it by: 32 hex digits that nobody
+                can guess. By default drawn.
 
         Raises:
             EncryptionError: It cannot be encrypted; nothing was kept.
@@ -385,8 +388,20 @@ class Speaker:
                 kept.
         """
         recipient = parse_addressee(to)
-        what = await self._timed(recipient, Content(text=text, expires=expires))
+        said = Content(text=text, expires=expires, id=message_id)
+        what = await self._timed(recipient, said)
         return await self._outgoing.queue(recipient, what, timeout, along=along)
+
+    async def readers(
+        self, to: str, *, timeout: float | None = ACK_TIMEOUT
+    ) -> tuple[JID, ...]:
+        """Return who would read what is said to ``to`` now: a person, or members.
+
+        Raises:
+            RoomError: It is no room in which something may be said.
+            SessionError: Not in time.
+        """
+        return tuple(await self._outgoing.readers(parse_addressee(to), timeout))
 
     async def delivery(self, message_id: str) -> Delivery | None:
         """Return how far a message of ours has come; None if nothing is known.

@@ -7,10 +7,21 @@ from datetime import UTC, datetime
 
 from xmpp_onion import private
 from xmpp_onion.account import Account
-from xmpp_onion.agent import checks, files, keys, people, rooms, sending, timers, tokens
+from xmpp_onion.agent import (
+    checks,
+    files,
+    keys,
+    people,
+    rehearsal,
+    rooms,
+    sending,
+    timers,
+    tokens,
+)
 from xmpp_onion.agent.caller import socket_path
 from xmpp_onion.agent.hatch import Share, admit
 from xmpp_onion.agent.reception import receive
+from xmpp_onion.agent.spooler import Spooler
 from xmpp_onion.agent.standing import Standing
 from xmpp_onion.agent.tor import find_tor
 from xmpp_onion.chat import Line
@@ -82,7 +93,8 @@ async def serve(
     """
     path = socket_path(client.account.folder)
     private.check_folder(path.parent)
-    standing = Standing(client, datetime.now(UTC), stop)
+    spooler = Spooler(client)
+    standing = Standing(client, datetime.now(UTC), spooler, stop)
 
     async def answer(request: Line, tell: Callable[[Line], None]) -> list[Line]:
         told = await standing.answer(request)
@@ -95,6 +107,8 @@ async def serve(
             return [error.as_line()]
 
     async with AsyncExitStack() as stack:
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        stack.callback(tasks.create_task(spooler.run()).cancel)
         # The account's lock is ours, so whatever lies there is of a process that died.
         await stack.enter_async_context(receive(path, answer))
         if share is not None:
@@ -137,6 +151,7 @@ async def perform(
 
 _REQUESTS: Mapping[str, Callable[[Client, Line], Awaitable[list[Line]]]] = {
     **sending.REQUESTS,
+    **rehearsal.REQUESTS,
     **keys.REQUESTS,
     **people.REQUESTS,
     **rooms.REQUESTS,
@@ -147,6 +162,7 @@ _REQUESTS: Mapping[str, Callable[[Client, Line], Awaitable[list[Line]]]] = {
 # What each of them cannot do without.
 _FIELDS: Mapping[object, frozenset[str]] = {
     **sending.FIELDS,
+    **rehearsal.FIELDS,
     **keys.FIELDS,
     **people.FIELDS,
     **rooms.FIELDS,

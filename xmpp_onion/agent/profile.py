@@ -8,6 +8,7 @@ from pathlib import Path
 from xmpp_onion import private
 from xmpp_onion.account import Account, data_folder
 from xmpp_onion.agent.keychain import Keychain
+from xmpp_onion.agent.spool import Spool
 from xmpp_onion.errors import StoreKeyError
 from xmpp_onion.seal import Kind, Secret
 from xmpp_onion.store import Database, encrypt
@@ -143,6 +144,7 @@ async def encrypt_account(account: Account, secret: Secret) -> Account:
         await encrypt(account.store_path, sealed.store_key, keep_key=sealed.save)
     else:  # it never logged in
         sealed.save()
+    Spool(sealed).seal_all()
     return sealed
 
 

@@ -70,7 +70,17 @@ async def _invite(client: Client, request: Line) -> list[Line]:
 async def _kick(client: Client, request: Line) -> list[Line]:
     room, lines = _room(client, request), []
     affiliation = Affiliation.OUTCAST if request.get("ban") else Affiliation.NONE
-    for person in _people(request):
+    people = _people(request)
+    if affiliation is Affiliation.NONE:
+        members = await room.members(timeout=_timeout(request))
+        if strangers := [each for each in people if each not in members]:
+            raise RoomError(
+                "nobody was taken out",
+                why=f"no member of {room.jid}: {', '.join(strangers)}",
+                fix=f"See who is: xmpp-onion room members {room.jid}; or keep them "
+                "out from now on: --ban",
+            )
+    for person in people:
         await room.grant(person, affiliation, timeout=_timeout(request))
         lines.append(_member_line(room, person, affiliation))
     return lines

@@ -5,15 +5,19 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from xmpp_onion.account import parse_addressee
+from xmpp_onion.account import Account, parse_addressee
 from xmpp_onion.address import JID
 from xmpp_onion.agent.files import expires
+from xmpp_onion.agent.spool import Spool
 from xmpp_onion.chat import DeliveryState, Line, line
 from xmpp_onion.client import Client
-from xmpp_onion.errors import XmppOnionError
+from xmpp_onion.errors import RoomError, SessionError, XmppOnionError
 from xmpp_onion.outgoing import ACK_TIMEOUT
 
-__all__ = ["FIELDS", "REQUESTS"]
+__all__ = ["FIELDS", "REQUESTS", "queue_alone"]
+
+# Seconds that keys may take before a text that is only to be queued is kept as it is.
+_KEYS_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,7 @@ class _Wish:
     expires: timedelta | None
     mentions: tuple[JID, ...]
     correct: str
+    queue: bool
 
     @classmethod
     def read(cls, request: Line) -> "_Wish":
@@ -42,6 +47,7 @@ class _Wish:
             expires=expires(request),
             mentions=_people(named),
             correct=str(request.get("correct") or ""),
+            queue=request.get("queue") is True,
         )
 
 
@@ -59,6 +65,8 @@ async def _send(client: Client, request: Line) -> list[Line]:
 
 async def _send_one(client: Client, to: JID, wish: _Wish) -> Line:
     try:
+        if wish.queue:
+            return await _queue(client, to, wish)
         if wish.wait == "none":
             delivery = await client.queue(to, wish.text, expires=wish.expires)
         elif wish.correct:
@@ -81,6 +89,20 @@ async def _send_one(client: Client, to: JID, wish: _Wish) -> Line:
         return {**error.as_line(), "to": to}
 
 
+async def _queue(client: Client, to: JID, wish: _Wish) -> Line:
+    """Keep a text, encrypted if its keys are here or come soon, else for later."""
+    try:
+        seconds = min(wish.timeout, _KEYS_SECONDS)
+        return line(
+            await client.queue(to, wish.text, expires=wish.expires, timeout=seconds)
+        )
+    except RoomError:
+        raise
+    except SessionError:
+        # Nobody could be asked for keys.
+        return Spool(client.account).put(to, wish.text, wish.expires).as_line()
+
+
 async def _react(client: Client, request: Line) -> list[Line]:
     """Say what we feel about a message; nothing any more without an emoji."""
     timeout, emojis = request.get("timeout"), request["emojis"]
@@ -91,6 +113,19 @@ async def _react(client: Client, request: Line) -> list[Line]:
         timeout=float(timeout) if isinstance(timeout, int | float) else ACK_TIMEOUT,
     )
     return [line(delivery)]
+
+
+def queue_alone(account: Account, request: Line) -> list[Line]:
+    """Keep texts for who logs in next; one line each.
+
+    Raises:
+        StoreError: One cannot be written; those before it are kept.
+    """
+    wish, spool = _Wish.read(request), Spool(account)
+    return [
+        spool.put(each, wish.text, wish.expires).as_line()
+        for each in _people(request["to"])
+    ]
 
 
 REQUESTS: Mapping[str, Callable[[Client, Line], Awaitable[list[Line]]]] = {

@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 from datetime import datetime
 
+from xmpp_onion.agent.spooler import Spooler
 from xmpp_onion.chat import Line
 from xmpp_onion.client import Client
 from xmpp_onion.errors import StoreLockedError
@@ -20,12 +21,14 @@ class Standing:
     Attributes:
         client: Logged in.
         since: When it was.
+        spooler: Sends what waited for it.
         stop: Set when the holder shall end; None for one that only its user ends,
             such as `chat`.
     """
 
     client: Client
     since: datetime
+    spooler: Spooler
     stop: asyncio.Event | None = None
 
     async def answer(self, request: Line) -> list[Line] | None:
@@ -47,6 +50,7 @@ class Standing:
             "jid": self.client.jid,
             "agent": self.stop is not None,
             "queue": await self.client.queued(),
+            **self.spooler.as_fields(),
             "tor": str(tor.socks) if isinstance(tor, Tor) else None,
             "since": f"{self.since:%Y-%m-%dT%H:%M:%SZ}",
             "pid": os.getpid(),

@@ -122,6 +122,7 @@ class Content:
         mentions: Whom the text speaks of or to, bare JIDs.
         expires: How long it may be kept, counted from when it was sent or came; None
             for ever.
+        id: The id that it is sent under; empty draws one.
     """
 
     text: str | None = field(default=None, repr=False)
@@ -139,3 +140,4 @@ class Content:
     attachment: Attachment | None = None
     mentions: tuple[JID, ...] = ()
     expires: timedelta | None = None
+    id: str = ""

@@ -282,7 +282,8 @@ def _clear(folder: Path) -> None:
     for pattern in _FILES:
         for path in folder.glob(pattern):
             path.unlink()
-    shutil.rmtree(folder / "tor", ignore_errors=True)
+    for inner in ("tor", "spool"):
+        shutil.rmtree(folder / inner, ignore_errors=True)
     state = state_folder(folder)
     for path in state.glob("*.generation"):
         path.unlink()

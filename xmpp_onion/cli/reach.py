@@ -22,11 +22,22 @@ if TYPE_CHECKING:
     from xmpp_onion.e2ee.trust import Trust
     from xmpp_onion.transport import Tor
 
-__all__ = ["ask_holder", "check_free", "hold", "load_account", "run", "watch_bootstrap"]
+__all__ = [
+    "ask_holder",
+    "check_free",
+    "hold",
+    "load_account",
+    "run",
+    "watch_bootstrap",
+    "worse",
+]
 
 # Seconds without progress after which Tor counts as stuck: a first start on a slow
 # line makes some progress within this.
 _PATIENCE = 45.0
+# Exit codes from the mildest to the worst: what goes on by itself, what may work later,
+# what somebody has to decide or mend, and a bug.
+_SEVERITY = (0, 8, 3, 5, 4, 2, 6, 7, 1)
 # Seconds that a login may take; a bot has None, which is for ever.
 _LOGIN_TIMEOUT = 180.0
 
@@ -127,7 +138,7 @@ def run(
     tell: Callable[["Line"], str],
     *,
     check: Callable[[], None] = lambda: None,
-    offline: Callable[["Account"], "Line"] | None = None,
+    offline: Callable[["Account"], "Line | list[Line]"] | None = None,
     nothing: str = "",
     closing: str = "",
     watch: Callable[["Line"], None] = lambda _line: None,
@@ -151,7 +162,8 @@ def run(
         check()
         account = load_account(settings)
         if offline is not None:
-            lines = [offline(account)]
+            done = offline(account)
+            lines = done if isinstance(done, list) else [done]
         else:
             # Not inside a loop, where Ctrl-C would not end the question for a
             # passphrase.
@@ -159,12 +171,17 @@ def run(
     for line in lines:
         if line["event"] == "error":
             output.error(line)
-            code = code or int(str(line["code"]))
+            code = worse(code, int(str(line["code"])))
         else:
             output.result(line, tell(line))
     if code == 0 and (note := closing if lines else nothing):
         output.note(note)
     return code
+
+
+def worse(one: int, other: int) -> int:
+    """Return the exit code that tells of the worse of two errors."""
+    return max(one, other, key=_SEVERITY.index)
 
 
 async def ask_holder(

@@ -247,7 +247,8 @@ def told(line: Line) -> str:
 
 
 def _told_room(line: Line) -> str:
-    text = f"{line['room']}: {line['members']} members, {line['here']} here"
+    members = "1 member" if line["members"] == 1 else f"{line['members']} members"
+    text = f"{line['room']}: {members}, {line['here']} here"
     if not line["joined"]:
         text += "; you are not in yet"
     elif not line["private"]:

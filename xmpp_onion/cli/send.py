@@ -16,6 +16,7 @@ from xmpp_onion.cli.transfer import watching
 from xmpp_onion.cli.voice import recorded
 
 if TYPE_CHECKING:
+    from xmpp_onion.account import Account
     from xmpp_onion.chat import Line
 
 __all__ = ["command", "told"]
@@ -78,6 +79,15 @@ arecord -f cd -d 10 | xmpp-onion send bob@….onion --voice -
     "stays queued (exit 8).",
 )  # fmt: skip
 @click.option(
+    "--queue", is_flag=True,
+    help="Return once it is on this disk: it goes out by itself, at the next login if "
+    "nobody holds the account.",
+)  # fmt: skip
+@click.option(
+    "--dry-run", is_flag=True,
+    help="Send nothing: show for which devices it would be encrypted.",
+)  # fmt: skip
+@click.option(
     "--agent", metavar="PATH", type=click.Path(path_type=Path),
     envvar="XMPP_ONION_AGENT",
     help="The socket of another user's agent, who gave you a token.",
@@ -100,17 +110,20 @@ def command(  # noqa: PLR0913 - one for each option
     expires: int | None,
     wait: str,
     timeout: float | None,
+    queue: bool,
+    dry_run: bool,
     agent: Path | None,
     token_file: Path | None,
 ) -> int:
     """Send an encrypted message to each TO, all at once."""
-    if correct is not None and (not correct or len(to) > 1 or wait == "none"):
-        raise click.UsageError("a correction is of one message, to one, and waited for")
-    if mentions and (correct is not None or wait == "none"):
-        raise click.UsageError("a mention is of a new message, and waited for")
+    if dry_run:
+        rehearsal: Line = {"do": "dry-run", "to": list(to), "timeout": timeout}
+        return run(settings, rehearsal, _told_plan, check=lambda: _check(to))
+    others = (correct, mentions, path, voice) != (None, (), None, None)
+    if (others and (queue or agent is not None)) or (queue and agent is not None):
+        raise click.UsageError("with --queue or --agent a text goes, and nothing else")
+    _check_change(to, correct, mentions, wait)
     how: Line = {"expires": expires, "wait": wait, "timeout": timeout}
-    if agent is not None and (correct, mentions, path, voice) != (None, (), None, None):
-        raise click.UsageError("with --agent a text can be sent, and nothing else")
     if path is not None or voice is not None:
         if [path, voice, message, correct].count(None) < 3 or mentions:
             raise click.UsageError("a file goes by itself: leave out -m and the others")
@@ -125,13 +138,31 @@ def command(  # noqa: PLR0913 - one for each option
         "text": _read_text(message),
         "correct": correct,
         "mentions": list(mentions),
+        "queue": queue,
         **how,
     }
+    if queue:
+        return run(
+            settings,
+            request,
+            told,
+            check=lambda: _check(to),
+            offline=lambda account: _keep(account, request),
+        )
     if agent is not None:
         return send_through(
             settings, agent, token_file=token_file, request=request, tell=told
         )
     return run(settings, request, told, check=lambda: _check([*to, *mentions]))
+
+
+def _check_change(
+    to: tuple[str, ...], correct: str | None, mentions: tuple[str, ...], wait: str
+) -> None:
+    if correct is not None and (not correct or len(to) > 1 or wait == "none"):
+        raise click.UsageError("a correction is of one message, to one, and waited for")
+    if mentions and (correct is not None or wait == "none"):
+        raise click.UsageError("a mention is of a new message, and waited for")
 
 
 def _send_file(settings: Settings, to: tuple[str, ...], file: "Line") -> int:
@@ -142,6 +173,26 @@ def _send_file(settings: Settings, to: tuple[str, ...], file: "Line") -> int:
     }
     with watching(settings, "Sending") as watch:
         return run(settings, request, told, watch=watch, check=lambda: _check(to))
+
+
+def _keep(account: "Account", request: "Line") -> "list[Line]":
+    from xmpp_onion.agent.sending import queue_alone  # noqa: PLC0415 - see _check
+
+    return queue_alone(account, request)
+
+
+def _told_plan(line: "Line") -> str:
+    """Return for whom a message would be encrypted, for a person."""
+    text = f"{line['to']} would get it:"
+    for name in ("devices", "left_out"):
+        devices = line[name]
+        for each in devices if isinstance(devices, list) else ():
+            gets = "" if name == "devices" else ", LEFT OUT"
+            text += f"\n  {each['jid']} {each['device']} ({each['trust']}{gets})"
+    skipped = line["skipped"]
+    if isinstance(skipped, list) and skipped:
+        text += f"\n  cannot read it: {', '.join(map(str, skipped))}"
+    return visible(text, continuation="")
 
 
 def _check(people: Sequence[str]) -> None:
@@ -157,6 +208,8 @@ def _check(people: Sequence[str]) -> None:
 
 def told(line: "Line") -> str:
     """Return how far a message has come, for a person."""
+    if line["encrypted"] is False:  # it never leaves so
+        return visible(f"queued: {line['to']}, encrypted and sent at the next login")
     text = f"{line['state']}: {line['to']}, encrypted for {line['devices']} device(s)"
     skipped = line["skipped"]
     if isinstance(skipped, list) and skipped:

@@ -10,6 +10,7 @@ import click
 
 from xmpp_onion import private
 from xmpp_onion.agent.caller import ask_at
+from xmpp_onion.cli.reach import worse
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.errors import SessionError, StorePermissionError
 
@@ -50,7 +51,7 @@ def send_through(
     for line in lines:
         if line["event"] == "error":
             settings.output.error(line)
-            code = max(code, int(str(line["code"])))
+            code = worse(code, int(str(line["code"])))
         else:
             settings.output.result(line, tell(line))
     return code

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         accepts,
         parse_fingerprint,
         parse_label,
+        recipients,
     )
     from xmpp_onion.e2ee.trust_message_uri import is_trust_message
     from xmpp_onion.e2ee.trust_text import Entry, entries_in, entries_of, read_entries
@@ -87,6 +88,7 @@ __all__ = [
     "quiet_libraries",
     "read_entries",
     "reader_ids",
+    "recipients",
     "room_within",
     "sender_ids",
     "withdraw",
@@ -134,6 +136,7 @@ _HOME = {
     "essence": "header",
     "is_trust_message": "trust_message_uri",
     "reader_ids": "header",
+    "recipients": "trust",
     "room_within": "parts",
     "sender_ids": "header",
     "withdraw": "header",

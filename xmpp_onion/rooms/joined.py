@@ -411,7 +411,8 @@ class Rooms:
         kept = self._rooms.get(room)
         if kept is None:
             raise RoomError(
-                "we are not in this room",
+                "the room was not asked",
+                why=f"we are not in {room}",
                 fix=f"Join it first: xmpp-onion room join {room}",
             )
         return kept

@@ -210,7 +210,8 @@ async def test_an_agent_says_how_it_is_and_ends_when_it_is_asked_to(
     assert isinstance(since, str)
     assert status == {
         "v": 1, "event": "agent", "state": "connected", "jid": account.jid,
-        "agent": True, "queue": 0, "tor": None, "pid": os.getpid(),
+        "agent": True, "queue": 0, "spooled": 0, "held": [], "tor": None,
+        "pid": os.getpid(),
     }  # fmt: skip
     assert stopping["state"] == "stopping"
 
@@ -272,3 +273,22 @@ async def test_nothing_is_sent_to_some_if_one_of_them_is_no_address(
         queued = await alice.queued()
 
     assert (line["event"], line["code"], queued) == ("error", 2, 0)
+
+
+async def test_who_is_no_member_is_not_said_to_be_taken_out(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    account = await enrol("alice")
+    bob = account.jid.replace("alice", "bob")
+    async with Client(account, tor=wire) as alice, serve(alice):
+        await alice.create_room(f"friends@muc.{alice.jid.domain}")
+        asked: Line = {"do": "kick-from-room", "room": "friends", "people": [bob]}
+        (refused,) = await answers(account.folder, asked)
+        (banned,) = await answers(account.folder, {**asked, "ban": True})
+        (outside,) = await answers(account.folder, {**asked, "room": "elsewhere"})
+
+    assert (refused["code"], banned["state"]) == (5, "outcast")
+    assert bob in str(refused["why"])
+    assert "xmpp-onion room members friends@muc." in str(refused["fix"])
+    assert "we are not in elsewhere@muc." in str(outside["why"])
+    assert "xmpp-onion room join elsewhere@muc." in str(outside["fix"])
