@@ -176,7 +176,6 @@ TESTED_IN = {
     "bot/program.py": "unit/bot/test_app.py",
     "bot/questions.py": "unit/bot/test_conversation.py",
     "bot/router.py": "unit/bot/test_dispatch.py",
-    "bot/texts.py": "unit/bot/test_dispatch.py",
     "testing/fake_clock.py": "unit/bot/test_jobs.py",
     "testing/fake_line.py": "unit/bot/test_memory.py",
     "testing/fake_post.py": "integration/client/test_bot_worlds.py",

@@ -146,6 +146,8 @@ class Client(Speaker):
         self._ready = asyncio.Event()
         self._patience: asyncio.Timeout | None = None
         self._settling: asyncio.Task[None] | None = None
+        self._connects = 0
+        self._connected = asyncio.Event()
 
     # --- life -------------------------------------------------------------------
 
@@ -456,6 +458,8 @@ class Client(Speaker):
                 if not resumed or not self._ready.is_set():
                     await self._start_session()
                 self._courier.open()
+                self._connects += 1
+                self._connected.set()
             case Disconnected():
                 self._courier.hold()
             case SubscriptionRequest(sender):
@@ -563,6 +567,16 @@ class Client(Speaker):
     def is_away(self) -> bool:
         """Whether the connection is known to be down, and is being made anew."""
         return self._session.is_away
+
+    async def connections(self) -> AsyncIterator[None]:
+        """Yield each time that the connection is there: first if it is now."""
+        seen = 0
+        while True:
+            while self._connects == seen or self.is_away:
+                self._connected.clear()
+                await self._connected.wait()
+            seen = self._connects
+            yield
 
     async def ping(self, timeout: float = ANSWER_TIMEOUT) -> None:
         """Ask the server something (XEP-0199).

@@ -22,6 +22,7 @@ from xmpp_onion.bot.handlers import Handler, Plan, Services, plan
 from xmpp_onion.bot.jobs import Jobs
 from xmpp_onion.bot.line import Line
 from xmpp_onion.bot.memory import Memory
+from xmpp_onion.bot.pace import PacedLine
 from xmpp_onion.bot.program import Program
 from xmpp_onion.bot.questions import Questions
 from xmpp_onion.bot.router import Router
@@ -68,7 +69,11 @@ class Bot(Router):
         texts: What it says by itself.
         answers: How often it answers in one place; what is beyond is dropped, so that
             two bots that answer each other come to rest.
-        timeout: How long a handler may take.
+        sends: How much it says in all; what comes faster waits. All of it may come
+            at once.
+        sends_to_each: How much it says to one person or room.
+        timeout: How long a handler may take; while it asks somebody, that time stands
+            still.
         replay: Do commands also if they are old, as after a time without a network.
         max_age: What is old.
 
@@ -87,6 +92,8 @@ class Bot(Router):
         pins: Mapping[str, Collection[str]] | None = None,
         texts: Texts | None = None,
         answers: str = "20/m",
+        sends: str = "600/m",
+        sends_to_each: str = "120/m",
         timeout: timedelta = timedelta(seconds=60),
         replay: bool = False,
         max_age: timedelta = timedelta(minutes=10),
@@ -106,10 +113,12 @@ class Bot(Router):
             for jid, fingerprints in (pins or {}).items()
         }
         self.texts = texts or Texts()
+        self._sends = Rate.read(sends), Rate.read(sends_to_each)
         self.clock: Clock = SystemClock()
         self._questions = Questions()
         self._provided: dict[type, object] = {}
         self._startup: list[Handler] = []
+        self._connected: list[Handler] = []
         self._shutdown: list[Handler] = []
         self._background: list[Plan] = []
         self._line: Line | None = None
@@ -149,6 +158,7 @@ class Bot(Router):
             timeout=timedelta(seconds=found[settings.BOT_TIMEOUT]),
             replay=found[settings.BOT_REPLAY],
             max_age=timedelta(seconds=found[settings.BOT_MAX_AGE]),
+            texts=_texts(found),
         )
 
     def __repr__(self) -> str:
@@ -228,6 +238,14 @@ class Bot(Router):
         self._background.append(plan(work, reads_text=False))
         return work
 
+    def connected(self, hook: HookT) -> HookT:
+        """Register what is called each time that the connection is there, again.
+
+        It runs beside the handlers; what it raises is in the log.
+        """
+        self._connected.append(hook)
+        return hook
+
     def shutdown(self, hook: HookT) -> HookT:
         """Register what is called after the last one."""
         self._shutdown.append(hook)
@@ -267,7 +285,7 @@ class Bot(Router):
             TypeError: A handler wants what nothing provides.
         """
         self.check()
-        self._line = line
+        line = self._line = PacedLine(line, self.clock, *self._sends)
         dispatcher = Dispatcher(
             self,
             router=self,
@@ -284,7 +302,10 @@ class Bot(Router):
                 await hook()
             async with asyncio.TaskGroup() as tasks:
                 working = tasks.create_task(dispatcher.lanes.run())
-                doing = tasks.create_task(jobs.run())
+                beside = [
+                    tasks.create_task(jobs.run()),
+                    tasks.create_task(dispatcher.greet(line, self._connected)),
+                ]
                 self._tasks = tasks
                 for each in self._background:
                     tasks.create_task(_beside(each, self.services))
@@ -293,7 +314,8 @@ class Bot(Router):
                         async for claim in claims:
                             await dispatcher.take(claim)
                 finally:
-                    doing.cancel()
+                    for task in beside:
+                        task.cancel()
                     await _drain(dispatcher)
                     working.cancel()
         finally:
@@ -362,6 +384,16 @@ class Bot(Router):
 
 async def _beside(work: Plan, services: Services) -> None:
     await work.call(services, {})
+
+
+def _texts(found: Configuration) -> Texts | None:
+    language = found[settings.BOT_LANGUAGE]
+    try:
+        return None if language is None else Texts.of(language)
+    except ValueError as error:
+        raise ConfigurationError(
+            "the bot does not speak that language", why=str(error)
+        ) from None
 
 
 async def _drain(dispatcher: Dispatcher) -> None:

@@ -20,7 +20,15 @@ from xmpp_onion.address import JID
 from xmpp_onion.bot.durations import read_duration
 from xmpp_onion.errors import InvalidJIDError, UsageError
 
-__all__ = ["Argument", "Parser", "can_read", "parse", "read_argument", "within"]
+__all__ = [
+    "Argument",
+    "Parser",
+    "WrongWordError",
+    "can_read",
+    "parse",
+    "read_argument",
+    "within",
+]
 
 Parser: TypeAlias = Callable[[str], object]
 """Makes a value of a word; raises ``ValueError``, whose text the caller is shown."""
@@ -34,6 +42,22 @@ _NO: Final = frozenset({"no", "n", "false", "off", "0"})
 # Longer numbers take a time to read that grows with their square.
 _DIGITS: Final = 100
 _WORDS: Final = 1000  # of a list
+
+
+class WrongWordError(UsageError):
+    """A word of a command is not what it has to be.
+
+    Attributes:
+        name: Of the parameter.
+        phrase: What is wrong, as it can be said in another language.
+        detail: What follows on it in every language.
+    """
+
+    def __init__(self, name: str, phrase: str, detail: str = "") -> None:
+        self.name = name
+        self.phrase = phrase
+        self.detail = detail
+        super().__init__(" ".join(filter(None, (name, phrase, detail))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +154,7 @@ class _OneOf:
         for name, value in self.choices.items():
             if name.casefold() == text.casefold():
                 return value
-        raise ValueError(f"must be one of {', '.join(self.choices)}")
+        raise ValueError("must be one of", ", ".join(self.choices))
 
 
 def _one_of(choices: Mapping[str, object]) -> Parser:
@@ -181,7 +205,7 @@ def _read_jid(text: str) -> JID:
     try:
         return JID(text.removeprefix("xmpp:")).bare
     except InvalidJIDError as error:
-        raise ValueError(f"must be an address: {error.why}") from None
+        raise ValueError("must be an address:", error.why) from None
 
 
 _PARSERS: Final[Mapping[type, Parser]] = {
@@ -232,7 +256,7 @@ def parse(arguments: Sequence[Argument], text: str) -> dict[str, object]:
         text = text.strip() if argument.is_rest else text.lstrip()
         if not text:
             if argument.is_required:
-                raise UsageError(f"{argument.name} is missing")
+                raise WrongWordError(argument.name, "is missing")
             found[argument.key] = argument.default
         elif argument.is_rest:
             found[argument.key], text = _convert(argument, text), ""
@@ -252,7 +276,9 @@ def _convert(argument: Argument, word: str) -> object:
     try:
         return argument.parser(word)
     except ValueError as error:
-        raise UsageError(f"{argument.name} {error}") from None
+        phrase, *detail = error.args or (type(error).__name__,)
+        texts = [str(each) for each in detail]
+        raise WrongWordError(argument.name, str(phrase), " ".join(texts)) from None
 
 
 def _split(text: str) -> list[str]:

@@ -1,7 +1,9 @@
 """Context: one message, and all that a handler may do about it."""
 
+import asyncio
 import re
-from collections.abc import AsyncIterable, Callable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -72,6 +74,7 @@ class Context:
         fsm: The conversation with its sender in this place.
         command: The name of the command, if it is one.
         found: What the last ``regex`` filter found.
+        deadline: When the handler's time is over.
         failure_id: Set when a handler raised: what the log calls it.
     """
 
@@ -82,6 +85,24 @@ class Context:
     command: str = ""
     found: re.Match[str] | None = field(default=None, repr=False)
     failure_id: str = ""
+    deadline: asyncio.Timeout | None = field(default=None, repr=False)
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Let the handler's time stand still: it waits for a person."""
+        deadline = self.deadline
+        until = None if deadline is None else deadline.when()
+        if deadline is None or until is None:
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        left = until - loop.time()
+        deadline.reschedule(None)
+        try:
+            yield
+        finally:
+            if not deadline.expired():
+                deadline.reschedule(loop.time() + left)
 
     @property
     def sender(self) -> JID:

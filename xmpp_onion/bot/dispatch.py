@@ -9,7 +9,8 @@ import asyncio
 import logging
 import secrets
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -18,7 +19,8 @@ from xmpp_onion.bot.arguments import parse
 from xmpp_onion.bot.context import Context, Host
 from xmpp_onion.bot.conversation import FSM
 from xmpp_onion.bot.durations import Rate
-from xmpp_onion.bot.handlers import Plan, Services
+from xmpp_onion.bot.forms import fill_form
+from xmpp_onion.bot.handlers import Handler, Plan, Services, plan
 from xmpp_onion.bot.help import describe, list_commands, usage_of
 from xmpp_onion.bot.lanes import Lanes
 from xmpp_onion.bot.limits import Limiter
@@ -96,6 +98,7 @@ class Dispatcher:
             for each in router.commands
             if each.rate
         }
+        self._running: Counter[str] = Counter()
         self._commands: Mapping[str, Command] = {
             name.casefold(): each
             for each in router.commands
@@ -139,6 +142,13 @@ class Dispatcher:
     async def _watch(self, watcher: Watcher, event: Event) -> None:
         services = {**self._given, type(event): event}
         await self._bounded(watcher.plan, services, {})
+
+    async def greet(self, line: Line, hooks: Iterable[Handler]) -> None:
+        """Call the hooks each time that the connection is there; never returns."""
+        plans = [plan(hook, reads_text=False) for hook in hooks]
+        async for _ in line.connections():
+            for each in plans:
+                await self._bounded(each, self._given, {})
 
     async def do(self, job: Job) -> None:
         """Do a job; what it raises is in the log."""
@@ -195,13 +205,16 @@ class Dispatcher:
         command = self._commands.get(name.casefold())
         if name.casefold() == "help" and command is None:
             return lambda: self._help(ctx, text.strip())
+        if is_form := name.casefold() == "form" and command is None:
+            name = text.strip().removeprefix(self._rules.prefix) or name
+            command = self._commands.get(name.casefold())
         if command is None or not (command.when is None or command.when(ctx)):
             # Who may not use it is told no more than who mistypes it.
             if ctx.message.room is not None or not name[:1].isalpha():
                 return None
             return lambda: self._unknown(name)
         ctx.command = command.name
-        return lambda: self._run(command, ctx, claim, text)
+        return lambda: self._run(command, ctx, claim, text, is_form=is_form)
 
     async def _unknown(self, name: str) -> str:
         prefix = self._rules.prefix
@@ -216,7 +229,13 @@ class Dispatcher:
         return describe(command, self._rules.prefix)
 
     async def _run(
-        self, command: Command, ctx: Context, claim: Claim, text: str
+        self,
+        command: Command,
+        ctx: Context,
+        claim: Claim,
+        text: str,
+        *,
+        is_form: bool = False,
     ) -> object:
         """Do a command, once: one that a process died over is not done again."""
         if claim.is_begun:
@@ -226,14 +245,32 @@ class Dispatcher:
         if not self._rules.replay and age > self._rules.max_age:
             return self._host.texts.old.format(minutes=int(age / timedelta(minutes=1)))
         self._check_rate(command, ctx)
-        given = parse(command.plan.arguments, text)
-        await claim.begin()
-        return await self._call(command.plan, ctx, given)
+        if is_form:
+            filled = await fill_form(command, ctx)
+            if filled is None:
+                return self._host.texts.form_ended
+            given = filled
+        else:
+            given = parse(command.plan.arguments, text)
+        if command.at_once and self._running[command.name] >= command.at_once:
+            return self._host.texts.busy
+        self._running[command.name] += 1
+        try:
+            await claim.begin()
+            return await self._call(command.plan, ctx, given)
+        finally:
+            self._running[command.name] -= 1
 
     def _check_rate(self, command: Command, ctx: Context) -> None:
         if command.rate is None:
             return
-        seconds = self._rates[command.name].take(f"{ctx.sender} {ctx.place}")
+        counted = {
+            "each": f"{ctx.sender} {ctx.place}",
+            "person": str(ctx.sender),
+            "place": str(ctx.place),
+            "all": "",
+        }[command.per]
+        seconds = self._rates[command.name].take(counted)
         if seconds:
             raise RateLimitedError(
                 f"{command.name} is used too often", retry_after=seconds
@@ -288,7 +325,8 @@ class Dispatcher:
     ) -> object:
         """Call within the middleware and a time; turn what is raised into an answer."""
         try:
-            async with asyncio.timeout(self._rules.timeout.total_seconds()):
+            seconds = self._rules.timeout.total_seconds()
+            async with asyncio.timeout(seconds) as ctx.deadline:
                 return await self._through(ctx, call, self._router.layers)
         except EncryptionError:
             raise
@@ -320,8 +358,8 @@ class Dispatcher:
         if isinstance(error, UsageError):
             command = self._commands.get(ctx.command)
             if command is not None:
-                return usage_of(command, self._rules.prefix, error.what, texts)
-            return error.what
+                return usage_of(command, self._rules.prefix, texts.tell(error), texts)
+            return texts.tell(error)
         if isinstance(error, RateLimitedError):
             return texts.slow_down.format(seconds=int(error.retry_after) + 1)
         ctx.failure_id = secrets.token_hex(4)

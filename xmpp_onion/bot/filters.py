@@ -19,6 +19,7 @@ __all__ = [
     "direct",
     "from_",
     "has_file",
+    "mentioned",
     "regex",
     "role",
     "room",
@@ -69,6 +70,10 @@ trusted = Filter(lambda ctx: ctx.message.trust == "verified", "trusted")
 
 has_file = Filter(lambda ctx: ctx.message.attachment is not None, "has_file")
 """A file came with it."""
+
+
+mentioned = Filter(lambda ctx: ctx.message.mentions_me, "mentioned")
+"""It speaks of or to the bot: the sender's program says so, inside of the envelope."""
 
 
 def from_(*people: str) -> Filter:

@@ -1,6 +1,6 @@
 """What a bot needs of the world: a client has it, and so has a test without one."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
@@ -32,6 +32,9 @@ class Line(Protocol):
 
     def claims(self) -> AsyncGenerator[Claim, None]:
         """Yield what happens; each has to be said to be handled."""
+
+    def connections(self) -> AsyncIterator[None]:
+        """Yield each time that the account is there, again."""
 
     async def queue(
         self,

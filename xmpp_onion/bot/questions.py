@@ -53,7 +53,8 @@ class Questions:
             except UsageError as error:
                 if attempt == _ATTEMPTS:
                     raise
-                question = ctx.bot.texts.again.format(why=error.what)
+                texts = ctx.bot.texts
+                question = texts.again.format(why=texts.tell(error))
         raise AssertionError("unreachable")
 
     async def _hear(self, ctx: Context, question: str, seconds: float) -> str:
@@ -62,8 +63,9 @@ class Questions:
             raise RuntimeError("this person is asked something else at the moment")
         future = self._open[key] = asyncio.get_running_loop().create_future()
         try:
-            await ctx.reply(question)
-            return await _within(ctx, future, seconds)
+            with ctx.waiting():
+                await ctx.reply(question)
+                return await _within(ctx, future, seconds)
         finally:
             del self._open[key]
 

@@ -23,6 +23,9 @@ Next: TypeAlias = Callable[[], Awaitable[object]]
 Middleware: TypeAlias = Callable[["Context", Next], Awaitable[object]]
 """Gets the context and what to call next; returns its answer, or another one."""
 
+Per: TypeAlias = Literal["each", "person", "place", "all"]
+"""Of whom a rate is counted: each person in each place, a person, a place, or all."""
+
 HandlerT = TypeVar("HandlerT", bound=Handler)
 MiddlewareT = TypeVar("MiddlewareT", bound=Middleware)
 
@@ -51,7 +54,9 @@ class Command:
         aliases: Other names of it.
         plan: How it is called.
         when: Who may, and where; None for everybody whose device is accepted.
-        rate: How often, for each person and place; None for no limit of its own.
+        rate: How often; None for no limit of its own.
+        per: Of whom that is counted.
+        at_once: How many of it run at the same time; 0 for as many as there are.
         text: What it does: the docstring of its handler.
     """
 
@@ -61,6 +66,8 @@ class Command:
     when: Filter | None
     rate: Rate | None
     text: str
+    per: Per = "each"
+    at_once: int = 0
 
     @property
     def usage(self) -> str:
@@ -202,6 +209,8 @@ class Router:
         *,
         when: Filter | None = None,
         rate: str = "",
+        per: Per = "each",
+        at_once: int = 0,
         aliases: Iterable[str] = (),
     ) -> Callable[[HandlerT], HandlerT]: ...
 
@@ -212,6 +221,8 @@ class Router:
         *,
         when: Filter | None = None,
         rate: str = "",
+        per: Per = "each",
+        at_once: int = 0,
         aliases: Iterable[str] = (),
     ) -> HandlerT | Callable[[HandlerT], HandlerT]:
         """Register a command. Its docstring is its help, its annotations its usage.
@@ -232,7 +243,11 @@ class Router:
         Args:
             what: The handler; or the name, by default the handler's.
             when: Who may, and where.
-            rate: How often each person may in one place, such as ``5/m``.
+            rate: How often it may be used, such as ``5/m``; ``1/30s`` is a cooldown.
+            per: Whose uses are counted: of ``each`` person in each place, of a
+                ``person`` in all places, of all in one ``place``, or of ``all``.
+            at_once: How many of it may run at the same time; who comes then is told
+                to come back. 0 for no limit but that of the bot.
             aliases: Other names of it.
 
         Raises:
@@ -247,7 +262,16 @@ class Router:
             parts = plan(handler, reads_text=True)
             names = (name.rstrip("_").replace("_", "-"), *aliases)
             self._add_command(
-                Command(names[0], names[1:], parts, self._joined(when), limit, text)
+                Command(
+                    names[0],
+                    names[1:],
+                    parts,
+                    self._joined(when),
+                    limit,
+                    text,
+                    per=per,
+                    at_once=at_once,
+                )
             )
             return handler
 

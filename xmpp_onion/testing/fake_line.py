@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Collection, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
@@ -127,6 +127,11 @@ class MemoryLine:
         """Yield what happens."""
         while True:
             yield await self._claims.get()
+
+    async def connections(self) -> AsyncIterator[None]:
+        """Yield once: it is there."""
+        yield
+        await asyncio.Event().wait()
 
     async def queue(
         self,

@@ -86,6 +86,10 @@ class Observed:
         self._news.set()
         return Claim(claim.event, handled, claim.begin, settle, is_begun=claim.is_begun)
 
+    def connections(self) -> AsyncIterator[None]:
+        """Yield each time that it is there, again."""
+        return self.client.connections()
+
     async def queue(
         self,
         to: str,

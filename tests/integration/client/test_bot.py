@@ -175,6 +175,23 @@ async def test_a_failing_handler_puts_no_word_of_a_message_into_the_log(
     assert "canary" not in caplog.text
 
 
+async def test_a_hook_is_called_each_time_that_the_connection_is_there(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    bot, calls = Bot("echo", trust=Trust.BTBV), asyncio.Queue[None]()
+
+    @bot.connected
+    async def come() -> None:
+        calls.put_nowait(None)
+
+    async with running(bot, await enrol("echo"), wire), asyncio.timeout(60):
+        await calls.get()
+        wire.cut()
+        await calls.get()
+        wire.cut()
+        await calls.get()
+
+
 async def test_a_log_at_its_lowest_level_names_nobody_and_quotes_nothing(
     enrol: Enrol, wire: LoopbackDialer
 ) -> None:

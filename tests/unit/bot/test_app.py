@@ -87,6 +87,25 @@ async def test_what_nothing_provides_is_named_for_what_runs_beside() -> None:
         bot.check()
 
 
+async def test_a_hook_is_called_when_the_connection_is_there_and_harms_nobody() -> None:
+    bot, seen = Bot("test", trust=Trust.PINNED), []
+
+    @bot.connected
+    async def come(own: Bot) -> None:
+        seen.append(own.name)
+        raise ZeroDivisionError
+
+    @bot.message
+    async def echo(msg: Message) -> str:
+        return msg.text
+
+    async with FakeServer(bot) as server:
+        alice = server.user("alice")
+        await alice.send("hi")
+        assert alice.last == "hi"
+    assert seen == ["test"]
+
+
 async def test_what_is_being_handled_is_ended_before_the_bot_is() -> None:
     bot, seen = Bot("test", trust=Trust.PINNED), []
     begun = asyncio.Event()

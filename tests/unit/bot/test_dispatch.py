@@ -13,10 +13,12 @@ from xmpp_onion.bot import (
     Router,
     Texts,
     direct,
+    mentioned,
     regex,
     role,
     room,
 )
+from xmpp_onion.bot.router import Per
 from xmpp_onion.chat import Affiliation, Message
 from xmpp_onion.e2ee import Trust, TrustLevel
 from xmpp_onion.errors import RateLimitedError, UsageError
@@ -564,3 +566,107 @@ async def test_a_command_that_a_process_died_over_is_not_done_again(
         await alice.send("!pay 7")
         assert alice.last == "paid"
     assert done == [5, 7]
+
+
+@pytest.mark.parametrize(
+    ("per", "heard"),
+    [
+        ("each", ["a", "a in r", "b", "b in r"]),
+        ("person", ["a", "b"]),
+        ("place", ["a", "a in r", "b"]),
+        ("all", ["a"]),
+    ],
+)
+async def test_a_rate_is_counted_of_whom_it_says(per: Per, heard: list[str]) -> None:
+    bot, done = Bot("test", trust=Trust.PINNED), []
+
+    @bot.command(rate="1/h", per=per)
+    async def do(*, who: str) -> None:
+        done.append(who)
+
+    async with FakeServer(bot) as server:
+        a, b = server.user("a"), server.user("b")
+        r = server.room("r", {a: Affiliation.MEMBER, b: Affiliation.MEMBER})
+        for user in (a, b):
+            name = user.jid.local
+            await user.send(f"!do {name}")
+            await user.send(f"!do {name} again")
+            await user.send(f"!do {name} in r", room=r)
+    assert done == heard
+
+
+async def test_no_more_of_a_command_run_at_once_than_may() -> None:
+    bot, begun, end = Bot("test", trust=Trust.PINNED), [], asyncio.Event()
+
+    @bot.command(at_once=2)
+    async def build(ctx: Context) -> str:
+        begun.append(ctx.sender.local)
+        await end.wait()
+        return "built"
+
+    async with FakeServer(bot) as server, asyncio.TaskGroup() as tasks:
+        people = [server.user(name) for name in ("a", "b", "c")]
+        for each in people[:2]:
+            tasks.create_task(each.send("!build"))
+        while len(begun) < 2:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+        tasks.create_task(people[2].send("!build"))
+        while not people[2].inbox:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0)
+        end.set()
+    assert begun == ["a", "b"]
+    assert [each.last for each in people] == ["built", "built", bot.texts.busy]
+
+
+async def test_a_place_is_free_again_when_one_failed() -> None:
+    bot, tries = Bot("test", trust=Trust.PINNED), []
+
+    @bot.command(at_once=1)
+    async def build() -> str:
+        tries.append(1)
+        if len(tries) == 1:
+            raise ZeroDivisionError
+        return "built"
+
+    async with FakeServer(bot) as server:
+        alice = server.user("alice")
+        await alice.send("!build")
+        await alice.send("!build")
+        assert alice.last == "built"
+
+
+async def test_a_handler_has_its_time_beside_that_of_who_is_asked() -> None:
+    bot = Bot("test", trust=Trust.PINNED, timeout=timedelta(seconds=0.2))
+
+    @bot.command
+    async def order(ctx: Context) -> str:
+        return f"{await ctx.ask('What?')} it is"
+
+    @bot.command
+    async def hang(ctx: Context) -> None:
+        await ctx.ask("What?")
+        await asyncio.Event().wait()
+
+    async with FakeServer(bot) as server:
+        alice = server.user("alice")
+        await alice.send("!order")
+        await asyncio.sleep(0.4)  # longer than a handler may take
+        await alice.send("tea")
+        assert alice.last == "tea it is"
+        await alice.send("!hang")
+        await alice.send("tea")
+        assert alice.last == bot.texts.late
+
+
+async def test_a_bot_can_do_what_speaks_of_it_alone() -> None:
+    bot, heard = Bot("test", trust=Trust.PINNED), []
+
+    @bot.message(mentioned)
+    async def listen(msg: Message) -> None:
+        heard.append(msg.text)
+
+    async with FakeServer(bot) as server:
+        alice = server.user("alice")
+        await alice.send("to all")
+        await alice.send("to you", mentions=[server.jid])
+    assert heard == ["to you"]
