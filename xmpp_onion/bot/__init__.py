@@ -19,6 +19,7 @@ from xmpp_onion.bot.filters import (
     trusted,
 )
 from xmpp_onion.bot.handlers import Depends, Handler
+from xmpp_onion.bot.health import Health
 from xmpp_onion.bot.line import Line
 from xmpp_onion.bot.router import Next, Router
 from xmpp_onion.bot.scaffold import make_project
@@ -34,6 +35,7 @@ __all__ = [
     "Entry",
     "Filter",
     "Handler",
+    "Health",
     "Line",
     "Next",
     "Router",

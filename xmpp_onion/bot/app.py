@@ -6,7 +6,8 @@ accepts; what they return goes back encrypted. There is no other way out.
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Self, TypeVar
@@ -19,6 +20,8 @@ from xmpp_onion.bot.conversation import FSM
 from xmpp_onion.bot.dispatch import Dispatcher, Rules
 from xmpp_onion.bot.durations import Rate
 from xmpp_onion.bot.handlers import Handler, Plan, Services, plan
+from xmpp_onion.bot.health import Health, exposition
+from xmpp_onion.bot.health_socket import serve_health
 from xmpp_onion.bot.jobs import Jobs
 from xmpp_onion.bot.line import Line
 from xmpp_onion.bot.memory import Memory
@@ -30,7 +33,7 @@ from xmpp_onion.bot.texts import Texts
 from xmpp_onion.chat import Attachment, Delivery, Message, Progress
 from xmpp_onion.configuration import Configuration
 from xmpp_onion.e2ee import Trust, parse_fingerprint
-from xmpp_onion.errors import ConfigurationError
+from xmpp_onion.errors import ConfigurationError, XmppOnionError
 from xmpp_onion.files import PAGE_BYTES
 from xmpp_onion.logs import Format
 from xmpp_onion.rooms import Room
@@ -40,8 +43,11 @@ __all__ = ["Bot"]
 T = TypeVar("T")
 HookT = TypeVar("HookT", bound=Handler)
 
-# Seconds for what is being handled when the bot is told to end.
-_DRAIN = 8.0
+# Seconds for what is being handled, and what waits for the server's ack, when the bot
+# is told to end; and between two looks at the latter.
+_DRAIN, _LOOK = 8.0, 0.05
+# Seconds for an answer of the server's, when somebody wants to know how the bot is.
+_PING = 5.0
 
 
 class Bot(Router):
@@ -74,6 +80,8 @@ class Bot(Router):
         sends_to_each: How much it says to one person or room.
         timeout: How long a handler may take; while it asks somebody, that time stands
             still.
+        health_socket: Where it tells how it is, for Prometheus: a unix socket in a
+            folder that is this user's alone.
         replay: Do commands also if they are old, as after a time without a network.
         max_age: What is old.
 
@@ -95,6 +103,7 @@ class Bot(Router):
         sends: str = "600/m",
         sends_to_each: str = "120/m",
         timeout: timedelta = timedelta(seconds=60),
+        health_socket: Path | None = None,
         replay: bool = False,
         max_age: timedelta = timedelta(minutes=10),
     ) -> None:
@@ -113,6 +122,7 @@ class Bot(Router):
             for jid, fingerprints in (pins or {}).items()
         }
         self.texts = texts or Texts()
+        self.health_socket = health_socket
         self._sends = Rate.read(sends), Rate.read(sends_to_each)
         self.clock: Clock = SystemClock()
         self._questions = Questions()
@@ -122,6 +132,7 @@ class Bot(Router):
         self._shutdown: list[Handler] = []
         self._background: list[Plan] = []
         self._line: Line | None = None
+        self._at_work: tuple[Dispatcher, Jobs] | None = None
         self._tasks: asyncio.TaskGroup | None = None
 
     @classmethod
@@ -156,6 +167,7 @@ class Bot(Router):
             roles=found[settings.ROLES],
             pins=found[settings.TRUST_PINS],
             timeout=timedelta(seconds=found[settings.BOT_TIMEOUT]),
+            health_socket=found[settings.BOT_HEALTH_SOCKET],
             replay=found[settings.BOT_REPLAY],
             max_age=timedelta(seconds=found[settings.BOT_MAX_AGE]),
             texts=_texts(found),
@@ -297,10 +309,11 @@ class Bot(Router):
         jobs = Jobs(
             self.jobs, memory=dispatcher.memory, clock=self.clock, call=dispatcher.do
         )
+        self._at_work = dispatcher, jobs
         try:
             for hook in self._startup:
                 await hook()
-            async with asyncio.TaskGroup() as tasks:
+            async with self._told(), asyncio.TaskGroup() as tasks:
                 working = tasks.create_task(dispatcher.lanes.run())
                 beside = [
                     tasks.create_task(jobs.run()),
@@ -316,12 +329,43 @@ class Bot(Router):
                 finally:
                     for task in beside:
                         task.cancel()
-                    await _drain(dispatcher)
+                    await _drain(dispatcher, line)
                     working.cancel()
         finally:
             for hook in self._shutdown:
                 await hook()
-            self._line = self._tasks = None
+            self._line = self._tasks = self._at_work = None
+
+    async def health(self) -> Health:
+        """Return how it is; asks the server for an answer.
+
+        Raises:
+            RuntimeError: It does not run.
+        """
+        line = self.line
+        if self._at_work is None:
+            raise RuntimeError("the bot is not running")
+        dispatcher, jobs = self._at_work
+        is_connected = not line.is_away
+        return Health(
+            is_connected,
+            ping=await _ping(line) if is_connected else None,
+            outbox=await line.queued(),
+            waiting=dispatcher.lanes.waiting,
+            running=dispatcher.lanes.running,
+            asking=self.open_questions,
+            counts=replace(dispatcher.counts),
+            jobs=dict(jobs.due),
+        )
+
+    def _told(self) -> AbstractAsyncContextManager[None]:
+        """Return what tells Prometheus how it is, if it is to be told."""
+
+        async def tell() -> str:
+            return exposition(await self.health())
+
+        path = self.health_socket
+        return nullcontext() if path is None else serve_health(path, tell)
 
     def spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """Run something beside, for as long as the bot runs.
@@ -396,10 +440,23 @@ def _texts(found: Configuration) -> Texts | None:
         ) from None
 
 
-async def _drain(dispatcher: Dispatcher) -> None:
-    """Let what is being handled end, for some seconds."""
+async def _drain(dispatcher: Dispatcher, line: Line) -> None:
+    """Let what is being handled end, and what was said go out, for some seconds."""
     try:
         async with asyncio.timeout(_DRAIN):
             await dispatcher.lanes.drained()
+            while not line.is_away and await line.queued():  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(_LOOK)
     except TimeoutError:
         pass
+
+
+async def _ping(line: Line) -> float | None:
+    """Return how many seconds the server takes to answer; None for too many."""
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    try:
+        await line.ping(_PING)
+    except (XmppOnionError, TimeoutError):
+        return None
+    return loop.time() - started

@@ -21,6 +21,7 @@ from xmpp_onion.bot.conversation import FSM
 from xmpp_onion.bot.durations import Rate
 from xmpp_onion.bot.forms import fill_form
 from xmpp_onion.bot.handlers import Handler, Plan, Services, plan
+from xmpp_onion.bot.health import Counts
 from xmpp_onion.bot.help import describe, list_commands, usage_of
 from xmpp_onion.bot.lanes import Lanes
 from xmpp_onion.bot.limits import Limiter
@@ -35,7 +36,7 @@ from xmpp_onion.bot.router import (
     Router,
     Watcher,
 )
-from xmpp_onion.chat import Attachment, Event, Message
+from xmpp_onion.chat import Attachment, Event, Message, Undecryptable
 from xmpp_onion.errors import (
     EncryptionError,
     RateLimitedError,
@@ -99,6 +100,7 @@ class Dispatcher:
             if each.rate
         }
         self._running: Counter[str] = Counter()
+        self.counts = Counts()
         self._commands: Mapping[str, Command] = {
             name.casefold(): each
             for each in router.commands
@@ -134,6 +136,7 @@ class Dispatcher:
         event = claim.event
         if isinstance(event, Message):
             return await self._hear(event, claim)
+        self.counts.unreadable += isinstance(event, Undecryptable)
         for watcher in self._router.watchers:
             if isinstance(event, watcher.kind):
                 await self._watch(watcher, event)
@@ -161,6 +164,7 @@ class Dispatcher:
             async with asyncio.timeout(self._rules.timeout.total_seconds()):
                 await plan.call(services, given)
         except Exception as error:  # noqa: BLE001 - one event must not end the bot
+            self.counts.failed += 1
             _log_failure(plan.name, error)
 
     # --- messages ----------------------------------------------------------------
@@ -169,12 +173,14 @@ class Dispatcher:
         if message.sender.bare == self._line.jid.bare:
             return False
         if not self._line.accepts(message):
+            self.counts.ignored += 1
             log.info(
                 "ignored a message of %s: its device is %s",
                 message.sender.short,
                 message.trust,
             )
             return False
+        self.counts.heard += 1
         place = message.room or message.sender.bare
         fsm = FSM(self.memory, f"{message.sender.bare} {place}")
         ctx = Context(self._host, self._line, message, fsm)
@@ -310,11 +316,13 @@ class Dispatcher:
         except EncryptionError as error:
             log.warning("could not answer %s: %s", ctx.sender.short, error.what)
             return False
+        self.counts.answered += 1
         return True
 
     def _may_answer(self, ctx: Context) -> bool:
         is_left = not self._answers.take(str(ctx.place))
         if not is_left:
+            self.counts.dropped += 1
             log.warning(
                 "answers in %s come too often; this one is dropped", ctx.place.short
             )
@@ -363,6 +371,7 @@ class Dispatcher:
         if isinstance(error, RateLimitedError):
             return texts.slow_down.format(seconds=int(error.retry_after) + 1)
         ctx.failure_id = secrets.token_hex(4)
+        self.counts.failed += 1
         _log_failure(f"{ctx.command or 'a handler'} [{ctx.failure_id}]", error)
         if isinstance(error, TimeoutError):
             return texts.late

@@ -27,6 +27,9 @@ class Jobs:
         memory: Where the times are kept.
         clock: Says how late it is.
         call: Does a job; must not raise.
+
+    Attributes:
+        due: When each is due next.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Jobs:
         self._memory = memory
         self._clock = clock
         self._call = call
+        self.due: dict[str, datetime] = {}
 
     async def run(self) -> None:
         """Do each when it is due, until cancelled."""
@@ -51,6 +55,7 @@ class Jobs:
     async def _run(self, job: Job) -> None:
         due = await self._first(job)
         while True:
+            self.due[job.name] = due
             await self._wait(due)
             # Noted first: whoever is killed by it does not do it again at once.
             now = self._clock.now()

@@ -43,6 +43,16 @@ class Lanes:
         self._idle.clear()
         self._news.set()
 
+    @property
+    def running(self) -> int:
+        """How many work."""
+        return len(self._busy)
+
+    @property
+    def waiting(self) -> int:
+        """How much waits for its turn."""
+        return sum(map(len, self._lanes.values()))
+
     async def drained(self) -> None:
         """Return when nothing waits and nobody works."""
         await self._idle.wait()

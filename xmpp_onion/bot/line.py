@@ -36,6 +36,16 @@ class Line(Protocol):
     def connections(self) -> AsyncIterator[None]:
         """Yield each time that the account is there, again."""
 
+    @property
+    def is_away(self) -> bool:
+        """Whether the connection is known to be down, and is being made anew."""
+
+    async def ping(self, timeout: float) -> None:
+        """Ask the server something; raises if no answer comes in time."""
+
+    async def queued(self) -> int:
+        """Return how many stanzas wait for the server's ack."""
+
     async def queue(
         self,
         to: str,

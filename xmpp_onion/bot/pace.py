@@ -77,6 +77,19 @@ class PacedLine:
         """Yield each time that the account is there, again."""
         return self._line.connections()
 
+    @property
+    def is_away(self) -> bool:
+        """Whether the connection is known to be down, and is being made anew."""
+        return self._line.is_away
+
+    async def ping(self, timeout: float) -> None:
+        """Ask the server something; raises if no answer comes in time."""
+        await self._line.ping(timeout)
+
+    async def queued(self) -> int:
+        """Return how many stanzas wait for the server's ack."""
+        return await self._line.queued()
+
     async def queue(
         self,
         to: str,

@@ -133,6 +133,18 @@ class MemoryLine:
         yield
         await asyncio.Event().wait()
 
+    @property
+    def is_away(self) -> bool:
+        """Whether the connection is down: it never is."""
+        return False
+
+    async def ping(self, timeout: float) -> None:
+        """Ask nobody something."""
+
+    async def queued(self) -> int:
+        """Return how many stanzas wait for the server's ack."""
+        return 0
+
     async def queue(
         self,
         to: str,

@@ -90,6 +90,19 @@ class Observed:
         """Yield each time that it is there, again."""
         return self.client.connections()
 
+    @property
+    def is_away(self) -> bool:
+        """Whether the connection is down."""
+        return self.client.is_away
+
+    async def ping(self, timeout: float) -> None:
+        """Ask the server something."""
+        await self.client.ping(timeout)
+
+    async def queued(self) -> int:
+        """Return how many stanzas wait for the server's ack."""
+        return await self.client.queued()
+
     async def queue(
         self,
         to: str,

@@ -17,6 +17,9 @@ from peer import Plan
 from xmpp_onion import Account, Bot, Client, Tor, Trust
 from xmpp_onion.agent.signals import until_terminated
 
+# Seconds that an order takes: there is always one that is being done.
+_WORK = 0.05
+
 
 def make_bot(history: History, kill: KillPoint) -> Bot:
     """Return a bot that does what it is told, and writes down that it does."""
@@ -26,6 +29,7 @@ def make_bot(history: History, kill: KillPoint) -> Bot:
     async def do(number: int) -> str:
         history.write("done", number=number)
         kill.reach("handled")
+        await asyncio.sleep(_WORK)
         return f"done {number}"
 
     return bot

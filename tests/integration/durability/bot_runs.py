@@ -12,6 +12,7 @@ from xmpp_onion import Client, Tor
 from xmpp_onion.bot import Texts
 
 _PAUSE = 0.1  # seconds between two orders
+_STOP = 10.0  # seconds that a stop may take
 # At each second place a write to the store.
 _PLACES = ["store", "handled", "store", "committed", "store", "encrypted"]
 _PLACES += ["store", "commit", "store", "send", "store", "ack"]
@@ -78,6 +79,41 @@ async def kill_bot(arena: Arena, kills: int) -> dict[str, object]:
     return _judge(arena, asker, is_all=is_all)
 
 
+async def stop_bot(arena: Arena, stops: int) -> dict[str, object]:
+    """R32: a bot is told to end again and again, while it has orders to do.
+
+    A stop that takes longer than ten seconds counts as hung.
+    """
+    bot = await arena.enrol(BOB)
+    statuses: list[int | None] = []
+    async with (
+        Tor.attach(arena.wire.socks) as tor,
+        Client(await arena.enrol(ALICE), tor=tor) as alice,
+        asyncio.TaskGroup() as tasks,
+    ):
+        asker = Asker(alice, bot.jid)
+        arena.start(arena.plan(BOB), bot_peer.main)
+        await arena.reach(BOB, "ready", 1)
+        hearing = tasks.create_task(asker.hear())
+        asking = tasks.create_task(asker.ask())
+        for number in range(stops):
+            await arena.reach(BOB, "ready", number + 1)
+            await arena.reach(BOB, "done", arena.count(BOB, "done") + 1)
+            statuses.append(await arena.stop(BOB, timeout=_STOP))
+            arena.start(arena.plan(BOB), bot_peer.main)
+        asking.cancel()
+        is_all = await asker.all_answered(2 * arena.patience)
+        hearing.cancel()
+    await arena.stop(BOB)
+    figures = _judge(arena, asker, is_all=is_all)
+    in_order = statuses == [0] * stops and not figures["interrupted"]
+    return {
+        **figures,
+        "status": figures["status"] or int(not in_order),
+        "statuses": statuses,
+    }
+
+
 def _judge(arena: Arena, asker: Asker, *, is_all: bool) -> dict[str, object]:
     entries = arena.entries(BOB)
     done = Counter(int(e["number"]) for e in entries if e["what"] == "done")
@@ -107,4 +143,7 @@ def _judge(arena: Arena, asker: Asker, *, is_all: bool) -> dict[str, object]:
     }
 
 
-BOT_RUNS = {"R31": Entry(kill_bot, 12, 100, "kills of a bot")}
+BOT_RUNS = {
+    "R31": Entry(kill_bot, 12, 100, "kills of a bot"),
+    "R32": Entry(stop_bot, 3, 50, "stops of a bot that has orders to do"),
+}

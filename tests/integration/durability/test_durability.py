@@ -148,6 +148,14 @@ async def test_a_bot_that_is_killed_anywhere_does_each_order_once_or_says_so(
     assert figures["identities"] == 1
 
 
+async def test_a_bot_that_is_told_to_end_does_what_it_has_begun_first(
+    tmp_path: Path,
+) -> None:
+    figures = await run("R32", tmp_path, 8)
+
+    assert figures["interrupted"] == 0
+
+
 async def test_kills_in_a_room_lose_and_repeat_nothing(tmp_path: Path) -> None:
     await run("R29", tmp_path, 20)
 
