@@ -62,7 +62,8 @@ modules_enabled = {
 	-- where Debian's prosody-modules are: fewer round trips to log in
 	"fast_login";
 	-- running it
-	"admin_shell"; "limits"; "onion_circuits"; "stranger_limits"; "stamps";
+	"admin_shell"; "limits"; "onion_circuits"; "account_limits"; "stranger_limits";
+	"stamps";
 	"http_quiet";
 	-- other servers: through Tor or not at all. It is on in a closed server as well,
 	-- because with it no part of Prosody can ask the DNS.
@@ -121,6 +122,9 @@ invite_expiry            = 86400 * 3    -- seconds, where nobody asked for anoth
 -- An OMEMO message to 500 people with two devices each is 276 kB (276 bytes for
 -- each device that hears from us for the first time).
 c2s_stanza_size_limit = 512 * 1024
+-- Before the log-in, on 0.12: see onion_unauthenticated_bytes for 13.
+c2s_unauthed_stanza_size_limit = 10000
+s2s_unauthed_stanza_size_limit = 10000
 limits = {
 	-- Ten messages a second to 100 people with two devices each: 50 kB a message, 65 kB
 	-- the first one. Four times that, because after each 8 kB that it reads Prosody
@@ -169,6 +173,22 @@ onion_circuit_s2s_stanzas_per_second = 500
 -- Each takes 40 kB, and a log-in five seconds: nobody is hurt until 200 come a second.
 onion_unauthenticated_connections = 1000
 
+-- A log-in, or a form for an account, takes a tenth of it. 13 has no limit of its own
+-- here but that of log-ins: a thousand guests could fill half a gigabyte.
+onion_unauthenticated_bytes = 64 * 1024
+
+-- Ceilings, for each account ---------------------------------------------------------
+
+-- Who was invited may still want to fill the disk: what comes through an account's
+-- sessions in a day, and may be archived twice, is a third of what it may upload.
+onion_account_byte_burst = 1024 * 1024 * 1024 -- bytes; then as many in a day
+onion_account_bytes_per_second = 12 * 1024
+account_contacts = 2000                 -- all are sent at a log-in: 200 kB
+account_nodes = 200                     -- the older OMEMO has one for each device
+account_private = 50                    -- of what clients keep in private storage
+account_sessions = 50                   -- devices, and circuits that died in a day
+account_rooms = 50                      -- made by it, and still there
+
 -- Ceilings, for strangers of other servers --------------------------------------------
 
 -- Who is no contact, and was never written to. More is refused, told to the sender and
@@ -199,7 +219,7 @@ storage                = "@ARCHIVE@" == "memory" and {
 	archive = "memory"; archive_cleanup = "memory"; offline = "memory";
 	muc_log = "memory"; muc_log_cleanup = "memory";
 } or "internal"
-archive_expires_after  = "1w"
+archive_expires_after  = "1w"           -- a holiday; who has the disk has a week
 default_archive_policy = true           -- a second device finds what it missed
 max_archive_query_results = 250         -- a page; each costs a round trip, and with
                                         -- "internal" storage a reading of the archive
@@ -217,6 +237,7 @@ Component "muc.@ONION@" "muc"
 	modules_enabled = {
 		"muc_mam"; "omemo_slim";
 		"room_history_once";             -- in the archive alone, which forgets in time
+		"room_limits";                   -- how many one account makes
 		"room_moderation";               -- owners and admins take out what must not stay
 	}
 	restrict_room_creation          = "local"
@@ -224,8 +245,8 @@ Component "muc.@ONION@" "muc"
 	muc_room_default_members_only   = true -- OMEMO has to know who is there
 	muc_room_default_public_jids    = true -- and which account each one is
 	muc_room_default_persistent     = true
-	muc_log_expires_after           = "1w"
-	max_history_messages            = 50
+	muc_log_expires_after           = "1w" -- as archive_expires_after
+	max_history_messages            = 50   -- a screen; the archive has the rest
 	muc_tombstones                  = true
 
 Component "share.@ONION@" "http_file_share"
@@ -238,7 +259,7 @@ Component "share.@ONION@" "http_file_share"
 	                                                       -- file is several
 	http_file_share_daily_quota  = 3 * 1024 * 1024 * 1024  -- bytes, for each account
 	http_file_share_global_quota = 10 * 1024 * 1024 * 1024 -- bytes, for everybody
-	http_file_share_expires_after = 3 * 86400              -- seconds
+	http_file_share_expires_after = 3 * 86400  -- seconds: a weekend, as the links are sent
 
 -- Names that it had -----------------------------------------------------------------
 

@@ -30,9 +30,11 @@ local rates = {
 	["registrations"] = { number("circuit_registrations", 10), 1 / 60 };
 	["stanzas"] = { number("circuit_stanza_burst", 1000), number("circuit_stanzas_per_second", 200) };
 	["stanzas of a server"] = { number("circuit_s2s_stanza_burst", 5000), number("circuit_s2s_stanzas_per_second", 500) };
+	["bytes of an account"] = { number("account_byte_burst", 1024 * 1024 * 1024), number("account_bytes_per_second", 12 * 1024) };
 	["bytes"] = { number("circuit_byte_burst", 64 * 1024 * 1024), number("circuit_bytes_per_second", 8 * 1024 * 1024) };
 };
 local all_unauthenticated = number("unauthenticated_connections", 1000);
+local unauthenticated_bytes = number("unauthenticated_bytes", 64 * 1024);
 local line_timeout = 10; -- seconds; Tor writes its line at once
 
 local services = module:get_option("onion_services", {
@@ -107,11 +109,13 @@ end
 -- the order in which they came: place -> connection.
 local waiting, first, last, waiting_count = { }, 1, 0, 0;
 local place_of = setmetatable({}, { __mode = "k" });
+local said_of = setmetatable({}, { __mode = "k" }); -- how many bytes each of them said
 
 local function known(conn)
 	local place = place_of[conn];
 	if not place then return; end
-	place_of[conn], waiting[place], waiting_count = nil, nil, waiting_count - 1;
+	place_of[conn], said_of[conn] = nil, nil;
+	waiting[place], waiting_count = nil, waiting_count - 1;
 	local circuit = circuit_of[conn];
 	circuit.unauthenticated = circuit.unauthenticated - 1;
 end
@@ -129,6 +133,16 @@ local function await(conn)
 	local oldest = waiting[first];
 	known(oldest);
 	close(oldest, "resource-constraint", "Too many wait to log in");
+end
+
+local function account_of(session)
+	local account = session.username.."@"..session.host;
+	local holder = accounts:get(account);
+	if not holder then
+		holder = { buckets = {} };
+		accounts:set(account, holder);
+	end
+	return holder;
 end
 
 -- Connections -------------------------------------------------------------------------
@@ -169,6 +183,21 @@ local function keep_pace(conn, bytes)
 	end
 end
 
+-- Who has logged in has a day's worth; who has not says little.
+local function is_too_much_for_who_it_is(conn, bytes)
+	if place_of[conn] then
+		said_of[conn] = (said_of[conn] or 0) + bytes;
+		if said_of[conn] <= unauthenticated_bytes then return false; end
+		cut_circuit(circuit_of[conn], "bytes without a log-in");
+		return true;
+	end
+	local session = c2s_sessions[conn];
+	if not session or not session.username then return false; end
+	if take(account_of(session), "bytes of an account", bytes) then return false; end
+	cut_circuit(circuit_of[conn], "bytes of an account");
+	return true;
+end
+
 -- A listener that is another one, but for what has to be counted.
 local watched = setmetatable({}, { __mode = "k" });
 local function watch(listener)
@@ -179,7 +208,8 @@ local function watch(listener)
 		if listener.ondisconnect then return listener.ondisconnect(conn, ...); end
 	end
 	function watching.onincoming(conn, data, ...)
-		if data and is_too_much(circuit_of[conn], "bytes", #data) then return; end
+		if data and (is_too_much(circuit_of[conn], "bytes", #data)
+			or is_too_much_for_who_it_is(conn, #data)) then return; end
 		listener.onincoming(conn, data, ...);
 		if data then keep_pace(conn, #data); end
 	end
@@ -265,16 +295,6 @@ local attempts = { ["jabber:iq:register"] = true; ["urn:xmpp:pars:0"] = true };
 local function is_attempt(stanza)
 	local child = stanza.name == "iq" and stanza.attr.type == "set" and stanza.tags[1];
 	return child and attempts[child.attr.xmlns];
-end
-
-local function account_of(session)
-	local account = session.username.."@"..session.host;
-	local holder = accounts:get(account);
-	if not holder then
-		holder = { buckets = {} };
-		accounts:set(account, holder);
-	end
-	return holder;
 end
 
 local function is_low(bucket) return bucket.level < bucket.size * 0.4; end

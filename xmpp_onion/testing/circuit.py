@@ -62,6 +62,18 @@ class Caller:
                 self.heard += data.decode()
         return self.heard
 
+    async def ended_or(self, wanted: str) -> bool:
+        """Return whether ``wanted`` came before the server closed it.
+
+        Raises:
+            TimeoutError: Neither happened in time.
+        """
+        try:
+            await self.hear(wanted)
+        except (AssertionError, ConnectionError):
+            return False
+        return True
+
     async def ended(self) -> str:
         """Wait until the server closed it, and return all that came."""
         async with asyncio.timeout(_PATIENCE):
