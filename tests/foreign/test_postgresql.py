@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.conftest import find_prosody_programs
 from xmpp_onion import JID, Account, Client
 from xmpp_onion.server import Prosody, folder
 from xmpp_onion.session import register
@@ -97,7 +98,7 @@ def templates(
     shutil.copytree(root / "prosody-config", copy)
     config = copy / "prosody.cfg.lua"
     text, count = re.subn(
-        r'(?m)^storage +=.*"internal"$',
+        r'(?ms)^storage +=.*?"internal"$',
         lambda _: sql_lines,
         config.read_text("utf-8"),
     )
@@ -108,8 +109,11 @@ def templates(
 
 
 @pytest.mark.usefixtures("templates")
+@pytest.mark.parametrize(
+    "program", find_prosody_programs(), ids=lambda path: "13" if "/" in path else "0.12"
+)
 async def test_people_talk_and_everything_is_in_the_database(
-    sockets: Path, tmp_path: Path
+    sockets: Path, tmp_path: Path, program: str
 ) -> None:
     async def enrol(server: Prosody, name: str) -> Account:
         wire = LoopbackDialer(server.c2s_port)
@@ -126,7 +130,7 @@ async def test_people_talk_and_everything_is_in_the_database(
         account.save()
         return account
 
-    async with Prosody(tmp_path / "server") as server:
+    async with Prosody(tmp_path / "server", program=program) as server:
         wire = LoopbackDialer(server.c2s_port)
         ann, ben = await enrol(server, "ann"), await enrol(server, "ben")
         async with Client(ben, tor=wire) as reader, Client(ann, tor=wire) as writer:
