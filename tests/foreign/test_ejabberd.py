@@ -3,7 +3,9 @@
 import dataclasses
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,17 @@ import pytest
 from xmpp_onion import Account, Client
 from xmpp_onion.address import JID
 from xmpp_onion.errors import AuthenticationError, ServerError
-from xmpp_onion.server import Ejabberd, Engine, Federation, Options, Prosody, initialise
+from xmpp_onion.server import (
+    Ejabberd,
+    Engine,
+    Federation,
+    Options,
+    Prosody,
+    examine,
+    initialise,
+)
+from xmpp_onion.server.folder import Folder, find_unprivileged_user
+from xmpp_onion.server.lock import kept
 from xmpp_onion.testing.loopback import LoopbackDialer
 
 
@@ -138,3 +150,19 @@ async def test_prosody_does_not_start_in_its_folder(tmp_path: Path) -> None:
 
     with pytest.raises(ServerError, match="none of Prosody"):
         await Prosody(tmp_path / "server").__aenter__()
+
+
+async def test_a_taken_port_is_replaced_and_a_check_sees_it_run(tmp_path: Path) -> None:
+    place = Folder(tmp_path / "server", find_unprivileged_user())
+    place.initialise(choose_ejabberd)
+    taken = place.read_options().ports.c2s
+    with socket.create_server(("127.0.0.1", taken)):
+        async with kept(place), Ejabberd(place.path) as server:
+            now = datetime.now(UTC)
+            lines = {line["name"]: line async for line in examine(place.path, now=now)}
+            ports = server.options.ports
+
+    assert ports.c2s != taken
+    assert {name for name, line in lines.items() if not line["ok"]} <= {"tor program"}
+    assert "all of them on 127.0.0.1" in str(lines["listeners"]["what"])
+    assert "none of them beside Tor" in str(lines["dns"]["what"])

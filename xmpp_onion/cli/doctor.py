@@ -14,10 +14,12 @@ import click
 from xmpp_onion import e2ee
 from xmpp_onion.account import Account
 from xmpp_onion.agent.caller import ask
+from xmpp_onion.agent.disk import check_files, check_space
 from xmpp_onion.agent.findings import check_line
 from xmpp_onion.agent.network import check_clock, check_network
 from xmpp_onion.agent.profile import check_folders
 from xmpp_onion.agent.tor import find_tor
+from xmpp_onion.agent.tor_program import check_tor_program
 from xmpp_onion.chat import Line
 from xmpp_onion.cli.output import say_finding
 from xmpp_onion.cli.reach import check_free, hold, load_account
@@ -75,7 +77,7 @@ async def _checks(
     settings: Settings, found: Account | XmppOnionError, *, offline: bool
 ) -> AsyncIterator[tuple[str, _Finding]]:
     """Yield one finding after the other: words if all is well, else the error."""
-    yield "tor program", _find_program("tor", "a running Tor is used")
+    yield "tor program", await check_tor_program()
     yield "prosody program", _find_program("prosody", "only a server of yours needs it")
     account, is_held = (found if isinstance(found, Account) else None), False
     if isinstance(found, StoreLockedError):
@@ -84,6 +86,10 @@ async def _checks(
             yield name, finding
     elif isinstance(found, XmppOnionError):
         yield "account", found
+    place = Account.locate(settings.profile, settings.data_dir)
+    if place.exists():
+        yield "files", check_files(place)
+        yield "space", check_space(place)
     if account is not None:
         yield "account", f"{account.jid}, trust: {account.trust}"
         async for name, finding in _check_store(account):

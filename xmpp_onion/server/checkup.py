@@ -16,6 +16,7 @@ from typing import TypeAlias
 from xmpp_onion import private
 from xmpp_onion.address import OnionAddress
 from xmpp_onion.agent.findings import check_line
+from xmpp_onion.agent.tor_program import check_tor_program
 from xmpp_onion.chat import Line
 from xmpp_onion.errors import ServerError, StorePermissionError, XmppOnionError
 from xmpp_onion.server.certificate import find_fault
@@ -31,7 +32,6 @@ from xmpp_onion.server.saved import check_backup
 from xmpp_onion.server.versions import (
     judge_prosody,
     judge_tls,
-    judge_tor,
     read_fixes,
     read_tls_fixes,
 )
@@ -69,7 +69,7 @@ async def examine(folder: Path, *, now: datetime) -> AsyncIterator[Line]:
     yield check_line("backup", check_backup(place, now))
     yield check_line("prosody", await _check_prosody(options, running))
     yield check_line("tls", await _check_tls(options, running))
-    yield check_line("tor program", await _check_tor_program())
+    yield check_line("tor program", await check_tor_program())
     yield check_line("door", _check_door(place, options))
     yield check_line("circuits", check_circuits(health, options))
     yield check_line("federation", _check_federation(options, running))
@@ -85,6 +85,8 @@ def _check_state(health: Health) -> _Finding:
             return "it starts"
         case State.UP:
             load = health.load
+            if not load.version:
+                return "it runs; what it has to do is not counted"
             return (
                 f"it runs: {load.sessions} logged in, {load.servers} servers linked, "
                 f"{load.queue} stanzas wait"
@@ -181,14 +183,6 @@ async def _check_tls(options: Options, running: Running | None) -> _Finding:
     )
     is_replaced = running is not None and running.uses_replaced("libssl")
     return judge_tls(version, fixes, is_replaced=is_replaced)
-
-
-async def _check_tor_program() -> _Finding:
-    if shutil.which("tor") is None:
-        return "not installed: a Tor that runs elsewhere is used"
-    return judge_tor(
-        await _run("tor", "--version"), await _run("tor", "--list-modules")
-    )
 
 
 async def _run(*command: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -17,9 +18,12 @@ from xmpp_onion.server.folder import Folder, find_unprivileged_user
 from xmpp_onion.server.lock import locked
 from xmpp_onion.server.log import LOG_LIMIT_BYTES, keep_short, read_tail
 from xmpp_onion.server.options import Engine, Options
+from xmpp_onion.server.ports import read_taken_ports
 from xmpp_onion.transport import Tor, dial_local
 
 __all__ = ["Ejabberd"]
+
+log = logging.getLogger(__name__)
 
 _START_SECONDS = 60.0  # a virtual machine with 200 modules, on a busy computer
 _STOP_SECONDS = 20.0
@@ -57,6 +61,7 @@ class Ejabberd:
                 )
             self._folder.initialise()
             descriptor = await stack.enter_async_context(locked(self._folder))
+            self._avoid_taken_ports()
             stack.push_async_callback(self._stop)
             await self._start(descriptor)
             await self._settle()
@@ -122,6 +127,14 @@ class Ejabberd:
         """
         if self._process is not None and await self._process.wait() != 0:
             raise self._failure("ejabberd ended", why="it was not told to")
+
+    def _avoid_taken_ports(self) -> None:
+        """Choose others where somebody listens; ejabberd would end, and not say why."""
+        self._options = self._folder.read_options()
+        if taken := self._options.listening_ports & read_taken_ports():
+            log.info("ports %s are taken by somebody else; choosing new ones", taken)
+            self._options = self._options.with_new_ports()
+            self._folder.write_options(self._options)
 
     async def _start(self, descriptor: int) -> None:
         self._process = await start(

@@ -266,7 +266,11 @@ class Prosody:
             log.info("a port of prosody is taken by somebody else; choosing new ones")
             await self._stop()
             self._remember(ports=self._options.with_new_ports().ports)
-        raise self._failure("Prosody cannot listen", why="its ports are always taken")
+        ports = ", ".join(map(str, sorted(self._options.listening_ports)))
+        raise self._failure(
+            "Prosody cannot listen",
+            why=f"its ports are taken, also the last ones: {ports}",
+        )
 
     async def _start(self) -> None:
         program = shutil.which(self._program)

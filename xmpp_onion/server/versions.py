@@ -1,4 +1,4 @@
-"""Which versions of Prosody and Tor a server should not run, and why."""
+"""Which versions of Prosody and OpenSSL a server should not run, and why."""
 
 import gzip
 import re
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from xmpp_onion.errors import ServerError
 
-__all__ = ["judge_prosody", "judge_tls", "judge_tor", "read_fixes", "read_tls_fixes"]
+__all__ = ["judge_prosody", "judge_tls", "read_fixes", "read_tls_fixes"]
 
 # What a stranger could do to the memory and the limits of a Prosody: mended upstream
 # in 0.12.6 and 13.0.5, and by Debian without a new version of Prosody.
@@ -15,11 +15,6 @@ _MENDED: dict[tuple[int, ...], tuple[int, ...]] = {
     (0, 12): (0, 12, 6),
     (13, 0): (13, 0, 5),
 }
-# The first that asks a flood for work (proposal 327); and the first without what a
-# guest, a relay or a directory can do to a service that does: end it (TROVE-2026-020,
-# TROVE-2026-026), or stand between it and its guests (bug 41297 of Tor).
-_TOR_NEEDED = (0, 4, 8)
-_TOR_MENDED = (0, 4, 9, 11)
 # What a stranger's certificate, or many of their sessions, could do to who speaks TLS
 # with them; with the version of each series that has no part of it any more.
 _TLS_HOLES = frozenset(
@@ -78,33 +73,6 @@ def judge_prosody(version: str, fixes: tuple[str, frozenset[str]]) -> str | Serv
         why=f"{', '.join(sorted(_HOLES))} are mended in 0.12.6, in 13.0.5 and in "
         "Debian's 0.12.3-1+deb12u1",
         fix="apt-get update && apt-get install prosody, then start the server again",
-    )
-
-
-def judge_tor(version: str, modules: str) -> str | ServerError:
-    """Tell whether a Tor can defend an onion service.
-
-    Args:
-        version: What ``tor --version`` says.
-        modules: What ``tor --list-modules`` says.
-    """
-    found = re.search(r"\b[0-9]+\.[0-9.]*[0-9]", version)
-    number = _read_number(found[0] if found else "")
-    shown = found[0] if found else "of an unknown version"
-    has_work = re.search(r"^pow: yes$", modules, re.MULTILINE) is not None
-    if number >= _TOR_MENDED and has_work:
-        return f"Tor {shown} asks a flood for proof of work; no hole is known in it"
-    if number >= _TOR_NEEDED and has_work:
-        return ServerError(
-            f"Tor {shown} has known holes",
-            why="TROVE-2026-020, TROVE-2026-026 and its bug 41297, with which a relay "
-            "could pose as an onion service, are mended in 0.4.9.11",
-            fix="apt-get update && apt-get install tor, then start the server again",
-        )
-    return ServerError(
-        f"Tor {shown} cannot ask a flood for proof of work",
-        why="it is too old" if has_work else "it was built without the module pow",
-        fix="Install Tor 0.4.8 or newer, from Debian or deb.torproject.org",
     )
 
 

@@ -17,7 +17,8 @@ def test_all_is_well(alice: "Person") -> None:
     assert done.code == 0, done.out
     assert {line["event"] for line in done.lines} == {"check"}
     assert [line["name"] for line in done.lines] == [
-        "tor program", "prosody program", "account", "store", "tor", "clock",
+        "tor program", "prosody program", "files", "space", "account",
+        "store", "tor", "clock",
         "server", "login", "leaks", "keys",
     ]  # fmt: skip
     assert all(line["ok"] for line in done.lines)

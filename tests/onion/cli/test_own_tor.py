@@ -78,6 +78,35 @@ def own(world: "World", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ow
     await_change(lambda: not made.processes())
 
 
+def test_a_start_that_is_told_to_end_meanwhile_leaves_nothing(
+    world: "World", tmp_path: Path
+) -> None:
+    dead = Own(world, tmp_path / "server")
+    dead.run("init", str(dead.folder))
+    (dead.folder / "torrc").write_text(
+        "TestingTorNetwork 1\n"
+        f"DirAuthority dead orport=1 v3ident={'A' * 40} 127.0.0.1:1 {'B' * 40}\n"
+    )
+
+    with world.runs("server", "up", str(dead.folder), XMPP_ONION_SOCKS="") as up:
+        await_change(lambda: len(dead.processes()) == 2)  # it, and its Tor
+        up.process.send_signal(signal.SIGTERM)
+        up.process.send_signal(signal.SIGTERM)
+        ended = up.wait()
+
+    assert ended.code == 0
+    assert dead.processes() == []
+
+
+def test_who_starts_it_twice_learns_which_process_was_first(own: Own) -> None:
+    done = own.run("up", str(own.folder), "--json")
+
+    (error,) = done.lines
+    assert done.code == 7
+    keeper = (own.folder / "keeper").read_text()
+    assert f"process {keeper} holds the folder" in str(error["why"])
+
+
 def test_a_tor_of_its_own_tells_circuits(own: Own) -> None:
     status = own.run("status", str(own.folder), "--json")
 

@@ -12,7 +12,7 @@ from xmpp_onion.errors import ServerError, StorePermissionError
 from xmpp_onion.server import Door, Engine, Federation, examine, give_key, initialise
 from xmpp_onion.server.checkup import _check_space, _check_state
 from xmpp_onion.server.folder import Folder, find_unprivileged_user
-from xmpp_onion.server.health import Health, State
+from xmpp_onion.server.health import Health, Load, State
 from xmpp_onion.server.options import Options
 from xmpp_onion.server.outside import check_circuits
 from xmpp_onion.server.restarts import note_restart
@@ -195,6 +195,11 @@ async def test_a_backup_that_is_old_is_a_fault(place: Folder) -> None:
     assert [line["ok"] for line in (never, fresh, old)] == [True, True, False]
     assert "server backup" in str(never["what"])
     assert "31 days" in str(old["what"])
+
+
+def test_of_what_counts_nothing_no_number_is_told() -> None:
+    assert "not counted" in str(_check_state(Health(State.UP)))
+    assert "3 logged in" in str(_check_state(Health(State.UP, Load(3, version="1"))))
 
 
 @pytest.mark.parametrize("told", [True, False, None])

@@ -9,12 +9,10 @@ from xmpp_onion.errors import ServerError
 from xmpp_onion.server.versions import (
     judge_prosody,
     judge_tls,
-    judge_tor,
     read_fixes,
 )
 
 MENDED = frozenset(f"CVE-2026-4350{number}" for number in "4567")
-POW = "relay: yes\npow: yes\n"
 
 
 @pytest.mark.parametrize(
@@ -44,25 +42,6 @@ def test_a_prosody_with_a_known_hole_is_a_fault(
 
 def test_a_prosody_that_nobody_sees_is_no_all_clear() -> None:
     assert "not seen" in str(judge_prosody("", ("", frozenset())))
-
-
-@pytest.mark.parametrize(
-    ("version", "modules", "is_well"),
-    [
-        ("Tor version 0.4.9.11.\nThis build …", POW, True),
-        ("Tor version 0.4.9.15.", POW, True),
-        ("Tor version 0.5.0.1-alpha.", POW, True),
-        ("Tor version 0.4.9.10.", POW, False),
-        ("Tor version 0.4.8.24.", POW, False),
-        ("Tor version 0.4.7.16.", POW, False),
-        ("Tor version 0.4.9.11.", "relay: yes\npow: no\n", False),
-        ("", "", False),
-    ],
-)
-def test_a_tor_with_known_holes_or_without_work_is_a_fault(
-    version: str, modules: str, *, is_well: bool
-) -> None:
-    assert isinstance(judge_tor(version, modules), ServerError) != is_well
 
 
 TLS_MENDED = frozenset(
