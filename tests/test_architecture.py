@@ -215,7 +215,6 @@ TESTED_IN = {
     "e2ee/session_manager.py": "unit/e2ee/test_traps.py",
     "e2ee/storage.py": "unit/e2ee/test_omemo.py",
     "e2ee/writer.py": "unit/e2ee/test_both_versions.py",
-    "moving.py": "integration/client/test_moving.py",
     "provision.py": "integration/client/test_offline.py",
     "room_post.py": "integration/client/test_room_messages.py",
     "outgoing.py": "integration/client/test_client.py",

@@ -78,6 +78,7 @@ from xmpp_onion.session import (
     Received,
     RoomChanged,
     RosterChange,
+    SaidMoved,
     Session,
     SessionEvent,
     SubscriptionRequest,
@@ -232,6 +233,9 @@ class Client(Speaker):
         news = self._deliveries.news
         self._shown = Shown(self._database, news=news)
         self._contacts = Contacts(self._database, self._session, own=own, news=news)
+        self._moves = moving.ContactMoves(
+            self._database, self._contacts.table, news=news
+        )
         self._journal = RoomJournal(self._database, news=news)
         self.rooms = Rooms(
             self._session,
@@ -464,22 +468,29 @@ class Client(Speaker):
                 self._courier.hold()
             case SubscriptionRequest(sender):
                 await self._contacts.take_request(sender)
+            case SaidMoved(sender, document):
+                await self._moves.hear(sender, document)
             case RosterChange(contact):
                 await self._contacts.take_push(contact)
             case RoomChanged(news):
                 await self.rooms.take(news)
                 self._feed.look()
-            case Received(stanza, is_early):
-                if await self._feed.take(stanza.xml):
-                    return
-                incoming = read_message(stanza, own=self.account.jid)
-                if incoming is not None:
-                    await self._wait_for_older(incoming)
-                    await self._clerk.take_in(
-                        incoming, None if is_early else self._place_of(incoming)
-                    )
+            case Received():
+                await self._take_message(event)
             case _:
                 assert_never(event)
+
+    async def _take_message(self, event: Received) -> None:
+        if await self._feed.take(event.stanza.xml):
+            return
+        incoming = read_message(event.stanza, own=self.account.jid)
+        if incoming is None:
+            return
+        if incoming.notice is not None and incoming.notice.moved:
+            await self._moves.hear(incoming.sender, incoming.notice.moved)
+        await self._wait_for_older(incoming)
+        place = None if event.is_early else self._place_of(incoming)
+        await self._clerk.take_in(incoming, place)
 
     async def _wait_for_older(self, incoming: Incoming) -> None:
         """Let what the archive got before a live message come first.

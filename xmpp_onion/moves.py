@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.errors import InvalidMoveError, InvalidOnionAddressError
 
-__all__ = ["MOVED", "Move"]
+__all__ = ["LIMIT", "MOVED", "Move"]
 
 MOVED: Final = "urn:xmpp-onion:moved:0"
 """The namespace of the element ``moved``, whose text a document is."""
@@ -35,8 +35,9 @@ MOVED: Final = "urn:xmpp-onion:moved:0"
 # Tor's begins so (certificates with a version, descriptors with their own words).
 _CONTEXT: Final = b"xmpp-onion: a server has moved, version 1\n\0"
 _SIGNATURE_BYTES: Final = 64
-# Two names, a date and a hash: 300 bytes, and 600 with what base64 makes of them.
-_TEXT_LIMIT: Final = 1024
+LIMIT: Final = 1024
+"""Letters that a document has at most: two names, a date, a hash and two signatures
+are 430 bytes, and 580 letters of base64."""
 # Clocks of servers and guests disagree; a date of next year would outlive each later
 # one.
 _AHEAD: Final = timedelta(days=1)
@@ -162,7 +163,7 @@ def _body(old: OnionAddress, new: OnionAddress, at: datetime, sha256: str) -> by
 
 def _split(document: str) -> tuple[tuple[bytes, bytes], bytes]:
     text = document.strip()
-    if len(text) > _TEXT_LIMIT:
+    if len(text) > LIMIT:
         raise _refused("it is too long")
     try:
         data = base64.b64decode(text, validate=True)

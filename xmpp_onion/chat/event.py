@@ -143,18 +143,21 @@ class RolledBack:
 class Moved:
     """A server has another name now, and proved it with the keys of both.
 
-    Nothing is followed by itself: ``xmpp-onion account move`` follows our own server.
+    Nothing is followed by itself: ``xmpp-onion account move`` follows our own server,
+    ``xmpp-onion contact move`` goes on with somebody under the new name.
 
     Attributes:
-        sender: Who moved with it: our own account.
+        sender: Who moved with it, by the old address: we, or a contact.
         old: The name that the server had.
         new: The name that it has.
+        own: It is our own server.
         at: When it said so, in UTC.
     """
 
     sender: JID
     old: OnionAddress
     new: OnionAddress
+    own: bool
     at: datetime
 
 

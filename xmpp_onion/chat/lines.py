@@ -101,6 +101,7 @@ def _about_us(what: Gap | RolledBack | Moved) -> Line:
                 "jid": what.sender,
                 "old": what.old,
                 "new": what.new,
+                "own": what.own,
                 "at": _time(what.at),
             }
 

@@ -7,7 +7,7 @@ import click
 from xmpp_onion.account import Account, Receipts, parse_recipient
 from xmpp_onion.address import JID, Introduction
 from xmpp_onion.chat import Line
-from xmpp_onion.cli import timer
+from xmpp_onion.cli import contact_move, timer
 from xmpp_onion.cli.output import visible
 from xmpp_onion.cli.reach import run
 from xmpp_onion.cli.settings import Settings
@@ -26,6 +26,8 @@ _MEANINGS = {
 def command() -> None:
     """People: ask, accept, refuse, list, remove, block."""
 
+
+command.add_command(contact_move.command)
 
 _timeout = click.option(
     "--timeout", metavar="S", type=click.FloatRange(min=0, min_open=True),

@@ -89,6 +89,12 @@ def _told_of_us(event: Gap | RolledBack | Moved) -> str:
                 "an old copy of this account was put back: messages since then may "
                 "come again or be missing; encryption is begun anew"
             )
+        case Moved(own=False):
+            jid = visible(event.sender)
+            return (
+                f"{jid} has moved to {visible(event.new)}, says the server; go on "
+                f"there with: xmpp-onion contact move {shlex.quote(jid)}"
+            )
         case Moved():
             return (
                 f"your server {visible(event.old)} is {visible(event.new)} now; follow "

@@ -384,8 +384,11 @@ class Folder:
         key_file = certificate.with_suffix(".key")
         if not (certificate.exists() and key_file.exists()):
             key, chain = make_certificate(onion, now=datetime.now(UTC))
-            _write(key_file, key.decode("ascii"))
-            self.give_away(key_file)
+            # It is Prosody's before it has its name: a key of another owner is refused.
+            draft = key_file.with_suffix(".new")
+            _write(draft, key.decode("ascii"))
+            self.give_away(draft)
+            private.publish(draft, key_file)
             _write(certificate, chain.decode("ascii"), mode=_SHARED_FILE)
             self._hand_over(certificate)
         return self.read_certificate_fingerprint(onion)

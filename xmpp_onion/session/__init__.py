@@ -13,6 +13,7 @@ from xmpp_onion.session.events import (
     Received,
     RoomChanged,
     RosterChange,
+    SaidMoved,
     SessionEvent,
     SubscriptionRequest,
 )
@@ -83,6 +84,7 @@ __all__ = [
     "RoomService",
     "RoomSignal",
     "RosterChange",
+    "SaidMoved",
     "Seat",
     "Session",
     "SessionEvent",

@@ -14,6 +14,7 @@ __all__ = [
     "Received",
     "RoomChanged",
     "RosterChange",
+    "SaidMoved",
     "SessionEvent",
     "SubscriptionRequest",
 ]
@@ -89,6 +90,19 @@ class RoomChanged:
     news: RoomNews
 
 
+@dataclass(frozen=True, slots=True)
+class SaidMoved:
+    """Somebody's server says that it has another name now; nothing is verified.
+
+    Args:
+        sender: Who moved with it; a bare JID.
+        document: What it says; see `xmpp_onion.moves`.
+    """
+
+    sender: JID
+    document: str
+
+
 SessionEvent = (
     Connected
     | Disconnected
@@ -96,4 +110,5 @@ SessionEvent = (
     | SubscriptionRequest
     | RosterChange
     | RoomChanged
+    | SaidMoved
 )

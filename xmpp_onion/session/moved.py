@@ -7,13 +7,15 @@ from typing import Final
 
 from xmpp_onion.address import OnionAddress
 from xmpp_onion.errors import InvalidMoveError, MovedError, SessionError
-from xmpp_onion.moves import MOVED, Move
+from xmpp_onion.moves import LIMIT, MOVED, Move
 
-__all__ = ["raise_if_moved"]
+__all__ = ["raise_if_moved", "read_moved"]
 
 log = logging.getLogger(__name__)
 
 _MOVED: Final = f"{{{MOVED}}}moved"
+_ERROR: Final = "{jabber:client}error"
+_GONE: Final = "{urn:ietf:params:xml:ns:xmpp-stanzas}gone"
 
 
 def raise_if_moved(features: ET.Element, domain: OnionAddress) -> None:
@@ -48,3 +50,17 @@ def raise_if_moved(features: ET.Element, domain: OnionAddress) -> None:
         "old one",
         fix="Follow it, with your keys, contacts and rooms: xmpp-onion account move",
     )
+
+
+def read_moved(element: ET.Element) -> str:
+    """Return what an error says about where somebody is now; empty if nothing.
+
+    Nothing of it is looked at here but its length: see `Move.read`.
+
+    Source: RFC 6120, section 8.3.3.5.
+    """
+    error = element.find(_ERROR) if element.get("type") == "error" else None
+    if error is None or error.find(_GONE) is None:
+        return ""
+    document = error.findtext(_MOVED) or ""
+    return document if len(document) <= LIMIT else ""

@@ -14,6 +14,7 @@ from typing import Final
 
 from xmpp_onion.address import JID
 from xmpp_onion.chat import DeliveryState
+from xmpp_onion.session.moved import read_moved
 
 __all__ = ["Notice", "read_confirmation", "read_error"]
 
@@ -48,12 +49,14 @@ class Notice:
         state: RECEIVED, DISPLAYED or FAILED.
         by: Whose word it is, a bare JID; None if it is our own server's.
         reason: Why it failed, in words.
+        moved: What their server says about where they are now; not verified.
     """
 
     target: str
     state: DeliveryState
     by: JID | None
     reason: str = ""
+    moved: str = ""
 
 
 def read_confirmation(element: ET.Element, sender: JID) -> Notice | None:
@@ -80,7 +83,8 @@ def read_error(element: ET.Element, sender: JID, own: JID) -> Notice | None:
         return None
     is_ours = sender in {own.bare, JID(own.domain)}
     by = None if is_ours else sender.bare
-    return Notice(target, DeliveryState.FAILED, by, _reason(element))
+    moved = read_moved(element)
+    return Notice(target, DeliveryState.FAILED, by, _reason(element), moved)
 
 
 def _reason(element: ET.Element) -> str:

@@ -45,12 +45,14 @@ from xmpp_onion.session.events import (
     Received,
     RoomChanged,
     RosterChange,
+    SaidMoved,
     SessionEvent,
     SubscriptionRequest,
 )
 from xmpp_onion.session.lanes import NEAR
 from xmpp_onion.session.liveness import SILENT, Liveness, Timing
 from xmpp_onion.session.login import Attempt, Credentials, Dialer, Login
+from xmpp_onion.session.moved import read_moved
 from xmpp_onion.session.muc import read_room_message, read_room_presence
 from xmpp_onion.session.people import People
 from xmpp_onion.session.queue import EventQueue, Ticket, size_of
@@ -538,13 +540,17 @@ class Session:
         self.xmpp.send_presence()
 
 
-def _read_request(element: ET.Element) -> SubscriptionRequest | None:
-    if element.tag != _PRESENCE or element.get("type") != "subscribe":
+def _read_request(element: ET.Element) -> SubscriptionRequest | SaidMoved | None:
+    if element.tag != _PRESENCE:
+        return None
+    document = read_moved(element)
+    if not document and element.get("type") != "subscribe":
         return None
     try:
-        return SubscriptionRequest(JID(element.get("from", "")).bare)
+        sender = JID(element.get("from", "")).bare
     except InvalidJIDError:
         return None
+    return SaidMoved(sender, document) if document else SubscriptionRequest(sender)
 
 
 def _as_ours(error: Exception) -> XmppOnionError:

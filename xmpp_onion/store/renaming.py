@@ -1,6 +1,6 @@
 """Everything that is kept, with other names of the people in it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from xmpp_onion.store.database import Database
@@ -20,7 +20,11 @@ SELECT jid, weight FROM (
 
 
 async def rename(
-    database: Database, old: str, change: Callable[[str, str], str]
+    database: Database,
+    old: str,
+    change: Callable[[str, str], str],
+    *,
+    leave: Collection[str] = (),
 ) -> int:
     """Put a new name of a server in place of an old one, in all rows.
 
@@ -33,6 +37,7 @@ async def rename(
         change: Returns what is to be in a column, of its name and what is there. In
             ``event_json``, that which waits for its reader, nothing is to change that
             somebody said.
+        leave: Tables that stay as they are.
 
     Returns:
         How many rows changed.
@@ -48,6 +53,8 @@ async def rename(
     )
     count = 0
     for row in tables:
+        if row["name"] in leave:
+            continue
         count += await _rename_in(database, str(row["name"]), old, change)
     await database.execute("DELETE FROM waiting")
     await database.execute(_COUNT_AGAIN)

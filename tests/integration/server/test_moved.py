@@ -15,7 +15,10 @@ from xmpp_onion.moves import MOVED, Move
 from xmpp_onion.server import Prosody, rotate
 from xmpp_onion.server.console import ask, lua_string
 from xmpp_onion.session import register
-from xmpp_onion.session.login import authenticate
+from xmpp_onion.session.proof import PasswordProof
+from xmpp_onion.session.remembered import SASL
+from xmpp_onion.session.sasl2 import decode, encode
+from xmpp_onion.session.scram import Scram, choose_mechanism
 from xmpp_onion.session.wire import Wire
 from xmpp_onion.testing.loopback import LoopbackDialer
 from xmpp_onion.transport import Isolation, Purpose
@@ -174,7 +177,19 @@ async def log_in(prosody: Prosody, password: str) -> tuple[ET.Element, str]:
     await wire.attach(sock)
     try:
         features = await wire.open_stream(old)
-        await authenticate(wire, features, "alice", password)
+        offered = [each.text or "" for each in features.iter(f"{{{SASL}}}mechanism")]
+        proof = PasswordProof(Scram(choose_mechanism(offered), "alice", password))
+        wire.write(
+            f"<auth xmlns='{SASL}' mechanism='{proof.mechanism}'>"
+            f"{encode(proof.first())}</auth>"
+        )
+        challenge = decode((await wire.next_element()).text)
+        answer = encode(await proof.answer(challenge))
+        wire.write(f"<response xmlns='{SASL}'>{answer}</response>")
+        success = await wire.next_element()
+        if success.tag != f"{{{SASL}}}success":
+            raise AuthenticationError("refused")
+        proof.verify(decode(success.text))
         features = await wire.open_stream(old)
         async with asyncio.timeout(60):
             await wire.wait_lost()

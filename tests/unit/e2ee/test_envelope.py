@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xmpp_onion.address import JID
+from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.e2ee import Plain
 from xmpp_onion.e2ee.envelope import read_envelope, write_envelope
 from xmpp_onion.errors import DecryptionError
@@ -81,6 +81,27 @@ def test_a_full_jid_names_its_account() -> None:
     affixes = f"<from jid='{ALICE}/phone'/><to jid='{BOB}/phone'/>"
 
     assert read(envelope(affixes=affixes)).text == "CANARY"
+
+
+def test_names_of_before_a_move_count_as_those_of_now() -> None:
+    old = JID(f"alice@{OnionAddress.from_public_key(bytes(32))}").domain
+    rooms = JID(f"friends@muc.{ONION}")
+    before = [JID(each.replace(ONION, old)) for each in (ALICE, BOB, rooms)]
+    was = [
+        write_envelope(Plain("hi"), sender=before[0], to=to, now=NOW)
+        for to in before[1:]
+    ]
+    former = {old: ONION}
+
+    said = read_envelope(was[0], sender=ALICE, to=BOB, former=former)
+    in_room = read_envelope(was[1], sender=ALICE, to=rooms, is_room=True, former=former)
+
+    assert (said.text, in_room.text) == ("hi", "hi")
+    for names in ({}, {ONION: old}, {"another.onion": ONION}):
+        with pytest.raises(DecryptionError):
+            read_envelope(was[0], sender=ALICE, to=BOB, former=names)
+    with pytest.raises(DecryptionError):  # of somebody else at the same server
+        read_envelope(was[0], sender=BOB, to=ALICE, former=former)
 
 
 def test_between_two_people_the_recipient_may_be_left_out() -> None:

@@ -1,6 +1,8 @@
 """A server that gets another name, as far as its folder goes; Prosody does not run."""
 
 import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -180,3 +182,71 @@ async def test_a_backup_has_the_keys_of_both_names(
     assert former.onion == rotated.old
     assert read_address(there.path / former.key_name) == rotated.old
     assert there.read_onion() == rotated.new
+
+
+# Rotates copies of a server, each time in a process that is killed before the n-th
+# thing that it does to the disk, for each second n. Prints for which it was not killed
+# any more. Nobody waits for the disks: what SIGKILL leaves is seen without.
+ROTATE = """
+import asyncio, os, signal, subprocess, sys
+from pathlib import Path
+from xmpp_onion.server import rotate
+
+CALLS = {"os.rename", "os.link", "os.mkdir", "os.rmdir", "os.remove", "os.chmod"}
+
+def run(folder, left):
+    def count(event, details):
+        nonlocal left
+        if event in CALLS:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(count)
+    os.sync = lambda: None
+    asyncio.run(rotate(folder))
+
+for left in range(1, 300, 2):
+    folder = Path(sys.argv[2]) / str(left)
+    subprocess.run(["cp", "-a", sys.argv[1], folder], check=True)
+    child = os.fork()
+    if child == 0:
+        run(folder, left)
+        os._exit(0)
+    if os.waitpid(child, 0)[1] == 0:
+        print(left)
+        break
+"""
+
+
+def test_whoever_rotates_may_be_killed_anywhere(folder: Path, tmp_path: Path) -> None:
+    place = place_of(folder)
+    old = place.read_onion()
+    label = old.removesuffix(".onion")
+    put(place, f"{label}%2eonion/accounts/alice.dat", f'return "alice@{old}"')
+    (tmp_path / "copies").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", ROTATE, str(folder), str(tmp_path / "copies")],
+        check=True,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+    )
+    beyond, names = int(done.stdout), []
+
+    for left in range(1, beyond, 2):
+        copy = place_of(tmp_path / "copies" / str(left))
+        name = copy.initialise()
+        names.append(name)
+        assert copy.initialise() == name
+        part = name.removesuffix(".onion")
+        found = copy.data / f"{part}%2eonion" / "accounts" / "alice.dat"
+        assert found.read_text() == f'return "alice@{name}"'
+        former = [each.onion for each in copy.read_options().former]
+        assert former == ([] if name == old else [old])
+        assert (copy.path / f"former-{old}.key").exists() == (name != old)
+
+    assert len(names) > 10
+    moved = [name != old for name in names]
+    assert moved == sorted(moved)
+    assert any(moved)
+    assert not all(moved)

@@ -13,7 +13,8 @@ from xmpp_onion.server.folder import Folder, initialise
 
 # Changes the files of one folder after the other, each time in a process that is
 # killed before the n-th thing that it does to the disk: SIGKILL, so that nothing is
-# tidied up. Prints how many were killed.
+# tidied up. Prints how many were killed. Nobody waits for the disks: what SIGKILL
+# leaves is seen without.
 CHANGE = """
 import os, signal, sys
 from pathlib import Path
@@ -30,6 +31,7 @@ def change(folder, left):
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(count)
+    os.sync = lambda: None
     with switch.draft(folder) as draft:
         (draft / "data" / "deep").mkdir(parents=True)
         (draft / "data" / "deep" / "roster").write_text("new")
