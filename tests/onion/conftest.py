@@ -1,6 +1,7 @@
 """One private Tor network for all tests of this folder."""
 
 import inspect
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest_asyncio
 from xmpp_onion.testing import TorNetwork, default_template
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
