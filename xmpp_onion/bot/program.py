@@ -57,8 +57,8 @@ class Program:
             found = Configuration.load(
                 flags={"profile": self.name, "data_dir": data_dir}
             )
-            self.write_log(found, style)
             account = self._load_account(found)
+            self.write_log(found, style)
             asyncio.run(self._run(found, account))
         except KeyboardInterrupt:
             raise SystemExit(130) from None

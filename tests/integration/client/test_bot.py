@@ -1,19 +1,27 @@
 import asyncio
 import io
 import logging
+import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeAlias
 
 import pytest
 
+import xmpp_onion
 from xmpp_onion import Account, Bot, Client, Message, Trust
+from xmpp_onion.bot import Texts
 from xmpp_onion.logs import write_logs
+from xmpp_onion.server import Prosody
 from xmpp_onion.session.connection import State
 from xmpp_onion.testing.loopback import LoopbackDialer
 
 Enrol: TypeAlias = Callable[..., Awaitable[Account]]
+
+ROOT = Path(xmpp_onion.__file__).parents[1]
 
 pytestmark = pytest.mark.prosody
 
@@ -265,9 +273,75 @@ async def test_an_answer_waits_for_the_network_however_long_it_is_away(
         assert await first(alice) == "hello"
 
 
+async def test_nothing_that_a_bot_says_leaves_in_the_clear(
+    enrol: Enrol, wire: LoopbackDialer, prosody: Prosody, tmp_path: Path
+) -> None:
+    """Answers, what goes wrong, usage, help, forms: neither disk nor log has a word."""
+    bot = Bot("echo", trust=Trust.BTBV, texts=Texts(failed="canary-failed {id}"))
+
+    @bot.command
+    async def canary_add(canary_a: int) -> str:
+        """The canary-help."""
+        if canary_a < 0:
+            raise ValueError("canary-raised")
+        return f"canary-{canary_a}"
+
+    said = ["!canary-add 7", "!canary-add -1", "!canary-add canary-x", "!help"]
+    said += ["!canary-unknown", "!form canary-add", "8"]
+    answers = []
+    async with (
+        running(bot, await enrol("echo"), wire) as client,
+        Client(await enrol("alice"), tor=wire) as alice,
+        asyncio.timeout(60),
+    ):
+        messages = alice.messages()
+        for text in said:
+            await alice.send(client.jid, text)
+            answers.append((await anext(messages)).text)
+
+    assert all("canary" in answer for answer in answers), answers
+    assert [answers[0], answers[-1]] == ["canary-7", "canary-8"]
+    files = await asyncio.to_thread(_files_with, tmp_path / "server", b"canary")
+    assert files == []
+    assert "canary" not in prosody.log_tail()
+
+
+def _files_with(folder: Path, word: bytes) -> list[Path]:
+    found = [path for path in folder.rglob("*") if path.is_file()]
+    assert any(b"axolotl" in path.read_bytes() for path in found)  # it kept them
+    return [path for path in found if word in path.read_bytes()]
+
+
 def test_a_bot_cannot_be_made_without_a_trust_policy() -> None:
     with pytest.raises(TypeError):
         Bot("echo")  # type: ignore[call-arg] # that is the point
+
+
+async def test_a_bot_whose_account_is_held_ends_with_the_code_of_the_store(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    account = await enrol("echo")
+    program = "from xmpp_onion import Bot, Trust\nBot('echo', trust=Trust.BTBV).run()"
+    async with Client(account, tor=wire) as client:
+        before = client.fingerprint
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            program,
+            stderr=asyncio.subprocess.PIPE,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "XMPP_ONION_DATA_DIR": str(account.folder.parent),
+            },
+        )
+        async with asyncio.timeout(120):
+            _, said = await process.communicate()
+    async with Client(account, tor=wire) as client:
+        assert client.fingerprint == before
+
+    assert process.returncode == 7
+    assert b"holds" in said
 
 
 def test_a_bot_without_account_ends_with_the_code_of_the_command_line(

@@ -39,6 +39,32 @@ def test_a_new_bot_passes_its_own_test_at_once(tmp_path: Path) -> None:
     assert "2 passed" in done.stdout, done.stdout + done.stderr
 
 
+def test_the_types_of_a_new_bot_are_right_in_strict_mode(tmp_path: Path) -> None:
+    files = make_project("alerts", tmp_path / "alerts")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--config-file", "pyproject.toml"]
+        + [str(path) for path in files if path.suffix == ".py"],
+        cwd=ROOT,  # its cache has what the bot imports
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert "no issues found in 2 source files" in done.stdout, done.stdout + done.stderr
+
+
+def test_what_starts_a_new_bot_starts_it_by_its_own_command(tmp_path: Path) -> None:
+    make_project("alerts", tmp_path)
+    unit = (tmp_path / "alerts.service").read_text()
+    docker = (tmp_path / "Dockerfile").read_text()
+
+    assert f"ExecStart={sys.executable} {tmp_path}/alerts.py run\n" in unit
+    assert 'ENTRYPOINT ["python", "/bot/alerts.py"]\nCMD ["run"]' in docker
+    assert "USER bot" in docker
+    assert "EXPOSE" not in docker  # it is reached through Tor alone
+
+
 @pytest.mark.parametrize(
     "name", ["", "Alerts", "1st", "../x", "a-b", "json", "a" * 41, "a b", "a\n"]
 )
