@@ -174,6 +174,7 @@ TESTED_IN = {
     "bot/help.py": "unit/bot/test_dispatch.py",
     "bot/line.py": "integration/client/test_bot.py",
     "bot/program.py": "unit/bot/test_app.py",
+    "bot/work.py": "unit/bot/test_app.py",
     "bot/questions.py": "unit/bot/test_conversation.py",
     "bot/router.py": "unit/bot/test_dispatch.py",
     "testing/fake_clock.py": "unit/bot/test_jobs.py",

@@ -6,8 +6,7 @@ accepts; what they return goes back encrypted. There is no other way out.
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
-from dataclasses import replace
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Self, TypeVar
@@ -17,23 +16,22 @@ from xmpp_onion.address import JID
 from xmpp_onion.bot.clock import Clock, SystemClock
 from xmpp_onion.bot.context import Context
 from xmpp_onion.bot.conversation import FSM
-from xmpp_onion.bot.dispatch import Dispatcher, Rules
+from xmpp_onion.bot.dispatch import Rules
 from xmpp_onion.bot.durations import Rate
-from xmpp_onion.bot.handlers import Handler, Plan, Services, plan
+from xmpp_onion.bot.handlers import Handler, Plan, plan
 from xmpp_onion.bot.health import Health, exposition
 from xmpp_onion.bot.health_socket import serve_health
-from xmpp_onion.bot.jobs import Jobs
 from xmpp_onion.bot.line import Line
 from xmpp_onion.bot.memory import Memory
-from xmpp_onion.bot.pace import PacedLine
 from xmpp_onion.bot.program import Program
 from xmpp_onion.bot.questions import Questions
 from xmpp_onion.bot.router import Router
 from xmpp_onion.bot.texts import Texts
+from xmpp_onion.bot.work import Hooks, Work
 from xmpp_onion.chat import Attachment, Delivery, Message, Progress
 from xmpp_onion.configuration import Configuration
 from xmpp_onion.e2ee import Trust, parse_fingerprint
-from xmpp_onion.errors import ConfigurationError, XmppOnionError
+from xmpp_onion.errors import ConfigurationError
 from xmpp_onion.files import PAGE_BYTES
 from xmpp_onion.logs import Format
 from xmpp_onion.rooms import Room
@@ -42,12 +40,6 @@ __all__ = ["Bot"]
 
 T = TypeVar("T")
 HookT = TypeVar("HookT", bound=Handler)
-
-# Seconds for what is being handled, and what waits for the server's ack, when the bot
-# is told to end; and between two looks at the latter.
-_DRAIN, _LOOK = 8.0, 0.05
-# Seconds for an answer of the server's, when somebody wants to know how the bot is.
-_PING = 5.0
 
 
 class Bot(Router):
@@ -127,13 +119,8 @@ class Bot(Router):
         self.clock: Clock = SystemClock()
         self._questions = Questions()
         self._provided: dict[type, object] = {}
-        self._startup: list[Handler] = []
-        self._connected: list[Handler] = []
-        self._shutdown: list[Handler] = []
-        self._background: list[Plan] = []
-        self._line: Line | None = None
-        self._at_work: tuple[Dispatcher, Jobs] | None = None
-        self._tasks: asyncio.TaskGroup | None = None
+        self._hooks = Hooks()
+        self._work: Work | None = None
 
     @classmethod
     def from_config(cls, name: str, path: Path | None = None) -> Self:
@@ -195,9 +182,7 @@ class Bot(Router):
         Raises:
             RuntimeError: It serves none at the moment.
         """
-        if self._line is None:
-            raise RuntimeError("the bot is not running")
-        return self._line
+        return self._at_work().line
 
     @property
     def state(self) -> Memory:
@@ -239,7 +224,7 @@ class Bot(Router):
 
     def startup(self, hook: HookT) -> HookT:
         """Register what is called before the first message."""
-        self._startup.append(hook)
+        self._hooks.startup.append(hook)
         return hook
 
     def background(self, work: HookT) -> HookT:
@@ -247,7 +232,7 @@ class Bot(Router):
 
         It gets values by type as handlers do. If it raises, the bot ends with that.
         """
-        self._background.append(plan(work, reads_text=False))
+        self._hooks.background.append(plan(work, reads_text=False))
         return work
 
     def connected(self, hook: HookT) -> HookT:
@@ -255,12 +240,12 @@ class Bot(Router):
 
         It runs beside the handlers; what it raises is in the log.
         """
-        self._connected.append(hook)
+        self._hooks.connected.append(hook)
         return hook
 
     def shutdown(self, hook: HookT) -> HookT:
         """Register what is called after the last one."""
-        self._shutdown.append(hook)
+        self._hooks.shutdown.append(hook)
         return hook
 
     # --- running ------------------------------------------------------------------
@@ -278,7 +263,7 @@ class Bot(Router):
             *((each.plan, {*always, each.kind}) for each in self.error_handlers),
             *((each.plan, {*self.services, each.kind}) for each in self.watchers),
             *((each.plan, {*self.services}) for each in self.jobs),
-            *((each, {*self.services}) for each in self._background),
+            *((each, {*self.services}) for each in self._hooks.background),
         ]
         for each, provided in plans:
             for wanted in each.missing(provided):
@@ -297,44 +282,20 @@ class Bot(Router):
             TypeError: A handler wants what nothing provides.
         """
         self.check()
-        line = self._line = PacedLine(line, self.clock, *self._sends)
-        dispatcher = Dispatcher(
+        work = self._work = Work(
             self,
             router=self,
             rules=self.rules,
             line=line,
+            sends=self._sends,
             questions=self._questions,
             services=self.services,
         )
-        jobs = Jobs(
-            self.jobs, memory=dispatcher.memory, clock=self.clock, call=dispatcher.do
-        )
-        self._at_work = dispatcher, jobs
         try:
-            for hook in self._startup:
-                await hook()
-            async with self._told(), asyncio.TaskGroup() as tasks:
-                working = tasks.create_task(dispatcher.lanes.run())
-                beside = [
-                    tasks.create_task(jobs.run()),
-                    tasks.create_task(dispatcher.greet(line, self._connected)),
-                ]
-                self._tasks = tasks
-                for each in self._background:
-                    tasks.create_task(_beside(each, self.services))
-                try:
-                    async with aclosing(line.claims()) as claims:
-                        async for claim in claims:
-                            await dispatcher.take(claim)
-                finally:
-                    for task in beside:
-                        task.cancel()
-                    await _drain(dispatcher, line)
-                    working.cancel()
+            async with self._told():
+                await work.run(self._hooks)
         finally:
-            for hook in self._shutdown:
-                await hook()
-            self._line = self._tasks = self._at_work = None
+            self._work = None
 
     async def health(self) -> Health:
         """Return how it is; asks the server for an answer.
@@ -342,21 +303,12 @@ class Bot(Router):
         Raises:
             RuntimeError: It does not run.
         """
-        line = self.line
-        if self._at_work is None:
+        return await self._at_work().health()
+
+    def _at_work(self) -> Work:
+        if self._work is None:
             raise RuntimeError("the bot is not running")
-        dispatcher, jobs = self._at_work
-        is_connected = not line.is_away
-        return Health(
-            is_connected,
-            ping=await _ping(line) if is_connected else None,
-            outbox=await line.queued(),
-            waiting=dispatcher.lanes.waiting,
-            running=dispatcher.lanes.running,
-            asking=self.open_questions,
-            counts=replace(dispatcher.counts),
-            jobs=dict(jobs.due),
-        )
+        return self._work
 
     def _told(self) -> AbstractAsyncContextManager[None]:
         """Return what tells Prometheus how it is, if it is to be told."""
@@ -373,10 +325,10 @@ class Bot(Router):
         Raises:
             RuntimeError: It does not run.
         """
-        if self._tasks is None:
+        if self._work is None or self._work.tasks is None:
             work.close()
             raise RuntimeError("the bot is not running")
-        return self._tasks.create_task(work)
+        return self._work.tasks.create_task(work)
 
     @property
     def program(self) -> Program:
@@ -426,10 +378,6 @@ class Bot(Router):
         self.program.run(data_dir, log)
 
 
-async def _beside(work: Plan, services: Services) -> None:
-    await work.call(services, {})
-
-
 def _texts(found: Configuration) -> Texts | None:
     language = found[settings.BOT_LANGUAGE]
     try:
@@ -438,25 +386,3 @@ def _texts(found: Configuration) -> Texts | None:
         raise ConfigurationError(
             "the bot does not speak that language", why=str(error)
         ) from None
-
-
-async def _drain(dispatcher: Dispatcher, line: Line) -> None:
-    """Let what is being handled end, and what was said go out, for some seconds."""
-    try:
-        async with asyncio.timeout(_DRAIN):
-            await dispatcher.lanes.drained()
-            while not line.is_away and await line.queued():  # noqa: ASYNC110 - nobody tells
-                await asyncio.sleep(_LOOK)
-    except TimeoutError:
-        pass
-
-
-async def _ping(line: Line) -> float | None:
-    """Return how many seconds the server takes to answer; None for too many."""
-    loop = asyncio.get_running_loop()
-    started = loop.time()
-    try:
-        await line.ping(_PING)
-    except (XmppOnionError, TimeoutError):
-        return None
-    return loop.time() - started

@@ -548,7 +548,7 @@ async def test_a_bot_knows_by_account_whether_it_is_spoken_to() -> None:
 async def test_a_command_that_a_process_died_over_is_not_done_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("xmpp_onion.bot.app._DRAIN", 0.01)
+    monkeypatch.setattr("xmpp_onion.bot.work._DRAIN", 0.01)
     bot, done = Bot("test", trust=Trust.PINNED), []
 
     @bot.command
