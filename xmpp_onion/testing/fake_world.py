@@ -9,7 +9,7 @@ import itertools
 import secrets
 import shutil
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -53,8 +53,10 @@ ONION: Final = OnionAddress.from_public_key(b"a bot's world in memory, no key.")
 
 # Passes through the loop after which a handler that was woken has gone on.
 _PASSES: Final = 25
-# Seconds for a handler that does something outside of the loop.
-_PATIENCE: Final = 1.0
+# What a handler does outside of the loop, in a thread say, has so many seconds so many
+# times: on a busy machine it is given longer, for it is we who have to wait as well.
+_TICK: Final = 0.05
+_TICKS: Final = 20
 
 
 class MemoryWorld:
@@ -160,16 +162,20 @@ class MemoryWorld:
 
     async def settle(self) -> None:
         """Return when the bot has done what it can do without more time or words."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_PATIENCE):
-                while True:
-                    for _ in range(_PASSES):
-                        await asyncio.sleep(0)
-                    if not self._speaking and len(self._line.unhandled) <= self._idle():
-                        return
-                    # What is done in a thread, say, needs real time.
-                    self.done.clear()
+        ticks = 0
+        while ticks < _TICKS:
+            for _ in range(_PASSES):
+                await asyncio.sleep(0)
+            if not self._speaking and len(self._line.unhandled) <= self._idle():
+                return
+            self.done.clear()
+            try:
+                async with asyncio.timeout(_TICK):
                     await self.done.wait()
+                ticks = 0
+            except TimeoutError:
+                # What is being encrypted ends by itself, however busy the machine is.
+                ticks += not self._speaking
 
     def _idle(self) -> int:
         """Return how many handlers wait for what will not come by itself."""

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import pytest
 
+from tests.unit.bot.test_plugin import run
 from xmpp_onion.bot import (
     FSM,
     Bot,
@@ -409,3 +410,12 @@ async def test_a_real_server_does_not_pretend_to_move_a_clock() -> None:
                 await attempt
         with pytest.raises(RuntimeError, match="a real one"):
             assert server.clock
+
+
+@pytest.mark.prosody
+def test_an_option_of_pytest_puts_a_suite_on_a_real_server(tmp_path: Path) -> None:
+    said = run(tmp_path, "--xmpp-server", "prosody")
+
+    assert "1 failed" in said  # a device has a number by chance
+    assert "alice: hi" in said
+    assert "to alice: hi from" in said
