@@ -480,6 +480,29 @@ async def test_a_flood_of_claims_holds_up_strangers_and_not_our_own_people(
         stranger.close()
 
 
+async def test_a_flood_of_claims_keeps_nobody_out_to_whom_we_wrote(
+    alice: Place, bob: Place, hub: SocksHub
+) -> None:
+    alice.say(bob.jid, "hello")
+    await bob.hears()
+    await alice.person.ask(PING, to=str(bob.server.onion))  # it is confirmed
+    await alice.loses_all_links(hub)
+    await bob.loses_all_links(hub)
+    names = [onion(number) for number in range(1, 41)]
+    hub.manners = dict.fromkeys(names, Manner(None))
+    asked = len(hub.asked)
+    strangers = [await Stranger.open(alice, name) for name in names]
+    for name, stranger in zip(names, strangers, strict=True):
+        stranger.claim(alice, name)
+    await hub.has_asked(asked + 8)  # there is no place for another claim
+
+    bob.say(alice.jid, "hello-yourself")
+
+    assert body_of(await alice.hears()) == "hello-yourself"
+    for stranger in strangers:
+        stranger.close()
+
+
 async def test_sixty_claims_a_minute_are_followed_up_and_no_more(
     alice: Place, hub: SocksHub
 ) -> None:
