@@ -30,7 +30,15 @@ from xmpp_onion.transport import (
     read_address,
 )
 
-__all__ = ["Doors", "find_private_door", "give_key", "list_keys", "revoke_key"]
+__all__ = [
+    "Doors",
+    "find_former_keys",
+    "find_private_door",
+    "give_key",
+    "list_keys",
+    "name_service",
+    "revoke_key",
+]
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +118,29 @@ def _private_door(folder: Path) -> tuple[OnionAddress, ClientKeys]:
             fix=f"Make one: xmpp-onion server init {folder} --door both",
         )
     return address, ClientKeys(folder)
+
+
+def find_former_keys(folder: Path, options: Options) -> list[Path]:
+    """Return the keys of the names that a server had and answers to."""
+    now = datetime.now(UTC)
+    found = (each for each in options.former if each.until > now)
+    return [folder / each.key_name for each in found]
+
+
+def name_service(folder: Path, key_file: Path) -> Path:
+    """Return where Tor has a service of a server.
+
+    Args:
+        folder: The one of the service that has the server's name.
+        key_file: The service's key.
+    """
+    match key_file.stem:
+        case "onion":
+            return folder
+        case "private-door":
+            return folder.with_name(f"{folder.name}-private")
+        case name:  # short: Tor's files have names in it, too
+            return folder.with_name(f"{folder.name}-{name[:15]}")
 
 
 class Doors:
@@ -200,11 +231,8 @@ class Doors:
     ) -> OnionService:
         ports = self._options.onion_ports
         place = self._circuit_port
-        if place is not None and key_file != self._folder.key_file:
-            # Short: Tor's files have names in it, too.
-            kind = "private" if key_file.stem == "private-door" else key_file.stem[:15]
-            folder = place.folder.with_name(f"{place.folder.name}-{kind}")
-            place = replace(place, folder=folder)
+        if place is not None:
+            place = replace(place, folder=name_service(place.folder, key_file))
         service = self._tor.onion_service(
             key_file, ports, guard=guard, circuit_port=place
         )
@@ -222,10 +250,7 @@ class Doors:
         stack.callback(watcher.cancel)
 
     def _former_keys(self) -> list[Path]:
-        """Return the keys of the names that the server had and answers to."""
-        now = datetime.now(UTC)
-        found = (each for each in self._options.former if each.until > now)
-        return [self._folder.path / each.key_name for each in found]
+        return find_former_keys(self._folder.path, self._options)
 
     async def _watch(self, service: OnionService, stamp: tuple[int, int]) -> None:
         while True:

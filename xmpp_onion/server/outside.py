@@ -7,6 +7,7 @@ from pathlib import Path
 
 from xmpp_onion.errors import ControlPortError, ServerError, XmppOnionError
 from xmpp_onion.server.clients import ClientKeys
+from xmpp_onion.server.doors import find_former_keys, name_service
 from xmpp_onion.server.folder import Folder
 from xmpp_onion.server.health import Health, State
 from xmpp_onion.server.options import Door, Engine, Options
@@ -102,19 +103,22 @@ async def check_guards(
 
 def _doors(place: Folder, options: Options) -> dict[Path, Guard]:
     """Return the key of each service that has to be there, and its guard."""
-    doors = {}
+    doors: dict[Path, Guard] = {}
+    public = Guard.public()
+    former = find_former_keys(place.path, options)
     if options.door is not Door.PRIVATE:
-        doors[place.key_file] = Guard.public()
+        doors |= dict.fromkeys((place.key_file, *former), public)
     if options.door is not Door.PUBLIC:
+        private = Guard.private(ClientKeys(place.path).admitted())
         is_beside = options.door is Door.BOTH
-        key = place.path / "private-door.key" if is_beside else place.key_file
-        doors[key] = Guard.private(ClientKeys(place.path).admitted())
+        beside = (place.path / "private-door.key",)
+        keys = beside if is_beside else (place.key_file, *former)
+        doors |= dict.fromkeys(keys, private)
     return doors
 
 
 def _service_folder(place: Folder, key: Path) -> Path:
-    name = "onion-service" if key == place.key_file else "onion-service-private"
-    return (place.path / name).absolute()
+    return name_service((place.path / "onion-service").absolute(), key)
 
 
 def _unlisted(folder: Path, clients: frozenset[str]) -> list[str]:

@@ -1,8 +1,12 @@
 """What a check sees of a Prosody that runs: its listeners, and its ways out."""
 
+import shutil
 import socket
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -103,3 +107,36 @@ async def test_who_only_listens_elsewhere_is_not_the_server(prosody: Prosody) ->
         line = (await check(prosody))["listeners"]
 
     assert line["ok"] is True
+
+
+# Loads a library and waits.
+LOADER = """
+import ctypes, sys
+ctypes.CDLL(sys.argv[1])
+print("loaded", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_library_that_was_replaced_since_is_seen(tmp_path: Path) -> None:
+    original = next(
+        line.split()[-1]
+        for line in Path("/proc/self/maps").read_text().splitlines()
+        if "/libssl" in line
+    )
+    library = tmp_path / "libssl.so.3"
+    shutil.copy(original, library)
+    with subprocess.Popen(
+        [sys.executable, "-c", LOADER, str(library)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"loaded\n"
+        running = Running(process.pid, "", is_fenced=True, federation="", stamp_bits="")
+        before = running.uses_replaced("libssl")
+        library.unlink()
+        after = running.uses_replaced("libssl")
+        process.communicate()
+
+    assert (before, after) == (False, True)

@@ -15,6 +15,7 @@ import pytest
 from xmpp_onion.address import OnionAddress
 from xmpp_onion.server import Options
 from xmpp_onion.server.certificate import make_certificate
+from xmpp_onion.server.console import ask
 from xmpp_onion.transport import Tor, find_launched
 
 if TYPE_CHECKING:
@@ -180,6 +181,24 @@ def test_a_tor_that_was_told_otherwise_is_a_fault(own: Own) -> None:
     own.run("down", str(own.folder))
     up = own.run("up", "--detach", str(own.folder))
     assert up.code == 0, up.err
+
+
+def test_its_logs_are_kept_short_while_it_runs(own: Own) -> None:
+    data = own.folder / "prosody" / "data"
+    tor_log = own.folder / "tor" / "tor.log"
+    flood = """
+        local log = require "util.logger".init("test")
+        for number = 1, 12000 do log("warn", "%s", ("x"):rep(99)) end
+        return ""
+    """
+    asyncio.run(ask(data, flood))
+    with tor_log.open("a") as file:
+        file.write("x" * 99 + "\n" * 2**20)
+
+    await_change((data / "prosody.old.log").exists)
+    await_change(lambda: tor_log.stat().st_size < 2**20)
+
+    assert own.run("status", str(own.folder)).code == 0
 
 
 def test_a_hang_up_starts_it_again_as_what_it_is_to_be_now(own: Own) -> None:
