@@ -69,8 +69,9 @@ modules_enabled = {
 	-- because with it no part of Prosody can ask the DNS.
 	"dialback"; "s2s_onion";
 	-- Left out, for what they tell or let in: version, uptime, time, lastactivity,
-	-- register_limits (everybody is 127.0.0.1 here), cloud_notify (its push servers
-	-- are not onions), proxy65 and turn_external (no UDP, no second route), bosh.
+	-- cloud_notify (its push servers are not onions), proxy65 and turn_external (no UDP,
+	-- no second route), bosh. register_limits comes with register_ibr, and limits nothing
+	-- here, where everybody is 127.0.0.1.
 }
 
 -- Other servers ------------------------------------------------------------------
@@ -230,7 +231,6 @@ pep_max_items          = 256            -- an OMEMO device list grows, a bundle 
 
 VirtualHost "@ONION@"
 	name = "XMPP"                   -- not which program speaks it
-	disco_items = { { "muc.@ONION@", "Rooms" }; { "share.@ONION@", "Files" } }
 
 Component "muc.@ONION@" "muc"
 	name = "Rooms"

@@ -19,6 +19,7 @@ from xmpp_onion.server.certificate import read_fingerprint
 from xmpp_onion.session import register
 from xmpp_onion.testing.loopback import LoopbackDialer
 from xmpp_onion.testing.ports import free_ports
+from xmpp_onion.transport import Tor
 
 pytestmark = pytest.mark.prosody
 
@@ -27,6 +28,11 @@ PATIENCE = 60.0
 IS_ROOT = os.geteuid() == 0
 # Tor makes its keys and the name, and talks to nobody.
 OFFLINE = "DisableNetwork 1\n"
+# Tor runs and listens, and reaches nobody.
+DEAD_NETWORK = (
+    "TestingTorNetwork 1",
+    f"DirAuthority dead orport=1 v3ident={'A' * 40} 127.0.0.1:1 {'B' * 40}",
+)
 
 
 @pytest.fixture
@@ -214,3 +220,58 @@ def test_tor_accepts_the_torrc_of_the_files(
     )  # fmt: skip
 
     assert found.returncode == 0, found.stdout
+
+
+def fill_in(template: Path, *pairs: str) -> str:
+    command = [template.parent / "fill-in", template, *pairs]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+async def test_each_line_of_the_torrc_is_live_in_tor(
+    root: Path, tmp_path: Path
+) -> None:
+    """Tor forgets what it does not know of a service, so it is asked."""
+    files = root / "prosody-config"
+    filled = fill_in(files / "torrc", f"TOR_DIR={tmp_path / 'tor'}")
+    lines = [line for line in filled.splitlines() if line and not line.startswith("#")]
+    ours = [line for line in lines if line.startswith("HiddenService")]
+
+    async with Tor.launch(tmp_path / "tor", extra=(*ours, *DEAD_NETWORK)) as tor:
+        control = await tor._controller()
+        answer = "\n".join(await control.ask("GETCONF HiddenServiceOptions"))
+        # What was set: that many lines, in this order.
+        assert re.findall(
+            r"^(?:250[- ])?(HiddenService\w+)=(.*)$", answer, re.MULTILINE
+        ) == [tuple(line.split(" ", 1)) for line in ours]
+    for wanted in ("MaxStreams 32", "MaxStreamsCloseCircuit 1", "PoWDefensesEnabled 1"):
+        assert f"HiddenService{wanted}" in ours
+    assert "HiddenServiceEnableIntroDoSDefense 1" in ours
+
+
+async def test_a_tor_of_ours_is_for_us_alone(tmp_path: Path) -> None:
+    place = tmp_path / "tor"
+    async with Tor.launch(place, extra=DEAD_NETWORK) as tor:
+        control = await tor._controller()
+        for name, wanted in {
+            "CookieAuthentication": "1", "SafeSocks": "1", "ORPort": "",
+            "HashedControlPassword": "", "CookieAuthFileGroupReadable": "0",
+            "DNSPort": "", "TransPort": "", "HTTPTunnelPort": "", "DirPort": "",
+        }.items():  # fmt: skip
+            found = "".join(await control.ask(f"GETCONF {name}")).partition("=")[2]
+            assert found.strip() in {wanted, wanted or "0"}, name
+        socks = "".join(await control.ask("GETCONF SocksPort"))
+        for flag in (
+            "127.0.0.1:",
+            "OnionTrafficOnly",
+            "ExtendedErrors",
+            "IsolateSOCKSAuth",
+        ):
+            assert flag in socks
+        for kind in ("socks", "control"):
+            told = await control.get_info(f"net/listeners/{kind}")
+            assert all(each.startswith('"127.0.0.1:') for each in told.split()), told
+        for kind in ("dns", "trans", "natd", "or", "dir", "httptunnel"):
+            assert await control.get_info(f"net/listeners/{kind}") == ""
+        cookie = place / "control_auth_cookie"
+        assert cookie.stat().st_mode & 0o077 == 0
+        assert place.stat().st_mode & 0o077 == 0
