@@ -9,9 +9,10 @@ import pytest
 from xmpp_onion import JID, Account, Client, Event, Message, Trust, moving
 from xmpp_onion.errors import MovedError
 from xmpp_onion.moves import Move
-from xmpp_onion.server import Prosody, rotate
+from xmpp_onion.server import Prosody, initialise, rotate
 from xmpp_onion.session import register
 from xmpp_onion.testing.loopback import LoopbackDialer
+from xmpp_onion.testing.prosody_modules import add_quick_login, find_modules
 
 pytestmark = pytest.mark.prosody
 
@@ -126,3 +127,30 @@ async def test_who_follows_a_server_has_all_that_was_there(
                 "all of us",
                 f"friends@muc.{rotated.new}",
             )
+
+
+async def test_who_logs_in_with_one_question_is_told_and_follows(
+    prosody_program: str, tmp_path: Path
+) -> None:
+    folder, modules = tmp_path / "server", find_modules()
+    assert modules, "run scripts/fetch-prosody-modules"
+    initialise(folder)
+    add_quick_login(folder, modules, program=prosody_program)
+    async with Prosody(folder, program=prosody_program) as prosody:
+        wire = LoopbackDialer(prosody.c2s_port)
+        account = await enrol(prosody, "alice", tmp_path)
+        for _ in range(2):  # the second time with what it remembers of the first
+            async with Client(account, tor=wire) as alice:
+                account = alice.account
+                print_before = alice.fingerprint
+
+    rotated = await rotate(folder)
+
+    async with Prosody(folder, program=prosody_program) as prosody:
+        wire = LoopbackDialer(prosody.c2s_port)
+        account = await moving.follow(account, await learn_of_move(account, wire))
+        for _ in range(2):
+            async with Client(account, tor=wire) as alice:
+                assert alice.jid == f"alice@{rotated.new}"
+                assert alice.fingerprint == print_before
+                await alice.ping()

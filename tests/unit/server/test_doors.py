@@ -1,11 +1,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from xmpp_onion.errors import ServerError
-from xmpp_onion.server import give_key, initialise, list_keys, revoke_key
+from xmpp_onion.server import give_key, initialise, list_keys, revoke_key, rotate
 from xmpp_onion.server.clients import ClientKeys
 from xmpp_onion.server.doors import Doors, find_private_door
 from xmpp_onion.server.folder import Folder, find_unprivileged_user
@@ -183,3 +185,29 @@ async def test_damaged_keys_do_not_take_the_server_down(
 async def until(condition: Callable[[], bool]) -> None:
     while not condition():  # noqa: ASYNC110 - the fake has no event for it
         await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("door", list(Door))
+async def test_a_name_of_before_is_published_like_the_one_of_now(
+    door: Door, place: Folder, fake: FakeControl
+) -> None:
+    await rotate(place.path)
+    options = replace(place.read_options(), door=door)
+    place.write_options(options)
+    [former] = options.former
+    ended = replace(former, until=datetime.now(UTC) - timedelta(seconds=1))
+    private = find_private_door(place, options)
+    name = place.read_onion()
+    announce(fake, name, former.onion, private or name)
+
+    async with FakeSocks() as proxy, Tor.attach(proxy.socks, fake.place) as tor:
+        async with Doors(place, options, tor=tor) as doors:
+            published = [service.address for service in doors.services]
+        over = replace(options, former=(ended,))
+        async with Doors(place, over, tor=tor) as doors:
+            later = [service.address for service in doors.services]
+
+    assert published[-1] == former.onion
+    assert later == published[:-1]
+    is_private = ["V3Auth" in line for line in added(fake)[: len(published)]]
+    assert is_private[-1] == (door is Door.PRIVATE)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from xmpp_onion.address import OnionAddress
 from xmpp_onion.errors import ServerError, StorePermissionError
 from xmpp_onion.server.folder import (
     Folder,
@@ -250,3 +251,23 @@ def test_lines_for_tor_are_read_where_nobody_else_wrote_them(tmp_path: Path) -> 
     place.torrc_file.chmod(0o600)
 
     assert place.read_torrc() == ("UseBridges 1", "Bridge 192.0.2.1:443")
+
+
+def test_a_key_has_its_owner_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    initialise(tmp_path / "server")
+    place = Folder(tmp_path / "server", find_unprivileged_user())
+    other = OnionAddress.from_public_key(bytes(32))
+
+    def be_killed(_place: Folder, _path: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "give_away", be_killed)
+        with pytest.raises(KeyboardInterrupt):
+            place.make_certificate(other)
+
+    assert not (place.prosody / "certs" / f"{other}.key").exists()
+    assert len(place.make_certificate(other)) == 64
+    assert place.initialise() == place.read_onion()
