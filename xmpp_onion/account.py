@@ -57,7 +57,9 @@ class Account:
         trust: What to do about devices that nobody decided about.
         certificate: SHA-256 of the server's certificate, 64 hex digits; empty
             until the first connection pins it.
-        tls: Whether TLS is spoken inside the onion circuit.
+        tls: Whether TLS is spoken inside the onion circuit also where the server lets
+            people in without. The circuit ends at the onion's key either way; TLS asks
+            for another one on top, and costs two round trips with each login.
         port: The virtual port of the onion service.
         pins: For ``Trust.PINNED``: the fingerprints that are believed, by JID.
         automatic_trust: Whether verified devices, ours and others', tell each other
@@ -78,7 +80,7 @@ class Account:
     password: str = field(repr=False)
     trust: Trust = Trust.BTBV
     certificate: str = ""
-    tls: bool = True
+    tls: bool = False
     port: int = 5222
     pins: Mapping[JID, frozenset[str]] = field(default_factory=dict)
     automatic_trust: bool = True

@@ -117,7 +117,7 @@ class _Stage:
 async def _register(data: Path, name: str, server: Server, tor: Tor) -> Account:
     invite = await server.invite(name)
     password = secrets.token_urlsafe(24)
-    certificate = await register(invite, name, password, tor=tor)
+    certificate = await register(invite, name, password, tor=tor, tls=False)
     account = Account(
         profile=name,
         folder=data / name,

@@ -41,7 +41,7 @@ from xmpp_onion.session.sasl2 import (
 )
 from xmpp_onion.session.scram import Scram
 from xmpp_onion.session.stream_limits import read_limit
-from xmpp_onion.session.tls import START_TLS, require_tls, start_tls
+from xmpp_onion.session.tls import START_TLS, needs_tls, require_tls, start_tls
 from xmpp_onion.session.wire import Connection, Wire, stream_header
 from xmpp_onion.transport import Isolation
 
@@ -82,7 +82,8 @@ class Credentials:
         password: Never sent; SCRAM proves it.
         certificate: SHA-256 of the server's certificate in hex; empty takes any
             and reports it, for trust on first use.
-        tls: False leaves encryption to the onion service alone.
+        tls: False leaves encryption to the onion service alone, where the server lets
+            people in so.
     """
 
     jid: JID
@@ -137,7 +138,8 @@ class Attempt:
             self._resuming = resume(client.resume_id, self._handled)
         self.known = known
         self.is_decided = self._is_quick = False
-        if who.tls:
+        self._begins_with_tls = who.tls or known.needs_tls
+        if self._begins_with_tls:
             ask = START_TLS if known.has_tls else ""
             self.first = stream_header(who.jid.domain) + ask
         else:
@@ -164,8 +166,11 @@ class Attempt:
         """
         if not was_said:
             wire.write(self.first)
-        certificate = await self._encrypt(wire) if self._who.tls else ""
-        self._look_at(await wire.read_features())
+        features, certificate = await wire.read_features(), ""
+        if self._begins_with_tls or needs_tls(features):
+            certificate = await self._encrypt(wire, features)
+            features = await wire.read_features()
+        self._look_at(features)
         if self._proof is None:
             self._prove(wire.write)
         login = await (self._in_one(wire) if self._is_quick else self._in_steps(wire))
@@ -218,10 +223,11 @@ class Attempt:
 
     # --- what is heard ----------------------------------------------------------
 
-    async def _encrypt(self, wire: Wire) -> str:
+    async def _encrypt(self, wire: Wire, features: ET.Element) -> str:
         """Begin with TLS; return the certificate that was shown."""
-        was_asked = self.known.has_tls
-        features = await wire.read_features()
+        was_asked = self._begins_with_tls and self.known.has_tls
+        if self._proof is not None:
+            raise _other_than_before()
         require_tls(features)
         self.known = self.known.learn_tls(features)
         if not was_asked:
@@ -242,12 +248,7 @@ class Attempt:
             self.known.acks_inline,
         )
         if self._proof is not None and was_wrong:
-            raise StreamViolationError(
-                "the server logs people in by another way than before",
-                condition="undefined-condition",
-                why="it was set up anew",
-                fix="It is tried again by itself.",
-            )
+            raise _other_than_before()
 
     async def _in_steps(self, wire: Wire) -> Login:
         """Log in by SASL, and bind.
@@ -382,6 +383,15 @@ class Attempt:
             early.append(answer)
         self._client.resume_id = _read_enabled(answer)
         return Login(resumed=False, early=early, stanza_limit=read_limit(features))
+
+
+def _other_than_before() -> StreamViolationError:
+    return StreamViolationError(
+        "the server logs people in by another way than before",
+        condition="undefined-condition",
+        why="it was set up anew",
+        fix="It is tried again by itself.",
+    )
 
 
 def _require_acks(features: ET.Element) -> None:

@@ -18,7 +18,7 @@ from xmpp_onion.session.login import (
     ask,
     stanza_error,
 )
-from xmpp_onion.session.tls import START_TLS, require_tls, start_tls
+from xmpp_onion.session.tls import START_TLS, needs_tls, require_tls, start_tls
 from xmpp_onion.session.wire import Connection, Wire
 from xmpp_onion.transport import Isolation, Purpose
 
@@ -52,7 +52,8 @@ async def register(
             TLS and the onion service, this once.
         tor: What dials.
         port: The service's virtual port.
-        tls: False leaves encryption to the onion service alone.
+        tls: False leaves encryption to the onion service alone, where the server
+            lets people in so.
 
     Raises:
         RegistrationError: The invite is used, expired or unknown, or the name is
@@ -74,7 +75,7 @@ async def register(
             await wire.attach(sock)
             features = await wire.open_stream(invite.onion)
             certificate = ""
-            if tls:
+            if tls or needs_tls(features):
                 require_tls(features)
                 wire.write(START_TLS)
                 certificate = await start_tls(wire, invite.onion, invite.cert_sha256)

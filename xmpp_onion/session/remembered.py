@@ -14,7 +14,7 @@ from xmpp_onion.errors import AuthenticationError
 from xmpp_onion.session.proof import TOKEN_MECHANISM
 from xmpp_onion.session.sasl2 import BIND2, FAST, SASL2, SM
 from xmpp_onion.session.scram import MECHANISMS, choose_mechanism
-from xmpp_onion.session.tls import offers_tls
+from xmpp_onion.session.tls import needs_tls, offers_tls
 
 __all__ = ["Remembered"]
 
@@ -31,6 +31,7 @@ class Remembered:
         mechanism: The strongest by which a password was proved; empty is unknown.
         is_current: The rest is as the server said it the last time.
         has_tls: It encrypts where it is asked to.
+        needs_tls: It lets nobody in who does not ask it to.
         is_quick: It takes all of a login in one question (SASL2 and Bind 2).
         gives_tokens: It takes tokens instead of a password (FAST).
         acks_inline: Acknowledgements can be part of that question.
@@ -40,6 +41,7 @@ class Remembered:
     mechanism: str = ""
     is_current: bool = False
     has_tls: bool = False
+    needs_tls: bool = False
     is_quick: bool = False
     gives_tokens: bool = False
     acks_inline: bool = False
@@ -67,7 +69,9 @@ class Remembered:
 
     def learn_tls(self, features: ET.Element) -> Self:
         """Return it with what the server says before it encrypts."""
-        return replace(self, has_tls=offers_tls(features))
+        return replace(
+            self, has_tls=offers_tls(features), needs_tls=needs_tls(features)
+        )
 
     def learn(self, features: ET.Element) -> Self:
         """Return it with what the server says of how one logs in.

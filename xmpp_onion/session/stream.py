@@ -96,7 +96,8 @@ class Session:
         tor: What dials; :class:`xmpp_onion.transport.Tor`.
         certificate: SHA-256 in hex of the server's certificate. Empty takes what
             comes first and holds on to it; save :attr:`certificate` then.
-        tls: False leaves encryption to the onion service alone.
+        tls: False leaves encryption to the onion service alone, where the server
+            lets people in so.
         port: The service's virtual port.
         resource: Names this device at the server: random, and the same each time.
             A process that comes back after a crash then takes its own place

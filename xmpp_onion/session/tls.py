@@ -10,7 +10,7 @@ from xmpp_onion.address import OnionAddress
 from xmpp_onion.errors import CertificateError, FeatureMissingError, SessionError
 from xmpp_onion.session.wire import Wire
 
-__all__ = ["START_TLS", "offers_tls", "require_tls", "start_tls"]
+__all__ = ["START_TLS", "needs_tls", "offers_tls", "require_tls", "start_tls"]
 
 _TLS: Final = "urn:ietf:params:xml:ns:xmpp-tls"
 # What a server is asked that offers TLS.
@@ -22,6 +22,11 @@ _HANDSHAKE_TIMEOUT: Final = 90.0
 def offers_tls(features: ET.Element) -> bool:
     """Tell whether a server would encrypt."""
     return features.find(f"{{{_TLS}}}starttls") is not None
+
+
+def needs_tls(features: ET.Element) -> bool:
+    """Tell whether a server lets nobody in without."""
+    return features.find(f"{{{_TLS}}}starttls/{{{_TLS}}}required") is not None
 
 
 def require_tls(features: ET.Element) -> None:

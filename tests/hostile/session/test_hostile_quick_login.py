@@ -32,6 +32,8 @@ KNOWN = Remembered(
     acks_inline=True,
     token="the token",
 )
+# Of an earlier session in which there was no TLS, and a token that is good.
+KNOWN_ANEW = replace(KNOWN, is_current=False)
 REFUSED = f"<failure {S2}><not-authorized {SASL}/></failure>"
 
 
@@ -239,3 +241,45 @@ async def test_an_acknowledgement_of_nothing_we_sent_gives_the_stream_up() -> No
         async with asyncio.timeout(20):
             while session.xmpp.resume_id:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)
+
+
+async def test_a_server_that_lets_nobody_in_without_tls_gets_it_from_the_start() -> (
+    None
+):
+    known: list[Remembered] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.start_tls()
+        await meet(peer)
+        await peer.send(success(peer))
+
+    async def remember(now: Remembered) -> None:
+        known.append(now)
+
+    async with HostileServer(script) as server:
+        for _ in range(2):
+            async with visit(server, tls=False, known=KNOWN_ANEW) as session:
+                session._remember = remember
+                await session.wait_online(20)
+            assert known[-1].needs_tls
+        async with visit(server, tls=False, known=known[-1]) as session:
+            await session.wait_online(20)
+        before = server.peers[-1].heard.partition("<starttls")[0]
+    assert "victim" not in before
+    assert "authenticate" not in before
+
+
+async def test_tls_that_is_needed_all_of_a_sudden_comes_before_anything_else() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.start_tls()
+        await meet(peer)
+
+    async with (
+        HostileServer(script) as server,
+        visit(server, tls=False, known=KNOWN),
+        asyncio.timeout(20),
+    ):
+        while len(server.peers) < 2 or "</auth" not in server.peers[1].heard:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+        second = server.peers[1].heard
+    assert second.index("<starttls") < second.index("<authenticate")

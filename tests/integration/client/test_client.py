@@ -297,7 +297,7 @@ async def test_a_wrong_password_is_a_plain_error(
 async def test_another_certificate_ends_it_before_anything_is_sent(
     enrol: Enrol, wire: LoopbackDialer
 ) -> None:
-    account = replace(await enrol("alice"), certificate="00" * 32)
+    account = replace(await enrol("alice"), certificate="00" * 32, tls=True)
 
     with pytest.raises(CertificateError):
         async with Client(account, tor=wire):
@@ -307,7 +307,7 @@ async def test_another_certificate_ends_it_before_anything_is_sent(
 async def test_the_first_certificate_is_pinned(
     enrol: Enrol, wire: LoopbackDialer, prosody: Prosody
 ) -> None:
-    account = replace(await enrol("alice"), certificate="")
+    account = replace(await enrol("alice"), certificate="", tls=True)
 
     async with Client(account, tor=wire):
         pass

@@ -1,7 +1,6 @@
 """How often a login waits for the server, on a real one, and what it survives."""
 
 import asyncio
-import json
 import secrets
 import socket
 from collections.abc import AsyncIterator
@@ -332,10 +331,3 @@ class _Late(LoopbackDialer):
         return await super().dial(
             address, port, isolation=isolation, timeout=timeout, first=first
         )
-
-
-def test_what_is_kept_has_no_more_than_it_has_to(alice: Device) -> None:
-    assert set(json.loads(alice.known.dump())) == {
-        *("mechanism", "is_current", "has_tls", "is_quick", "gives_tokens"),
-        *("acks_inline", "token"),
-    }
