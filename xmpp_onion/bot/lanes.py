@@ -35,6 +35,8 @@ class Lanes:
         self._news = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._is_over = False
+        self._ended = asyncio.Event()
 
     async def add(self, lane: str, work: Work) -> None:
         """Append to a lane; waits while too much does."""
@@ -57,6 +59,13 @@ class Lanes:
         """Return when nothing waits and nobody works."""
         await self._idle.wait()
 
+    async def finish(self) -> None:
+        """Begin nothing more, and return when nobody works; what waits is left."""
+        self._is_over = True
+        while self._busy:
+            self._ended.clear()
+            await self._ended.wait()
+
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as tasks:
@@ -70,7 +79,7 @@ class Lanes:
                 tasks.create_task(self._work(lane), name=HANDLER)
 
     def _next(self) -> str | None:
-        if len(self._busy) >= self._at_once:
+        if self._is_over or len(self._busy) >= self._at_once:
             return None
         return next((lane for lane in self._lanes if lane not in self._busy), None)
 
@@ -80,6 +89,7 @@ class Lanes:
             await work()
         finally:
             self._busy.discard(lane)
+            self._ended.set()
             self._room.release()
             if self._lanes[lane]:
                 self._lanes.move_to_end(lane)

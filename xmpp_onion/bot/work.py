@@ -124,10 +124,13 @@ class Work:
         await work.call(self._services, {})
 
     async def _drain(self) -> None:
-        """Let what is being handled end, and what was said go out."""
+        """Let what is being handled end, and what was said go out.
+
+        What waits for its turn is on the disk, and comes after the next start.
+        """
         try:
             async with asyncio.timeout(_DRAIN):
-                await self._dispatcher.lanes.drained()
+                await self._dispatcher.lanes.finish()
                 while not self.line.is_away and await self.line.queued():  # noqa: ASYNC110 - nobody tells
                     await asyncio.sleep(_LOOK)
         except TimeoutError:

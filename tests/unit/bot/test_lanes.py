@@ -65,3 +65,28 @@ async def test_it_takes_no_more_than_fits(monkeypatch: pytest.MonkeyPatch) -> No
         await small.drained()
         assert all(task.done() for task in adding)
         working.cancel()
+
+
+async def test_what_works_is_ended_and_what_waits_is_left(lanes: Lanes) -> None:
+    done: list[int] = []
+    begun, gate = asyncio.Event(), asyncio.Event()
+
+    def work(number: int) -> Callable[[], Awaitable[None]]:
+        async def do() -> None:
+            begun.set()
+            await gate.wait()
+            done.append(number)
+
+        return do
+
+    for number in range(3):
+        await lanes.add("a", work(number))
+    await begun.wait()
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        ending = tasks.create_task(lanes.finish())
+        await asyncio.sleep(0)
+        assert not ending.done()
+        gate.set()
+
+    assert done == [0]
+    assert (lanes.running, lanes.waiting) == (0, 2)
