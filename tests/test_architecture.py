@@ -179,7 +179,6 @@ TESTED_IN = {
     "bot/router.py": "unit/bot/test_dispatch.py",
     "testing/fake_clock.py": "unit/bot/test_jobs.py",
     "testing/fake_line.py": "unit/bot/test_memory.py",
-    "testing/fake_post.py": "integration/client/test_bot_worlds.py",
     "testing/fake_room.py": "integration/client/test_bot_worlds.py",
     "testing/fake_server.py": "unit/bot/test_dispatch.py",
     "testing/fake_user.py": "integration/client/test_bot_worlds.py",

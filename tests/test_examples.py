@@ -304,8 +304,8 @@ async def test_chat_client() -> None:
     async def lines() -> AsyncIterator[str]:
         yield "hello"
         assert await shown.get() == "? echo: hello"
-        yield "\x1b[2Jbye"
-        assert await shown.get() == "? echo: \ufffd[2Jbye"
+        yield "\u202ebye"
+        assert await shown.get() == "? echo: \ufffdbye"
 
     bot = bot_of("echo_bot")
     bot.trust = Trust.BTBV

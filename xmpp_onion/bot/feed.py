@@ -89,6 +89,10 @@ class _Reader:
 
     def read(self, data: bytes) -> ET.Element:
         try:
+            data.decode()  # expat follows a byte order mark, whatever it was told
+        except UnicodeDecodeError:
+            raise ValueError("it is no UTF-8") from None
+        try:
             self._parser.Parse(data, True)  # noqa: FBT003 - expat takes no keyword
         except expat.ExpatError:
             raise ValueError("it is no XML") from None

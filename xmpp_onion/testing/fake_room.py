@@ -129,7 +129,7 @@ class FakeRoom(Room):
         if own not in _MAY_CHANGE or {before, after} & _MAY_CHANGE:
             raise RoomError(
                 "the room did not do it",
-                condition="forbidden",
+                condition="not-allowed",
                 why=f"the bot is {own} there, and that is not enough",
                 fix="In a test: server.room(name, members, bot=Affiliation.ADMIN)",
             )

@@ -31,7 +31,7 @@ from xmpp_onion.chat import (
     Retraction,
 )
 from xmpp_onion.e2ee import Trust, TrustLevel
-from xmpp_onion.errors import UndecidedDevicesError
+from xmpp_onion.errors import RoomError, UndecidedDevicesError
 from xmpp_onion.rooms import Room
 from xmpp_onion.testing import FakeServer
 
@@ -350,6 +350,33 @@ async def test_an_admin_of_a_room_may_and_a_member_may_not(make: Make) -> None:
         assert alice.inbox == ["done"]
         assert mallory.jid not in await friends.members()
         assert mallory.inbox == []
+
+
+async def test_a_bot_that_is_a_member_takes_nobody_out(make: Make) -> None:
+    bot = Bot("test", trust=Trust.PINNED)
+
+    @bot.command
+    async def kick(muc: Room, who: str) -> str:
+        try:
+            await muc.kick(who)
+        except RoomError as error:
+            return f"no: {error.condition}"
+        return "done"
+
+    async with make(bot) as server:
+        alice, bob = server.user("alice"), server.user("bob")
+        friends = server.room(
+            "friends", {alice: Affiliation.OWNER, bob: Affiliation.MEMBER}
+        )
+        await alice.send(f"!kick {bob.jid}", room=friends)
+        assert bob.inbox == ["no: not-allowed"]
+        assert bob.jid in await friends.members()
+
+
+async def test_what_a_test_asserts_is_told_as_it_is(make: Make) -> None:
+    with pytest.raises(AssertionError, match=r"^the test's own$"):
+        async with make(echoing()):
+            raise AssertionError("the test's own")
 
 
 async def test_a_startup_hook_and_what_is_provided(make: Make) -> None:
