@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from xmpp_onion import private
 from xmpp_onion.address import OnionAddress
 from xmpp_onion.errors import OnionServiceError, ServerError, XmppOnionError
 from xmpp_onion.server.clients import ClientKeys, Guest
@@ -52,6 +53,7 @@ def find_private_door(folder: Folder, options: Options) -> OnionAddress | None:
 
     Raises:
         StoreError: The key cannot be read or written.
+        ServerError: It was there, and is lost.
     """
     if options.door is Door.PUBLIC:
         return None
@@ -61,13 +63,22 @@ def find_private_door(folder: Folder, options: Options) -> OnionAddress | None:
 def _private_key_file(folder: Path, options: Options) -> Path:
     if options.door is Door.PRIVATE:
         return folder / "onion.key"
-    path = folder / "private-door.key"
+    path, note = folder / "private-door.key", folder / "private-door.address"
     if not path.exists():
+        if note.exists():
+            raise ServerError(
+                f"the private door of the server in {folder} has lost its address",
+                why=f"{path} is missing, and guests have keys for that address alone",
+                fix="Put the key back from a copy of the folder. Or remove "
+                f"{note}: then there is a new door, for which all need new keys.",
+            )
         try:
             create_key(path)
         except OnionServiceError:
             if not path.exists():
                 raise
+    if not note.exists():
+        private.replace(note, f"{read_address(path)}\n".encode())
     return path
 
 

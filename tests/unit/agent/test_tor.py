@@ -37,7 +37,7 @@ async def test_no_tor_at_all_is_an_error_that_says_how_to_get_one(
     assert "install" in caught.value.fix.lower()
 
 
-@pytest.mark.onion
+@pytest.mark.tornet
 async def test_a_server_has_a_tor_of_its_own_also_where_another_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,6 +59,20 @@ def test_a_public_server_has_no_private_door(place: Folder) -> None:
     assert not (place.path / "clients.json").exists()
 
 
+def test_a_private_door_that_lost_its_key_gets_no_other_address(place: Folder) -> None:
+    options = choose(place, Door.BOTH)
+    address = find_private_door(place, options)
+    key = place.path / "private-door.key"
+    kept = key.rename(place.path / "kept.key")
+
+    with pytest.raises(ServerError, match="has lost its address"):
+        give_key(place.path, "alice")
+
+    assert not key.exists()
+    kept.rename(key)
+    assert find_private_door(place, options) == address
+
+
 def test_the_private_door_of_a_private_server_is_its_name(place: Folder) -> None:
     assert find_private_door(place, choose(place, Door.PRIVATE)) == place.read_onion()
 
