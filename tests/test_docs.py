@@ -8,6 +8,7 @@ import click
 import pytest
 
 from xmpp_onion.cli import main as cli
+from xmpp_onion.cli.json_lines import EVENTS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
@@ -99,3 +100,24 @@ def test_every_test_that_keeps_a_promise_exists(page: str) -> None:
     assert files != []
     assert [file for file in files if not (ROOT / file).exists()] == []
     assert [name for name in names if f"def {name}(" not in written] == []
+
+
+# Of the commands for servers and the demo, which have their own pages.
+EVENTS_ELSEWHERE = {
+    "backup", "done", "door", "door-key", "end", "files", "followed", "initialised",
+    "invite", "log", "moved", "registered", "restored", "revoked", "rotated",
+    "server", "status", "stopped", "tor",
+}  # fmt: skip
+
+
+def test_every_event_that_a_command_prints_is_known() -> None:
+    text = "".join(
+        path.read_text(encoding="utf-8")
+        for folder in ("cli", "agent", "chat")
+        for path in (ROOT / "xmpp_onion" / folder).rglob("*.py")
+    )
+    known = {name for group in EVENTS.values() for name in group}
+    printed = set(re.findall(r'"event": "([a-z-]+)"', text))
+
+    assert printed - EVENTS_ELSEWHERE - known == set()
+    assert not EVENTS_ELSEWHERE & known

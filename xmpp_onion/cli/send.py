@@ -208,7 +208,7 @@ def _check(people: Sequence[str]) -> None:
 
 def told(line: "Line") -> str:
     """Return how far a message has come, for a person."""
-    if line["encrypted"] is False:  # it never leaves so
+    if line.get("encrypted") is False:  # it never leaves so
         return visible(f"queued: {line['to']}, encrypted and sent at the next login")
     text = f"{line['state']}: {line['to']}, encrypted for {line['devices']} device(s)"
     skipped = line["skipped"]

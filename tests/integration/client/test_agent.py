@@ -13,6 +13,7 @@ from xmpp_onion.agent.caller import END, ask, ask_at, socket_path
 from xmpp_onion.agent.desk import serve
 from xmpp_onion.agent.hatch import Share
 from xmpp_onion.chat import Line
+from xmpp_onion.cli.json_lines import faults
 from xmpp_onion.errors import SessionError, StorePermissionError
 from xmpp_onion.testing.loopback import LoopbackDialer
 from xmpp_onion.transport import listen_local, open_local
@@ -23,7 +24,9 @@ pytestmark = pytest.mark.prosody
 
 
 async def answers(folder: Path, request: Line) -> list[Line]:
-    return [line async for line in ask(folder, request)]
+    lines = [line async for line in ask(folder, request)]
+    assert [fault for line in lines for fault in faults(line)] == []
+    return lines
 
 
 async def test_others_send_through_the_process_that_holds_the_account(

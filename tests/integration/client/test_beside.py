@@ -12,6 +12,7 @@ import pytest
 
 from xmpp_onion import Account, Client, Correction, Message, Reaction
 from xmpp_onion.agent.desk import perform, serve
+from xmpp_onion.cli.json_lines import faults
 from xmpp_onion.e2ee import OMEMO_2, Nodes
 from xmpp_onion.e2ee.versions import bundle_node, list_node
 from xmpp_onion.seal import Secret
@@ -37,6 +38,7 @@ async def command(account: Account, *words: str) -> list[dict[str, object]]:
         out, err = await process.communicate()
     lines = [json.loads(line) for line in out.splitlines()]
     assert process.returncode == 0, (lines, err)
+    assert [fault for line in lines for fault in faults(line)] == []
     return lines
 
 

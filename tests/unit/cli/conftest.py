@@ -13,6 +13,7 @@ from typing import TypeAlias
 import pytest
 
 from xmpp_onion import JID, Account
+from xmpp_onion.cli.json_lines import faults
 from xmpp_onion.testing.ports import free_ports
 from xmpp_onion.transport import listen_local
 
@@ -29,8 +30,10 @@ class Done:
 
     @property
     def lines(self) -> list[dict[str, object]]:
-        """What it printed, as JSON lines."""
-        return [json.loads(line) for line in self.out.splitlines()]
+        """What it printed, as JSON lines, each as the reference says."""
+        lines = [json.loads(line) for line in self.out.splitlines()]
+        assert [fault for line in lines for fault in faults(line)] == []
+        return lines
 
 
 Command: TypeAlias = Callable[..., Done]

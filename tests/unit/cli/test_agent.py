@@ -29,7 +29,7 @@ def test_a_send_beside_an_agent_loads_no_library_that_it_does_not_need(
     account: Account, onion: str, tmp_path: Path, answering: "Answering"
 ) -> None:
     sent = {"v": 1, "event": "sent", "id": "1", "to": f"a@{onion}", "devices": 1,
-            "skipped": [], "state": "acked"}  # fmt: skip
+            "encrypted": True, "skipped": [], "state": "acked"}  # fmt: skip
     asked = answering(socket_path(account.folder), sent, END)
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "xmpp_onion", "--json",
