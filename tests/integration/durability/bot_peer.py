@@ -23,7 +23,14 @@ _WORK = 0.05
 
 def make_bot(history: History, kill: KillPoint) -> Bot:
     """Return a bot that does what it is told, and writes down that it does."""
-    bot = Bot("bob", trust=Trust.BTBV, answers="1000/s", max_age=timedelta(days=1))
+    bot = Bot(
+        "bob",
+        trust=Trust.BTBV,
+        answers="10000/s",
+        sends="10000/s",
+        sends_to_each="10000/s",
+        max_age=timedelta(days=1),
+    )
 
     @bot.command
     async def do(number: int) -> str:

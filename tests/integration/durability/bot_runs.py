@@ -13,6 +13,8 @@ from xmpp_onion import Client, Tor
 from xmpp_onion.bot import Texts
 
 _PAUSE = 0.1  # seconds between two orders
+# Seconds in which a place is reached: a bot has to log in and be given orders first.
+_REACHED = 20.0
 # At each second place a write to the store.
 _PLACES = ["store", "handled", "store", "committed", "store", "encrypted"]
 _PLACES += ["store", "commit", "store", "send", "store", "ack"]
@@ -71,7 +73,9 @@ async def kill_bot(arena: Arena, kills: int) -> dict[str, object]:
         await arena.reach(BOB, "done", 3)
         await arena.kill(BOB)
         for place in kill_points(_PLACES, kills):
-            await live_until_killed(arena, BOB, place, body=bot_peer.main)
+            await live_until_killed(
+                arena, BOB, place, body=bot_peer.main, within=_REACHED
+            )
         asker.is_enough = True
         await asking
         arena.start(arena.plan(BOB), bot_peer.main)

@@ -93,12 +93,13 @@ async def live_until_killed(
     place: str,
     *,
     body: Callable[[peer.Plan], None] = peer.main,
+    within: float = 4.0,
     **plan: Any,
 ) -> None:
     """Start a process and see it killed, at its place or at any moment."""
     arena.start(arena.plan(profile, kill=place, **plan), body)
     # A place that is not reached in this time is a moment as good as any.
-    timeout = 4.0 if place else secrets.randbelow(1200) / 1000
+    timeout = within if place else secrets.randbelow(1200) / 1000
     reached = await arena.wait(profile, timeout) is not None
     arena.places[place.partition(":")[0] if reached else "any moment"] += 1
     await arena.kill(profile)
