@@ -14,6 +14,7 @@ _KINDS: Final[dict[str, type | tuple[type, ...]]] = {
     "number": (int, float),
     "yes/no": bool,
     "list": list,
+    "table": dict,
 }
 _MESSAGE: Final = (
     "id:text from:text to:text room:text? encrypted:yes/no namespace:text? "
@@ -122,6 +123,11 @@ EVENTS: Final[dict[str, dict[str, str]]] = {
     "all commands": {
         "error": _ERROR,
         "check": "name:text ok:yes/no what:text why:text fix:text code:whole",
+        "config": "path:text exists:yes/no",
+        "setting": "name:text value:text source:text text:text",
+        "version": "version:text python:text system:text libraries:table tor:table? "
+        "prosody:table?",
+        "completion": "shell:text text:text",
     },
 }
 """The events of the commands for accounts, by what they are about."""

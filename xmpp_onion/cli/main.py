@@ -39,6 +39,8 @@ _COMMANDS = {
     "bot": ("bot", "Run a bot."),
     "server": ("server", "Run an onion-only server."),
     "doctor": ("doctor", "Check Tor, the account and the server; say how to mend."),
+    "config": ("config", "What was set in the file and the environment."),
+    "version": ("version", "Say which versions run here."),
 }
 
 
@@ -79,6 +81,11 @@ def _global_options(*, after_command: bool) -> list[click.Option]:
         if value is not None and param.name is not None:
             setattr(settings, param.name, value)
             settings.given.add(param.name)
+            source = ctx.get_parameter_source(param.name)
+            if source is click.core.ParameterSource.ENVIRONMENT:
+                settings.from_environment.add(param.name)
+            else:
+                settings.from_environment.discard(param.name)
 
     def option(
         *names: str, text: str, envvar: str | None = None, **how: object

@@ -39,6 +39,7 @@ class Settings:
         quiet: No messages for people.
         config: The file with settings; None for the user's, which need not exist.
         given: The names of what was typed, or is in the environment.
+        from_environment: Those of them that are in the environment alone.
         verbosity: 0 warnings, 1 changes of state, 2 details, on stderr.
     """
 
@@ -53,6 +54,7 @@ class Settings:
     verbosity: int = 0
     config: Path | None = None
     given: set[str] = field(default_factory=set)
+    from_environment: set[str] = field(default_factory=set)
 
     def complete(self) -> Configuration:
         """Take what nobody typed from the file with settings, and return all of it.

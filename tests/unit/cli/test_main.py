@@ -15,7 +15,21 @@ from xmpp_onion.errors import StoreError
 ONION = "aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaea37ead.onion"
 
 # What --help must not wait for: the OMEMO stack alone takes a second to import.
-HEAVY = {"slixmpp", "slixmpp_omemo", "omemo", "stem", "aiosqlite", "rich", "segno"}
+HEAVY = {
+    "aiohttp",
+    "aiosqlite",
+    "asyncio",
+    "cryptography",
+    "omemo",
+    "prompt_toolkit",
+    "pydantic",
+    "rich",
+    "segno",
+    "slixmpp",
+    "slixmpp_omemo",
+    "sqlite3",
+    "stem",
+}
 
 
 def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -40,6 +54,43 @@ def test_help_imports_no_heavy_library() -> None:
     imported = {line.rsplit("|")[-1].strip() for line in listed.stderr.splitlines()}
     assert "xmpp_onion.cli.main" in imported or "click" in imported
     assert {name.partition(".")[0] for name in imported} & HEAVY == set()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["version"],
+        ["config", "path"],
+        ["config", "show"],
+        ["config", "check"],
+    ],
+    ids=" ".join,
+)
+def test_what_only_tells_loads_no_heavy_library(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    # At the end of the process, so that what is loaded late is seen, too.
+    listing = (
+        "import atexit, sys;"
+        "atexit.register(lambda: print('loaded', *sys.modules, file=sys.stderr));"
+        "from xmpp_onion.cli.main import main;"
+        f"sys.argv = ['xmpp-onion', *{arguments!r}]; main()"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", listing],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+    )
+
+    loaded = {name.partition(".")[0] for name in done.stderr.split("loaded")[1].split()}
+    assert "click" in loaded
+    assert loaded & HEAVY == set()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_help_names_every_command() -> None:
