@@ -185,7 +185,8 @@ class _Reader:
         self._builder = ET.TreeBuilder()
         self._depth = 0
         self._elements = 0
-        # The encoding is fixed, whatever a declaration says.
+        # The encoding is fixed, whatever a declaration says; read() sees to byte order
+        # marks, which count for more.
         parser = self._parser = expat.ParserCreate("UTF-8", "}")
         parser.buffer_text = True
         parser.StartElementHandler = self._start
@@ -202,8 +203,8 @@ class _Reader:
             DecryptionError: It is not well-formed, or breaks a limit.
         """
         try:
-            self._parser.Parse(data, True)  # noqa: FBT003 - expat takes no keyword
-        except expat.ExpatError:
+            self._parser.Parse(data.decode(), True)  # noqa: FBT003 - expat takes no keyword
+        except (expat.ExpatError, UnicodeDecodeError):
             raise _refused("its content is malformed") from None
         return self._builder.close()
 

@@ -118,6 +118,7 @@ def test_between_two_people_the_recipient_may_be_left_out() -> None:
         (b"CANARY", "malformed"),
         (b"<CANARY", "malformed"),
         (b"\xff\xfeCANARY", "malformed"),
+        (envelope().decode().encode("utf-16"), "malformed"),
         (envelope() + b"<more/>", "malformed"),
         (envelope("<body xmlns='jabber:client'>CANARY\x00</body>"), "malformed"),
         (envelope("<body xmlns='jabber:client'>CANARY\xed\xa0\x80</body>")
