@@ -80,9 +80,10 @@ def test_who_is_refused_does_not_load_the_encryption_libraries(
     account: Account, tmp_path: Path
 ) -> None:
     script = (
-        "import fcntl, sys; from xmpp_onion.cli.main import _run\n"
+        "import fcntl, sys; from xmpp_onion.cli.main import _CLI, run\n"
+        "from xmpp_onion.cli.settings import Settings\n"
         "file = open(sys.argv[1], 'w'); fcntl.flock(file, fcntl.LOCK_EX)\n"
-        "assert _run(['listen']) == 7\n"
+        "assert run(_CLI, ['listen'], Settings()) == 7\n"
         "print([n for n in ('omemo', 'slixmpp_omemo', 'rich') if n in sys.modules])"
     )
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from tests.unit.cli.conftest import Answering, Command
 
 SENT = {"v": 1, "event": "sent", "id": "1", "to": "a@x.onion", "encrypted": True,
-        "devices": 1, "skipped": [], "state": "acked"}  # fmt: skip
+        "devices": 1, "skipped": [], "text_only": 0, "state": "acked",
+        "reason": None}  # fmt: skip
 REFUSED = {"v": 1, "event": "error", "code": 6, "what": "x", "why": "y", "fix": "z"}
 
 

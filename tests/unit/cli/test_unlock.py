@@ -191,7 +191,8 @@ def test_beside_its_holder_no_passphrase_is_needed(
     command: "Command", encrypted: Account
 ) -> None:
     device = {"v": 1, "event": "device", "jid": "x", "device": 1, "fingerprint": "ab",
-              "trust": "tofu", "label": None, "active": True, "own": True}  # fmt: skip
+              "trust": "tofu", "label": None, "active": True, "own": True,
+              "seen": None}  # fmt: skip
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(socket_path(encrypted.folder)))
         listener.listen()
