@@ -16,6 +16,7 @@ from prompt_toolkit.patch_stdout import patch_stdout
 
 from xmpp_onion.address import JID
 from xmpp_onion.cli.chat_words import COMMANDS
+from xmpp_onion.cli.folding import fold
 from xmpp_onion.cli.output import Output, visible
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ __all__ = ["Screen"]
 
 # Of an address: its service's name is 56 letters, and a line has 80.
 _SHOWN: Final = 20
+# Of a terminal that was not asked yet.
+_COLUMNS: Final = 80
 
 
 class Screen(Completer):
@@ -62,7 +65,12 @@ class Screen(Completer):
 
     def show(self, text: str) -> None:
         """Print above the line that is being typed."""
-        self._output.result({}, text)
+        self._output.result({}, fold(text, self._columns()))
+
+    def _columns(self) -> int:
+        if self._session is None:
+            return _COLUMNS
+        return self._session.app.output.get_size().columns
 
     async def lines(self) -> AsyncGenerator[str, None]:
         """Yield what is typed, until Ctrl-D."""
@@ -113,7 +121,8 @@ class Screen(Completer):
         if blank and command in {"to", "join"} and self.talk is not None:
             found = self.talk.addresses()
         for each in found:
-            if each.startswith(begun):
+            # What a terminal would not show as it is, nobody can mean to type.
+            if each.startswith(begun) and visible(each) == each:
                 yield Completion(each, start_position=-len(begun))
 
 

@@ -15,24 +15,38 @@ _JOINERS = {"\u200c", "\u200d"}
 # Of a name that somebody gave himself, and of the marks on one letter of it.
 _NAME_SHOWN = 32
 _MARKS_SHOWN = 2
+# Marks on one letter of a text: more than any script has, and less than a tower of
+# them that covers the lines above.
+_TOWER = 8
+# Letters to Unicode and blanks to the eye.
+_FILLERS = frozenset("\u115f\u1160\u3164\uffa0")
 
 
 def visible(text: str, *, continuation: str = "  | ") -> str:
     r"""Return foreign text with everything that could act shown as an escape.
 
     Control characters (C0, C1, DEL), bidirectional overrides, invisible and
-    separator characters become ``\\xNN`` or ``\\uNNNN``; tabs stay. Lines after the
-    first start with ``continuation``, so that no message can look like two.
+    separator characters become ``\\xNN`` or ``\\uNNNN``, and so do marks on one letter
+    from the ninth on; tabs stay. Lines after the first start with ``continuation``,
+    so that no message can look like two.
     """
-    lines = text.split("\n")
-    return f"\n{continuation}".join(
-        "".join(_shown(letter) for letter in one) for one in lines
-    )
+    shown: list[str] = []
+    marks = 0
+    for letter in text:
+        if letter not in _JOINERS:
+            marks = marks + 1 if unicodedata.category(letter) in {"Mn", "Me"} else 0
+        if letter == "\n":
+            shown.append(f"\n{continuation}")
+        else:
+            shown.append(_escape(letter) if marks > _TOWER else _shown(letter))
+    return "".join(shown)
 
 
 def _shown(letter: str) -> str:
     if letter == "\t" or letter in _JOINERS:
         return letter
+    if letter in _FILLERS:
+        return _escape(letter)
     # Cc control, Cf format, Cs surrogate, Co private use, Cn unassigned, and the
     # separators of lines and paragraphs.
     if unicodedata.category(letter) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}:

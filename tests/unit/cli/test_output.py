@@ -21,6 +21,8 @@ from xmpp_onion.errors import StoreError
         ("a\u2028b", r"a\u2028b"),
         ("a\x00b\x7fc", r"a\x00b\x7fc"),
         ("col\tumn", "col\tumn"),
+        ("blank\u3164", r"blank\u3164"),  # a letter that nobody sees
+        ("e" + "\u0301" * 10, "e" + "\u0301" * 8 + r"\u0301" * 2),  # covers lines
     ],
 )
 def test_what_could_act_on_a_terminal_is_shown(text: str, shown: str) -> None:
