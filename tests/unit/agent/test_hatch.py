@@ -84,7 +84,7 @@ def test_a_socket_is_shared_where_nobody_else_can_put_one(tmp_path: Path) -> Non
     assert Share.at(tmp_path / "sock", GROUP) == Share(tmp_path / "sock", os.getegid())
 
 
-@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o775])
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o775, 0o757])
 def test_a_folder_that_others_can_write_to_is_refused(
     tmp_path: Path, mode: int
 ) -> None:
