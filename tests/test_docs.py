@@ -1,6 +1,7 @@
 """What the documents show exists and runs: links, commands, code, the picture."""
 
 import ast
+import json
 import re
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import click
 import pytest
 
 from xmpp_onion.cli import main as cli
+from xmpp_onion.cli.catalogue import CATALOGUE, describe
 from xmpp_onion.cli.json_lines import EVENTS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -121,3 +123,11 @@ def test_every_event_that_a_command_prints_is_known() -> None:
 
     assert printed - EVENTS_ELSEWHERE - known == set()
     assert not EVENTS_ELSEWHERE & known
+
+
+def test_the_catalogue_of_commands_is_theirs() -> None:
+    written = CATALOGUE.read_text(encoding="utf-8")
+
+    assert json.loads(written) == describe(cli.program()), (
+        "write it anew: python -m xmpp_onion.cli.catalogue"
+    )

@@ -41,7 +41,7 @@ def test_two_builds_are_the_same_bytes(wheel: Path, tmp_path: Path) -> None:
 def test_every_module_is_in_the_wheel(wheel: Path) -> None:
     modules = {
         path.relative_to(ROOT).as_posix()
-        for pattern in ("*.py", "*.in")
+        for pattern in ("*.py", "*.in", "*.json")
         for path in (ROOT / "xmpp_onion").rglob(pattern)
     }
 

@@ -2,10 +2,12 @@
 
 import functools
 import logging
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,7 +17,10 @@ from xmpp_onion.cli.settings import Settings
 from xmpp_onion.errors import XmppOnionError
 from xmpp_onion.version import __version__
 
-__all__ = ["global_options", "main", "run", "take_global_options"]
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+__all__ = ["global_options", "main", "program", "run", "take_global_options"]
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +45,7 @@ _COMMANDS = {
     "server": ("server", "Run an onion-only server."),
     "doctor": ("doctor", "Check Tor, the account and the server; say how to mend."),
     "config": ("config", "What was set in the file and the environment."),
+    "completion": ("completion", "Have your shell complete our command lines."),
     "version": ("version", "Say which versions run here."),
 }
 
@@ -87,6 +93,13 @@ def _global_options(*, after_command: bool) -> list[click.Option]:
             else:
                 settings.from_environment.discard(param.name)
 
+    def complete(
+        ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem[str]]":
+        from xmpp_onion.cli.completion import complete_value  # noqa: PLC0415 - then only
+
+        return complete_value(ctx, param, incomplete)
+
     def option(
         *names: str, text: str, envvar: str | None = None, **how: object
     ) -> click.Option:
@@ -104,6 +117,7 @@ def _global_options(*, after_command: bool) -> list[click.Option]:
     return [
         option(
             "--profile", metavar="NAME", envvar="XMPP_ONION_PROFILE",
+            shell_complete=complete,
             text="Which account of yours; 'default' if you have one.",
         ),
         option(
@@ -177,8 +191,9 @@ def _after_settings(  # type: ignore[explicit-any] # a callback, as click has it
     return call
 
 
+_NAME = "xmpp-onion"
 _CLI = _LazyGroup(
-    "xmpp-onion",
+    _NAME,
     help="""Private messaging carried only by Tor onion services.
 
     Everything is end-to-end encrypted (OMEMO), and nothing ever leaves Tor.
@@ -187,13 +202,56 @@ _CLI = _LazyGroup(
     params=_global_options(after_command=False),
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-click.version_option(__version__, prog_name="xmpp-onion")(_CLI)
+click.version_option(__version__, prog_name=_NAME)(_CLI)
+
+
+def program() -> click.Group:
+    """Return all commands."""
+    return _CLI
 
 
 def main() -> None:
     """Run the command line and exit with the code that the contract gives."""
     forbid_core_dumps()
-    sys.exit(run(_CLI, sys.argv[1:], Settings()))
+    if asked := os.environ.get("_XMPP_ONION_COMPLETE"):
+        from xmpp_onion.cli import completion  # noqa: PLC0415 - rarely
+
+        sys.exit(completion.answer(_outline(), asked))
+    arguments = sys.argv[1:]
+    if {"-h", "--help"} & set(arguments) and _has_helped(arguments):
+        return
+    sys.exit(run(_CLI, arguments, Settings()))
+
+
+def _outline() -> click.Group:
+    """Return all commands without what they do: nothing slow is loaded."""
+    from xmpp_onion.cli import catalogue  # noqa: PLC0415 - for help and completion
+
+    made = catalogue.make_outline(
+        _NAME, catalogue.read_catalogue(), take_global_options
+    )
+    assert isinstance(made, click.Group)  # noqa: S101 - we wrote it
+    made.params, made.context_settings = _CLI.params, _CLI.context_settings
+    return made
+
+
+def _has_helped(arguments: list[str]) -> bool:
+    """Show the help that was asked for; False if it was none that can be shown.
+
+    Of the program itself, of what is not known and of ``-m --help`` the commands
+    speak for themselves.
+    """
+    from xmpp_onion.cli.catalogue import NotHelpError  # noqa: PLC0415 - as above
+
+    if arguments[0].startswith("-") and not set(arguments) & _COMMANDS.keys():
+        return False
+    try:
+        _outline().main(
+            arguments, prog_name=_NAME, standalone_mode=False, obj=Settings()
+        )
+    except (NotHelpError, click.ClickException, XmppOnionError):
+        return False
+    return True
 
 
 def run(program: click.Command, arguments: list[str], settings: Settings) -> int:
