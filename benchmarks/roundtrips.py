@@ -5,7 +5,9 @@
 Both log in to the same Prosody on loopback, through a SOCKS5 proxy that delays each
 way by half the round-trip time and counts (``xmpp_onion.testing.ChaosProxy``). The
 way of one person is measured; that of all others has no delay. Accounts are new for
-each run.
+each run. The server has Debian's prosody-modules if they are unpacked
+(``scripts/fetch-prosody-modules``), whose quick login the bare libraries do not know.
+Each does about TLS what its makers do by default: bare speaks STARTTLS, ours none.
 Prints a table for docs/reference/performance.md.
 """
 
@@ -31,8 +33,9 @@ from xmpp_onion.account import Account
 from xmpp_onion.address import JID
 from xmpp_onion.client import Client
 from xmpp_onion.e2ee import Trust
-from xmpp_onion.server import Prosody
+from xmpp_onion.server import Prosody, initialise
 from xmpp_onion.testing import ChaosProxy
+from xmpp_onion.testing.prosody_modules import add_quick_login, find_modules
 from xmpp_onion.transport import Tor
 
 STRANGERS = 10
@@ -277,6 +280,10 @@ async def main(rtts: list[float], names: list[str]) -> None:
     """Run every contestant at every round-trip time, and print the table."""
     results = {}
     with tempfile.TemporaryDirectory(prefix="xmpp-onion-bench-") as folder:
+        initialise(Path(folder, "server"))
+        modules = find_modules()
+        if modules is not None:
+            add_quick_login(Path(folder, "server"), modules, program="prosody")
         async with Prosody(Path(folder, "server")) as server:
             for rtt in rtts:
                 for name in names:
