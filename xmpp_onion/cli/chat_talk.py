@@ -4,7 +4,7 @@ No terminal is touched here: lines go out through ``show``, each already harmles
 """
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -45,6 +45,8 @@ Show: TypeAlias = Callable[[str], None]
 
 # Messages that can be referred to by a number; older ones are scrolled away.
 _NUMBERED: Final = 500
+# Messages of ours whose state is shown; more do not fit beside the rest.
+_STATES: Final = 3
 
 
 @dataclass(slots=True)
@@ -85,6 +87,7 @@ class Talk:
         self._numbers: OrderedDict[int, Numbered] = OrderedDict()
         self._count = 0
         self._people: set[JID] = set()
+        self._unread: Counter[JID] = Counter()
         self.to = to
         self.last: Numbered | None = None
 
@@ -126,6 +129,7 @@ class Talk:
         answered = self._number_of(event.reply_to)
         to = f"(to #{answered}) " if answered else ""
         if where.bare != self.to:
+            self._unread[where.bare] += not is_ours
             self._show(f"#{number} {to}{told(event)}")
             return
         text = event.text if event.attachment is None else ""
@@ -183,10 +187,14 @@ class Talk:
 
     @property
     def status(self) -> str:
-        """How far our last message has come, in one word and its number."""
-        if self.last is None or self.last.state is None:
-            return ""
-        return f"#{self._number_of(self.last.id)} {self.last.state}"
+        """How far our last messages have come, and how many came elsewhere unread."""
+        ours = [
+            f"#{number} {one.state}"
+            for number, one in self._numbers.items()
+            if one.state is not None
+        ]
+        unread = sum(self._unread.values())
+        return ", ".join(ours[-_STATES:] + ([f"{unread} elsewhere"] if unread else []))
 
     @property
     def is_away(self) -> bool:
@@ -269,6 +277,7 @@ class Talk:
     async def _go_to(self, typed: Typed) -> None:
         (jid,) = typed.words(1, 1)
         self.to = parse_recipient(jid)
+        del self._unread[self.to.bare]
         self._show(f"You write to {visible(self.to)} now.")
 
     async def _reply(self, typed: Typed) -> None:
@@ -388,6 +397,7 @@ class Talk:
         (name,) = typed.words(1, 1)
         room = await self._client.join(name)
         self.to = room.jid
+        del self._unread[room.jid]
         self._show(f"You write to {visible(self.to)} now.")
 
     async def _leave(self, typed: Typed) -> None:

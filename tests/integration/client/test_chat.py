@@ -70,6 +70,11 @@ async def test_two_people_talk_and_mean_each_others_messages(
         assert await her.type("/retract")
         await he_sees.until(r"^#1 \d\d:\d\d alice \(tofu\) takes it back$")
         assert her.status.startswith("#1 ")
+        assert await her.type("and")
+        assert await her.type("more")
+        assert re.fullmatch(r"#1 \w+, #3 \w+, #4 \w+", her.status)
+        assert await her.type("still")
+        assert re.fullmatch(r"#3 \w+, #4 \w+, #5 \w+", her.status)
         assert not await her.type("/quit")
 
 
@@ -162,9 +167,14 @@ async def test_what_is_said_elsewhere_says_where(
     ):
         await bob.send(alice.jid, "psst")
         await she_sees.until(rf"^#1 \d\d:\d\d {bob.jid.bare} \(tofu\): psst")
+        assert her.status == "1 elsewhere"
         await her.type("/reply 1 what?")
         async with asyncio.timeout(60):
             answer = await anext(bob.messages())
         assert isinstance(answer, Message)
         assert answer.text == "what?"
         assert bob.jid.bare in her.addresses()
+        assert her.status.startswith("#2 ")
+        assert her.status.endswith(", 1 elsewhere")
+        await her.type(f"/to {bob.jid.bare}")
+        assert "elsewhere" not in her.status

@@ -45,6 +45,11 @@ async def test_alt_enter_begins_another_line(keys: PipeInput) -> None:
     assert await typed(keys, "one\x1b\rtwo\r\x04") == ["one\ntwo"]
 
 
+async def test_a_pasted_newline_sends_nothing(keys: PipeInput) -> None:
+    pasted = "\x1b[200~one\r\ntwo\n/quit\x1b[201~"
+    assert await typed(keys, f"{pasted} typed\r\x04") == ["one\ntwo\n/quit typed"]
+
+
 async def test_ctrl_c_drops_a_line_and_ends_nothing(
     keys: PipeInput, monkeypatch: pytest.MonkeyPatch
 ) -> None:
