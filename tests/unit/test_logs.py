@@ -113,7 +113,7 @@ def test_our_own_texts_stay_without_what_names_somebody(style: logs.Format) -> N
 
 def test_a_library_still_says_what_its_source_says(style: logs.Format) -> None:
     with writing(style) as written:
-        logging.getLogger("slixmpp.xmlstream").warning("%s of %d in %s", "x", 7, "y")
+        logging.getLogger("stem").warning("%s of %d in %s", "x", 7, "y")
         text = written.getvalue()
 
         assert "<str> of 7 in <str>" in text
