@@ -99,7 +99,7 @@ async def _in_pipe(settings: Settings, account: Account, to: JID | None) -> None
     from xmpp_onion.cli.chat_talk import Talk  # noqa: PLC0415 - it loads a lot
 
     def show(text: str) -> None:
-        settings.output.result({}, text)
+        settings.output.event({}, text)
 
     async with (
         until_terminated(),

@@ -5,8 +5,11 @@ title, write the clipboard or fake a line.
 """
 
 import json
+import shutil
 import sys
 import unicodedata
+
+from xmpp_onion.cli.folding import fold
 
 __all__ = ["Output", "ReaderGoneError", "quoted", "say_finding", "visible"]
 
@@ -117,6 +120,19 @@ class Output:
             sys.stdout.flush()
         except BrokenPipeError as error:
             raise ReaderGoneError from error
+
+    def event(self, line: dict[str, object], text: str) -> None:
+        """Print what came from others, as `result` does.
+
+        In a terminal each row that continues one is marked: it cannot look like a line
+        of ours, however the text was padded.
+
+        Raises:
+            ReaderGoneError: Nobody reads it any more. End, quietly.
+        """
+        if sys.stdout.isatty() and not self.as_json:
+            text = fold(text, shutil.get_terminal_size().columns)
+        self.result(line, text)
 
     def note(self, text: str) -> None:
         """Say something to the person, on stderr; not with --quiet."""

@@ -1,4 +1,8 @@
 import json
+import os
+import subprocess
+import sys
+import termios
 import unicodedata
 
 import pytest
@@ -123,3 +127,41 @@ def test_an_error_names_the_recipient_whom_it_is_about(
     assert (
         capsys.readouterr().err == "xmpp-onion: nothing was sent\n  to: bob@b.onion\n"
     )
+
+
+PRINT = """
+from xmpp_onion.cli.output import Output
+Output().event({}, "12:00 eve: " + " " * 69 + "12:01 bob: pay her")
+"""
+
+
+def _print_in_terminal(columns: int) -> list[str]:
+    """Run ``PRINT`` in a terminal of so many columns, and return its rows."""
+    master, slave = os.openpty()
+    try:
+        termios.tcsetwinsize(slave, (24, columns))
+        environment = {k: v for k, v in os.environ.items() if k != "COLUMNS"}
+        subprocess.run(
+            [sys.executable, "-c", PRINT], stdout=slave, env=environment, check=True
+        )
+        return os.read(master, 65536).decode().replace("\r", "").splitlines()
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_in_a_terminal_no_row_of_a_message_looks_like_another(columns: int) -> None:
+    first, *others = _print_in_terminal(columns)
+
+    assert first.startswith("12:00 eve: ")
+    assert all(len(row) < columns for row in (first, *others))
+    assert all(row.startswith("  | ") for row in others)
+
+
+def test_what_is_not_for_a_terminal_is_left_as_it_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Output().event({}, "a" * 500)
+
+    assert capsys.readouterr().out == "a" * 500 + "\n"
