@@ -75,7 +75,8 @@ async def _end(settings: Settings) -> int:
     folder = places.account_folder(settings.profile, settings.data_dir)
     await _wait_free(folder / "store.sqlite3.lock")
     stopped = _stopped(settings)
-    settings.output.result(stopped, _told(stopped))
+    ended = "It has ended. " if lines else ""
+    settings.output.result(stopped, ended + _told(stopped))
     return 0
 
 

@@ -72,6 +72,16 @@ def test_no_agent_is_a_line_and_code_7(command: "Command") -> None:
     assert command("agent", "stop", "--json").code == 0
 
 
+def test_who_is_stopped_and_who_never_ran_are_told_apart(
+    command: "Command", account: Account, answering: "Answering"
+) -> None:
+    nobody = "Nobody holds the account of the profile 'default'.\n"
+    assert command("agent", "stop").out == nobody
+
+    answering(socket_path(account.folder), STATUS, END)
+    assert command("agent", "stop").out == "It has ended. " + nobody
+
+
 def test_who_is_no_agent_is_not_stopped(
     command: "Command", account: Account, answering: "Answering"
 ) -> None:
