@@ -6,7 +6,8 @@ Nothing is fetched for it: ``Client.fetch()`` gets a page of an onion.
 from dataclasses import dataclass
 from typing import Final
 from xml.etree import ElementTree as ET
-from xml.parsers import expat
+
+from xmpp_onion.strict_xml import StrictReader
 
 __all__ = ["Entry", "read_feed"]
 
@@ -45,7 +46,8 @@ def read_feed(data: bytes) -> tuple[Entry, ...]:
     Raises:
         ValueError: It is none, has a document type, or breaks a limit.
     """
-    root = _Reader().read(data)
+    reader = StrictReader(depth=_DEPTH, elements=_ELEMENTS, bare=False)
+    root = reader.read(data)
     items = [
         each for each in root.iter() if each.tag.rpartition("}")[2] in {"item", "entry"}
     ]
@@ -71,43 +73,3 @@ def _text(item: ET.Element, name: str) -> str:
         if child.tag.rpartition("}")[2] == name:
             return " ".join("".join(child.itertext()).split())
     return ""
-
-
-class _Reader:
-    """Reads one document: no document type, hence no entities, and limits."""
-
-    def __init__(self) -> None:
-        self._builder = ET.TreeBuilder()
-        self._depth = 0
-        self._elements = 0
-        parser = self._parser = expat.ParserCreate("UTF-8", "}")
-        parser.buffer_text = True
-        parser.StartElementHandler = self._start
-        parser.EndElementHandler = self._end
-        parser.CharacterDataHandler = self._builder.data
-        parser.StartDoctypeDeclHandler = self._forbid
-
-    def read(self, data: bytes) -> ET.Element:
-        try:
-            data.decode()  # expat follows a byte order mark, whatever it was told
-        except UnicodeDecodeError:
-            raise ValueError("it is no UTF-8") from None
-        try:
-            self._parser.Parse(data, True)  # noqa: FBT003 - expat takes no keyword
-        except expat.ExpatError:
-            raise ValueError("it is no XML") from None
-        return self._builder.close()
-
-    def _start(self, name: str, attributes: dict[str, str]) -> None:
-        self._depth += 1
-        self._elements += 1
-        if self._depth > _DEPTH or self._elements > _ELEMENTS:
-            raise ValueError("it is too large, or too deep")
-        self._builder.start("{" + name if "}" in name else name, attributes)
-
-    def _end(self, name: str) -> None:
-        self._depth -= 1
-        self._builder.end("{" + name if "}" in name else name)
-
-    def _forbid(self, *_details: object) -> None:
-        raise ValueError("it has a document type, which no feed needs")

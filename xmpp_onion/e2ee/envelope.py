@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
 from xml.etree import ElementTree as ET
-from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
 from slixmpp.xmlstream.tostring import tostring
 
 from xmpp_onion.address import JID
 from xmpp_onion.errors import DecryptionError, InvalidJIDError
+from xmpp_onion.strict_xml import StrictReader
 
 __all__ = ["Plain", "read_envelope", "write_envelope"]
 
@@ -124,7 +124,11 @@ def read_envelope(
     """
     if len(data) > _ENVELOPE_LIMIT:
         raise _refused("its content is too long")
-    envelope = _Reader().read(data)
+    reader = StrictReader(depth=_DEPTH, elements=_ELEMENTS, bare=True)
+    try:
+        envelope = reader.read(data)
+    except ValueError:
+        raise _refused("its content is malformed") from None
     content = envelope.find(f"{{{SCE}}}content")
     if envelope.tag != f"{{{SCE}}}envelope" or content is None:
         raise _refused("its content is no envelope")
@@ -176,54 +180,3 @@ def _size(elements: tuple[ET.Element, ...]) -> int:
 
 def _refused(why: str) -> DecryptionError:
     return DecryptionError("a message cannot be decrypted", why=why)
-
-
-class _Reader:
-    """Reads one document: no document type, comment or instruction, and limits."""
-
-    def __init__(self) -> None:
-        self._builder = ET.TreeBuilder()
-        self._depth = 0
-        self._elements = 0
-        # The encoding is fixed, whatever a declaration says; read() sees to byte order
-        # marks, which count for more.
-        parser = self._parser = expat.ParserCreate("UTF-8", "}")
-        parser.buffer_text = True
-        parser.StartElementHandler = self._start
-        parser.EndElementHandler = self._end
-        parser.CharacterDataHandler = self._builder.data
-        parser.StartDoctypeDeclHandler = self._forbid
-        parser.CommentHandler = self._forbid
-        parser.ProcessingInstructionHandler = self._forbid
-
-    def read(self, data: bytes) -> ET.Element:
-        """Return the document.
-
-        Raises:
-            DecryptionError: It is not well-formed, or breaks a limit.
-        """
-        try:
-            self._parser.Parse(data.decode(), True)  # noqa: FBT003 - expat takes no keyword
-        except (expat.ExpatError, UnicodeDecodeError):
-            raise _refused("its content is malformed") from None
-        return self._builder.close()
-
-    def _start(self, name: str, attributes: dict[str, str]) -> None:
-        self._depth += 1
-        self._elements += 1
-        if self._depth > _DEPTH or self._elements > _ELEMENTS:
-            raise _refused("its content is malformed")
-        clark = {_clark(key): value for key, value in attributes.items()}
-        self._builder.start(_clark(name), clark)
-
-    def _end(self, name: str) -> None:
-        self._depth -= 1
-        self._builder.end(_clark(name))
-
-    def _forbid(self, *_details: object) -> None:
-        raise _refused("its content is malformed")
-
-
-def _clark(name: str) -> str:
-    """Return ``{namespace}name`` for expat's ``namespace}name``."""
-    return "{" + name if "}" in name else name

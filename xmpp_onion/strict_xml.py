@@ -1,0 +1,69 @@
+"""One XML document of somebody else, read with limits, and nothing resolved."""
+
+import xml.etree.ElementTree as ET
+from xml.parsers import expat
+
+__all__ = ["StrictReader"]
+
+
+class StrictReader:
+    """Reads one document in UTF-8: no document type, hence no entities.
+
+    Args:
+        depth: How deeply its elements may be nested.
+        elements: How many it may have.
+        bare: Comments and instructions are refused, too.
+    """
+
+    def __init__(self, *, depth: int, elements: int, bare: bool) -> None:
+        self._builder = ET.TreeBuilder()
+        self._depth = depth
+        self._elements = elements
+        # The encoding is fixed, whatever a declaration says; read() sees to byte order
+        # marks, which count for more.
+        parser = self._parser = expat.ParserCreate("UTF-8", "}")
+        parser.buffer_text = True
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self._builder.data
+        parser.StartDoctypeDeclHandler = self._forbid
+        if bare:
+            parser.CommentHandler = self._forbid
+            parser.ProcessingInstructionHandler = self._forbid
+
+    def read(self, data: bytes) -> ET.Element:
+        """Return the document.
+
+        Raises:
+            ValueError: It is not well-formed, or breaks a limit; says which, and
+                nothing of the document.
+        """
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            raise ValueError("it is no UTF-8") from None
+        try:
+            self._parser.Parse(text, True)  # noqa: FBT003 - expat takes no keyword
+        except expat.ExpatError:
+            raise ValueError("it is no XML") from None
+        return self._builder.close()
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        self._depth -= 1
+        self._elements -= 1
+        if self._depth < 0 or self._elements < 0:
+            raise ValueError("it is too large, or too deep")
+        clark = {_clark(key): value for key, value in attributes.items()}
+        self._builder.start(_clark(name), clark)
+
+    def _end(self, name: str) -> None:
+        self._depth += 1
+        self._builder.end(_clark(name))
+
+    def _forbid(self, *_details: object) -> None:
+        raise ValueError("it has a document type, or other orders to its reader")
+
+
+def _clark(name: str) -> str:
+    """Return ``{namespace}name`` for expat's ``namespace}name``."""
+    return "{" + name if "}" in name else name
