@@ -167,6 +167,7 @@ TESTED_IN = {
     "cli/agent_token.py": "unit/cli/test_agent.py",
     "places.py": "unit/test_account.py",
     "agent/people.py": "integration/client/test_contacts.py",
+    "bench/first_byte.py": "onion/test_tor_network.py",
     "backlog.py": "integration/client/test_catch_up.py",
     "bot/clock.py": "unit/bot/test_jobs.py",
     "bot/context.py": "unit/bot/test_dispatch.py",

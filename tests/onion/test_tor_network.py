@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from xmpp_onion.address import OnionAddress
+from xmpp_onion.bench import first_byte
 from xmpp_onion.errors import BootstrapError, TorNotFoundError, TorNotRunningError
 from xmpp_onion.testing import TorNetwork, torfleet, tornet
 from xmpp_onion.testing.ports import free_ports
@@ -262,13 +263,11 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("template")
 
 
-async def start_and_reach(template: Path, hop_delay: float = 0.0) -> list[str]:
+async def start_and_reach(template: Path) -> list[str]:
     """Return the phrases of a start that led to a service."""
     phrases: list[str] = []
     network = TorNetwork(
-        hop_delay,
-        template=template,
-        on_progress=lambda phrase, _: phrases.append(phrase),
+        template=template, on_progress=lambda phrase, _: phrases.append(phrase)
     )
     async with greeter() as port, network:
         onion = await network.add_onion({7: port})
@@ -284,10 +283,25 @@ async def test_two_networks_start_at_once_from_one_template(template: Path) -> N
         assert [("making keys" in s.result()) for s in starts] == [makes_keys] * 2
 
 
-async def test_a_template_serves_networks_with_delay(template: Path) -> None:
-    phrases = await start_and_reach(template, hop_delay=0.02)
+async def test_no_byte_comes_sooner_than_the_links_of_a_circuit_say(
+    template: Path,
+) -> None:
+    phrases: list[str] = []
+    network = TorNetwork(
+        first_byte.HOP_DELAY,
+        template=template,
+        on_progress=lambda phrase, _: phrases.append(phrase),
+    )
+    async with network:
+        found = await first_byte.measure(network, rounds=1)
 
-    assert "making keys" not in phrases
+    assert "making keys" not in phrases  # a template serves with a delay, too
+    there_and_back = 2 * first_byte.FEWEST_LINKS * first_byte.HOP_DELAY
+    assert found.round_trip >= there_and_back
+    for sample in (found.warm, found.new):
+        assert len(sample.waiting) == len(sample.at_once) == 1
+        assert min(sample.waiting) >= 2 * there_and_back
+        assert min(sample.at_once) >= there_and_back
 
 
 @contextmanager
