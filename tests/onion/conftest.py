@@ -1,4 +1,4 @@
-"""One private Tor network for all tests of this folder."""
+"""One private Tor network for all tests of this folder that one process runs."""
 
 import inspect
 import sys
