@@ -84,10 +84,12 @@ def terminal(world: World, *arguments: str) -> Iterator[Terminal]:
         os.close(shown.master)
 
 
-def test_a_person_talks_in_a_terminal(world: World, alice: Person, bob: Person) -> None:
+def test_a_person_talks_in_a_terminal(world: World, alice: Person) -> None:
+    # Nobody decided about her device yet, in whatever order the tests ran.
+    dora = world.enrol("dora")
     with (
-        bob.runs("--json", "listen") as listening,
-        terminal(world, "--profile", "alice", "chat", bob.jid) as shown,
+        dora.runs("--json", "listen") as listening,
+        terminal(world, "--profile", "alice", "chat", dora.jid) as shown,
     ):
         assert listening.line()["event"] == "ready"
         # Typed before there is a connection: it goes out when there is one.
@@ -98,9 +100,9 @@ def test_a_person_talks_in_a_terminal(world: World, alice: Person, bob: Person) 
         shown.until("you: hello from a terminal")
         shown.until("connected")
 
-        bob.run("send", alice.jid, "-m", "an answer\x1b]0;title\x07")
+        dora.run("send", alice.jid, "-m", "an answer\x1b]0;title\x07")
         # What XML cannot carry does not get into the envelope of urn:xmpp:omemo:2.
-        shown.until("bob (tofu): an answer\ufffd]0;title\ufffd")
+        shown.until("dora (tofu): an answer\ufffd]0;title\ufffd")
         assert "\x1b]0;title" not in shown.screen
         shown.type("/nothing\r")
         shown.until("! there is no command /nothing")
