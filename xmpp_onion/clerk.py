@@ -418,6 +418,7 @@ class Clerk:
                     reason=error.why or error.what,
                     at=incoming.at,
                     room=incoming.room,
+                    plaintext=not incoming.encrypted and not incoming.excess,
                 )
                 await self._keep_of(incoming, unreadable)
             await self._omemo.heal(incoming.encrypted, incoming.sender, error)

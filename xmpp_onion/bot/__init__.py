@@ -24,6 +24,7 @@ from xmpp_onion.bot.line import Line
 from xmpp_onion.bot.router import Next, Router
 from xmpp_onion.bot.scaffold import make_project
 from xmpp_onion.bot.texts import Texts
+from xmpp_onion.bot.untrusted import Doubt, Untrusted
 from xmpp_onion.bot.webhook import receive_posts
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Clock",
     "Context",
     "Depends",
+    "Doubt",
     "Entry",
     "Filter",
     "Handler",
@@ -42,6 +44,7 @@ __all__ = [
     "State",
     "StatesGroup",
     "Texts",
+    "Untrusted",
     "affiliation",
     "direct",
     "from_",

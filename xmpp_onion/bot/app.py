@@ -27,6 +27,7 @@ from xmpp_onion.bot.program import Program
 from xmpp_onion.bot.questions import Questions
 from xmpp_onion.bot.router import Router
 from xmpp_onion.bot.texts import Texts
+from xmpp_onion.bot.untrusted import Untrusted
 from xmpp_onion.bot.work import Hooks, Work
 from xmpp_onion.chat import Attachment, Delivery, Message, Progress
 from xmpp_onion.configuration import Configuration
@@ -265,6 +266,8 @@ class Bot(Router):
             *((each.plan, {*self.services}) for each in self.jobs),
             *((each, {*self.services}) for each in self._hooks.background),
         ]
+        if self.stranger_handler is not None:
+            plans.append((self.stranger_handler, {*self.services, Untrusted}))
         for each, provided in plans:
             for wanted in each.missing(provided):
                 raise TypeError(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from xmpp_onion.address import JID
 from xmpp_onion.bot.arguments import parse
 from xmpp_onion.bot.context import Context, Host
 from xmpp_onion.bot.conversation import FSM
@@ -36,10 +37,13 @@ from xmpp_onion.bot.router import (
     Router,
     Watcher,
 )
+from xmpp_onion.bot.untrusted import Doorstep, Untrusted
 from xmpp_onion.chat import Attachment, Event, Message, Undecryptable
 from xmpp_onion.errors import (
+    AddressError,
     EncryptionError,
     RateLimitedError,
+    RoomError,
     UsageError,
 )
 from xmpp_onion.reader import Claim
@@ -48,8 +52,10 @@ __all__ = ["Dispatcher", "Rules"]
 
 log = logging.getLogger(__name__)
 
-# Handlers that run at the same time, of one person one.
+# Handlers that run at the same time, of one person in one place one.
 _AT_ONCE: Final = 16
+# Of all who are not believed one, so that they take nobody's turn.
+_UNTRUSTED: Final = "untrusted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,7 @@ class Dispatcher:
         self._given = services
         self.memory = Memory(line.notes, "bot:")
         self.lanes = Lanes(_AT_ONCE)
+        self._doorstep = Doorstep(line.jid, host.clock)
         self._answers = Limiter(rules.answers, host.clock)
         self._rates = {
             each.name: Limiter(each.rate, host.clock)
@@ -109,20 +116,22 @@ class Dispatcher:
 
     async def take(self, claim: Claim) -> None:
         """Put an event into the lane of whom it is of."""
-        event = claim.event
+        event, lane = claim.event, ""
         if isinstance(event, Message):
             if self._is_answer(event):
                 await claim.handled()
                 return
-            lane = f"{event.sender.bare}"
-        else:
-            lane = ""
+            # Of a person in a place: who is asked something there is heard elsewhere.
+            lane = f"{event.sender.bare} {event.room or ''}"
+        untrusted = None
+        if self._router.stranger_handler is not None:
+            untrusted = self._doorstep.look_at(event)
 
         async def work() -> None:
-            if not await self._handle(claim):
+            if not await self._handle(claim, untrusted):
                 await claim.handled()
 
-        await self.lanes.add(lane, work)
+        await self.lanes.add(lane if untrusted is None else _UNTRUSTED, work)
 
     def _is_answer(self, message: Message) -> bool:
         """Tell whether it answers a question of a handler that waits for it."""
@@ -131,20 +140,28 @@ class Dispatcher:
             message.sender.bare, place, message.text
         )
 
-    async def _handle(self, claim: Claim) -> bool:
+    async def _handle(self, claim: Claim, untrusted: Untrusted | None) -> bool:
         """Do what is to be done; return whether the event was settled with it."""
         event = claim.event
-        if isinstance(event, Message):
-            return await self._hear(event, claim)
+        if isinstance(event, Message) and await self._hear(event, claim):
+            return True
         self.counts.unreadable += isinstance(event, Undecryptable)
         for watcher in self._router.watchers:
-            if isinstance(event, watcher.kind):
+            if isinstance(event, watcher.kind) and not isinstance(event, Message):
                 await self._watch(watcher, event)
-        return False
+        return untrusted is not None and await self._meet(untrusted, claim)
 
     async def _watch(self, watcher: Watcher, event: Event) -> None:
         services = {**self._given, type(event): event}
         await self._bounded(watcher.plan, services, {})
+
+    async def _meet(self, untrusted: Untrusted, claim: Claim) -> bool:
+        """Tell the one handler that wants to know of it; what it says is encrypted."""
+        plan = self._router.stranger_handler
+        assert plan is not None  # noqa: S101 - else nothing is looked at
+        services = {**self._given, Untrusted: untrusted}
+        answer = await self._bounded(plan, services, {})
+        return await self._reply(untrusted.place, answer, claim)
 
     async def greet(self, line: Line, hooks: Iterable[Handler]) -> None:
         """Call the hooks each time that the connection is there; never returns."""
@@ -159,13 +176,15 @@ class Dispatcher:
 
     async def _bounded(
         self, plan: Plan, services: Mapping[type, object], given: Mapping[str, object]
-    ) -> None:
+    ) -> object:
+        """Call for a time; what is raised is in the log, and None returned."""
         try:
             async with asyncio.timeout(self._rules.timeout.total_seconds()):
-                await plan.call(services, given)
+                return await plan.call(services, given)
         except Exception as error:  # noqa: BLE001 - one event must not end the bot
             self.counts.failed += 1
             _log_failure(plan.name, error)
+            return None
 
     # --- messages ----------------------------------------------------------------
 
@@ -308,23 +327,31 @@ class Dispatcher:
         """Answer; return whether the event was settled with the answer."""
         try:
             answer = await self._guarded(ctx, call)
-            if not isinstance(answer, str) or not answer or not self._may_answer(ctx):
-                return False
-            # However long the network is away: the answer is made only once, and
-            # once it is on the disk, what it answers is not there any more.
-            await self._line.queue(ctx.place, answer, timeout=None, along=claim.settle)
         except EncryptionError as error:
             log.warning("could not answer %s: %s", ctx.sender.short, error.what)
+            return False
+        return await self._reply(ctx.place, answer, claim)
+
+    async def _reply(self, place: JID, answer: object, claim: Claim) -> bool:
+        """Say a text that a handler returned; return whether that settled the event."""
+        if not isinstance(answer, str) or not answer or not self._may_answer(place):
+            return False
+        try:
+            # However long the network is away: the answer is made only once, and
+            # once it is on the disk, what it answers is not there any more.
+            await self._line.queue(place, answer, timeout=None, along=claim.settle)
+        except (AddressError, EncryptionError, RoomError) as error:
+            log.warning("could not answer in %s: %s", place.short, error.what)
             return False
         self.counts.answered += 1
         return True
 
-    def _may_answer(self, ctx: Context) -> bool:
-        is_left = not self._answers.take(str(ctx.place))
+    def _may_answer(self, place: JID) -> bool:
+        is_left = not self._answers.take(str(place))
         if not is_left:
             self.counts.dropped += 1
             log.warning(
-                "answers in %s come too often; this one is dropped", ctx.place.short
+                "answers in %s come too often; this one is dropped", place.short
             )
         return is_left
 

@@ -106,6 +106,7 @@ class _Parts:
     watchers: list[Watcher] = field(default_factory=list)
     errors: list[Watcher] = field(default_factory=list)
     middleware: list[Middleware] = field(default_factory=list)
+    stranger: Plan | None = None
 
 
 class Router:
@@ -150,6 +151,11 @@ class Router:
     def layers(self) -> tuple[Middleware, ...]:
         """Middleware, the outermost first."""
         return tuple(self._parts.middleware)
+
+    @property
+    def stranger_handler(self) -> Plan | None:
+        """Who is told of what is not believed."""
+        return self._parts.stranger
 
     # --- messages ----------------------------------------------------------------
 
@@ -295,6 +301,31 @@ class Router:
 
         return add
 
+    def untrusted(self, handler: HandlerT) -> HandlerT:
+        """Register who is told that something came that is not believed.
+
+        That is what came without encryption, or from a device that nobody decided
+        about. It gets an ``Untrusted``, of each sender six a minute and of all sixty,
+        and what it returns is encrypted for the devices of the sender that are
+        accepted; if there are none, or one is undecided, nothing is said.
+
+        ::
+
+            @bot.untrusted
+            async def knock(who: Untrusted, own: Bot) -> None:
+                await own.send("root@….onion", f"{who.sender} is not known to me")
+
+        Raises:
+            ValueError: There is such a handler already.
+        """
+        self._take_stranger(plan(handler, reads_text=False))
+        return handler
+
+    def _take_stranger(self, handler: Plan | None) -> None:
+        if handler is not None and self._parts.stranger is not None:
+            raise ValueError("there is a handler of what is not trusted already")
+        self._parts.stranger = handler or self._parts.stranger
+
     def error(self, kind: type[Exception]) -> Callable[[HandlerT], HandlerT]:
         """Register who answers when a handler raises; the nearest kind is asked.
 
@@ -362,10 +393,12 @@ class Router:
         """Take over all that another router has now.
 
         Raises:
-            ValueError: Both have a command, or a job, of one name.
+            ValueError: Both have a command, or a job, of one name, or a handler of
+                what is not trusted.
         """
         if names := {job.name for job in self.jobs} & {job.name for job in router.jobs}:
             raise ValueError(f"there is a job {min(names)} already")
+        self._take_stranger(router.stranger_handler)
         for command in router.commands:
             self._add_command(replace(command, when=self._joined(command.when)))
         self._parts.listeners += [

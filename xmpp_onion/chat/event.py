@@ -57,6 +57,7 @@ class Undecryptable:
         count: How many messages this is about. More than one, and no ``id``, when
             there were so many that each was not worth an event.
         room: The room that it was said in; None for a conversation of two.
+        plaintext: It was sent without encryption, which is why it is not read.
     """
 
     id: str
@@ -65,6 +66,7 @@ class Undecryptable:
     at: datetime
     count: int = 1
     room: JID | None = None
+    plaintext: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,8 @@ _BORROWED = {
     "devices": ("devices", "", "Devices and fingerprints, its own and others'."),
     "contact": ("contact", "", "People: accept, refuse, list, remove, block."),
     "account": ("account", "", "Encrypt its account, or remove it."),
+    "export": ("export", "", "Write its account into one encrypted file."),
+    "import": ("import_", "", "Take up an exported account, as a new device."),
     "doctor": ("doctor", "", "Check Tor, the account and the server."),
 }
 

@@ -7,7 +7,7 @@ from xmpp_onion.rooms.joined import ROOM_TIMEOUT, Rooms
 from xmpp_onion.rooms.journal import RoomJournal
 from xmpp_onion.rooms.moderations import Moderations
 from xmpp_onion.rooms.names import RoomNames
-from xmpp_onion.rooms.room import Room
+from xmpp_onion.rooms.room import Room, Voice
 from xmpp_onion.rooms.shown import MARKED_MEMBERS, Shown
 from xmpp_onion.rooms.watch import RoomWatch, may_hear
 
@@ -25,6 +25,7 @@ __all__ = [
     "RoomWatch",
     "Rooms",
     "Shown",
+    "Voice",
     "check_nick",
     "check_room",
     "may_hear",

@@ -1,9 +1,10 @@
 """One room, as a program sees it: who is in, who may be, and what to say there."""
 
-from collections.abc import Collection
+import copy
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 from xmpp_onion.account import parse_recipient
 from xmpp_onion.address import JID
@@ -19,7 +20,7 @@ from xmpp_onion.errors import EncryptionError
 from xmpp_onion.rooms.joined import ROOM_TIMEOUT, Rooms
 from xmpp_onion.rooms.moderations import Moderations
 
-__all__ = ["Room"]
+__all__ = ["Room", "Voice"]
 
 
 class Voice(Protocol):
@@ -88,6 +89,16 @@ class Room:
     def state(self) -> RoomState | None:
         """The room as it is now; None if we are not in it and do not want to."""
         return self._rooms.state(self.jid)
+
+    def through(self, around: "Callable[[Voice], Voice]") -> Self:
+        """Return the same room, where what is said goes through another voice.
+
+        Args:
+            around: Gets the voice of this one.
+        """
+        room = copy.copy(self)
+        room._voice = around(self._voice)  # noqa: SLF001 - a copy of our own
+        return room
 
     async def send(
         self,

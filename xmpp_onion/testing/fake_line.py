@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
+from xmpp_onion.account import parse_recipient
 from xmpp_onion.address import JID
 from xmpp_onion.chat import (
     Content,
@@ -155,6 +156,7 @@ class MemoryLine:
         along: Write | None = None,
     ) -> Delivery:
         """Say something."""
+        parse_recipient(to)
         said = await self._world.speak(JID(to), Content(text=text, expires=expires))
         if along is not None:
             await along()

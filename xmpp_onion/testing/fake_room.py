@@ -31,6 +31,60 @@ class Speech(Protocol):
         """Send a file."""
 
 
+class _FakeVoice:
+    """Says something in the world of the test; see :class:`xmpp_onion.rooms.Voice`."""
+
+    def __init__(self, line: Speech) -> None:
+        self._line = line
+
+    async def send(
+        self,
+        to: str,
+        text: str,
+        *,
+        reply_to: Message | str = "",
+        mentions: Collection[str] = (),
+        expires: timedelta | None = None,
+    ) -> Delivery:
+        """Say something, perhaps in answer to a message."""
+        what = Content(
+            text=text,
+            reply_to=reply_to.id if isinstance(reply_to, Message) else reply_to,
+            mentions=tuple(JID(each).bare for each in mentions),
+        )
+        return await self._line.speak(JID(to), what)
+
+    async def correct(self, to: str, message_id: str, text: str) -> Delivery:
+        """Say what a message of ours should have said."""
+        return await self._line.speak(JID(to), Content(text=text, corrects=message_id))
+
+    async def react(self, to: str, message_id: str, *emojis: str) -> Delivery:
+        """Say what we feel about a message."""
+        what = Content(reacts_to=message_id, emojis=emojis)
+        return await self._line.speak(JID(to), what)
+
+    async def retract(self, to: str, message_id: str) -> Delivery:
+        """Take a message of ours back."""
+        return await self._line.speak(JID(to), Content(retracts=message_id))
+
+    async def send_file(
+        self,
+        to: str,
+        path: Path | str,
+        progress: Progress | None = None,
+        *,
+        is_voice: bool = False,
+        expires: timedelta | None = None,
+        pad: bool = False,
+    ) -> Delivery:
+        """Send all members a file."""
+        return await self._line.send_file(to, path, progress)
+
+    async def displayed_by(self, message_id: str) -> tuple[JID, ...]:
+        """Return nobody: people of a test say what they felt, not what they saw."""
+        return ()
+
+
 class FakeRoom(Room):
     """A room with members and nothing else, as the bot has it.
 
@@ -46,6 +100,7 @@ class FakeRoom(Room):
         self.affiliations = affiliations
         self.subject = ""
         self._line = line
+        self._voice = _FakeVoice(line)
 
     @property
     def state(self) -> RoomState:
@@ -57,49 +112,6 @@ class FakeRoom(Room):
         return RoomState(
             jid=self.jid, nick="bot", is_joined=is_in, is_private=True, members=members
         )
-
-    async def send(
-        self,
-        text: str,
-        *,
-        mentions: Collection[str] = (),
-        expires: timedelta | None = None,
-    ) -> Delivery:
-        """Say something to all members."""
-        people = tuple(JID(each).bare for each in mentions)
-        return await self._say(Content(text=text, mentions=people))
-
-    async def reply(self, to: Message | str, text: str) -> Delivery:
-        """Answer a message."""
-        target = to.id if isinstance(to, Message) else to
-        return await self._say(Content(text=text, reply_to=target))
-
-    async def correct(self, message_id: str, text: str) -> Delivery:
-        """Say what a message of ours should have said."""
-        return await self._say(Content(text=text, corrects=message_id))
-
-    async def react(self, message_id: str, *emojis: str) -> Delivery:
-        """Say what we feel about a message."""
-        return await self._say(Content(reacts_to=message_id, emojis=emojis))
-
-    async def retract(self, message_id: str) -> Delivery:
-        """Take a message of ours back."""
-        return await self._say(Content(retracts=message_id))
-
-    async def send_file(
-        self,
-        path: Path | str,
-        progress: Progress | None = None,
-        *,
-        is_voice: bool = False,
-        expires: timedelta | None = None,
-        pad: bool = False,
-    ) -> Delivery:
-        """Send all members a file."""
-        return await self._line.send_file(self.jid, path, progress)
-
-    async def _say(self, what: Content) -> Delivery:
-        return await self._line.speak(self.jid, what)
 
     async def members(self, *, timeout: float = 0) -> dict[JID, Affiliation]:
         """Return owners, admins and members."""

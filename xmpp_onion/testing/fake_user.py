@@ -54,6 +54,9 @@ class Voice(Protocol):
     async def say_file(self, user: "FakeUser", to: JID | None, path: Path) -> str:
         """Send a file, else as :meth:`say`."""
 
+    async def say_plain(self, user: "FakeUser", to: JID | None) -> str:
+        """Send something that is not encrypted, else as :meth:`say`."""
+
     async def save(self, attachment: Attachment) -> Path:
         """Fetch a file that the bot sent."""
 
@@ -135,6 +138,16 @@ class FakeUser:
         message_id = await self._world.say_file(self, place, Path(path))
         self._places[message_id] = place
         return message_id
+
+    async def send_plain(self, text: str, *, room: Room | None = None) -> str:
+        """Say something without encryption, as no client of ours can; return its id.
+
+        Raises:
+            RuntimeError: The server is a real one.
+        """
+        place = None if room is None else room.jid
+        self._note(place, f"without encryption: {text}")
+        return await self._world.say_plain(self, place)
 
     async def edit(self, message_id: str, text: str) -> None:
         """Say what an earlier message of his should have said."""

@@ -205,6 +205,20 @@ class MemoryWorld:
         """Let somebody send a file; see ``Voice``."""
         return await self.say(user, to, self.offer(path), timedelta())
 
+    async def say_plain(self, user: FakeUser, to: JID | None) -> str:
+        """Let somebody say something in the clear: a client reads nothing of it."""
+        message_id = self.next_id()
+        event = Undecryptable(
+            id=message_id,
+            sender=to or user.jid,
+            reason="it was sent without encryption",
+            at=self.clock.now(),
+            room=to,
+            plaintext=True,
+        )
+        await self.tell(event)
+        return message_id
+
     def offer(self, path: Path) -> Content:
         """Keep a file as a server would; return what is said of it."""
         name = f"{len(self._files)}-{safe_name(path.name)}"

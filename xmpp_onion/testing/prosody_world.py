@@ -198,6 +198,10 @@ class ProsodyWorld:
         client = self._clients[user.jid]
         return await self._answered((await client.send_file(to or self.jid, path)).id)
 
+    async def say_plain(self, user: FakeUser, to: JID | None) -> str:
+        """Refuse: a client of ours has no way to say it."""
+        _refuse(f"{user!r} cannot send to {to or self.jid} without encryption")
+
     async def save(self, attachment: Attachment) -> Path:
         """Fetch a file that the bot sent; see ``Voice``."""
         folder = self._folder / "saved"

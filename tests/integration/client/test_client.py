@@ -361,6 +361,7 @@ async def test_plaintext_is_reported_and_never_becomes_a_message(
 
     assert isinstance(event, Undecryptable)
     assert "without encryption" in event.reason
+    assert event.plaintext
     assert "pay me" not in repr(event)
 
 
@@ -537,6 +538,7 @@ async def test_a_server_that_never_answers_makes_a_message_unreadable_not_the_cl
 
         assert isinstance(event, Undecryptable)
         assert event.reason == "the server is silent"
+        assert not event.plaintext
         assert len(asked) in {3, 4}  # one more if it came with the end of the archive
         assert await take(bob.messages(), 1) == ["heard"]
 

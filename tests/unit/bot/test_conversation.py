@@ -104,6 +104,19 @@ async def test_the_next_message_in_that_place_is_the_answer(asker: Bot) -> None:
         assert alice.last == "heard 41"
 
 
+async def test_who_is_asked_in_a_room_is_heard_elsewhere_meanwhile(asker: Bot) -> None:
+    @asker.command
+    async def ping() -> str:
+        return "pong"
+
+    async with FakeServer(asker) as server:
+        alice = server.user("alice")
+        friends = server.room("friends", {alice: Affiliation.MEMBER})
+        await alice.send("!age", room=friends)
+        await alice.send("!ping")
+        assert alice.last == "pong"
+
+
 async def test_an_answer_that_is_none_is_asked_for_three_times(asker: Bot) -> None:
     async with FakeServer(asker) as server:
         alice = server.user("alice")

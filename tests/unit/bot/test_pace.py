@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from xmpp_onion.bot import Bot
-from xmpp_onion.chat import Message
+from xmpp_onion.bot import Bot, Context
+from xmpp_onion.chat import Affiliation, Message
 from xmpp_onion.e2ee import Trust
 from xmpp_onion.testing import FakeServer
 
@@ -45,6 +45,28 @@ async def test_to_all_no_more_than_the_rate() -> None:
         assert sum(len(each.inbox) for each in people) == 4
         await server.advance("30s")
         assert sum(len(each.inbox) for each in people) == 6
+
+
+async def test_what_is_said_through_a_room_or_a_message_waits_as_well() -> None:
+    bot = Bot("test", trust=Trust.PINNED, sends_to_each="1/h")
+
+    @bot.message
+    async def speak(ctx: Context, msg: Message) -> None:
+        if ctx.room is not None:
+            await ctx.room.send("to all")
+            await ctx.room.send("and again")
+        await msg.reply("to you")
+        await msg.reply("again")
+
+    async with FakeServer(bot) as server:
+        alice = server.user("alice")
+        friends = server.room("friends", {alice: Affiliation.MEMBER})
+        sending = asyncio.gather(alice.send("hi"), alice.send("hi", room=friends))
+        await server.settle()
+        assert sorted(alice.inbox) == ["to all", "to you"]
+        await server.advance("1h")
+        assert sorted(alice.inbox) == ["again", "and again", "to all", "to you"]
+        sending.cancel()
 
 
 async def test_an_answer_waits_as_well_and_is_not_dropped() -> None:

@@ -62,12 +62,29 @@ def test_its_help_names_its_commands(own: Run) -> None:
 
     assert done.returncode == 0
     assert "Usage: alerts.py" in done.stdout
-    for name in ("init", "run", "invite", "trust", "devices", "account", "doctor"):
+    for name in (
+        "init",
+        "run",
+        "invite",
+        "trust",
+        "devices",
+        "account",
+        "doctor",
+        "export",
+        "import",
+    ):
         assert f"\n  {name} " in done.stdout
 
 
 @pytest.mark.parametrize(
-    "words", [["run"], ["invite"], ["trust", "list"], ["run", "--log-format", "json"]]
+    "words",
+    [
+        ["run"],
+        ["invite"],
+        ["trust", "list"],
+        ["run", "--log-format", "json"],
+        ["export", "F"],
+    ],
 )
 def test_its_commands_are_for_its_own_profile(own: Run, words: list[str]) -> None:
     done = own(*words)
