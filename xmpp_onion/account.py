@@ -33,7 +33,7 @@ from xmpp_onion.errors import (
 from xmpp_onion.moves import Move
 from xmpp_onion.places import account_folder, data_folder, state_folder
 from xmpp_onion.seal import Kind, Seal, Secret
-from xmpp_onion.transport import Admission, Tor
+from xmpp_onion.transport import Admission
 
 __all__ = ["Account", "Receipts", "data_folder", "state_folder"]
 
@@ -289,7 +289,11 @@ class Account:
         Args:
             tor: What dials. In tests it may be something that needs no keys.
         """
-        if self.admission is not None and isinstance(tor, Tor):
+        if self.admission is None:
+            return
+        from xmpp_onion.transport import Tor  # noqa: PLC0415 - it loads stem
+
+        if isinstance(tor, Tor):
             tor.admit(self.jid.domain, self.admission)
 
     def encrypted(self, secret: Secret) -> Self:

@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from typing import Self
 from urllib.parse import quote, unquote
 
-import slixmpp.jid
-
 from xmpp_onion.errors import (
     InvalidInviteError,
     InvalidJIDError,
@@ -33,6 +31,10 @@ _NAME_LIMIT = 253
 _SHA256_HEX = re.compile(r"[0-9a-f]{64}")
 # An x25519 key of 32 bytes in base32, whose last letter holds one bit only.
 _DOOR_KEY = re.compile(r"[A-Za-z2-7]{51}[AaQq]")
+# The JIDs that are what they will be but for capitals, as nearly all are: RFC 6122,
+# appendices A.5 and B.5, as far as ASCII goes; the library knows of the rest.
+_PLAIN_LOCAL = re.compile(r"[!#-%(-.0-9;=?A-Z\[-~]{1,1023}")
+_PLAIN_RESOURCE = re.compile(r"[ -~]{1,1023}")
 # What Prosody's mod_invites makes, with room to spare; URL-safe by construction.
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{8,256}")
 
@@ -124,9 +126,10 @@ def _shown(text: str, limit: int = 80) -> str:
 class JID(str):
     """Who somebody is: ``local@….onion/resource``, in canonical form.
 
-    Two spellings of one JID are equal. Local part and resource are prepared by
-    the XMPP library (RFC 6122); the domain has to be an onion service, because
-    nothing else can be reached from here.
+    Two spellings of one JID are equal. Local part and resource are prepared as
+    RFC 6122 says, by the XMPP library where they are more than plain ASCII: only such
+    a name waits until the library is loaded. The domain has to be an onion service,
+    because nothing else can be reached from here.
 
     Raises:
         InvalidJIDError: It is not a JID, or it lives on the open network.
@@ -143,14 +146,12 @@ class JID(str):
         try:
             # Before the library, which would take the Kelvin sign for a k.
             domain = OnionAddress(host)
-            parsed = slixmpp.jid.JID(text)
-        except (slixmpp.jid.InvalidJID, UnicodeError) as error:
-            raise _not_a_jid(text, "it does not have the form name@….onion") from error
         except InvalidOnionAddressError as error:
             raise _not_a_jid(text, f"its server: {error.why}") from error
-        jid = super().__new__(cls, str(parsed))
-        jid._parts = (str(parsed.local), domain, str(parsed.resource))
-        return jid
+        jid, *parts = _prepare_plain(text, domain) or _prepare(text)
+        made = super().__new__(cls, jid)
+        made._parts = (parts[0], domain, parts[1])
+        return made
 
     @property
     def local(self) -> str:
@@ -179,6 +180,30 @@ class JID(str):
 
     def __reduce__(self) -> tuple[type[Self], tuple[str]]:
         return type(self), (str(self),)
+
+
+def _prepare_plain(text: str, domain: OnionAddress) -> tuple[str, str, str] | None:
+    """Return the JID, its local part and resource; None if the library has to look."""
+    rest, slash, resource = text.partition("/")
+    local, at, _ = rest.rpartition("@")
+    # Two hyphens: the domain may be in the letters of IDNA (RFC 5891, 4.2.3.1).
+    if "--" in domain or (at and not _PLAIN_LOCAL.fullmatch(local)):
+        return None
+    if slash and not _PLAIN_RESOURCE.fullmatch(resource):
+        return None
+    local = local.lower()
+    return f"{local}{at}{domain}{slash}{resource}", local, resource
+
+
+def _prepare(text: str) -> tuple[str, str, str]:
+    """Let the library do the same, whatever signs there are."""
+    from slixmpp import jid  # noqa: PLC0415 - it takes a tenth of a second
+
+    try:
+        parsed = jid.JID(text)
+    except (jid.InvalidJID, UnicodeError) as error:
+        raise _not_a_jid(text, "it does not have the form name@….onion") from error
+    return str(parsed), str(parsed.local), str(parsed.resource)
 
 
 def _not_a_jid(text: str, why: str) -> InvalidJIDError:

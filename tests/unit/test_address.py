@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from string import ascii_lowercase
 
 import pytest
+import slixmpp.jid
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -247,6 +248,55 @@ def test_any_text_is_a_jid_or_an_address_error(text: str) -> None:
 
     assert JID(jid) is jid
     assert JID(str(jid)) == jid
+
+
+# All of ASCII, and signs that become ASCII, several letters or nothing.
+signs = st.one_of(
+    st.characters(max_codepoint=127),
+    st.sampled_from("ßİ\u212a\u00ad\u00a0\u017f\ufb01\u202e"),
+)
+parts = st.one_of(
+    st.text(signs, max_size=4),
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=8),
+    st.sampled_from(["a" * 1023, "a" * 1024]),
+)
+hosts = st.sampled_from(
+    ["", "muc.", "a--b.", "ab--c.", "xn--a.", "xn--bcher-kva.", "A."]
+)
+
+
+@given(local=parts, at=st.sampled_from(["", "@"]), host=hosts,
+       slash=st.sampled_from(["", "/"]), resource=parts)  # fmt: skip
+@example(local="a:b", at="@", host="", slash="", resource="")
+@example(local="", at="@", host="", slash="", resource="")
+@example(local="a", at="@", host="", slash="/", resource="")
+@example(local="a", at="@", host="", slash="/", resource="\n")
+@example(local="a", at="@", host="", slash="/", resource="\x7f")
+@example(local="a", at="@", host="ab--c.", slash="", resource="")
+@example(local="a" * 1024, at="@", host="", slash="", resource="")
+@example(local="a", at="@", host="", slash="/", resource="a" * 1024)
+def test_a_jid_is_what_the_xmpp_library_makes_of_it(
+    local: str, at: str, host: str, slash: str, resource: str
+) -> None:
+    text = f"{local}{at}{host}{NAME}{slash}{resource}"
+    try:
+        expected = slixmpp.jid.JID(text)
+    except (slixmpp.jid.InvalidJID, UnicodeError):
+        expected = None
+    try:
+        made = JID(text)
+    except InvalidJIDError:
+        made = None
+
+    if made is None:
+        # What only the library accepts has a server that is no onion.
+        host = text.partition("/")[0].rpartition("@")[2]
+        assert expected is None or not is_onion(host)
+    else:
+        assert expected is not None
+        assert (made, made.local, made.resource) == (
+            str(expected), str(expected.local), str(expected.resource)
+        )  # fmt: skip
 
 
 def test_the_short_form_of_a_jid_names_nobody() -> None:

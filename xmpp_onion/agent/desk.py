@@ -28,7 +28,7 @@ from xmpp_onion.chat import Line
 from xmpp_onion.client import LOGIN_TIMEOUT, Client
 from xmpp_onion.e2ee import Trust
 from xmpp_onion.errors import XmppOnionError
-from xmpp_onion.store import Database
+from xmpp_onion.store import check_free
 from xmpp_onion.transport import Tor
 
 __all__ = ["hold", "perform", "serve"]
@@ -63,7 +63,7 @@ async def hold(
         StoreLockedError: Another process holds the account.
         XmppOnionError: As ``Tor`` and ``Client``.
     """
-    Database.check_free(account.store_path)  # before a Tor is started for nothing
+    check_free(account.store_path)  # before a Tor is started for nothing
     folder = account.folder / "tor"
     async with find_tor(folder, socks=socks, control=control) as tor:
         if watch is not None:

@@ -8,10 +8,9 @@ from pathlib import Path
 from xmpp_onion import private
 from xmpp_onion.account import Account, data_folder
 from xmpp_onion.agent.keychain import Keychain
-from xmpp_onion.agent.spool import Spool
 from xmpp_onion.errors import StoreKeyError
 from xmpp_onion.seal import Kind, Secret
-from xmpp_onion.store import Database, encrypt
+from xmpp_onion.store import check_free
 
 __all__ = [
     "change_secret",
@@ -135,9 +134,12 @@ async def encrypt_account(account: Account, secret: Secret) -> Account:
         StoreError: Another process holds it, or it cannot be written; it is as it
             was.
     """
+    from xmpp_onion.agent.spool import Spool  # noqa: PLC0415 - loads all of chat
+    from xmpp_onion.store import encrypt  # noqa: PLC0415 - loads SQLite
+
     if account.seal is not None:
         raise encrypted_already(account.profile)
-    Database.check_free(account.store_path)
+    check_free(account.store_path)
     sealed = account.encrypted(secret)
     has_store = bool(account.device) or account.store_path.exists()
     if has_store and sealed.store_key is not None:
@@ -171,7 +173,7 @@ def change_secret(account: Account, secret: Secret) -> Account:
             f"the account of the profile {account.profile!r} is not encrypted",
             fix="Encrypt it: xmpp-onion account encrypt",
         )
-    Database.check_free(account.store_path)  # the holder may save it as it was
+    check_free(account.store_path)  # the holder may save it as it was
     changed = account.encrypted(secret)
     changed.save()
     return changed

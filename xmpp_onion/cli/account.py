@@ -37,7 +37,7 @@ from xmpp_onion.cli.settings import Settings
 from xmpp_onion.e2ee.trust import Trust
 from xmpp_onion.errors import StoreError, XmppOnionError
 from xmpp_onion.seal import Kind, Secret
-from xmpp_onion.store import Database
+from xmpp_onion.store import check_free
 from xmpp_onion.transport import Admission
 
 __all__ = ["command"]
@@ -414,7 +414,7 @@ def _remove(settings: Settings, *, yes: bool) -> None:
     if not yes:
         click.confirm(f"Remove {what} with all its keys?", abort=True, err=True)
     folder = Account.locate(profile, settings.data_dir)
-    Database.check_free(folder / "store.sqlite3")
+    check_free(folder / "store.sqlite3")
     _clear(folder)
     keyring.follow(folder, None)
     settings.output.result(

@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,7 +14,9 @@ from xmpp_onion.address import JID
 from xmpp_onion.agent.signals import until_terminated
 from xmpp_onion.cli.reach import check_free, hold, load_account
 from xmpp_onion.cli.settings import Settings
-from xmpp_onion.transport import Tor
+
+if TYPE_CHECKING:
+    from xmpp_onion.transport import Tor
 
 __all__ = ["command"]
 
@@ -48,7 +51,7 @@ async def _at_terminal(settings: Settings, account: Account, to: JID | None) -> 
     screen = Screen(account.jid, to, settings.output)
     typed: asyncio.Queue[str | None] = asyncio.Queue()
 
-    async def watch(tor: Tor) -> None:
+    async def watch(tor: "Tor") -> None:
         async for percent, _ in tor.bootstrap(patience=_PATIENCE):
             screen.network = f"Tor {percent} %"
             screen.changed()

@@ -69,12 +69,12 @@ def check_free(settings: Settings, name: str | None = None) -> None:
         StoreError: As ``load_account``, except for ``StoreKeyError``.
     """
     from xmpp_onion.agent import profile  # noqa: PLC0415 - see above
-    from xmpp_onion.store import Database  # noqa: PLC0415 - see above
+    from xmpp_onion.store import check_free as check_store  # noqa: PLC0415 - see above
 
     name = name or settings.profile
     profile.check_folders(name, settings.data_dir)
     folder = places.account_folder(name, settings.data_dir)
-    Database.check_free(folder / "store.sqlite3")
+    check_store(folder / "store.sqlite3")
 
 
 @asynccontextmanager
@@ -92,10 +92,10 @@ async def hold(
     Raises:
         XmppOnionError: As ``agent.desk.hold``.
     """
-    from xmpp_onion.store import Database  # noqa: PLC0415 - see above
+    from xmpp_onion.store import check_free as check_store  # noqa: PLC0415 - see above
 
     # Who is refused here learns it before the encryption libraries are loaded.
-    Database.check_free(account.store_path)
+    check_store(account.store_path)
     settings.output.note(f"Logging in as {account.jid} through Tor…")
     from xmpp_onion.agent import desk  # noqa: PLC0415 - it takes a second to load
 

@@ -157,17 +157,6 @@ class Database:
                     stack.push_async_callback(database._close)
                     yield database
 
-    @staticmethod
-    def check_free(path: Path) -> None:
-        """Return if nobody has the file open, which may change at once.
-
-        Makes and writes nothing, and refuses nobody who opens it meanwhile.
-
-        Raises:
-            StoreLockedError: Another process, or this one, has it open.
-        """
-        files.check_free(beside(path.absolute(), ".lock"))
-
     # --- the unit of work -------------------------------------------------------
 
     @property

@@ -62,14 +62,21 @@ async def hold_lock(path: Path) -> AsyncIterator[None]:
 
 
 def check_free(path: Path) -> None:
-    """Return if nobody holds the lock file of an account, which is left as it is.
+    """Return if nobody has a store open, which may change at once.
+
+    Makes and writes nothing, and refuses nobody who opens it meanwhile.
+
+    Args:
+        path: The store; its lock file is beside it.
 
     Raises:
-        StoreLockedError: Another process, or this one, holds it.
+        StoreLockedError: Another process, or this one, has it open.
         StorePermissionError: The lock file is not ours alone, or not readable.
     """
-    if locks.is_held(path):
-        raise _in_use(path)
+    path = path.absolute()
+    lock = path.with_name(path.name + ".lock")
+    if locks.is_held(lock):
+        raise _in_use(lock)
 
 
 def _in_use(path: Path) -> StoreLockedError:

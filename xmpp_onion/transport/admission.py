@@ -8,7 +8,7 @@ neither whether it runs nor where it could be met (Tor rendezvous specification 
 import base64
 import re
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
@@ -19,8 +19,10 @@ from xmpp_onion.errors import (
     DialError,
     InvalidOnionAddressError,
 )
-from xmpp_onion.transport.control import Control
 from xmpp_onion.transport.replies import GONE
+
+if TYPE_CHECKING:
+    from xmpp_onion.transport.control import Control
 
 __all__ = ["Admission", "Admissions", "ClientKey", "make_client_key", "without_key"]
 
@@ -93,7 +95,7 @@ class Admission:
             raise ValueError(f"its onion: {error.why}") from None
         return cls.read(address, key)
 
-    async def tell(self, control: Control) -> None:
+    async def tell(self, control: "Control") -> None:
         """Give Tor the key (control-spec, ONION_CLIENT_AUTH_ADD).
 
         For each dial: a Tor that was restarted has forgotten, and another account

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from xmpp_onion.errors import StoreCorruptError, StoreError, StoreLockedError
-from xmpp_onion.store import Database, Inbox, Keys, Outbox
+from xmpp_onion.store import Database, Inbox, Keys, Outbox, check_free
 
 KEYED = "c.execute('PRAGMA key = \"x\\'{}\\'\"');"
 
@@ -489,12 +489,12 @@ async def test_closing_beside_a_transaction_that_hangs_can_be_cut_short(
 async def test_whether_an_account_is_free_can_be_asked(
     path: Path, key: bytes | None
 ) -> None:
-    Database.check_free(path)
+    check_free(path)
     async with Database.open(path, key=key):
         with pytest.raises(StoreLockedError, match="in use"):
-            Database.check_free(path)
+            check_free(path)
 
-    Database.check_free(path)
+    check_free(path)
 
 
 async def test_to_ask_whether_an_account_is_free_writes_nothing(
@@ -502,12 +502,12 @@ async def test_to_ask_whether_an_account_is_free_writes_nothing(
 ) -> None:
     lock = path.with_name("account.db.lock")
 
-    Database.check_free(path)
+    check_free(path)
     assert not path.parent.exists()
     async with Database.open(path, key=key):
         holder = lock.read_bytes()
     before = lock.stat()
-    Database.check_free(path)
+    check_free(path)
 
     assert lock.read_bytes() == holder
     assert (lock.stat().st_ino, lock.stat().st_mtime_ns) == (
