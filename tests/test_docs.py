@@ -4,10 +4,12 @@ import ast
 import json
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import click
 import pytest
 
+from scripts.pictures.scene import read_scenes
 from xmpp_onion.cli import main as cli
 from xmpp_onion.cli.catalogue import CATALOGUE, describe
 from xmpp_onion.cli.json_lines import EVENTS
@@ -78,11 +80,42 @@ def test_every_command_that_is_shown_exists(page: Path) -> None:
             assert command is not None, f"xmpp-onion{words}: there is no {word}"
 
 
-def test_the_picture_of_the_demo_is_there() -> None:
-    picture = (ROOT / "docs" / "demo.svg").read_text(encoding="utf-8")
+# The target, and what is said to who does not see it. Links are looked up above.
+IMAGE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
+PICTURES = ROOT / "docs" / "pictures"
 
-    assert picture.startswith("<svg")
-    assert ".onion" in picture
+
+def images() -> list[tuple[Path, str, Path]]:
+    return [
+        (page, said, (page.parent / target).resolve())
+        for page in PAGES
+        for said, target in IMAGE.findall(page.read_text(encoding="utf-8"))
+    ]
+
+
+def test_each_picture_is_one_of_a_real_run_and_says_what_it_shows() -> None:
+    scenes = {f"{scene.name}.svg" for scene in read_scenes([])}
+
+    assert {path.name for _, _, path in images()} == scenes
+    assert {path.name for path in PICTURES.iterdir()} == scenes
+    for page, said, path in images():
+        assert path.parent == PICTURES, f"{page}: {path}"
+        assert len(said) > 20, f"{page}: what does {path.name} show?"
+
+
+@pytest.mark.parametrize("path", sorted(PICTURES.glob("*.svg")), ids=lambda x: x.stem)
+def test_a_picture_is_small_has_its_text_and_loads_nothing(path: Path) -> None:
+    picture = path.read_text(encoding="utf-8")
+    drawn = ElementTree.fromstring(picture)  # noqa: S314 - ours
+    letters = [each.text for each in drawn.findall(".//{*}text")]
+
+    assert len(picture) < 30_000
+    assert any(str(text).startswith("$ ") for text in letters)
+    assert {each.tag.partition("}")[2] for each in drawn.iter()} <= {
+        "svg", "title", "style", "rect", "path", "text",
+    }  # fmt: skip
+    assert not re.search(r"href|url\(|@import|@font-face", picture)
+    assert not re.search(r"/(?:home|root|tmp|work)/", picture)
 
 
 @pytest.mark.parametrize(
