@@ -23,7 +23,14 @@ from twomemo import twomemo
 
 from xmpp_onion.address import JID
 
-__all__ = ["MAX_PRE_KEYS", "read_bundle", "read_device_list"]
+__all__ = [
+    "DJB_TYPE",
+    "MAX_PRE_KEYS",
+    "NAMES",
+    "Names",
+    "read_bundle",
+    "read_device_list",
+]
 
 MAX_PRE_KEYS: Final = 500
 """In a bundle: libsignal publishes 100. A list without end would only cost us time."""
@@ -34,12 +41,12 @@ _SPACE = " \t\r\n"
 _MAX_TEXT = 200
 _KEY_BYTES = 32
 _SIGNATURE_BYTES = 64
-_DJB_TYPE = b"\x05"
+DJB_TYPE: Final = b"\x05"
 """What the older version puts before a key."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Names:
+class Names:
     """What a version calls the parts."""
 
     devices: str
@@ -53,8 +60,8 @@ class _Names:
     pre_key_id: str
 
 
-_NAMES = {
-    twomemo.NAMESPACE: _Names(
+NAMES: Final = {
+    twomemo.NAMESPACE: Names(
         devices="devices",
         is_labelled=True,
         signed="spk",
@@ -65,7 +72,7 @@ _NAMES = {
         pre_key="pk",
         pre_key_id="id",
     ),
-    oldmemo.NAMESPACE: _Names(
+    oldmemo.NAMESPACE: Names(
         devices="list",
         is_labelled=False,
         signed="signedPreKeyPublic",
@@ -95,7 +102,7 @@ def read_device_list(namespace: str, element: ET.Element) -> omemo.DeviceList:
     Raises:
         ValueError: It is malformed.
     """
-    names = _NAMES[namespace]
+    names = NAMES[namespace]
     optional = {"label", "labelsig"} if names.is_labelled else frozenset[str]()
     devices: omemo.DeviceList = {}
     for device in _children(element, f"{{{namespace}}}{names.devices}"):
@@ -135,8 +142,8 @@ def read_bundle(
 
 
 def _read(namespace: str, element: ET.Element) -> _Read:
-    names = _NAMES[namespace]
-    start = b"" if names.is_labelled else _DJB_TYPE
+    names = NAMES[namespace]
+    start = b"" if names.is_labelled else DJB_TYPE
     wanted = [
         f"{{{namespace}}}{name}"
         for name in (names.signed, names.signature, names.identity, names.pre_keys)

@@ -2,23 +2,17 @@
 
 ``urn:xmpp:omemo:2`` (XEP-0384, version 0.8 and 0.9) encrypts whole contents; the
 older ``eu.siacs.conversations.axolotl`` (version 0.3) only texts, and is what most
-clients speak. Everything that differs between them on the wire is here.
+clients speak. What they call their nodes is here, and who an element is for; what we
+write is in `elements`, what we read in `published`.
 """
 
 import re
-from base64 import b64encode
 from collections.abc import Sequence
 from typing import Final
 from xml.etree import ElementTree as ET
 
-import oldmemo.etree
-import omemo
-import twomemo.etree
-from oldmemo import oldmemo as old
-from omemo.message import EncryptedKeyMaterial, KeyExchange
-from twomemo import twomemo as new
-
 from xmpp_onion.address import JID
+from xmpp_onion.e2ee.elements import write_bundle, write_device_list, write_message
 from xmpp_onion.e2ee.published import read_bundle, read_device_list
 
 __all__ = [
@@ -62,66 +56,6 @@ def bundle_node(namespace: str, device_id: int) -> Node:
     if namespace == OMEMO_2:
         return f"{OMEMO_2}:bundles", str(device_id)
     return f"{OMEMO_OLD}.bundles:{device_id}", "current"
-
-
-def write_device_list(namespace: str, devices: omemo.DeviceList) -> ET.Element:
-    """Return a device list as it is published; the older version has no labels."""
-    if namespace == OMEMO_2:
-        return twomemo.etree.serialize_device_list(devices)
-    return oldmemo.etree.serialize_device_list(devices)
-
-
-def write_bundle(bundle: omemo.Bundle) -> ET.Element:
-    """Return a bundle of ours as it is published."""
-    match bundle:
-        case new.BundleImpl():
-            return twomemo.etree.serialize_bundle(bundle)
-        case old.BundleImpl():
-            return oldmemo.etree.serialize_bundle(bundle)
-    raise TypeError("a bundle of another version")
-
-
-def write_message(message: omemo.Message) -> ET.Element:
-    """Return the ``<encrypted/>`` element of a message."""
-    if message.namespace == OMEMO_2:
-        return _write_message_2(message)
-    return oldmemo.etree.serialize_message(message)
-
-
-def _write_message_2(message: omemo.Message) -> ET.Element:
-    """Return what the library writes, but look at each key once.
-
-    It goes over all keys again for each account, which takes longer than to encrypt
-    where a room has a hundred members.
-    """
-    root = ET.Element(f"{{{OMEMO_2}}}encrypted")
-    sid = {"sid": str(message.device_id)}
-    header = ET.SubElement(root, f"{{{OMEMO_2}}}header", sid)
-    groups: dict[str, ET.Element] = {}
-    for key, exchange in message.keys:
-        jid = key.bare_jid
-        if jid not in groups:
-            groups[jid] = ET.SubElement(header, f"{{{OMEMO_2}}}keys", {"jid": jid})
-        groups[jid].append(_write_key(key, exchange))
-    content = message.content
-    if isinstance(content, new.ContentImpl) and not content.empty:
-        payload = ET.SubElement(root, f"{{{OMEMO_2}}}payload")
-        payload.text = b64encode(content.ciphertext).decode("ascii")
-    return root
-
-
-def _write_key(key: EncryptedKeyMaterial, exchange: KeyExchange | None) -> ET.Element:
-    element = ET.Element(f"{{{OMEMO_2}}}key", {"rid": str(key.device_id)})
-    match key, exchange:
-        case new.EncryptedKeyMaterialImpl(), None:
-            data = key.serialize()
-        case new.EncryptedKeyMaterialImpl(), new.KeyExchangeImpl():
-            data = exchange.serialize(key.serialize())
-            element.set("kex", "true")
-        case _:
-            raise TypeError("a key of another version")
-    element.text = b64encode(data).decode("ascii")
-    return element
 
 
 def addressed(

@@ -3,29 +3,19 @@
 import copy
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-import omemo
 import pytest
-import twomemo.etree
-from doubleratchet import EncryptedMessage, Header
-from twomemo import twomemo as new
-from x3dh import Header as ExchangeHeader
 
-from xmpp_onion.e2ee import NAMESPACES, OMEMO_2
+from xmpp_onion.e2ee import NAMESPACES
 from xmpp_onion.e2ee.versions import (
     read_bundle,
     read_device_list,
     write_bundle,
     write_device_list,
-    write_message,
 )
 from xmpp_onion.errors import DecryptionError
 from xmpp_onion.testing.omemo_peer import OmemoPeers
-
-if TYPE_CHECKING:
-    from omemo.message import EncryptedKeyMaterial, KeyExchange
 
 
 @pytest.fixture
@@ -86,46 +76,3 @@ async def test_a_message_with_an_empty_part_is_refused_and_the_whole_one_read(
             await bob.decrypt(element, alice.jid)
 
     assert await bob.read(sent, alice) == "good"
-
-
-def message_to(devices: dict[str, int], *, text: bytes) -> omemo.Message:
-    """Return a message to so many devices of each account; it begins some sessions."""
-    keys: set[tuple[EncryptedKeyMaterial, KeyExchange | None]] = set()
-    for jid, number in devices.items():
-        for device_id in range(1, number + 1):
-            sealed = b"\x0a\x10" + b"M" * 16 + b"\x12\x03" + b"key"
-            ratchet = EncryptedMessage(Header(bytes(32), 0, device_id), sealed)
-            begun = ExchangeHeader(bytes(32), b"E" * 32, b"", b"")
-            keys.add(
-                (
-                    new.EncryptedKeyMaterialImpl(jid, device_id, ratchet),
-                    new.KeyExchangeImpl(begun, 7, device_id) if device_id % 2 else None,
-                )
-            )
-    content = new.ContentImpl(text) if text else new.ContentImpl.make_empty()
-    return omemo.Message(OMEMO_2, "writer@example", 5, content, frozenset(keys))
-
-
-def in_order(message: ET.Element) -> bytes:
-    """Return an element as bytes, with its keys in one order: none is prescribed."""
-    for parent in message.iter():
-        parent[:] = sorted(parent, key=lambda part: (part.tag, *part.attrib.values()))
-    return ET.tostring(message)
-
-
-@pytest.mark.parametrize("text", [b"", b"sealed text"], ids=["of keys alone", "whole"])
-@pytest.mark.parametrize(
-    "devices",
-    [{}, {"bob@example": 1}, {f"{n}@example": 1 + n % 4 for n in range(25)}],
-    ids=["nobody", "one", "a room"],
-)
-def test_a_message_has_the_bytes_that_the_library_writes(
-    devices: dict[str, int], text: bytes
-) -> None:
-    message = message_to(devices, text=text)
-
-    written = write_message(message)
-
-    library = twomemo.etree.serialize_message(message)
-    assert in_order(written) == in_order(library)
-    assert len(written.findall(".//{*}key")) == sum(devices.values())
