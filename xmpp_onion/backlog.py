@@ -74,6 +74,9 @@ class Backlog:
         device cannot be read by it. Then only the archive's end is noted.
         """
         self.is_taken_in = False
+        if self._asked is not None:
+            self._asked.drop()
+        self._asked = None
         cursor = await self._cursors.load(self._place)
         archive = self._session.archive
         if cursor is None:

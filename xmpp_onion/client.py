@@ -10,8 +10,8 @@ network afterwards is a row; inside the transaction there is no network.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
@@ -20,6 +20,7 @@ from typing import Self, assert_never
 from xmpp_onion import moving
 from xmpp_onion.account import Account, Receipts, parse_recipient
 from xmpp_onion.address import JID, Introduction
+from xmpp_onion.ahead import Ahead
 from xmpp_onion.backlog import Backlog
 from xmpp_onion.chat import (
     Event,
@@ -52,7 +53,9 @@ from xmpp_onion.errors import (
 )
 from xmpp_onion.expiry import Expiry
 from xmpp_onion.files import Drafts, Journal
+from xmpp_onion.hopes import Hopes
 from xmpp_onion.notary import Notary
+from xmpp_onion.one_error import the_one_error
 from xmpp_onion.outgoing import Outgoing
 from xmpp_onion.provision import Provision
 from xmpp_onion.reader import Claim, InboxReader
@@ -153,7 +156,7 @@ class Client(Speaker):
     # --- life -------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        with _the_one_error():
+        with the_one_error():
             async with AsyncExitStack() as stack:
                 await self._open(stack)
                 self._stack = stack.pop_all()
@@ -165,7 +168,7 @@ class Client(Speaker):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with _the_one_error(error):
+        with the_one_error(error):
             await self._stack.__aexit__(kind, error, traceback)
 
     async def _open(self, stack: AsyncExitStack) -> None:
@@ -207,16 +210,18 @@ class Client(Speaker):
             resource=await memory.resource(),
             known=await memory.known(),
             remember=memory.remember,
+            ask_ahead=self._ask_ahead,
         )
         uploads = Journal(self._database, keys)
         self._drafts = Drafts(self._database, keys)
         self._sharing = Sharing(
             self._session, self._tor, account.jid, uploads, drafts=self._drafts
         )
+        self._pep = SlixmppPep(self._session.xmpp)
         self._omemo = Omemo(
             account.jid,
             keys,
-            SlixmppPep(self._session.xmpp),
+            self._pep,
             policy=self.trust,
             pins=account.pins,
             automatic_trust=account.automatic_trust,
@@ -253,6 +258,7 @@ class Client(Speaker):
     def _make_way_in(self, attempts: Attempts) -> None:
         """Make what takes in what comes, and the courier, which it gives work."""
         own = self.account.jid
+        hopes = Hopes(self._database, self._outbox, self._session, self._omemo)
         self._courier = Courier(
             self._database,
             self._outbox,
@@ -260,6 +266,7 @@ class Client(Speaker):
             self._omemo,
             deliveries=self._deliveries,
             watch=RoomWatch(self._database, self.rooms, self._deliveries, own=own),
+            hopes=hopes,
         )
         self._strangers = Strangers(
             self._database,
@@ -291,6 +298,14 @@ class Client(Speaker):
         self.notary = Notary(self._database, self._omemo, self._courier, own)
         self._omemo.notices.watch(self._clerk.news.set)
         self._backlog = Backlog(self._session, self._cursors, own)
+        self._ahead = Ahead(
+            self._session,
+            hopes=hopes,
+            backlog=self._backlog,
+            contacts=self._contacts,
+            pep=self._pep,
+            witness=self._far_witness,
+        )
 
     def _make_way_out(self) -> None:
         provision = Provision(self._database, self._session, self._omemo)
@@ -351,6 +366,9 @@ class Client(Speaker):
         finally:
             self._patience = None
 
+    async def _ask_ahead(self) -> None:
+        await self._ahead.ask()
+
     async def _start_session(self) -> None:
         """Make a fresh session ours: keys, what we missed, then let the world see us.
 
@@ -361,11 +379,7 @@ class Client(Speaker):
         self.rooms.begin_anew()
         self._feed.look()
         self._omemo.begin_history()
-        with suppress(SessionError):  # asked again when its turn comes
-            await self._backlog.ask()
-        self._session.ask_for_copies()
-        self._contacts.ask()
-        await self._far_witness.open()
+        await self._ahead.ensure()
         async with asyncio.TaskGroup() as flight:
             flight.create_task(self._far_witness.ask())
             await self._prepare_keys()
@@ -810,23 +824,3 @@ class Client(Speaker):
 
 def _deadline(timeout: float | None) -> float | None:
     return None if timeout is None else asyncio.get_running_loop().time() + timeout
-
-
-@contextmanager
-def _the_one_error(callers: BaseException | None = None) -> Iterator[None]:
-    """Raise the error of a task as it is, not wrapped into a group.
-
-    Both tasks of a client are its own business: who writes ``except
-    AuthenticationError`` around a client means it.
-
-    Args:
-        callers: What the caller's block ended with; a group of the caller's own
-            stays whole.
-    """
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup) and error is not callers:
-            error = error.exceptions[0]
-        raise error from error.__cause__

@@ -35,6 +35,7 @@ from xmpp_onion.errors import (
     DeviceListError,
     NotAcknowledgedError,
 )
+from xmpp_onion.hopes import Hopes
 from xmpp_onion.rooms import RoomWatch
 from xmpp_onion.session import Session, message_stanza, parse_sent, serialise
 from xmpp_onion.store import Database, JobRow, Outbox, OutboxRow
@@ -74,6 +75,7 @@ class Courier:
         omemo: Knows how to do the jobs: publishing a bundle, a device list.
         deliveries: Where it is noted that the server has a message.
         watch: Says what may go to rooms.
+        hopes: What the login has taken along already.
         clock: Seconds that only go forward; tests pass their own.
     """
 
@@ -86,6 +88,7 @@ class Courier:
         *,
         deliveries: Deliveries,
         watch: RoomWatch | None = None,
+        hopes: Hopes | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._bundles = Quota(_BUNDLES, _BUNDLE_EVERY, clock)
@@ -96,6 +99,7 @@ class Courier:
         self._omemo = omemo
         self._deliveries = deliveries
         self._watch = watch
+        self._hopes = hopes
         self._parked: dict[str, int] = {}  # rooms that have to wait, from which row on
         self._room_lines: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._waiting: dict[int, asyncio.Future[None]] = {}
@@ -328,6 +332,9 @@ class Courier:
 
         Those to one room go in their order, however long it takes to look at each.
         """
+        hoped = None if self._hopes is None else self._hopes.take(row.id)
+        if hoped is not None:
+            return hoped
         if self._watch is None or not row.readers:
             return self._session.send(row.stanza_xml, row.message_id)
         async with self._room_lines.setdefault(row.to, asyncio.Lock()):

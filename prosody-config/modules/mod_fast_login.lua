@@ -68,7 +68,18 @@ local function add_what_0_12_lacks()
 	end, -1500);
 end
 
+-- Who logs in with a token says more behind it, and asks for an acknowledgement. If the
+-- token is refused, or the stream that it was for is gone, nobody is there who could
+-- answer that; mod_smacks would let the connection end for it. Errors for what was said
+-- go back as ever, and the same connection takes a password.
+local function pass_over_what_came_too_early()
+	module:hook("stanza/urn:xmpp:sm:3:r", function (event)
+		return event.origin.type:sub(1, 3) == "c2s" and not event.origin.smacks or nil;
+	end, -1);
+end
+
 if belongs_to_this_prosody() then
+	pass_over_what_came_too_early();
 	if not is_new then add_what_0_12_lacks(); end
 	for _, name in ipairs(names) do module:depends(name); end
 end

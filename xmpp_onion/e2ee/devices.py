@@ -16,7 +16,7 @@ from omemo import DeviceList
 from omemo.bundle import Bundle
 
 from xmpp_onion.address import JID
-from xmpp_onion.e2ee.nodes import HiddenNodeError, Nodes
+from xmpp_onion.e2ee.nodes import Asked, HiddenNodeError, Nodes
 from xmpp_onion.e2ee.versions import (
     NAMESPACES,
     OMEMO_2,
@@ -94,6 +94,7 @@ class SlixmppPep:
         self._own = JID(xmpp.boundjid.bare)
         self._nodes = Nodes(xmpp)
         self._changed: Changed = _ignore
+        self._asked: dict[str, Asked] = {}
         for namespace in NAMESPACES:
             name, _ = list_node(namespace)
             event = f"omemo_devices_{namespace}"
@@ -106,6 +107,20 @@ class SlixmppPep:
     def watch(self, changed: Changed) -> None:
         """See :meth:`Pep.watch`."""
         self._changed = changed
+
+    def ask_ahead(self) -> None:
+        """Send the questions for our own lists with the next login.
+
+        The next fetch of each takes the answer.
+        """
+        self._asked = {
+            namespace: self._nodes.ask(self._own, list_node(namespace), newest=True)
+            for namespace in NAMESPACES
+        }
+
+    def forget_asked(self) -> None:
+        """Ask anew: what was asked ahead was of another stream."""
+        self._asked.clear()
 
     async def fetch_device_list(self, namespace: str, jid: JID) -> Listing:
         """See :meth:`Pep.fetch_device_list`."""
@@ -121,7 +136,10 @@ class SlixmppPep:
     async def _download(self, namespace: str, jid: JID) -> Listing | DeviceListError:
         """Return a device list, or the error: in a task it would become a group."""
         try:
-            element = await self._nodes.fetch(jid, list_node(namespace), newest=True)
+            asked = self._asked.pop(namespace, None) if jid.bare == self._own else None
+            element = await self._nodes.fetch(
+                jid, list_node(namespace), newest=True, asked=asked
+            )
             if element is None:
                 return Listing({})
             return Listing(read_device_list(namespace, element))

@@ -17,7 +17,7 @@ from xml.etree import ElementTree as ET
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from xmpp_onion.e2ee.nodes import HiddenNodeError, Nodes
+from xmpp_onion.e2ee.nodes import Asked, HiddenNodeError, Nodes
 from xmpp_onion.e2ee.storage import KeyStorage
 from xmpp_onion.errors import DeviceListError
 from xmpp_onion.store import Database, Keys
@@ -64,6 +64,7 @@ class FarWitness:
         self.told = self.heard = 0
         self.confirmed = asyncio.Event()
         self._has_heard = False
+        self._asked: Asked | None = None
         self._due = asyncio.Event()
         database.after_commit(self._look)
 
@@ -77,16 +78,28 @@ class FarWitness:
         else:
             self._has_heard = True  # a device that is not made yet has said nothing
 
+    async def ask_ahead(self) -> None:
+        """Send the question with the next login, for :meth:`ask` to await."""
+        await self.open()
+        self._asked = None
+        if not self._has_heard and self._key:
+            node = (NODE, self._database.store_id)
+            self._asked = self._nodes.ask(self._nodes.own, node, newest=False)
+
     async def ask(self) -> None:
         """Ask how far the store was before it was opened. NETWORK, one request.
 
         Once in the life of a process, after :meth:`open`. No answer is no alarm.
         """
+        asked, self._asked = self._asked, None
         if self._has_heard or not self._key:
             return
         try:
             found = await self._nodes.fetch(
-                self._nodes.own, (NODE, self._database.store_id), newest=False
+                self._nodes.own,
+                (NODE, self._database.store_id),
+                newest=False,
+                asked=asked,
             )
         except (DeviceListError, HiddenNodeError):
             return

@@ -8,23 +8,29 @@ Source: XEP-0060, sections 6.5, 7.1 and 8.2; XEP-0163.
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Final, TypeAlias
 from xml.etree import ElementTree as ET
 
 import slixmpp
 from slixmpp.exceptions import IqError, IqTimeout, XMPPError
 from slixmpp.plugins.xep_0004 import Form
+from slixmpp.stanza import Iq
 from slixmpp.xmlstream.xmlstream import NotConnectedError
 
 from xmpp_onion.address import JID
 from xmpp_onion.e2ee.versions import Node
 from xmpp_onion.errors import DeviceListError
 
-__all__ = ["HiddenNodeError", "Nodes"]
+__all__ = ["Asked", "HiddenNodeError", "Nodes"]
+
+Asked: TypeAlias = asyncio.Future[Iq]
+"""A question that is on its way."""
 
 # Seconds for one request. A round trip over two onion circuits takes one to
 # five; a dead circuit is noticed by the session, not here.
 _REQUEST_TIMEOUT: Final = 60.0
+# The same for what is asked before the login, from the dial on.
+_AHEAD_TIMEOUT: Final = 300.0
 _PUBSUB_ERRORS: Final = "{http://jabber.org/protocol/pubsub#errors}"
 # Refusals that mean "for contacts only": ejabberd's and Prosody's (XEP-0060,
 # section 6.5.9).
@@ -61,7 +67,30 @@ class Nodes:
         """Our account."""
         return JID(self._own.bare)
 
-    async def fetch(self, jid: JID, node: Node, *, newest: bool) -> ET.Element | None:
+    def ask(self, jid: JID, node: Node, *, newest: bool) -> Asked:
+        """Send the request for an item now or with the next login, for :meth:`fetch`.
+
+        Args:
+            jid: Whose node.
+            node: Its name, and the id of the item.
+            newest: As there.
+        """
+        asked = self._ask(jid, node, newest=newest, timeout=_AHEAD_TIMEOUT)
+        # Nobody may come to read it: the login can fail.
+        asked.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return asked
+
+    def _ask(self, jid: JID, node: Node, *, newest: bool, timeout: float) -> Asked:
+        name, item_id = node
+        wanted = {"max_items": 1} if newest else {"item_ids": [item_id]}
+        answer: Asked = self._pubsub.get_items(
+            slixmpp.JID(jid.bare), name, **wanted, timeout=timeout
+        )
+        return answer
+
+    async def fetch(
+        self, jid: JID, node: Node, *, newest: bool, asked: Asked | None = None
+    ) -> ET.Element | None:
         """Return what an item holds; None if there is none, or none for us.
 
         Args:
@@ -69,17 +98,17 @@ class Nodes:
             node: Its name, and the id of the item.
             newest: Ask for the newest item whatever its id: some clients publish
                 lists under random ids.
+            asked: What :meth:`ask` returned for the same.
 
         Raises:
             HiddenNodeError: It is for contacts only.
             DeviceListError: The server did not answer.
         """
-        name, item_id = node
-        wanted = {"max_items": 1} if newest else {"item_ids": [item_id]}
         try:
             async with asyncio.timeout(_REQUEST_TIMEOUT):
-                answer = await self._pubsub.get_items(
-                    slixmpp.JID(jid.bare), name, **wanted
+                answer = await (
+                    asked
+                    or self._ask(jid, node, newest=newest, timeout=_REQUEST_TIMEOUT)
                 )
         except IqError as error:
             if error.condition in _HIDING:
@@ -89,7 +118,7 @@ class Nodes:
             return None
         except (IqTimeout, NotConnectedError, TimeoutError) as error:
             raise _no_answer("keys cannot be fetched") from error
-        return _payload(answer, item_id)
+        return _payload(answer, node[1])
 
     async def subscribe(self, jid: JID, name: str) -> bool:
         """Ask to be told of changes; return whether we shall be."""

@@ -44,13 +44,21 @@ class Policies:
 
         In a transaction.
         """
-        pins = {jid: sorted(prints) for jid, prints in sorted(self._pins.items())}
-        in_force = json.dumps([self.default, pins])
-        digest = hashlib.sha256(in_force.encode()).hexdigest()
+        digest = self._in_force()
         if (await self._storage.load_primitive(_IN_FORCE, str)).maybe("") == digest:
             return False
         await self._storage.store(_IN_FORCE, digest)
         return True
+
+    async def has_changed(self) -> bool:
+        """Tell whether :meth:`take_change` would tell so."""
+        before = (await self._storage.load_primitive(_IN_FORCE, str)).maybe("")
+        return before != self._in_force()
+
+    def _in_force(self) -> str:
+        pins = {jid: sorted(prints) for jid, prints in sorted(self._pins.items())}
+        in_force = json.dumps([self.default, pins])
+        return hashlib.sha256(in_force.encode()).hexdigest()
 
     async def of(self, jid: JID) -> Trust:
         """Return what holds for a bare JID."""

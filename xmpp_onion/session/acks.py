@@ -9,6 +9,7 @@ Source: XEP-0198, sections 4 and 5.
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, Generic, TypeVar
 
 from xmpp_onion.errors import StreamViolationError
@@ -34,10 +35,13 @@ class OutgoingAcks(Generic[T]):
 
     Attributes:
         acknowledged: How many the server says it has.
+        written: How many of those that wait were written on some connection, and
+            may have arrived. While there are any, nobody knows where the server's
+            count stands, and what is said again it would count twice.
     """
 
     def __init__(self) -> None:
-        self.acknowledged = 0
+        self.acknowledged = self.written = 0
         self._waiting: deque[_Sent[T]] = deque()
 
     def __len__(self) -> int:
@@ -66,6 +70,7 @@ class OutgoingAcks(Generic[T]):
                 fix="The connection was closed; nothing was marked as delivered.",
             )
         self.acknowledged = count
+        self.written = max(self.written - new, 0)
         done = [self._waiting.popleft() for _ in range(new)]
         return [sent.token for sent in done if sent.token is not None]
 
@@ -75,16 +80,28 @@ class OutgoingAcks(Generic[T]):
             if sent.data == data:
                 sent.data = better
 
-    def unacknowledged(self) -> Iterator[str]:
-        """Yield what has to be sent again after the stream was resumed."""
-        return (sent.data for sent in self._waiting)
+    def unacknowledged(self, after: int = 0) -> Iterator[str]:
+        """Yield what is sent, again or at last, on a connection that was logged in.
 
-    def forget(self) -> list[T]:
-        """Start over at zero, and return the tokens of what was not acknowledged."""
-        lost = [sent.token for sent in self._waiting if sent.token is not None]
-        self._waiting.clear()
-        self.acknowledged = 0
-        return lost
+        Args:
+            after: So many were said behind the login, and are left out.
+        """
+        return (sent.data for sent in islice(self._waiting, after, None))
+
+    def mark_written(self, count: int | None = None) -> None:
+        """Note that the oldest ``count``, or all that wait, were written."""
+        self.written = len(self._waiting) if count is None else count
+
+    def forget(self, keep: int = 0) -> list[T]:
+        """Start over at zero, and return the tokens of what was not acknowledged.
+
+        Args:
+            keep: So many are what the new stream began with.
+        """
+        waiting = list(self._waiting)
+        self._waiting = deque(waiting[:keep])
+        self.acknowledged, self.written = 0, len(self._waiting)
+        return [sent.token for sent in waiting[keep:] if sent.token is not None]
 
 
 class IncomingAcks:

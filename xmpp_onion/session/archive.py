@@ -192,7 +192,7 @@ class Archive:
         Raises:
             SessionError: There is no session.
         """
-        if not self._xmpp.online and not self._xmpp.resume_id:
+        if not self._xmpp.takes_stanzas:
             raise SessionError(
                 "the archive could not be asked", why="the session is down"
             )

@@ -118,8 +118,12 @@ class CatchUp:
                 if page.is_last:
                     return
         finally:
-            self._archive.drop(self._query)
-            self._drop_newest()
+            self.drop()
+
+    def drop(self) -> None:
+        """Take no further result: nobody reads the pages."""
+        self._archive.drop(self._query)
+        self._drop_newest()
 
     def _ask_next(self) -> SessionError | None:
         """Ask for the next page; an error has to wait until this one was handled."""

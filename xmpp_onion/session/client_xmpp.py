@@ -12,7 +12,7 @@ import re
 import secrets
 import ssl
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Final, NoReturn
 
@@ -98,6 +98,7 @@ class OnionClient(ClientXMPP):
         self._deliver = deliver
         self._asking = asking
         self._wire: Wire | None = None
+        self._is_preparing = False
         self._requests: dict[str, Callable[[], None]] = {}
         self._ask_soon: asyncio.Handle | None = None
         self._configure()
@@ -142,20 +143,50 @@ class OnionClient(ClientXMPP):
         """Whether stanzas go through."""
         return self._wire is not None
 
+    @property
+    def takes_stanzas(self) -> bool:
+        """Whether stanzas are taken, to go out now or with the next login."""
+        return self.online or bool(self.resume_id) or self._is_preparing
+
+    async def prepare(self, ask: Callable[[], Awaitable[None]]) -> None:
+        """Let ``ask`` say what goes out behind the next login.
+
+        Where there is no stream to resume, all of it belongs to a new one, and what
+        was prepared for another login that failed is given up.
+        """
+        if not self.resume_id:
+            self.forget_stream()
+            # The answers are to be taken from our own server alone.
+            self.session_bind_event.set()
+            self._session_started = True
+        self._is_preparing = True
+        try:
+            await ask()
+            async with asyncio.TaskGroup() as tasks:
+                filters = tasks.create_task(self.run_filters())
+                await self.waiting_queue.join()
+                filters.cancel()
+        finally:
+            self._is_preparing = False
+
     def take_bound(self, jid: slixmpp.jid.JID) -> None:
         """Note the full JID that the server gave us."""
         self.boundjid = jid
 
-    def go_online(self, wire: Wire, *, resumed: bool, early: list[ET.Element]) -> None:
+    def go_online(
+        self, wire: Wire, *, resumed: bool, early: list[ET.Element], said: int = 0
+    ) -> None:
         """Let stanzas through on a connection that has been logged in.
 
         Args:
             wire: The connection.
             resumed: The earlier stream goes on: what it left is sent again.
             early: What came before counting began.
+            said: So many stanzas were said behind the login, with a question for
+                their ack.
         """
         self._wire = wire
-        self._questions = 0
+        self._questions, self._asked_for = (1, said) if said else (0, 0)
         self.transport = wire.transport
         self.features = {"mechanisms", "bind"}
         self.authenticated = self.sessionstarted = self.bound = True
@@ -168,9 +199,10 @@ class OnionClient(ClientXMPP):
             # Before all that goes again, which may take long on a slow way: is the
             # server deaf?
             self.ask_for_ack()
-            for text in self.outgoing.unacknowledged():
-                wire.write(text)
-        else:
+        for text in self.outgoing.unacknowledged(after=said):
+            wire.write(text)
+        self.outgoing.mark_written()
+        if not resumed:
             self.event("session_bind", self.boundjid)
         self.event("session_resumed" if resumed else "session_start")
         self.ask_for_ack()
@@ -189,20 +221,22 @@ class OnionClient(ClientXMPP):
         """Note that the server sends all after ``handled`` again."""
         self.incoming.rewind(handled)
 
-    def forget_stream(self, acknowledged: int | None = None) -> None:
+    def forget_stream(self, acknowledged: int | None = None, *, said: int = 0) -> None:
         """Give the earlier stream up: it cannot be resumed.
 
         Args:
             acknowledged: What the server says it had of it, if it says so.
+            said: So many stanzas were said behind the login, and the new stream has
+                them.
         """
-        if acknowledged is not None:
+        if acknowledged is not None and not said:
             try:
                 self._complete(acknowledged)
             except StreamViolationError:
                 log.warning("the server miscounts an ended stream; all is sent again")
         self.resume_id = ""
         self.incoming.forget()
-        for token in self.outgoing.forget():
+        for token in self.outgoing.forget(keep=said):
             if not token.done():
                 token.set_exception(_not_acknowledged())
         for name, expire in list(self._requests.items()):
@@ -272,13 +306,16 @@ class OnionClient(ClientXMPP):
         Raises:
             NotConnectedError: There is no session.
         """
-        if self._wire is None and not self.resume_id:
+        if not self.takes_stanzas:
             raise NotConnectedError
         self.outgoing.add(text, token)
         if self._wire is not None:
-            if token is not None and self._ask_soon is None:
+            self.outgoing.mark_written()
+            if self._ask_soon is None and (token is not None or not self._questions):
                 # One <r/> for all that is written in this turn of the loop; asked
-                # for before the writing is, it goes out with it.
+                # for before the writing is, it goes out with it. Without it a stream
+                # at rest would not know what the server has, and after a cut nothing
+                # could be said behind the login.
                 self._ask_soon = self.loop.call_soon(self.ask_for_ack)
             self._wire.write(text)
 
@@ -298,7 +335,7 @@ class OnionClient(ClientXMPP):
         Raises:
             StreamViolationError: It cannot have that.
         """
-        count = read_count(element)
+        before, count = self.outgoing.acknowledged, read_count(element)
         self._complete(-1 if count is None else count)
         self._questions -= 1
         # With several questions out this may be the answer to an earlier one. That to
@@ -307,6 +344,8 @@ class OnionClient(ClientXMPP):
             self._questions = 0
             self.ack_requested.clear()
         self.acknowledged.set()
+        if not self._questions and self.outgoing.written and count != before:
+            self.ask_for_ack()  # for what was written meanwhile
 
     def _complete(self, count: int) -> None:
         for token in self.outgoing.acknowledge(count):

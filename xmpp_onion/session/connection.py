@@ -18,9 +18,11 @@ from xmpp_onion.errors import (
     FeatureMissingError,
     MovedError,
     RegistrationError,
+    SessionError,
     SessionLostError,
     TorNotFoundError,
     TorNotRunningError,
+    XmppOnionError,
 )
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "IllegalTransitionError",
     "State",
     "advance",
+    "as_ours",
     "backoff",
     "diagram",
     "is_fatal",
@@ -151,3 +154,14 @@ def diagram() -> str:
     ]
     lines.append(f"    {State.CLOSED.name} --> [*]")
     return "\n".join(lines)
+
+
+def as_ours(error: Exception) -> XmppOnionError:
+    """Return what ended an attempt as an error of this package."""
+    if isinstance(error, XmppOnionError):
+        return error
+    return SessionError(
+        "the login did not finish",
+        why=f"{type(error).__name__} after the connection was made",
+        fix="It is tried again by itself.",
+    )

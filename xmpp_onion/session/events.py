@@ -1,10 +1,13 @@
 """What a session yields, in the order it happened."""
 
+import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 
 from slixmpp.stanza import Message
 
 from xmpp_onion.address import JID
+from xmpp_onion.errors import InvalidJIDError
+from xmpp_onion.session.moved import read_moved
 from xmpp_onion.session.muc import RoomNews
 from xmpp_onion.session.roster import Contact
 
@@ -17,6 +20,7 @@ __all__ = [
     "SaidMoved",
     "SessionEvent",
     "SubscriptionRequest",
+    "read_request",
 ]
 
 
@@ -112,3 +116,17 @@ SessionEvent = (
     | RoomChanged
     | SaidMoved
 )
+
+
+def read_request(element: ET.Element) -> SubscriptionRequest | SaidMoved | None:
+    """Return what somebody's presence asks of us, or says of where they are now."""
+    if element.tag != "{jabber:client}presence":
+        return None
+    document = read_moved(element)
+    if not document and element.get("type") != "subscribe":
+        return None
+    try:
+        sender = JID(element.get("from", "")).bare
+    except InvalidJIDError:
+        return None
+    return SaidMoved(sender, document) if document else SubscriptionRequest(sender)

@@ -9,23 +9,30 @@ Source: RFC 6120; XEP-0388, XEP-0386 and XEP-0484 (:mod:`.sasl2`); XEP-0198.
 """
 
 import logging
-import secrets
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import escape
 
 from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.errors import (
-    AuthenticationError,
     FeatureMissingError,
     SessionError,
     StreamViolationError,
 )
 from xmpp_onion.session.client_xmpp import SM, OnionClient, read_count
+from xmpp_onion.session.hope import Hope
 from xmpp_onion.session.moved import raise_if_moved
 from xmpp_onion.session.proof import PasswordProof, Proof, TokenProof
+from xmpp_onion.session.questions import (
+    expect,
+    require_answer,
+    sasl_element,
+    stanza_error,
+    unexpected,
+    write_request,
+)
 from xmpp_onion.session.remembered import SASL, Remembered
 from xmpp_onion.session.sasl2 import (
     SASL2,
@@ -50,12 +57,9 @@ __all__ = ["Attempt", "Credentials", "Dialer", "Login"]
 log = logging.getLogger(__name__)
 
 BIND: Final = "urn:ietf:params:xml:ns:xmpp-bind"
-_STANZAS: Final = "{urn:ietf:params:xml:ns:xmpp-stanzas}"
 # Eight round trips over a slow circuit, with room.
 LOGIN_TIMEOUT: Final = 90.0
 DIAL_TIMEOUT: Final = 60.0
-# The server cannot check the password just now; it says nothing about ours.
-_TEMPORARY: Final = "temporary-auth-failure"
 
 
 class Dialer(Protocol):
@@ -102,12 +106,14 @@ class Login:
         early: Stanzas that came before counting began.
         stanza_limit: Bytes of one stanza that the server takes; None if it did not
             say.
+        said: So many of the stanzas that waited were said with it.
     """
 
     resumed: bool
     certificate: str = ""
     early: list[ET.Element] = field(default_factory=list)
     stanza_limit: int | None = None
+    said: int = 0
 
 
 class Attempt:
@@ -133,6 +139,7 @@ class Attempt:
         self._who = who
         self._handled = client.incoming.handled
         self._proof: Proof | None = None
+        self._hope = Hope(client)
         self._resuming = ""
         if client.resume_id:
             self._resuming = resume(client.resume_id, self._handled)
@@ -174,7 +181,8 @@ class Attempt:
         if self._proof is None:
             self._prove(wire.write)
         login = await (self._in_one(wire) if self._is_quick else self._in_steps(wire))
-        return replace(login, certificate=certificate)
+        wire.is_let_in = True
+        return replace(login, certificate=certificate, said=self._hope.said)
 
     # --- what is said -----------------------------------------------------------
 
@@ -212,14 +220,17 @@ class Attempt:
             )
         )
         if is_token:
-            say(self._tail)
+            say(self._acks + self._say_hope())
 
     @property
-    def _tail(self) -> str:
+    def _acks(self) -> str:
         """What is said behind a proof where the server takes it only behind it."""
         if self.known.acks_inline:
             return ""
         return self._resuming or enable()
+
+    def _say_hope(self) -> str:
+        return self._hope.say(resuming=bool(self._resuming), asks=True)
 
     # --- what is heard ----------------------------------------------------------
 
@@ -256,18 +267,20 @@ class Attempt:
         Source: RFC 6120, sections 6 and 7.
         """
         proof = self._prover
-        challenge = decode((await _sasl_element(wire, SASL, "challenge")).text)
+        challenge = decode((await sasl_element(wire, SASL, "challenge")).text)
         answer = encode(await proof.answer(challenge))
         wire.write(f"<response xmlns='{SASL}'>{answer}</response>")
-        proof.verify(decode((await _sasl_element(wire, SASL, "success")).text))
+        proof.verify(decode((await sasl_element(wire, SASL, "success")).text))
         self.is_decided = True
         wire.restart()
         wire.write(stream_header(self._who.jid.domain))
         request = ""
         if self._resuming:
-            wire.write(self._resuming)
+            # Who resumes nothing may close the stream at a question for acks.
+            wire.write(self._resuming + self._hope.say(resuming=True, asks=False))
         else:
             request = self._bind(wire)
+            wire.write(self._say_hope())
         features = await wire.read_features()
         raise_if_moved(features, self._who.jid.domain)
         _require_acks(features)
@@ -292,6 +305,8 @@ class Attempt:
         if success.enabled is None:
             _require_acks(features)
         if success.is_bound:
+            if self._resuming and resumption is None:
+                self._client.forget_stream(said=self._hope.said)
             self._client.take_bound(read_bound(success.who, self._who.jid))
         elif self._resuming and not self.known.acks_inline:
             if self._take_resumption(await wire.next_element()):
@@ -312,9 +327,10 @@ class Attempt:
         proof = self._prover
         if answer.tag == f"{{{SASL2}}}challenge":
             final = encode(await proof.answer(decode(answer.text)))
-            wire.write(f"<response xmlns='{SASL2}'>{final}</response>{self._tail}")
+            wire.write(f"<response xmlns='{SASL2}'>{final}</response>")
+            wire.write(self._acks + self._say_hope())
             answer = await wire.next_element()
-        success = read_success(_expect(answer, SASL2, "success"))
+        success = read_success(expect(answer, SASL2, "success"))
         proof.verify(success.shown)
         require_own(success.who.partition("/")[0], self._who.jid)
         return success
@@ -322,11 +338,14 @@ class Attempt:
     async def _prove_again(self, wire: Wire) -> ET.Element:
         log.info("session: the token is not good any more; the password is proved")
         self.known = self.known.with_token("")
-        has_tail = bool(self._tail)
+        has_acks = bool(self._acks)
+        self._hope.fail()
         self._prove(wire.write)
         answer = await wire.next_element()
-        if has_tail and answer.tag == f"{{{SM}}}failed":
+        if has_acks and answer.tag == f"{{{SM}}}failed":
             # The answer to what went behind the token.
+            answer = await wire.next_element()
+        while self._hope.takes_refusal(answer):
             answer = await wire.next_element()
         return answer
 
@@ -346,11 +365,15 @@ class Attempt:
         """
         client = self._client
         if answer.tag == f"{{{SM}}}failed":
-            client.forget_stream(read_count(answer))
+            if not self.known.acks_inline:
+                self._hope.fail()  # no other stream has begun
+            client.forget_stream(read_count(answer), said=self._hope.said)
             return False
         try:
             if answer.tag != f"{{{SM}}}resumed":
-                raise _unexpected(answer)
+                raise unexpected(answer)
+            if self._hope.said and read_count(answer) != client.outgoing.acknowledged:
+                raise unexpected(answer)  # nothing was on its way
             client.take_ack(answer)
         except StreamViolationError:
             client.forget_stream()
@@ -362,14 +385,17 @@ class Attempt:
         """Ask for a resource and for acknowledgements; return the request's id."""
         # What Bind 2 made of our name, if that was how we came to it.
         resource = escape(self._client.boundjid.resource)
-        request_id = _ask(
+        request_id = write_request(
             wire, f"<bind xmlns='{BIND}'><resource>{resource}</resource></bind>"
         )
         wire.write(enable())
         return request_id
 
     async def _take_bound(self, wire: Wire, request_id: str) -> None:
-        answer = await _hear(wire, request_id)
+        answer = await wire.next_element()
+        while self._hope.takes_refusal(answer):
+            answer = await wire.next_element()
+        require_answer(answer, request_id)
         if answer.get("type") != "result":
             raise SessionError(
                 "the server gives us no resource", why=stanza_error(answer)
@@ -409,67 +435,3 @@ def _read_enabled(answer: ET.Element) -> str:
         raise SessionError("the server would not acknowledge messages")
     can_resume = answer.get("resume") in {"true", "1"}
     return answer.get("id", "") if can_resume else ""
-
-
-async def ask(wire: Wire, payload: str, *, to: str = "") -> ET.Element:
-    """Send a request before there is a session, and return its answer."""
-    return await _hear(wire, _ask(wire, payload, to=to))
-
-
-def _ask(wire: Wire, payload: str, *, to: str = "") -> str:
-    request_id = secrets.token_hex(16)
-    address = f" to={quoteattr(to)}" if to else ""
-    wire.write(f"<iq type='set' id='{request_id}'{address}>{payload}</iq>")
-    return request_id
-
-
-async def _hear(wire: Wire, request_id: str) -> ET.Element:
-    answer = await wire.next_element()
-    if answer.tag != "{jabber:client}iq" or answer.get("id") != request_id:
-        raise _unexpected(answer)
-    return answer
-
-
-async def _sasl_element(wire: Wire, namespace: str, expected: str) -> ET.Element:
-    return _expect(await wire.next_element(), namespace, expected)
-
-
-def _expect(answer: ET.Element, namespace: str, expected: str) -> ET.Element:
-    """Return an element of a login, which has to be ``expected``."""
-    if answer.tag == f"{{{namespace}}}failure":
-        raise _login_refused(answer)
-    if answer.tag != f"{{{namespace}}}{expected}":
-        raise _unexpected(answer)
-    return answer
-
-
-def _login_refused(failure: ET.Element) -> SessionError:
-    reason = next(
-        (child.tag.rpartition("}")[2] for child in failure), "no reason given"
-    )
-    if reason == _TEMPORARY:
-        return SessionError("the server cannot check passwords just now", why=reason)
-    return AuthenticationError(
-        "the server refused the user name or the password",
-        why=ascii(reason[:40]).strip("'"),
-        fix="Check both; nothing is tried again by itself.",
-    )
-
-
-def _unexpected(answer: ET.Element) -> StreamViolationError:
-    return StreamViolationError(
-        "the server answered something that was not asked",
-        condition="policy-violation",
-        why=f"an element {answer.tag.rpartition('}')[2][:40]!a}",
-    )
-
-
-def stanza_error(answer: ET.Element) -> str:
-    """Return the condition of a stanza's error, at most 40 letters of it.
-
-    Its text is left out: it is of whoever answered, and we show errors to people.
-    """
-    for child in answer.iterfind("{jabber:client}error/*"):
-        if child.tag.startswith(_STANZAS) and not child.tag.endswith("}text"):
-            return child.tag.removeprefix(_STANZAS)[:40]
-    return "no reason given"

@@ -29,6 +29,8 @@ Asked: TypeAlias = asyncio.Future[Iq]
 BLOCKING: Final = "urn:xmpp:blocking"
 # Seconds for one answer of our own server: two bad circuits' worth.
 _PATIENCE: Final = 30.0
+# The same for what is asked before the login, from the dial on.
+_AHEAD: Final = 300.0
 
 
 class People:
@@ -51,19 +53,32 @@ class People:
     # --- contacts -------------------------------------------------------------
 
     def ask_roster(self) -> Asked:
-        """Ask for the contact list at once, for :meth:`read_roster` to await.
+        """Ask for the contact list now or with the next login.
+
+        The answer is for :meth:`read_roster`.
 
         Raises:
             SessionError: There is no session.
         """
-        asked = self._ask(self._xmpp.make_iq_get("jabber:iq:roster"), _PATIENCE)
+        asked = self._ask(self._xmpp.make_iq_get("jabber:iq:roster"), _AHEAD)
         # Nobody may come to read it: the login can end before.
         asked.add_done_callback(lambda done: done.cancelled() or done.exception())
         return asked
 
-    async def read_roster(self, asked: Asked) -> tuple[Contact, ...]:
-        """Return the contact list that was asked for."""
-        answer = await _answer(asked)
+    async def read_roster(
+        self, asked: Asked, timeout: float = _PATIENCE
+    ) -> tuple[Contact, ...]:
+        """Return the contact list that was asked for.
+
+        Args:
+            asked: The question.
+            timeout: Seconds from now on.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                answer = await _answer(asked)
+        except TimeoutError:
+            raise _refused("no answer came") from None
         return tuple(read_roster(answer.find("{jabber:iq:roster}query")))
 
     async def roster(self, timeout: float = _PATIENCE) -> tuple[Contact, ...]:
@@ -73,7 +88,7 @@ class People:
             timeout: Seconds for the answer.
         """
         request = self._xmpp.make_iq_get("jabber:iq:roster")
-        return await self.read_roster(self._ask(request, timeout))
+        return await self.read_roster(self._ask(request, timeout), timeout)
 
     async def subscribe(
         self, jid: JID, beside: Sequence[ET.Element] = (), *, token: str = ""

@@ -11,13 +11,8 @@ from xml.sax.saxutils import escape, quoteattr
 
 from xmpp_onion.address import JID, Invite
 from xmpp_onion.errors import DialTimeoutError, RegistrationError, SessionError
-from xmpp_onion.session.login import (
-    DIAL_TIMEOUT,
-    LOGIN_TIMEOUT,
-    Dialer,
-    ask,
-    stanza_error,
-)
+from xmpp_onion.session.login import DIAL_TIMEOUT, LOGIN_TIMEOUT, Dialer
+from xmpp_onion.session.questions import ask, stanza_error
 from xmpp_onion.session.tls import START_TLS, needs_tls, require_tls, start_tls
 from xmpp_onion.session.wire import Connection, Wire
 from xmpp_onion.transport import Isolation, Purpose

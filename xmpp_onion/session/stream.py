@@ -34,6 +34,7 @@ from xmpp_onion.session.connection import (
     Event,
     State,
     advance,
+    as_ours,
     backoff,
     is_fatal,
     is_tor_away,
@@ -45,14 +46,12 @@ from xmpp_onion.session.events import (
     Received,
     RoomChanged,
     RosterChange,
-    SaidMoved,
     SessionEvent,
-    SubscriptionRequest,
+    read_request,
 )
 from xmpp_onion.session.lanes import NEAR
 from xmpp_onion.session.liveness import SILENT, Liveness, Timing
 from xmpp_onion.session.login import Attempt, Credentials, Dialer, Login
-from xmpp_onion.session.moved import read_moved
 from xmpp_onion.session.muc import read_room_message, read_room_presence
 from xmpp_onion.session.people import People
 from xmpp_onion.session.queue import EventQueue, Ticket, size_of
@@ -68,7 +67,6 @@ __all__ = ["Session"]
 log = logging.getLogger(__name__)
 
 _MESSAGE: Final = "{jabber:client}message"
-_PRESENCE: Final = "{jabber:client}presence"
 _SENDABLE: Final = re.compile(r"<(message|presence)[\s/>]")
 # Stanzas are up to 1 MiB long, so their number alone bounds no memory.
 _LIMIT_BYTES: Final = 8 * 1024 * 1024
@@ -85,6 +83,10 @@ _OVERFLOW_BYTES: Final = 64 * 1024 * 1024
 async def forget(known: Remembered) -> None:
     """Keep nothing: the next session begins by asking."""
     del known
+
+
+async def ask_nothing() -> None:
+    """Say nothing behind a login."""
 
 
 class Session:
@@ -104,6 +106,8 @@ class Session:
             again, and gets what it had not handled. Empty makes a new one.
         known: What is known of the server from an earlier session.
         remember: Called with what is known now; it holds what lets us log in.
+        ask_ahead: Called before each dial; what it sends goes out behind the login,
+            in the same flight. If that fails, it is called again.
         timing: How long it waits for what.
         event_limit: Events of contacts that may wait for the reader before the session
             stops reading from the server; of all others 16 times as many.
@@ -121,6 +125,7 @@ class Session:
         resource: str = "",
         known: Remembered | None = None,
         remember: Callable[[Remembered], Awaitable[None]] = forget,
+        ask_ahead: Callable[[], Awaitable[None]] = ask_nothing,
         timing: Timing | None = None,
         event_limit: int = 256,
     ) -> None:
@@ -143,6 +148,7 @@ class Session:
         self._wire: Wire | None = None
         self._known = known or Remembered()
         self._remember = remember
+        self._ask_ahead = ask_ahead
         # Logins that were given up, and may come through after all.
         self._ghosts = 0
         self._paused = False
@@ -251,7 +257,7 @@ class Session:
             try:
                 await self._attempt()
             except (XmppOnionError, OSError, NotConnectedError) as error:
-                self._last_error = _as_ours(error)
+                self._last_error = as_ours(error)
                 log.info("session: attempt failed (%s)", type(error).__name__)
                 if is_fatal(self._last_error):
                     raise self._last_error from error
@@ -280,6 +286,7 @@ class Session:
         who = Credentials(
             self._account, self._password, certificate=self.certificate, tls=self._tls
         )
+        await self.xmpp.prepare(self._ask_ahead)
         attempt = Attempt(self.xmpp, who, self._known)
         try:
             dialed = await self._dialing.dial(attempt.first.encode())
@@ -329,7 +336,9 @@ class Session:
         if login.resumed:
             self._queue.drop_stanzas()
         self._queue.put(Connected(login.resumed))
-        self.xmpp.go_online(wire, resumed=login.resumed, early=login.early)
+        self.xmpp.go_online(
+            wire, resumed=login.resumed, early=login.early, said=login.said
+        )
         self._online.set()
         try:
             reason = await self._tend(wire, resumed=login.resumed)
@@ -442,7 +451,7 @@ class Session:
             contact = read_push(element, self._account)
             return None if contact is None else RosterChange(contact)
         seen = read_room_presence(element, self.rooms.known)
-        return _read_request(element) if seen is None else RoomChanged(seen)
+        return read_request(element) if seen is None else RoomChanged(seen)
 
     def _settle(self, ticket: Ticket) -> None:
         self.xmpp.incoming.settle(ticket)
@@ -480,7 +489,7 @@ class Session:
 
     # --- out ------------------------------------------------------------------
 
-    def send(self, xml: str | ET.Element, message_id: str) -> Awaitable[None]:
+    def send(self, xml: str | ET.Element, message_id: str) -> asyncio.Future[None]:
         """Send a stanza; what is returned completes when the server has it.
 
         While the connection is being resumed the stanza waits and then goes out.
@@ -526,7 +535,7 @@ class Session:
 
         Source: XEP-0280, section 4.
         """
-        if self.xmpp.online:
+        if self.xmpp.takes_stanzas:
             request = self.xmpp.make_iq_set(ET.Element("{urn:xmpp:carbons:2}enable"))
             request.send().add_done_callback(
                 lambda done: done.cancelled() or done.exception()
@@ -539,26 +548,3 @@ class Session:
     async def announce(self) -> None:
         """Tell our server and contacts that we are there; offline messages follow."""
         self.xmpp.send_presence()
-
-
-def _read_request(element: ET.Element) -> SubscriptionRequest | SaidMoved | None:
-    if element.tag != _PRESENCE:
-        return None
-    document = read_moved(element)
-    if not document and element.get("type") != "subscribe":
-        return None
-    try:
-        sender = JID(element.get("from", "")).bare
-    except InvalidJIDError:
-        return None
-    return SaidMoved(sender, document) if document else SubscriptionRequest(sender)
-
-
-def _as_ours(error: Exception) -> XmppOnionError:
-    if isinstance(error, XmppOnionError):
-        return error
-    return SessionError(
-        "the login did not finish",
-        why=f"{type(error).__name__} after the connection was made",
-        fix="It is tried again by itself.",
-    )

@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 
 STREAMS: Final = "http://etherx.jabber.org/streams"
 FOOTER: Final = "</stream:stream>"
-# A login takes about 5 KB; what comes behind its end before stanzas are let through
-# is a few reads of 256 KiB.
+# A login takes about 5 KB. What comes behind its end, before stanzas are let through,
+# may be a page of an archive: so much of it is read, and the rest waits in the socket.
 _LOGIN_BYTES: Final = 4 * 1024 * 1024
 # An aborted connection is gone in the next turn of the loop; a refused one when the
 # last word is out.
@@ -68,6 +68,7 @@ class Wire(asyncio.Protocol):
         last_heard: When anything came, by the clock of the loop.
         heard_bytes: How much came.
         stream_error: The condition that the server ended the stream with.
+        is_let_in: The login has succeeded; what comes behind it is no part of it.
         remains: The outline of the stanza that we ended it for, if it was one.
     """
 
@@ -86,6 +87,7 @@ class Wire(asyncio.Protocol):
         self.last_heard = self._loop.time()
         self.heard_bytes = 0
         self.stream_error = ""
+        self.is_let_in = self._is_full = False
         self.remains: Outline | None = None
 
     # --- life -----------------------------------------------------------------
@@ -267,6 +269,9 @@ class Wire(asyncio.Protocol):
     def deliver_to(self, receiver: Callable[[ET.Element], None]) -> None:
         """Hand elements to ``receiver`` from now on, those that wait first."""
         self._receiver = receiver
+        if self._is_full and self.transport is not None:
+            self._is_full = False
+            self.transport.resume_reading()
         try:
             while not self._elements.empty():
                 element = self._elements.get_nowait()
@@ -291,9 +296,13 @@ class Wire(asyncio.Protocol):
             self.refuse(error)
 
     def _count_login(self, size_bytes: int) -> None:
-        """Refuse a login without end: nobody stops the reading then."""
+        """Refuse a login without end; stop reading what comes behind its end."""
         self._login_bytes += size_bytes
-        if self._login_bytes > _LOGIN_BYTES:
+        if self._login_bytes > _LOGIN_BYTES and self.is_let_in:
+            if not self._is_full and self.transport is not None:
+                self._is_full = True
+                self.transport.pause_reading()
+        elif self._login_bytes > _LOGIN_BYTES:
             raise StreamViolationError(
                 "the server sent more than it was asked for",
                 condition="policy-violation",

@@ -1,7 +1,7 @@
 """A session against a server that misbehaves, with waits that suit a test."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol, TypeVar
 
@@ -27,8 +27,17 @@ async def visit(
     limit: int = 256,
     tor: LoopbackDialer | None = None,
     known: Remembered | None = None,
+    ahead: Callable[[Session], None] | None = None,
 ) -> AsyncIterator[Session]:
-    """Yield a session of the server's one account."""
+    """Yield a session of the server's one account.
+
+    ``ahead`` says what goes out behind each login.
+    """
+
+    async def ask_ahead() -> None:
+        if ahead is not None:
+            ahead(session)
+
     async with Session(
         server.jid,
         server.password,
@@ -36,6 +45,7 @@ async def visit(
         certificate=server.certificate if pinned else "",
         tls=tls,
         known=known,
+        ask_ahead=ask_ahead,
         timing=timing,
         event_limit=limit,
     ) as session:

@@ -117,3 +117,27 @@ def test_what_is_revised_is_sent_again_in_its_new_form_and_still_counts() -> Non
 
     assert list(acks.unacknowledged()) == ["a", "better", "c"]
     assert acks.acknowledge(2) == ["a", "b"]
+
+
+def test_what_was_written_and_is_not_acknowledged_is_known() -> None:
+    acks = sent(3)
+    assert acks.written == 0
+    acks.mark_written()
+    acks.acknowledge(1)
+    assert acks.written == 2
+    acks.add("<4/>", 4)
+    acks.acknowledge(3)
+    assert acks.written == 0
+    assert list(acks.unacknowledged()) == ["<4/>"]
+
+
+def test_a_stream_may_begin_with_what_was_said_for_an_earlier_one() -> None:
+    acks = sent(4)
+    acks.acknowledge(1)
+    assert acks.forget(keep=2) == [4]
+    assert (acks.acknowledged, acks.written) == (0, 2)
+    assert acks.acknowledge(2) == [2, 3]
+
+
+def test_what_went_along_with_the_login_is_not_written_again() -> None:
+    assert list(sent(3).unacknowledged(after=2)) == ["<3/>"]

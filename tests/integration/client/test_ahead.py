@@ -1,0 +1,135 @@
+"""What goes out with a login, counted on both servers, and what becomes of it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.integration.client.conftest import Enrol
+from xmpp_onion import Account, Client
+from xmpp_onion.server import Prosody, initialise
+from xmpp_onion.testing import ChaosProxy
+from xmpp_onion.testing.chaos import Direction
+from xmpp_onion.testing.loopback import LoopbackDialer
+from xmpp_onion.testing.prosody_modules import add_quick_login, find_modules
+from xmpp_onion.transport import Tor
+
+pytestmark = pytest.mark.prosody
+
+# Seconds: well above what a program thinks, so that the count is exact.
+RTT = 1.0
+
+
+@pytest.fixture
+async def prosody(prosody_program: str, tmp_path: Path) -> AsyncIterator[Prosody]:
+    """A server that takes a login in one question."""
+    initialise(tmp_path / "server")
+    modules = find_modules()
+    assert modules, "run scripts/fetch-prosody-modules"
+    add_quick_login(tmp_path / "server", modules, program=prosody_program)
+    async with Prosody(tmp_path / "server", program=prosody_program) as running:
+        yield running
+
+
+async def leave_one_waiting(
+    alice: Account, bob: str, prosody: Prosody, *, token: str = ""
+) -> None:
+    """Have a message to bob wait on alice's disk, and maybe another token."""
+    async with (
+        ChaosProxy(routes={str(prosody.onion): prosody.c2s_port}) as proxy,
+        Tor.attach(proxy.socks) as tor,
+        Client(alice, tor=tor) as client,
+    ):
+        await client.send(bob, "hello")
+        proxy.swallow(Direction.UP)
+        await client.queue(bob, "it waits")
+        assert await client.queued() == 1
+        if token:
+            await client._session._learn(replace(client._session._known, token=token))
+
+
+async def until_sent(client: Client) -> None:
+    async with asyncio.timeout(60):
+        while await client.queued():  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.alone
+async def test_a_later_login_can_encrypt_and_has_sent_what_waited_after_one_round_trip(
+    enrol: Enrol, wire: LoopbackDialer, prosody: Prosody
+) -> None:
+    async with AsyncExitStack() as stack:
+        alice, bob = await enrol("alice"), await enrol("bob")
+        reader = await stack.enter_async_context(Client(bob, tor=wire))
+        messages = reader.messages()
+        await leave_one_waiting(alice, str(bob.jid), prosody)
+        assert (await anext(messages)).text == "hello"
+
+        routes = {str(prosody.onion): prosody.c2s_port}
+        proxy = await stack.enter_async_context(ChaosProxy(routes=routes, rtt=RTT))
+        tor = await stack.enter_async_context(Tor.attach(proxy.socks))
+        client = await stack.enter_async_context(Client(alice, tor=tor))
+        ready = proxy.round_trips
+        await until_sent(client)
+        sent = proxy.round_trips
+        assert (await anext(messages)).text == "it waits"
+
+        await asyncio.sleep(4 * RTT)  # until the stream is at rest
+        before = proxy.round_trips
+        proxy.cut()
+        while not client.is_away:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0)
+        await client.queue(str(bob.jid), "said while away")
+        await until_sent(client)
+        resumed = proxy.round_trips - before
+        assert (await anext(messages)).text == "said while away"
+
+    assert (ready, sent, resumed) == (1, 1, 1)
+
+
+async def test_a_token_that_is_refused_loses_nothing_of_what_was_said_behind_it(
+    enrol: Enrol, wire: LoopbackDialer, prosody: Prosody
+) -> None:
+    alice, bob = await enrol("alice"), await enrol("bob")
+    async with Client(bob, tor=wire) as reader:
+        messages = reader.messages()
+        await leave_one_waiting(alice, str(bob.jid), prosody, token="of another time")
+        tor = LoopbackDialer(prosody.c2s_port)
+        async with Client(alice, tor=tor) as client:
+            await until_sent(client)
+            await client.send(str(bob.jid), "the last one")
+        texts = [(await anext(messages)).text for _ in range(3)]
+
+    assert texts == ["hello", "it waits", "the last one"]
+    assert len(tor.dialed) == 1  # the password is proved on the same connection
+
+
+async def test_a_stream_that_the_server_forgot_loses_nothing_either(
+    enrol: Enrol, wire: LoopbackDialer, prosody: Prosody
+) -> None:
+    alice, bob = await enrol("alice"), await enrol("bob")
+    tor = LoopbackDialer(prosody.c2s_port)
+    async with Client(bob, tor=wire) as reader, Client(alice, tor=tor) as client:
+        messages = reader.messages()
+        await client.send(str(bob.jid), "hello")
+        await until_at_rest(client)
+        client._session.xmpp.resume_id = "of-another-time"
+        tor.cut()
+        while not client.is_away:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0)
+        await client.queue(str(bob.jid), "said while away")
+        await until_sent(client)
+        await client.send(str(bob.jid), "the last one")
+        texts = [(await anext(messages)).text for _ in range(3)]
+
+    assert texts == ["hello", "said while away", "the last one"]
+    assert len(tor.dialed) == 2
+
+
+async def until_at_rest(client: Client) -> None:
+    async with asyncio.timeout(60):
+        while len(client._session.xmpp.outgoing):  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.05)
