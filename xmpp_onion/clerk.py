@@ -154,7 +154,9 @@ class Clerk:
                 await self._note_place(place, incoming)
             return
         async with self._turn:
-            if not await self._is_opened(incoming):
+            # Nobody else takes a message in meanwhile, so it is asked once.
+            is_known = await self._inbox.is_seen(incoming.key)
+            if not is_known and not await self._is_opened(incoming):
                 await self._pass_over(place)
                 return
             if incoming.notice is not None:
@@ -170,14 +172,14 @@ class Clerk:
                     )
             elif (nobodys := self._find_nobodys(incoming)) is not None:
                 await self._keep_unreadable(nobodys, place, DecryptionError(_NOBODYS))
-            elif not await self._has_share(incoming):
+            elif not is_known and not await self._has_share(incoming):
                 too_many = DecryptionError("too many strangers write at once")
                 await self._keep_unreadable(incoming, place, too_many)
-            elif not (
+            elif is_known or not (
                 await self.room.must_wait(incoming)
                 and await self._set_aside(incoming, place)
             ):
-                await self._take(incoming, place)
+                await self._take(incoming, place, is_known=is_known)
         self.news.set()
 
     async def is_known(self, incoming: Incoming) -> bool:
@@ -206,10 +208,9 @@ class Clerk:
                 await self._move(place)
 
     async def _is_opened(self, incoming: Incoming) -> bool:
-        """Tell whether to look into a message; what is known costs nothing."""
-        if incoming.room is not None or await self._inbox.is_seen(incoming.key):
-            return True
-        return await self._strangers.may_open(incoming.sender)
+        """Tell whether to look into a message that is new."""
+        is_alone = incoming.room is None
+        return not is_alone or await self._strangers.may_open(incoming.sender)
 
     async def _is_strangers(self, incoming: Incoming) -> bool:
         """Tell whether somebody sent it whose share is bounded.
@@ -232,10 +233,15 @@ class Clerk:
         is_private = incoming.room is None and self._rooms.state(room) is not None
         return replace(incoming, room=room) if is_private else None
 
-    async def _take(self, incoming: Incoming, place: Cursor | None) -> None:
+    async def _take(
+        self, incoming: Incoming, place: Cursor | None, *, is_known: bool
+    ) -> None:
         """Read a message, or keep that it cannot be read; its keys were asked for."""
-        is_known = await self._inbox.is_seen(incoming.key)
-        if not is_known and not await self._attempts.may_try(incoming.key):
+        if is_known:
+            async with self._database.transaction():
+                await self._move(place)
+            return
+        if not await self._attempts.may_try(incoming.key):
             deadly = DecryptionError("whoever tried to read it was ended by it")
             await self._keep_unreadable(incoming, place, deadly)
             return
@@ -266,7 +272,8 @@ class Clerk:
         """Read a message that has waited, or keep that its keys did not come."""
         async with self._turn:
             if failure is None:
-                await self._take(incoming, None)
+                is_known = await self._inbox.is_seen(incoming.key)
+                await self._take(incoming, None, is_known=is_known)
             else:
                 await self._keep_unreadable(incoming, None, failure)
         self.news.set()
@@ -307,10 +314,9 @@ class Clerk:
                 )
 
     async def _keep_read(self, incoming: Incoming, place: Cursor | None) -> None:
+        """Keep what a message says that was not taken in before."""
         async with self._database.transaction():
             await self._move(place)
-            if await self._inbox.is_seen(incoming.key):
-                return
             decrypted = await self._decrypt(incoming)
             await self._inbox.mark_seen(incoming.key)
             await self._attempts.note_done(incoming.key)
@@ -375,7 +381,6 @@ class Clerk:
             not incoming.encrypted
             or not await self._is_strangers(incoming)
             or await self._omemo.is_at_hand(incoming.encrypted, sender)
-            or await self._inbox.is_seen(incoming.key)
             or self.room.asks_for(incoming)
             or self._strangers.may_fetch()
         )
@@ -428,7 +433,7 @@ class Clerk:
         """Keep what a message became, and whose it was."""
         text = write_event(event)
         expires_at = event.expires_at if isinstance(event, Said) else None
-        if incoming.room is not None:
+        if not await self._is_strangers(incoming):
             await self._inbox.put(text, expires_at=expires_at)
             return
         row_id = await self._inbox.add(text, expires_at=expires_at)

@@ -44,9 +44,12 @@ __all__ = ["Courier"]
 
 log = logging.getLogger(__name__)
 
-# Rows that wait for the server's ack at once: what a message to ten devices takes,
-# ten times over, is on its way while memory stays flat, however many rows wait.
-_AT_ONCE = 256
+# Rows that wait for the server's ack at once: 600 a second over a round trip of half a
+# second are 300, and each may wait for two of them. Memory stays flat, however many
+# rows wait: so many are read at once, while those under way take no more than this.
+_AT_ONCE = 1024
+_READ_AT_ONCE = 128
+_BYTES_AT_ONCE = 4 * 1024 * 1024
 _UPLOADS = (UploadBundle.kind, UploadDeviceList.kind)
 _NO_READER = "while it waited, each device that it was for was distrusted or refused"
 _TOO_LATE = "its time was over before the server had confirmed it"
@@ -104,6 +107,8 @@ class Courier:
         self._room_lines: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._under_way: set[int] = set()
+        self._under_way_bytes = 0
+        self._is_full = False
         self._acknowledged: list[OutboxRow] = []
         self._acknowledging = asyncio.Lock()
         self._offered = 0  # rows up to this one were offered to this session
@@ -128,9 +133,13 @@ class Courier:
         self._open.clear()
 
     def wake(self) -> None:
-        """Look into the outbox: something was put there."""
+        """Look for stanzas in the outbox, and for jobs."""
         self._work.set()
         self._chores.set()
+
+    def look(self) -> None:
+        """Look for stanzas in the outbox: some were put there."""
+        self._work.set()
 
     def _settle(self) -> None:
         """Go on with what a transaction kept, now that it is on the disk."""
@@ -155,7 +164,7 @@ class Courier:
                 message_id = secrets.token_hex(16)
                 element = ET.fromstring(effect.element)  # noqa: S314 - made by e2ee a moment ago
                 xml = message_stanza(effect.to, message_id, [element])
-                await self._outbox.add(xml, to=effect.to, message_id=message_id)
+                await self._outbox.put(xml, to=effect.to, message_id=message_id)
             elif isinstance(effect, Withdraw):
                 await self._withdraw(effect.device)
             else:
@@ -295,7 +304,7 @@ class Courier:
 
     async def _offer(self, tasks: asyncio.TaskGroup) -> None:
         """Begin to carry what comes next, as far as there is room."""
-        while room := max(0, _AT_ONCE - len(self._under_way)):
+        while room := self._room():
             offered = self._offered
             rows = await self._outbox.pending(after=offered, limit=room)
             if not rows or offered != self._offered:
@@ -303,11 +312,33 @@ class Courier:
             for row in rows:
                 self._offered = row.id
                 if row.id not in self._under_way and not self._is_parked(row):
-                    self._under_way.add(row.id)
+                    self._note_under_way(row)
                     # Tasks start in this order, so the wire keeps it.
                     tasks.create_task(self._carry(row))
             if len(rows) < room:
                 return  # whoever put something there since then has woken us
+        self._is_full = True
+
+    def _room(self) -> int:
+        """Return how many rows may be read now, to be carried beside the others."""
+        if self._under_way_bytes >= _BYTES_AT_ONCE:
+            return 0
+        return min(_READ_AT_ONCE, max(0, _AT_ONCE - len(self._under_way)))
+
+    def _has_room_again(self) -> bool:
+        """Tell whether what had no room may go on: when half of it is free."""
+        return (
+            len(self._under_way) <= _AT_ONCE // 2
+            and self._under_way_bytes <= _BYTES_AT_ONCE // 2
+        )
+
+    def _note_under_way(self, row: OutboxRow) -> None:
+        self._under_way.add(row.id)
+        self._under_way_bytes += len(row.stanza_xml)
+
+    def _note_back(self, row: OutboxRow) -> None:
+        self._under_way.discard(row.id)
+        self._under_way_bytes -= len(row.stanza_xml)
 
     def _is_parked(self, row: OutboxRow) -> bool:
         """Tell whether a row waits for its room, and all of that behind it."""
@@ -345,7 +376,7 @@ class Courier:
                     self._failed[row.id] = _NO_READER
                     self._tell_failed()
             if admitted is None:
-                self._under_way.discard(row.id)
+                self._note_back(row)
                 return None
             return self._session.send(admitted.stanza_xml, row.message_id)
 
@@ -358,7 +389,7 @@ class Courier:
             await acknowledged
         except NotAcknowledgedError:
             # The session ended and is not coming back; the next one gets the row.
-            self._under_way.discard(row.id)
+            self._note_back(row)
             self._offered = min(self._offered, row.id - 1)
             self._work.set()
             return
@@ -379,13 +410,13 @@ class Courier:
                 if not row.readers or not await self._outbox.has_others(row):
                     await self._deliveries.acknowledge(row.message_id, row.to)
         for row in rows:
-            self._under_way.discard(row.id)
+            self._note_back(row)
             waiting = self._waiting.pop(row.id, None)
             if waiting is not None and not waiting.done():
                 waiting.set_result(None)
-        left = len(self._under_way)
-        if left <= _AT_ONCE // 2 < left + len(rows):
-            self._work.set()  # there is room again
+        if self._is_full and self._has_room_again():
+            self._is_full = False
+            self._work.set()
 
     async def _do_jobs(self) -> None:
         """Do jobs as they come; what fails is tried again after a pause."""
@@ -460,7 +491,7 @@ class Courier:
                 to, encrypted = written
                 message_id = secrets.token_hex(16)
                 xml = message_stanza(to, message_id, encrypted.elements, silent=True)
-                await self._outbox.add(xml, to=to, message_id=message_id)
+                await self._outbox.put(xml, to=to, message_id=message_id)
             await self.keep_effects()
             await self._outbox.remove_job(job.id)
         self._work.set()

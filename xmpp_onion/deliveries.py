@@ -38,7 +38,7 @@ class Deliveries:
         self._rows = DeliveryRows(database)
         self._inbox = Inbox(database)
         self._moved = asyncio.Event()
-        self._has_moved = False
+        self._has_moved = self._has_news = False
         database.after_commit(self._tell)
         database.on_rollback(self._forget)
 
@@ -61,8 +61,14 @@ class Deliveries:
         return None if row is None else self._read(row)
 
     async def acknowledge(self, message_id: str, to: str) -> None:
-        """Note that our server has a message. In a transaction."""
-        await self._move(message_id, JID(to).bare, DeliveryState.ACKED)
+        """Note that our server has a message. In a transaction.
+
+        This happens to each, so nothing is read for it; what had a further state
+        keeps that.
+        """
+        change = DeliveryState.QUEUED, DeliveryState.ACKED
+        await self._rows.advance(message_id, JID(to).bare, change)
+        self._has_moved = True
 
     async def confirm(
         self,
@@ -139,7 +145,7 @@ class Deliveries:
         if row is None or not self._read(row).state.may_become(state):
             return None
         await self._rows.set(replace(row, state=state, reason=reason))
-        self._has_moved = True
+        self._has_moved = self._has_news = True
         return row
 
     async def wait(
@@ -174,14 +180,16 @@ class Deliveries:
             ) from None
 
     def _tell(self) -> None:
+        if self._has_news:
+            self._has_news = False
+            self.news.set()
         if self._has_moved:
             self._has_moved = False
-            self.news.set()
             moved, self._moved = self._moved, asyncio.Event()
             moved.set()
 
     def _forget(self) -> None:
-        self._has_moved = False
+        self._has_moved = self._has_news = False
 
     def _read(self, row: DeliveryRow) -> Delivery:
         with reading(self._database.path, "deliveries"):

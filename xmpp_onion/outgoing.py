@@ -215,7 +215,7 @@ class Outgoing:
                     raise
             finally:
                 # Whoever waits for this may have given up while it was committed.
-                self._courier.wake()
+                self._courier.look()
 
     async def _fetch_recipient(self, to: JID, deadline: float | None) -> int:
         """Fetch what encryption needs; return how many connections broke before."""
@@ -257,7 +257,7 @@ class Outgoing:
                 receipt=asks,
                 silent=not asks,
             )
-            row_id = await self._outbox.add(
+            kept = await self._outbox.put(
                 xml,
                 to=to,
                 message_id=message_id,
@@ -270,7 +270,7 @@ class Outgoing:
             if along is not None:
                 await along()
             await self._courier.keep_effects()
-        return delivery, self._courier.expect(row_id)
+        return delivery, self._courier.expect(kept.id)
 
     async def _encrypt_or(self, to: JID, plain: Plain, *, has_clear: bool) -> Encrypted:
         """Encrypt; what says nothing but metadata, and may do so in the clear, may."""

@@ -130,7 +130,7 @@ class RoomPost:
                     raise
             finally:
                 # Whoever waits for this may have given up while it was committed.
-                self._courier.wake()
+                self._courier.look()
 
     async def members(self, room: JID, deadline: float | None) -> Collection[JID]:
         """Return who would read what is said now, in a room that is private.

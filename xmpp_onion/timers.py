@@ -18,6 +18,8 @@ __all__ = ["LONGEST", "Timers", "checked", "is_over"]
 LONGEST: Final = timedelta(days=366)
 """The longest timer; others take none for longer than that from us either."""
 _SHORTEST: Final = timedelta(seconds=1)
+# Conversations whose timer need not be read for each message: 200 bytes each.
+_MOST_KNOWN: Final = 1000
 
 
 def checked(timer: timedelta | None) -> timedelta | None:
@@ -56,15 +58,28 @@ class Timers:
         self.due = asyncio.Event()
         self._database = database
         self._table = TimerTable(database)
+        self._known: dict[str, timedelta | None] = {}
+        self._changes = 0
 
     async def of(self, jid: JID) -> timedelta | None:
         """Return how long what we say in a conversation may be kept."""
-        return await self._table.load(jid.bare)
+        bare = jid.bare
+        if bare in self._known:
+            return self._known[bare]
+        changes = self._changes
+        timer = await self._table.load(bare)
+        if changes == self._changes:  # else it may be what was there before
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[bare] = timer
+        return timer
 
     async def set(self, jid: JID, timer: timedelta | None) -> None:
         """Set how long what we say there from now on may be kept; None for ever."""
         async with self._database.transaction():
+            self._changes += 1
             await self._table.store(jid.bare, checked(timer))
+        self._known.pop(jid.bare, None)
 
     def begin(
         self, timer: timedelta | None, since: datetime | None = None

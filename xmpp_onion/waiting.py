@@ -16,7 +16,7 @@ from xmpp_onion.address import JID
 from xmpp_onion.e2ee import Omemo, reader_ids, sender_ids
 from xmpp_onion.errors import DeviceListError
 from xmpp_onion.session import Incoming, Session, read_waiting, write_incoming
-from xmpp_onion.store import Database, Inbox, SetAside, WaitingRow
+from xmpp_onion.store import Database, SetAside, WaitingRow
 from xmpp_onion.strangers import Strangers
 
 __all__ = ["NETWORK_PAUSE", "HandOver", "WaitingRoom"]
@@ -71,7 +71,7 @@ class WaitingRoom:
     ) -> None:
         self.patience = _PATIENCE
         self._database = database
-        self._inbox, self._rows = Inbox(database), SetAside(database)
+        self._rows = SetAside(database)
         self._session = session
         self._omemo = omemo
         self._strangers = strangers
@@ -98,15 +98,15 @@ class WaitingRoom:
         return {(incoming.sender.bare, device_id) for device_id in ids}
 
     async def must_wait(self, incoming: Incoming) -> bool:
-        """Tell whether a message cannot be read now.
+        """Tell whether a message that is new cannot be read now.
 
         What follows on a message that waits does, too, so that each sender's order
         stays. Nobody waits while the keys of a stranger are asked for, and nobody
         twice for a server that is known to be silent.
         """
         is_ours = self._omemo.device_id in reader_ids(incoming.encrypted)
-        if not is_ours or await self._inbox.is_seen(incoming.key):
-            return False  # no keys make it readable, or it was read
+        if not is_ours:
+            return False  # no keys make it readable
         is_behind = incoming.sender.bare in await self._rows.senders()
         if is_behind and not await self._may_overtake(incoming):
             return True

@@ -31,7 +31,13 @@ from xmpp_onion.store.connection import (
 )
 from xmpp_onion.store.conversion import finish
 from xmpp_onion.store.rows import reading
-from xmpp_onion.store.statements import Connection, Statement, UndoneError, Value
+from xmpp_onion.store.statements import (
+    Connection,
+    Inserted,
+    Statement,
+    UndoneError,
+    Value,
+)
 from xmpp_onion.store.witness import Witness
 
 log = logging.getLogger(__name__)
@@ -260,6 +266,18 @@ class Database:
         self._gather(Statement(sql, (parameters,)))
         [row] = await self._execute("SELECT last_insert_rowid()")
         return int(row[0])
+
+    async def insert_later(
+        self, sql: str, parameters: Sequence[Value] = ()
+    ) -> Inserted:
+        """Insert a row as :meth:`execute` does; its id is known when it is there.
+
+        Raises:
+            RuntimeError: Not inside a transaction.
+        """
+        inserted = Inserted()
+        self._gather(Statement(sql, (parameters,), inserted))
+        return inserted
 
     async def wipe_log(self) -> None:
         """Take out of the write-ahead log what was deleted from the file.

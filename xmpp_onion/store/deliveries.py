@@ -110,6 +110,26 @@ class DeliveryRows:
                 reason=row["reason"],
             )
 
+    async def advance(self, message_id: str, to: str, change: tuple[str, str]) -> None:
+        """Set a state where another one is; a message that has none is no error.
+
+        Nothing is read for it.
+
+        Args:
+            message_id: Its id.
+            to: The recipient's bare address.
+            change: The words for the state that it has to have, and for the new one.
+
+        Raises:
+            RuntimeError: Not inside a transaction.
+        """
+        before, after = change
+        await self._database.execute(
+            "UPDATE deliveries SET state = ? "
+            "WHERE message_id = ? AND recipient = ? AND state = ?",
+            (after, message_id, to, before),
+        )
+
     async def set(self, row: DeliveryRow) -> None:
         """Note what has become of a message that has a row.
 

@@ -12,11 +12,15 @@ from datetime import UTC, datetime
 
 from xmpp_onion.store.database import Database
 from xmpp_onion.store.rows import CHECKED, checksum, compare, reading
+from xmpp_onion.store.statements import Inserted
 from xmpp_onion.store.timers import read_time, write_time
 
 # What the checksum of a row is made of, in this order.
 _COLUMNS = CHECKED["outbox"]
-_PARTS = ", ".join(_COLUMNS)
+_ADD = (
+    f"INSERT INTO outbox ({', '.join(_COLUMNS)}, expires_at, checksum) "  # noqa: S608 - a constant
+    "VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,8 @@ class Outbox:
     ) -> int:
         """Keep a stanza until :meth:`remove`, and return its row id.
 
+        To be told the id takes a call into SQLite's thread: see :meth:`put`.
+
         Args:
             stanza_xml: The bytes for the wire, as text.
             to: The recipient's address.
@@ -86,18 +92,21 @@ class Outbox:
         Raises:
             RuntimeError: Not inside a transaction.
         """
-        parts = (
-            stanza_xml,
-            to,
-            message_id,
-            datetime.now(UTC).isoformat(),
-            _write_readers(readers or {}),
-        )
-        return await self._database.insert(
-            f"INSERT INTO outbox ({_PARTS}, expires_at, checksum) "  # noqa: S608 - a constant
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (*parts, write_time(expires_at), checksum(*parts)),
-        )
+        parts = stanza_xml, to, message_id, readers or {}
+        return await self._database.insert(_ADD, _write(parts, expires_at))
+
+    async def put(
+        self,
+        stanza_xml: str,
+        *,
+        to: str,
+        message_id: str,
+        expires_at: datetime | None = None,
+    ) -> Inserted:
+        """Keep a stanza for a person; its id is known after the transaction."""
+        nobody: dict[str, tuple[int, ...]] = {}
+        parts = stanza_xml, to, message_id, nobody
+        return await self._database.insert_later(_ADD, _write(parts, expires_at))
 
     async def recipients(self) -> frozenset[str]:
         """Return whom something waits for: also who has keys in stanzas to rooms."""
@@ -257,6 +266,17 @@ class Outbox:
             RuntimeError: Not inside a transaction.
         """
         await self._database.execute("DELETE FROM jobs WHERE id = ?", (row_id,))
+
+
+def _write(
+    parts: tuple[str, str, str, Mapping[str, Iterable[int]]],
+    expires_at: datetime | None,
+) -> tuple[str | int, ...]:
+    """Return what ``_ADD`` takes."""
+    *texts, readers = parts
+    now = datetime.now(UTC).isoformat()
+    written = (*texts, now, _write_readers(readers))
+    return (*written, write_time(expires_at), checksum(*written))
 
 
 def _write_readers(readers: Mapping[str, Iterable[int]]) -> str:

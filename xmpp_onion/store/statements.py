@@ -6,11 +6,12 @@ most statements do. So what belongs together makes one call.
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import aiosqlite
 
-__all__ = ["Connection", "Statement", "UndoneError", "Value"]
+__all__ = ["Connection", "Inserted", "Statement", "UndoneError", "Value"]
 
 Value = str | bytes | int | float | None
 
@@ -19,16 +20,40 @@ class UndoneError(Exception):
     """SQLite undid the transaction that a statement should have been part of."""
 
 
+@dataclass(slots=True)
+class Inserted:
+    """A row that is inserted with what else is written; it has its id after that."""
+
+    _id: int = 0
+
+    @property
+    def id(self) -> int:
+        """The row's id.
+
+        Raises:
+            RuntimeError: The transaction has not ended, or was undone.
+        """
+        if not self._id:
+            raise RuntimeError("the row is not on the disk")
+        return self._id
+
+    def take(self, row_id: int | None) -> None:
+        """Note the id; SQLite's thread calls this."""
+        self._id = row_id or 0
+
+
 class Statement(NamedTuple):
     """A statement and what it is run with.
 
     Attributes:
         sql: The statement.
         rows: One set of parameters for each time that it is run.
+        inserted: Who wants to know the id of the row that it inserts.
     """
 
     sql: str
     rows: Sequence[Sequence[Value]] = ((),)
+    inserted: Inserted | None = None
 
 
 class Connection(aiosqlite.Connection):
@@ -68,8 +93,11 @@ class Connection(aiosqlite.Connection):
         return found
 
     def _run_one(self, statement: Statement) -> list[sqlite3.Row]:
-        sql, rows = statement
+        sql, rows, inserted = statement
         if len(rows) == 1:
-            return self._conn.execute(sql, rows[0]).fetchall()
+            cursor = self._conn.execute(sql, rows[0])
+            if inserted is not None:
+                inserted.take(cursor.lastrowid)
+            return cursor.fetchall()
         self._conn.executemany(sql, rows)
         return []

@@ -32,7 +32,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         connection: Connection, statements: Iterable[Statement], *, is_inside: bool
     ) -> list[sqlite3.Row]:
         statements = [*statements]
-        seen.append([sql.split(" ", 1)[0] for sql, _ in statements])
+        seen.append([sql.split(" ", 1)[0] for sql, *_ in statements])
         return await run(connection, statements, is_inside=is_inside)
 
     monkeypatch.setattr(Connection, "run", note)

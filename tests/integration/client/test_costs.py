@@ -1,0 +1,81 @@
+"""What a message between two contacts costs, counted where it can be counted."""
+
+import asyncio
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable
+
+import pytest
+
+from tests.integration.client.conftest import Enrol
+from tests.integration.client.taken import all_taken
+from xmpp_onion import JID, Client
+from xmpp_onion.store import ContactRow
+from xmpp_onion.store.statements import Connection, Statement
+from xmpp_onion.testing.loopback import LoopbackDialer
+
+pytestmark = pytest.mark.prosody
+
+MESSAGES = 20
+# What may come between: the word of a new bundle, a job, a look at what is due.
+BESIDE = 6
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[Connection]:
+    """How often each store called into SQLite's thread."""
+    made: Counter[Connection] = Counter()
+    run = Connection.run
+
+    async def note(
+        connection: Connection, statements: Iterable[Statement], *, is_inside: bool
+    ) -> list[sqlite3.Row]:
+        made[connection] += 1
+        return await run(connection, statements, is_inside=is_inside)
+
+    monkeypatch.setattr(Connection, "run", note)
+    return made
+
+
+async def befriend(client: Client, jid: JID) -> None:
+    async with client._database.transaction():
+        await client._contacts.table.put([ContactRow(jid, "both", ask=False)])
+
+
+async def settle(client: Client) -> None:
+    """Return when it has read its archive, done its jobs and sent all it has."""
+    settling = client._settling
+    assert settling is not None
+    async with asyncio.timeout(60):
+        await asyncio.wait([settling])
+        await all_taken(client)
+        while await client._outbox.jobs() or await client._outbox.count():  # noqa: ASYNC110 - nothing tells when they are done
+            await asyncio.sleep(0.05)
+
+
+async def test_a_message_calls_sqlites_thread_three_times_to_go_and_four_to_come(
+    enrol: Enrol, wire: LoopbackDialer, calls: Counter[Connection]
+) -> None:
+    alices, bobs = await enrol("alice"), await enrol("bob")
+    async with Client(alices, tor=wire) as alice, Client(bobs, tor=wire) as bob:
+        await befriend(alice, bobs.jid)
+        await befriend(bob, alices.jid)
+        to_alice, to_bob = alice.messages(), bob.messages()
+        async with asyncio.timeout(120):
+            await alice.send(bobs.jid, "begun")
+            await anext(to_bob)
+            await bob.send(alices.jid, "answered")
+            await anext(to_alice)
+            await settle(alice)
+            await settle(bob)
+            calls.clear()
+
+            for number in range(MESSAGES):
+                await alice.send(bobs.jid, f"message {number}")
+                assert (await anext(to_bob)).text == f"message {number}"
+
+            sent = calls[alice._database._connection]
+            got = calls[bob._database._connection]
+
+    assert sent <= 3 * MESSAGES + BESIDE
+    assert got <= 4 * MESSAGES + BESIDE
