@@ -5,6 +5,7 @@ has to. Each prints, compares, hashes and serialises as its text.
 """
 
 import base64
+import functools
 import hashlib
 import re
 from collections.abc import Mapping
@@ -101,6 +102,8 @@ def _checksum(key: bytes) -> bytes:
     return hashlib.sha3_256(b".onion checksum" + key + _ONION_VERSION).digest()[:2]
 
 
+# The same few names come with each stanza; this many are known in 200 kB.
+@functools.lru_cache(maxsize=1024)
 def _check_key(text: str, label: str) -> None:
     raw = base64.b32decode(label.upper())
     key, checksum, version = raw[:32], raw[32:34], raw[34:]
@@ -171,7 +174,13 @@ class JID(str):
     @property
     def bare(self) -> Self:
         """The account, without the resource."""
-        return type(self)(self.partition("/")[0]) if self.resource else self
+        local, domain, resource = self._parts
+        if not resource:
+            return self
+        # What is left of a canonical form is canonical: nothing is checked again.
+        bare = super().__new__(type(self), self.partition("/")[0])
+        bare._parts = (local, domain, "")
+        return bare
 
     @property
     def short(self) -> str:

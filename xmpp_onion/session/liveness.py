@@ -148,6 +148,7 @@ class Liveness:
             try:
                 async with asyncio.timeout(left):
                     await self.client.acknowledged.wait()
+                    return True  # in a burst the next question is out already
             except TimeoutError:
                 continue
         return True
