@@ -17,7 +17,6 @@ from xmpp_onion.bot.clock import Clock, SystemClock
 from xmpp_onion.bot.context import Context
 from xmpp_onion.bot.conversation import FSM
 from xmpp_onion.bot.dispatch import Rules
-from xmpp_onion.bot.durations import Rate
 from xmpp_onion.bot.handlers import Handler, Plan, plan
 from xmpp_onion.bot.health import Health, exposition
 from xmpp_onion.bot.health_socket import serve_health
@@ -25,6 +24,7 @@ from xmpp_onion.bot.line import Line
 from xmpp_onion.bot.memory import Memory
 from xmpp_onion.bot.program import Program
 from xmpp_onion.bot.questions import Questions
+from xmpp_onion.bot.rates import Rate
 from xmpp_onion.bot.router import Router
 from xmpp_onion.bot.texts import Texts
 from xmpp_onion.bot.untrusted import Untrusted

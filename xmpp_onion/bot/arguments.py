@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, TypeAlias, Union, get_args, get_origin
 
 from xmpp_onion.address import JID
-from xmpp_onion.bot.durations import read_duration
+from xmpp_onion.durations import read_duration
 from xmpp_onion.errors import InvalidJIDError, UsageError
 
 __all__ = [

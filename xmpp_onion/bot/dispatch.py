@@ -19,7 +19,6 @@ from xmpp_onion.address import JID
 from xmpp_onion.bot.arguments import parse
 from xmpp_onion.bot.context import Context, Host
 from xmpp_onion.bot.conversation import FSM
-from xmpp_onion.bot.durations import Rate
 from xmpp_onion.bot.forms import fill_form
 from xmpp_onion.bot.handlers import Handler, Plan, Services, plan
 from xmpp_onion.bot.health import Counts
@@ -29,6 +28,7 @@ from xmpp_onion.bot.limits import Limiter
 from xmpp_onion.bot.line import Line
 from xmpp_onion.bot.memory import Memory
 from xmpp_onion.bot.questions import Questions
+from xmpp_onion.bot.rates import Rate
 from xmpp_onion.bot.router import (
     Command,
     Job,

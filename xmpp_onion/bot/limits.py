@@ -3,7 +3,7 @@
 from typing import Final
 
 from xmpp_onion.bot.clock import Clock
-from xmpp_onion.bot.durations import Rate
+from xmpp_onion.bot.rates import Rate
 from xmpp_onion.session import Bucket
 
 __all__ = ["Limiter"]

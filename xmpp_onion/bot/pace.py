@@ -21,10 +21,10 @@ from weakref import WeakValueDictionary
 
 from xmpp_onion.address import JID
 from xmpp_onion.bot.clock import Clock
-from xmpp_onion.bot.durations import Rate
 from xmpp_onion.bot.limits import Limiter
 from xmpp_onion.bot.line import Line
 from xmpp_onion.bot.memory import Notebook
+from xmpp_onion.bot.rates import Rate
 from xmpp_onion.chat import Delivery, Message, Progress, Said
 from xmpp_onion.files import PAGE_BYTES
 from xmpp_onion.reader import Claim

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 from xmpp_onion.address import JID
 from xmpp_onion.bot.arguments import parse, read_argument
 from xmpp_onion.bot.context import Context
-from xmpp_onion.bot.durations import read_duration
+from xmpp_onion.durations import read_duration
 from xmpp_onion.errors import UsageError
 
 __all__ = ["Questions"]

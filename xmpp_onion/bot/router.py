@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, overload
 
 from xmpp_onion.bot.conversation import State
-from xmpp_onion.bot.durations import Rate
 from xmpp_onion.bot.filters import Filter
 from xmpp_onion.bot.handlers import Handler, Plan, plan
+from xmpp_onion.bot.rates import Rate
 from xmpp_onion.bot.schedule import Schedule, read_schedule
 from xmpp_onion.chat import Event
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Final, Literal, Protocol
 
-from xmpp_onion.bot.durations import read_duration
+from xmpp_onion.durations import read_duration
 
 __all__ = ["Schedule", "read_schedule"]
 

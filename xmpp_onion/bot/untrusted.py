@@ -12,8 +12,8 @@ from typing import Final
 
 from xmpp_onion.address import JID
 from xmpp_onion.bot.clock import Clock
-from xmpp_onion.bot.durations import Rate
 from xmpp_onion.bot.limits import Limiter
+from xmpp_onion.bot.rates import Rate
 from xmpp_onion.chat import Event, Message, Undecryptable
 
 __all__ = ["Doorstep", "Doubt", "Untrusted"]

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, replace
 
 from xmpp_onion.bot.context import Host
 from xmpp_onion.bot.dispatch import Dispatcher, Rules
-from xmpp_onion.bot.durations import Rate
 from xmpp_onion.bot.handlers import Handler, Plan, Services
 from xmpp_onion.bot.health import Health
 from xmpp_onion.bot.jobs import Jobs
 from xmpp_onion.bot.line import Line
 from xmpp_onion.bot.pace import PacedLine
 from xmpp_onion.bot.questions import Questions
+from xmpp_onion.bot.rates import Rate
 from xmpp_onion.bot.router import Router
 from xmpp_onion.errors import XmppOnionError
 

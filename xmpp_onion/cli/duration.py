@@ -1,37 +1,31 @@
-"""Times as people write them: ``90s``, ``30m``, ``1h``, ``7d``, ``2w``."""
+"""Durations in options and arguments of commands."""
 
-import re
-from typing import Final
+from collections.abc import Callable
+from datetime import timedelta
 
 import click
 
-__all__ = ["read_duration", "read_option", "write_duration"]
+from xmpp_onion import durations
 
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_FORM: Final = re.compile("([0-9]{1,9})([smhdw])")
+__all__ = ["duration", "read_duration", "read_option", "write_duration"]
+
+_SECOND = timedelta(seconds=1)
 
 
 def read_duration(text: str) -> int:
-    """Return how long something may be kept, in seconds.
+    """Return how long something may be kept, in whole seconds.
 
     Raises:
         click.BadParameter: It is no such time, or too long.
     """
     from xmpp_onion.timers import LONGEST  # noqa: PLC0415 - it loads the store
 
-    found = _FORM.fullmatch(text)
-    seconds = int(found[1]) * _UNITS[found[2]] if found else 0
-    if not 0 < seconds <= LONGEST.total_seconds():
-        raise click.BadParameter(
-            f"{text!r} is no time such as 90s, 30m, 1h, 7d or 2w, a year at most"
-        )
-    return seconds
+    return int(_read(text, _SECOND, LONGEST).total_seconds())
 
 
 def write_duration(seconds: int) -> str:
     """Return a time as :func:`read_duration` reads it, in the largest unit."""
-    units = [unit for unit, size in _UNITS.items() if seconds % size == 0]
-    return f"{seconds // _UNITS[units[-1]]}{units[-1]}"
+    return durations.write_duration(timedelta(seconds=seconds))
 
 
 def read_option(
@@ -39,3 +33,25 @@ def read_option(
 ) -> int | None:
     """Read the value of an option; for its ``callback``."""
     return None if text is None else read_duration(text)
+
+
+def duration(
+    least: timedelta,
+) -> Callable[[click.Context, click.Parameter, str], timedelta]:
+    """Return the ``callback`` of an option that is a duration, and no shorter."""
+
+    def read(_: click.Context, _parameter: click.Parameter, text: str) -> timedelta:
+        return _read(text, least, durations.LONGEST)
+
+    return read
+
+
+def _read(text: str, least: timedelta, most: timedelta) -> timedelta:
+    """Read whole seconds."""
+    try:
+        found = durations.read_duration(text, least=least, most=most)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    if found % _SECOND:
+        raise click.BadParameter(f"{text!a} is no whole number of seconds")
+    return found

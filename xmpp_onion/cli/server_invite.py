@@ -1,13 +1,13 @@
 """``server invite``: who may come, and what of that is still open."""
 
 import asyncio
-import re
 import sys
 from datetime import timedelta
 from pathlib import Path
 
 import click
 
+from xmpp_onion.cli.duration import duration
 from xmpp_onion.cli.qr import qr_code, qr_svg
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.server import (
@@ -21,20 +21,8 @@ from xmpp_onion.server import (
 
 __all__ = ["command"]
 
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-def _read_duration(
-    ctx: click.Context,  # noqa: ARG001 - click's signature
-    param: click.Parameter,
-    value: str,
-) -> timedelta:
-    found = re.fullmatch(r"([1-9][0-9]{0,3})([mhdw])", value)
-    if found is None:
-        raise click.BadParameter(
-            f"{value!a} is not a duration such as 12h or 3d", param=param
-        )
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+# A guest has to install something first.
+_SHORTEST = timedelta(minutes=1)
 
 
 @click.command("invite")
@@ -49,7 +37,7 @@ def _read_duration(
     help="With a room of this server: the account becomes a member.",
 )  # fmt: skip
 @click.option(
-    "--expires", "lifetime", callback=_read_duration, default="3d",
+    "--expires", "lifetime", callback=duration(_SHORTEST), default="3d",
     show_default=True, metavar="DURATION",
     help="How long it is good for: 30m, 12h, 3d, 2w.",
 )  # fmt: skip

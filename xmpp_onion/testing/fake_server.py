@@ -28,9 +28,9 @@ from typing import Literal, Self
 
 from xmpp_onion.address import JID
 from xmpp_onion.bot import Bot
-from xmpp_onion.bot.durations import read_duration
 from xmpp_onion.chat import Affiliation, Event
 from xmpp_onion.client import Client
+from xmpp_onion.durations import read_duration
 from xmpp_onion.e2ee import TrustLevel
 from xmpp_onion.rooms import Room
 from xmpp_onion.testing.fake_clock import FakeClock

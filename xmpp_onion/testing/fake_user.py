@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Protocol
 
 from xmpp_onion.address import JID
-from xmpp_onion.bot.durations import read_duration
 from xmpp_onion.chat import (
     Attachment,
     Content,
@@ -21,6 +20,7 @@ from xmpp_onion.chat import (
     Reaction,
     Retraction,
 )
+from xmpp_onion.durations import read_duration
 from xmpp_onion.e2ee import TrustLevel
 from xmpp_onion.rooms import Room
 

@@ -96,7 +96,7 @@ async def test_what_cannot_be_done_is_said_and_ends_nothing(
             ("hello", "ghost@"),
             (f"/file {tmp_path}/gone", "gone"),
             ("/verify abc", "64 hex digits"),
-            ("/timer soon", "no time such as"),
+            ("/timer soon", "not a duration"),
             ("/leave", "room"),
         ):
             she_sees.clear()

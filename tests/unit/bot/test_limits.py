@@ -1,7 +1,7 @@
 """How often."""
 
-from xmpp_onion.bot.durations import Rate
 from xmpp_onion.bot.limits import Limiter
+from xmpp_onion.bot.rates import Rate
 from xmpp_onion.testing.fake_clock import FakeClock
 
 
