@@ -91,6 +91,8 @@ def write_logs(
     level: int = logging.INFO,
     own: Collection[str] = (),
     stream: TextIO | None = None,
+    libraries: int | None = None,
+    title: str = "",
 ) -> logging.Handler:
     """Write what all loggers say to stderr, redacted; replaces what did before.
 
@@ -102,6 +104,9 @@ def write_logs(
         level: Of our own loggers.
         own: Names of loggers whose texts are the program's own; those below them too.
         stream: Where to; stderr by default.
+        libraries: From which level on they say something, instead of that.
+        title: What stands before our own lines, in place of level and logger, while
+            nobody wants more than warnings.
 
     Returns:
         What was put in place: ``logging.getLogger().removeHandler`` takes it away.
@@ -109,13 +114,15 @@ def write_logs(
     names = frozenset({_OURS, "__main__", *own})
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(
-        JsonFormatter(names) if style == "json" else TextFormatter(names)
+        JsonFormatter(names) if style == "json" else TextFormatter(names, title)
     )
     root = logging.getLogger()
     for before in [h for h in root.handlers if isinstance(h.formatter, _Redacting)]:
         root.removeHandler(before)
     root.addHandler(handler)
-    root.setLevel(logging.DEBUG if level <= logging.DEBUG else logging.WARNING)
+    if libraries is None:
+        libraries = logging.DEBUG if level <= logging.DEBUG else logging.WARNING
+    root.setLevel(libraries)
     for name in names:
         logging.getLogger(name).setLevel(level)
     return handler
@@ -170,7 +177,16 @@ class _Redacting(logging.Formatter):
 
 
 class TextFormatter(_Redacting):
-    """A line for people; what was raised follows, set in."""
+    """A line for people; what was raised follows, set in.
+
+    Args:
+        own: The loggers whose texts are shown.
+        title: What stands before theirs, as long as only warnings are said.
+    """
+
+    def __init__(self, own: Collection[str], title: str = "") -> None:
+        super().__init__(own)
+        self._title = title
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the lines of a record."""
@@ -178,7 +194,10 @@ class TextFormatter(_Redacting):
         where = record.name if is_own else f"{record.name} ({self.place_of(record)})"
         # Nobody forges another record: further lines are set in.
         text = self.text_of(record).replace("\n", "\n  ")
-        line = f"{record.levelname} {redact(where)}: {text}"
+        head = f"{record.levelname} {redact(where)}"
+        if self._title and not logging.getLogger(_OURS).isEnabledFor(logging.INFO):
+            head = self._title
+        line = f"{head}: {text}"
         return "\n  ".join([line, *self.failure_of(record)])
 
 

@@ -216,3 +216,29 @@ def test_it_is_put_in_place_once(style: logs.Format) -> None:
 )
 def test_what_names_nobody_stays_as_it_is(text: str) -> None:
     assert logs.redact(text) == text
+
+
+def test_what_a_command_warns_of_has_its_name_until_more_is_asked_for() -> None:
+    own = logging.getLogger("xmpp_onion.cli")
+    before, others, stream = logging.root.level, logging.root.handlers, io.StringIO()
+    logging.root.handlers = []
+    try:
+        logs.write_logs(
+            level=logging.WARNING,
+            libraries=logging.WARNING,
+            title="xmpp-onion",
+            stream=stream,
+        )
+        own.warning("of %s", f"alice@{ONION}")
+        logging.getLogger("xmpp_onion").setLevel(logging.DEBUG)
+        own.debug("more")
+        logging.getLogger("slixmpp.stanza").debug("nothing")
+    finally:
+        logging.root.handlers = others
+        logging.root.setLevel(before)
+        logging.getLogger("xmpp_onion").setLevel(logging.NOTSET)
+
+    assert stream.getvalue().splitlines() == [
+        "xmpp-onion: of a…@aeaqca….onion",
+        "DEBUG xmpp_onion.cli: more",
+    ]

@@ -15,6 +15,7 @@ from xmpp_onion.account import Account
 from xmpp_onion.agent.signals import until_terminated
 from xmpp_onion.agent.watchdog import watched
 from xmpp_onion.bot import Bot, make_project
+from xmpp_onion.cli.output import Output
 from xmpp_onion.cli.reach import check_free, hold, load_account
 from xmpp_onion.cli.reload import keep_reloading
 from xmpp_onion.cli.settings import Settings
@@ -91,8 +92,11 @@ def run_bot(settings: Settings, bot: Bot, log_format: str | None) -> None:
     found = settings.complete()  # again: of this profile
     check_free(settings)
     account = load_account(settings)
+    output = settings.output
     bot.program.write_log(found, _style(log_format))
-    asyncio.run(_serve(settings, bot, bot.program.adopt(account)))
+    if settings.quiet or settings.verbosity:
+        output = settings.output  # how much was typed counts more than a file
+    asyncio.run(_serve(settings, output, bot, bot.program.adopt(account)))
 
 
 def _style(word: str | None) -> Format | None:
@@ -139,8 +143,9 @@ def _load(path: Path) -> ModuleType:
     return module
 
 
-async def _serve(settings: Settings, bot: Bot, account: Account) -> None:
-    output = settings.output
+async def _serve(
+    settings: Settings, output: Output, bot: Bot, account: Account
+) -> None:
     async with (
         until_terminated(),
         hold(settings, account, trust=bot.trust, login_timeout=None) as client,

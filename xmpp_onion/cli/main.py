@@ -15,6 +15,7 @@ from xmpp_onion.agent.memory import forbid_core_dumps
 from xmpp_onion.cli.output import Output, ReaderGoneError
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.errors import XmppOnionError
+from xmpp_onion.logs import write_logs
 from xmpp_onion.version import __version__
 
 if TYPE_CHECKING:
@@ -262,6 +263,8 @@ def run(program: click.Command, arguments: list[str], settings: Settings) -> int
         arguments: What was typed behind its name.
         settings: What holds unless something else was typed.
     """
+    if not logging.getLogger().handlers:  # whoever tests us has their own
+        write_logs(level=logging.WARNING, libraries=logging.WARNING, title="xmpp-onion")
     try:
         code = program.main(
             arguments, prog_name=program.name, standalone_mode=False, obj=settings

@@ -73,8 +73,6 @@ class Settings:
     @property
     def output(self) -> Output:
         """Where results and messages go."""
-        names = "%(levelname)s %(name)s" if self.verbosity else "xmpp-onion"
-        logging.basicConfig(format=f"{names}: %(message)s")
         level = _LEVELS[min(self.verbosity, len(_LEVELS) - 1)]
         logging.getLogger("xmpp_onion").setLevel(logging.ERROR if self.quiet else level)
         return Output(as_json=self.as_json, quiet=self.quiet)

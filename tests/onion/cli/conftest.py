@@ -196,7 +196,7 @@ class World:
             timeout=PATIENCE,
             env=self.environment | more,
         )
-        assert "-vv" in arguments or "Traceback" not in done.stderr, done.stderr
+        assert "Traceback" not in done.stderr, done.stderr
         return Done(done.returncode, done.stdout, done.stderr)
 
     @contextmanager

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.onion.cli.logged import assert_nobody_is_named
+
 if TYPE_CHECKING:
     from tests.onion.cli.conftest import Person, World
 
 pytestmark = pytest.mark.onion
 
 TEXT = "canary-of-what-was-written-7f3a"
+AGENT = ("agent", "start", "-vv", "--json")
 
 
 @contextmanager
@@ -61,23 +64,28 @@ def test_no_secret_is_in_an_argument_a_log_or_a_file_of_the_server(
             sent = world.run(
                 "--profile", "canary", "send", alice.jid, "-vv", stdin=TEXT
             )
-            while listen.line().get("body") != TEXT:
-                pass
+            talked = world.run(
+                "--profile", "canary", "chat", alice.jid, "-vv", stdin=TEXT
+            )
+            with world.runs("--profile", "canary", *AGENT) as agent:
+                assert agent.line()["event"] == "ready"
+                through = world.run(
+                    "--profile", "canary", "send", alice.jid, stdin=TEXT
+                )
+            heard = 0
+            while heard < len((sent, talked, through)):
+                heard += listen.line().get("body") == TEXT
             doctor = world.run("--profile", "canary", "doctor", "-vv", "--json")
         broken = world.data / "canary2" / "account.toml"
         broken.write_text(broken.read_text().replace("port = ", "port = x"))
         failed = world.run("--profile", "canary2", "send", alice.jid, "-vv", stdin=TEXT)
 
     said = [done.out + done.err for done in (made, again, sent, doctor, failed)]
-    said += ["".join(listen.err)]
-    assert [made.code, again.code, sent.code, doctor.code, failed.code] == [
-        0,
-        0,
-        0,
-        0,
-        7,
-    ]
-    assert any("DEBUG" in text for text in said)
+    said += [talked.err, *map("".join, (listen.err, agent.err))]
+    codes = [done.code for done in (made, again, sent, talked, through, doctor)]
+    assert (codes, failed.code) == ([0] * len(codes), 7)
+    for text in (sent.err, talked.err, *map("".join, (listen.err, agent.err))):
+        assert_nobody_is_named(text, world.onion, "alice@", "canary@", TEXT)
     for canary in (password, TEXT):
         assert not [text for text in said if canary in text]
         assert not [one for one in arguments if canary.encode() in one]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.onion.cli.logged import assert_nobody_is_named
 from xmpp_onion import Invite, OnionAddress
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.onion
 
 # Seconds after which what has not come is an error; never asserted otherwise.
 PATIENCE = 120.0
+LOUD = ("--json", "-vv")
 
 
 def test_a_server_is_made_started_and_stopped(world: "World", tmp_path: Path) -> None:
@@ -27,7 +29,7 @@ def test_a_server_is_made_started_and_stopped(world: "World", tmp_path: Path) ->
     made = world.run("server", "init", str(folder), "--json")
     again = world.run("server", "init", str(folder), "--json")
     idle = world.run("server", "invite", str(folder), "--json")
-    with world.runs(*world.service, "server", "up", str(folder), "--json") as up:
+    with world.runs(*world.service, "server", "up", str(folder), *LOUD) as up:
         line = up.line()
         second = world.run(*world.service, "server", "up", str(folder), "--json")
         status = world.run("server", "status", str(folder), "--json")
@@ -38,6 +40,7 @@ def test_a_server_is_made_started_and_stopped(world: "World", tmp_path: Path) ->
 
     onion = OnionAddress(str(made.lines[0]["onion"]))
     assert again.lines == made.lines
+    assert_nobody_is_named(ended.err, onion)
     assert (line["event"], line["onion"], line["c2s"]) == ("server", onion, 5222)
     assert len(str(line["fingerprint"])) == 64
     assert (down.code, ended.code) == (0, 0)
