@@ -1,5 +1,7 @@
 """``xmpp-onion config``: what was set, and who said it."""
 
+from pathlib import Path
+
 import click
 
 from xmpp_onion.cli.output import visible
@@ -18,7 +20,7 @@ def command() -> None:
 @click.pass_obj
 def _path(settings: Settings) -> None:
     """Print where the file with settings is, or would be."""
-    path = settings.config or config_path()
+    path = _file(settings)
     line = {"v": 1, "event": "config", "path": str(path), "exists": path.exists()}
     settings.output.result(line, str(path))
 
@@ -33,17 +35,68 @@ def _show(settings: Settings, name: str | None) -> None:
     """
     for entry in settings.complete().entries:
         if name in {None, entry.setting.name}:
-            source = _source(settings, entry)
-            line = {
-                "v": 1,
-                "event": "setting",
-                "name": entry.setting.name,
-                "value": entry.shown,
-                "source": str(source),
-                "text": entry.setting.text,
-            }
-            told = f"{entry.setting.name} = {visible(entry.shown)}  ({source})"
-            settings.output.result(line, told)
+            _tell(settings, entry)
+
+
+@command.command("set")
+@click.argument("name", type=click.Choice([*SETTINGS]))
+@click.argument("value")
+@click.pass_obj
+def _set(settings: Settings, name: str, value: str) -> None:
+    """Set NAME to VALUE in the file, for every profile; with --profile for that one.
+
+    Comments and all else stay. It is told what counts then: a variable may say more.
+    """
+    from xmpp_onion.configuration import edit  # noqa: PLC0415 - for set and unset only
+
+    try:
+        read = edit.read_value(SETTINGS[name], value)
+    except ValueError as error:
+        raise click.BadParameter(f"{name} {error}", param_hint="VALUE") from None
+    edit.set_value(_file(settings), name, read, _table(settings))
+    _tell_what_counts(settings, name)
+
+
+@command.command("unset")
+@click.argument("name", type=click.Choice([*SETTINGS]))
+@click.pass_obj
+def _unset(settings: Settings, name: str) -> None:
+    """Take NAME out of the file; with --profile out of the table of that one."""
+    from xmpp_onion.configuration import edit  # noqa: PLC0415 - as above
+
+    if not edit.unset_value(_file(settings), name, _table(settings)):
+        settings.output.note("It was not set there.")
+    _tell_what_counts(settings, name)
+
+
+def _file(settings: Settings) -> Path:
+    return settings.config or config_path()
+
+
+def _table(settings: Settings) -> str | None:
+    """Return the profile whose table is meant: the one that was typed."""
+    is_typed = "profile" in settings.given - settings.from_environment
+    return settings.profile if is_typed else None
+
+
+def _tell_what_counts(settings: Settings, name: str) -> None:
+    for entry in settings.complete().entries:
+        if entry.setting.name == name:
+            _tell(settings, entry)
+
+
+def _tell(settings: Settings, entry: Entry) -> None:
+    source = _source(settings, entry)
+    line = {
+        "v": 1,
+        "event": "setting",
+        "name": entry.setting.name,
+        "value": entry.shown,
+        "source": str(source),
+        "text": entry.setting.text,
+    }
+    told = f"{entry.setting.name} = {visible(entry.shown)}  ({source})"
+    settings.output.result(line, told)
 
 
 def _source(settings: Settings, entry: Entry) -> Source:

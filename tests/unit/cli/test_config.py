@@ -125,3 +125,42 @@ def test_what_is_right_passes_the_check_and_so_does_no_file(
     file.unlink()
     (line,) = command("config", "check", "--json").lines
     assert (line["path"], line["exists"]) == (str(file), False)
+
+
+def test_a_setting_is_set_checked_and_told_and_taken_out_again(
+    command: Command, file: Path
+) -> None:
+    file.write_text("# mine\nsocks = '127.0.0.1:1'  # Tor\n")
+
+    done = [
+        command("config", "set", "bot.prefix", "?"),
+        command("config", "set", "log.format", "json", "--profile", "alerts"),
+        command("config", "set", "bot.timeout", "soon"),
+        command("config", "set", "roles", "x"),
+        command("config", "set", "nonsense", "x"),
+        command(
+            "config", "set", "bot.prefix", "+", "--json", XMPP_ONION_BOT_PREFIX="$"
+        ),
+        command("config", "unset", "bot.prefix"),
+        command("config", "unset", "bot.prefix"),
+    ]
+
+    assert [each.code for each in done] == [0, 0, 2, 2, 2, 0, 0, 0]
+    assert done[0].out == "bot.prefix = ?  (file)\n"
+    assert done[1].out == "log.format = json  (profile)\n"
+    assert "must be a number of seconds" in done[2].err
+    assert [(x["value"], x["source"]) for x in done[5].lines] == [("$", "environment")]
+    assert done[6].out == done[7].out == "bot.prefix = !  (default)\n"
+    assert (done[6].err, done[7].err) == ("", "It was not set there.\n")
+    assert file.read_text() == (
+        "# mine\nsocks = '127.0.0.1:1'  # Tor\n\n"
+        '[profiles.alerts]\nlog.format = "json"\n'
+    )
+
+
+def test_the_profile_of_the_environment_is_not_one_that_was_meant(
+    command: Command, file: Path
+) -> None:
+    command("config", "set", "bot.prefix", "?", XMPP_ONION_PROFILE="alerts")
+
+    assert file.read_text() == 'bot.prefix = "?"\n'
