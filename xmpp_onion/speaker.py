@@ -15,6 +15,7 @@ from xmpp_onion.chat import (
     DeliveryState,
     Message,
     Progress,
+    TypingState,
 )
 from xmpp_onion.deliveries import Deliveries
 from xmpp_onion.e2ee import OMEMO_2, TrustLevel, accepts
@@ -341,6 +342,37 @@ class Speaker:
             )
         return await self._send(message.sender, what, timeout, allow_clear=False)
 
+    async def tell_typing(
+        self,
+        to: str,
+        state: TypingState,
+        *,
+        timeout: float | None = ACK_TIMEOUT,
+    ) -> None:
+        """Tell a contact what we are doing (XEP-0085). Only inside of an envelope.
+
+        It is one more message: a server sees that something small goes, and when.
+        Nothing tells it by itself. Returns when it is on its way; where that takes
+        long, the other side drops it.
+
+        Args:
+            to: A JID of somebody who may see when we are there.
+            state: What we are doing.
+            timeout: Seconds that the server may take to tell keys that are missing.
+
+        Raises:
+            AddressError: It is nobody who may see us, or a room.
+            NoDevicesError: No device of theirs can be told so.
+        """
+        recipient = parse_addressee(to)
+        if not self._is_friend(recipient):
+            raise AddressError(
+                "nothing was said to a stranger",
+                why="when we write something tells when we are there",
+                fix="Accept the other side as a contact.",
+            )
+        await self._outgoing.queue(recipient, Content(typing=state), timeout)
+
     async def displayed_by(self, message_id: str) -> tuple[JID, ...]:
         """Return who says to have been shown a message of ours, or a later one.
 
@@ -361,6 +393,7 @@ class Speaker:
         to: str,
         text: str,
         *,
+        reply_to: Message | str = "",
         expires: timedelta | None = None,
         timeout: float | None = ACK_TIMEOUT,
         along: Write | None = None,
@@ -374,6 +407,7 @@ class Speaker:
         Args:
             to: A JID at an onion server.
             text: What to say.
+            reply_to: As in :meth:`send`.
             expires: As in :meth:`send`.
             timeout: Seconds that the server may take to tell keys that are missing;
                 None waits for ever.
@@ -388,7 +422,13 @@ class Speaker:
                 kept.
         """
         recipient = parse_addressee(to)
-        said = Content(text=text, expires=expires, id=message_id)
+        said = Content(
+            text=text,
+            reply_to=reply_to.id if isinstance(reply_to, Message) else reply_to,
+            author=reply_to.sender if isinstance(reply_to, Message) else "",
+            expires=expires,
+            id=message_id,
+        )
         what = await self._timed(recipient, said)
         return await self._outgoing.queue(recipient, what, timeout, along=along)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ import click
 from xmpp_onion.account import Account, parse_recipient
 from xmpp_onion.address import JID
 from xmpp_onion.agent.signals import until_terminated
+from xmpp_onion.cli.output import Output
 from xmpp_onion.cli.reach import check_free, hold, load_account
 from xmpp_onion.cli.settings import Settings
 
@@ -22,6 +23,8 @@ __all__ = ["command"]
 
 # Seconds without progress after which Tor counts as stuck.
 _PATIENCE = 45.0
+# Seconds that the end of a pipe waits for the server to have all that was said.
+_ACK_PATIENCE = 120.0
 
 
 @click.command("chat")
@@ -48,7 +51,7 @@ async def _at_terminal(settings: Settings, account: Account, to: JID | None) -> 
     """Show the line to type on at once, and connect meanwhile."""
     from xmpp_onion.cli.chat_screen import Screen  # noqa: PLC0415 - a pipe needs none
 
-    screen = Screen(account.jid, to, settings.output)
+    screen = Screen(account.jid, to)
     typed: asyncio.Queue[str | None] = asyncio.Queue()
 
     async def watch(tor: "Tor") -> None:
@@ -59,8 +62,10 @@ async def _at_terminal(settings: Settings, account: Account, to: JID | None) -> 
     async def talk() -> None:
         # In a thread: it takes a second, in which keys are to be seen.
         await asyncio.to_thread(import_module, "xmpp_onion.agent.desk")
+        await asyncio.to_thread(import_module, "xmpp_onion.cli.chat_commands")
         from xmpp_onion.agent import desk  # noqa: PLC0415 - loaded by the thread
-        from xmpp_onion.cli.chat_talk import Talk  # noqa: PLC0415 - as well
+        from xmpp_onion.cli.chat_commands import do  # noqa: PLC0415 - as well
+        from xmpp_onion.cli.chat_talk import open_talk  # noqa: PLC0415 - as well
 
         async with (
             desk.hold(
@@ -70,18 +75,17 @@ async def _at_terminal(settings: Settings, account: Account, to: JID | None) -> 
                 login_timeout=None,
                 watch=watch,
             ) as client,
-            asyncio.TaskGroup() as tasks,
+            open_talk(client, screen.paper, to, screen.changed) as screen.talk,
         ):
             screen.network = "connected"
             screen.changed()
-            screen.talk = Talk(client, screen.show, to)
-            reading = tasks.create_task(screen.talk.read())
             while (line := await typed.get()) is not None:
-                if not await screen.talk.type(line):
+                if not await do(screen.talk, line):
                     screen.end()
                 screen.waiting = typed.qsize()
                 screen.changed()
-            reading.cancel()
+            if left := await client.queued():
+                screen.paper.show(_left(left))
 
     async with asyncio.TaskGroup() as tasks:
         talking = tasks.create_task(talk())
@@ -99,22 +103,39 @@ async def _at_terminal(settings: Settings, account: Account, to: JID | None) -> 
 
 
 async def _in_pipe(settings: Settings, account: Account, to: JID | None) -> None:
-    from xmpp_onion.cli.chat_talk import Talk  # noqa: PLC0415 - it loads a lot
-
-    def show(text: str) -> None:
-        settings.output.event({}, text)
+    from xmpp_onion.cli.chat_commands import do  # noqa: PLC0415 - it loads a lot
+    from xmpp_onion.cli.chat_talk import open_talk  # noqa: PLC0415 - as well
 
     async with (
         until_terminated(),
         hold(settings, account) as client,
-        asyncio.TaskGroup() as tasks,
+        open_talk(client, _Pipe(settings.output), to) as talk,
     ):
-        talk = Talk(client, show, to)
-        reading = tasks.create_task(talk.read())
         async for line in _stdin():
-            if not await talk.type(line):
+            if not await do(talk, line):
                 break
-        reading.cancel()
+        if left := await talk.settle(_ACK_PATIENCE):
+            settings.output.note(_left(left))
+
+
+def _left(count: int) -> str:
+    return f"On this disk, not with the server yet: {count}. They go out next time."
+
+
+class _Pipe:
+    """Shows lines one after the other, and takes nothing back."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+
+    def show(self, text: str) -> None:
+        self._output.event({}, text)
+
+    def show_mine(self, number: int, text: str) -> None:  # noqa: ARG002 - of a Paper
+        self.show(text)
+
+    def mark(self, number: int, head: str, otherwise: Callable[[], None]) -> None:  # noqa: ARG002 - of a Paper
+        otherwise()
 
 
 async def _stdin() -> AsyncIterator[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from xmpp_onion.errors import UsageError
 
-__all__ = ["COMMANDS", "Typed", "read_typed"]
+__all__ = ["COMMANDS", "Typed", "completed", "read_typed"]
 
 COMMANDS = {
     "to": ("JID", "whom, or which room, you write to"),
@@ -14,14 +14,20 @@ COMMANDS = {
     "edit": ("TEXT", "say what your last message should have said"),
     "retract": ("[N]", "take back message N, or your last one"),
     "file": ("PATH", "send a file"),
+    "voice": ("PATH", "send a recording as a voice note"),
     "save": ("N [DIR]", "fetch the file of message N"),
+    "play": ("N", "play the voice note of message N"),
     "timer": ("DURATION|off", "let what is said here be forgotten after a time"),
-    "who": ("", "who is here, and whether you believe their devices"),
+    "who": ("", "who is here, whom you believe, and what is unread elsewhere"),
+    "trust": ("[POLICY]", "your key and theirs, and what holds for new ones"),
     "devices": ("", "the devices here, with their fingerprints"),
-    "verify": ("FINGERPRINT", "believe a device that you compared"),
+    "verify": ("[GROUPS]", "believe a device that you compared; without groups, how"),
     "distrust": ("FINGERPRINT", "believe it no more"),
-    "contacts": ("", "your contacts"),
+    "contacts": ("[add|accept|refuse|remove|block JID]", "your contacts"),
+    "typing": ("[on|off]", "whether contacts may see when you write"),
+    "seen": ("[on|off]", "whether contacts may see what you were shown"),
     "rooms": ("", "your rooms"),
+    "room": ("[create|join|leave|members|invite|accept|kick|ban …]", "the room here"),
     "join": ("ROOM", "go into a room, and write there"),
     "leave": ("", "leave the room"),
     "help": ("", "these lines"),
@@ -71,6 +77,13 @@ class Typed:
     def usage(self) -> str:
         """How the command is used, without the slash."""
         return f"{self.command} {COMMANDS[self.command][0]}".strip()
+
+
+def completed(word: str) -> list[str]:
+    """Return the words that may follow on a command at once, one of which it takes."""
+    what = COMMANDS[word][0] if word in COMMANDS else ""
+    first = what.strip("[]").split(" ")[0]
+    return [each for each in first.split("|") if each.islower()]
 
 
 def read_typed(line: str) -> Typed:

@@ -7,13 +7,14 @@ could fill a row with blanks and put on the next one what looks like another mes
 import unicodedata
 from typing import Final
 
-__all__ = ["fold"]
+__all__ = ["LEAST", "fold"]
 
 MARK: Final = "  | "
 """Begins each row that continues one, as ``visible`` begins further lines."""
 
 # A terminal of fewer columns shows rows that are broken once more, by itself.
-_LEAST: Final = 20
+LEAST: Final = 20
+"""Columns that a terminal has at least; see :func:`fold`."""
 _TAB: Final = 8
 # Asks for the picture of the sign before it, which in some terminals is wider.
 _PICTURE: Final = "\ufe0f"
@@ -27,7 +28,7 @@ def fold(text: str, columns: int) -> str:
     a line begin with :data:`MARK`. Letters count as wide as the widest terminal
     shows them: a row may end early, and never late.
     """
-    most = max(columns, _LEAST) - 1
+    most = max(columns, LEAST) - 1
     return "\n".join(row for line in text.split("\n") for row in _rows(line, most))
 
 

@@ -6,35 +6,78 @@ client yields for a message that was decrypted.
 
 import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from datetime import UTC, datetime
+from typing import NoReturn
 
 from tests.hostile.terminal.strings import STRINGS, SURROUNDED
 from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.chat import (
     Correction,
+    Delivery,
+    DeliveryState,
     Event,
     Message,
     Reaction,
+    Receipt,
     RoomChange,
     RoomEvent,
     Undecryptable,
 )
+from xmpp_onion.cli.chat_commands import do
 from xmpp_onion.cli.chat_screen import Screen
-from xmpp_onion.cli.chat_talk import Talk
-from xmpp_onion.cli.output import Output
+from xmpp_onion.cli.chat_talk import open_talk
 
 ONION = OnionAddress.from_public_key(bytes(32))
 ALICE, BOB, EVE = (JID(f"{name}@{ONION}") for name in ("alice", "bob", "eve"))
 AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
+class Rooms:
+    """None."""
+
+    def all(self) -> tuple[()]:
+        return ()
+
+
+class Notes:
+    """Nothing was set."""
+
+    async def load(self, key: str) -> None:
+        del key
+
+
 class Connection:
     """What the talk asks of a client here."""
 
     is_away = False
+    said = 0
     jid = ALICE
+    rooms = Rooms()
+    notes = Notes()
+
+    async def queue(self, to: JID, text: str, **_: object) -> Delivery:
+        """Keep it, as the disk does."""
+        del text
+        self.said += 1
+        return Delivery(
+            id=f"own{self.said}", to=to, devices=1, skipped=(),
+            state=DeliveryState.QUEUED,
+        )  # fmt: skip
+
+    async def wait(
+        self, message_id: str, state: DeliveryState, timeout: None
+    ) -> NoReturn:
+        """Wait for ever: what becomes of it the stage says."""
+        del message_id, state, timeout
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Yield nothing: what comes is handed over by the stage."""
+        await asyncio.Event().wait()
+        yield  # type: ignore[misc]
 
 
 def said(kind: type, number: int, sender: JID, **content: object) -> Event:
@@ -60,17 +103,30 @@ def events() -> Iterator[Event]:
 
 
 async def main() -> None:
-    screen = Screen(ALICE, BOB, Output())
+    screen = Screen(ALICE, BOB)
     screen.network = "connected"
-    talk = screen.talk = Talk(Connection(), screen.show, BOB)
-    async with aclosing(screen.lines()) as lines:
+    async with (
+        open_talk(Connection(), screen.paper, BOB, screen.changed) as talk,
+        aclosing(screen.lines()) as lines,
+    ):
+        screen.talk = talk
         async for line in lines:
             if line == "begin":
                 for event in events():
                     talk.take(event)
-                screen.show("THE END")
+                screen.paper.show("THE END")
+            elif line.startswith("receipt "):
+                _, number, state = line.split()
+                talk.take(
+                    Receipt(
+                        id=f"own{number}", sender=BOB, state=DeliveryState(state),
+                        authenticated=True, at=AT,
+                    )
+                )  # fmt: skip
+            elif line.startswith("say "):
+                await do(talk, line.removeprefix("say "))
             else:
-                screen.show(f"TYPED {line!a}")
+                screen.paper.show(f"TYPED {line!a}")
 
 
 if __name__ == "__main__":

@@ -16,8 +16,10 @@ from tests.hostile.terminal.strings import FORGED, STRINGS, SURROUNDED
 ROOT = Path(__file__).resolve().parents[3]
 STAGE = Path(__file__).with_name("stage.py")
 TMUX = shutil.which("tmux") or "tmux"
+STAGED = [sys.executable, str(STAGE)]
+SHELL = ["bash", "--norc", "--noprofile"]
 # Seconds after which a screen that has not come is an error; never asserted otherwise.
-PATIENCE = 240.0
+PATIENCE = 120.0
 
 ROWS = 24
 # How a row begins that says who says something; the rest is under its mark.
@@ -36,7 +38,7 @@ STATE = (
 class Terminal:
     """The stage in a tmux of its own."""
 
-    def __init__(self, folder: Path, columns: int) -> None:
+    def __init__(self, folder: Path, columns: int, *, in_shell: bool = False) -> None:
         self._socket = folder / "tmux"
         environment = {
             "PATH": os.environ["PATH"],
@@ -44,6 +46,7 @@ class Terminal:
             "LANG": "C.UTF-8",
             "TZ": "UTC",
             "PYTHONPATH": str(ROOT),
+            "PS1": "$ ",
         }
         self.tmux(
             # Whatever a program may ask of a terminal, this one is willing to do.
@@ -54,7 +57,7 @@ class Terminal:
             "set-option", "-g", "allow-passthrough", "on", ";",
             "new-session", "-d", "-x", str(columns), "-y", str(ROWS),
             *(part for each in environment.items() for part in ("-e", "=".join(each))),
-            sys.executable, str(STAGE),
+            *(SHELL if in_shell else STAGED),
             start=True,
         )  # fmt: skip
 
@@ -82,13 +85,17 @@ class Terminal:
 
     def until(self, text: str) -> list[str]:
         """Wait until a row begins so, and return all of them."""
+        return self.until_matching(re.escape(text))
+
+    def until_matching(self, pattern: str) -> list[str]:
+        """Wait until a row begins as the pattern says, and return all of them."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             seen = self.tmux("capture-pane", "-p")
-            if any(row.startswith(text) for row in seen.splitlines()):
+            if any(re.match(pattern, row) for row in seen.splitlines()):
                 return self.rows()
             time.sleep(0.1)
-        pytest.fail(f"{text} did not come: {seen}")
+        pytest.fail(f"{pattern} did not come: {seen}")
 
 
 @pytest.fixture(params=[80, 40])
@@ -125,3 +132,59 @@ def test_nothing_that_comes_acts_or_looks_like_another_line(terminal: Terminal) 
     last = [row for row in rows if row.strip()][-2:]
     assert re.match(r"bob@.*> *$", last[0]), last
     assert re.match(r" alice@.* \| connected \| .*", last[1]), last
+
+
+def test_a_line_of_ours_is_marked_where_it_stands_until_it_has_scrolled_away(
+    terminal: Terminal,
+) -> None:
+    terminal.until("bob@")
+    terminal.tmux("send-keys", "-l", "say the first\rsay the second\r")
+    terminal.until("#2 ")
+    terminal.tmux("send-keys", "-l", "receipt 1 displayed\rreceipt 2 received\r")
+    rows = terminal.until_matching(r"#2 \d\d:\d\d ✓✓ +you: the second")
+    assert [row for row in rows if re.match(r"#1 \d\d:\d\d ✓✓✓  you: the first", row)]
+
+    for _ in range(ROWS):
+        terminal.tmux("send-keys", "-l", "x\r")
+    terminal.tmux("send-keys", "-l", "receipt 2 displayed\r")
+    rows = terminal.until("✓✓✓ displayed: #2 the second")
+    assert sum("the second" in row for row in rows) == 2
+    assert sum(row == "TYPED 'x'" for row in rows) == ROWS
+
+
+def test_a_window_that_changes_its_size_keeps_every_line(terminal: Terminal) -> None:
+    terminal.until("bob@")
+    terminal.tmux("send-keys", "-l", "say the first\r")
+    terminal.until("#1 ")
+    for columns in (20, 61, 40):
+        terminal.tmux("resize-window", "-x", str(columns), "-y", "20")
+        terminal.tmux("send-keys", "-l", f"{columns}\r")
+        terminal.until(f"TYPED '{columns}'")
+    terminal.tmux("send-keys", "-l", "receipt 1 displayed\r")
+    rows = terminal.until("✓✓✓ displayed: #1 the first")
+    assert [row for row in rows if row.startswith("TYPED ")] == [
+        "TYPED '20'",
+        "TYPED '61'",
+        "TYPED '40'",
+    ]
+
+
+def test_ctrl_z_gives_the_terminal_back_and_fg_goes_on(tmp_path: Path) -> None:
+    one = Terminal(tmp_path, 80, in_shell=True)
+    try:
+        one.until("$")
+        one.tmux("send-keys", "-l", f"{sys.executable} {STAGE}\r")
+        one.until("bob@")
+        one.tmux("send-keys", "-l", "say the first\r")
+        one.until("#1 ")
+        one.tmux("send-keys", "C-z")
+        one.until_matching(r".*(Stopped|suspended)")
+        one.tmux("send-keys", "-l", "echo between; fg\r")
+        one.until("between")
+        one.tmux("send-keys", "-l", "on\r")
+        one.until("TYPED 'on'")
+        one.tmux("send-keys", "-l", "receipt 1 received\r")
+        rows = one.until("✓✓ received: #1 the first")
+    finally:
+        one.tmux("kill-server")
+    assert "between" in rows

@@ -13,7 +13,6 @@ from prompt_toolkit.output import DummyOutput
 from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.cli.chat_screen import Screen
 from xmpp_onion.cli.chat_words import COMMANDS
-from xmpp_onion.cli.output import Output
 
 ONION = OnionAddress.from_public_key(bytes(32))
 
@@ -28,7 +27,7 @@ async def keys() -> AsyncIterator[PipeInput]:
 
 
 def screen() -> Screen:
-    return Screen(JID(f"alice@{ONION}"), JID(f"bob@{ONION}"), Output())
+    return Screen(JID(f"alice@{ONION}"), JID(f"bob@{ONION}"))
 
 
 async def typed(keys: PipeInput, text: str, one: Screen | None = None) -> list[str]:
@@ -54,9 +53,9 @@ async def test_ctrl_c_drops_a_line_and_ends_nothing(
     keys: PipeInput, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, shown = screen(), []
-    monkeypatch.setattr(one, "show", shown.append)
+    monkeypatch.setattr(one.paper, "show", shown.append)
     assert await typed(keys, "a secret\x03on\r\x04", one) == ["on"]
-    assert shown == ["(That line was dropped. Ctrl-D ends.)"]
+    assert shown == ["(That line was dropped. Ctrl-D, or Ctrl-C once more, ends.)"]
 
 
 async def test_it_can_be_ended_from_elsewhere(keys: PipeInput) -> None:
