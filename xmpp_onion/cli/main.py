@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ import click
 from xmpp_onion.agent.memory import forbid_core_dumps
 from xmpp_onion.cli.output import Output, ReaderGoneError
 from xmpp_onion.cli.settings import Settings
+from xmpp_onion.cli.streams import drop_unwritable, open_streams
 from xmpp_onion.errors import XmppOnionError
 from xmpp_onion.logs import write_logs
 from xmpp_onion.version import __version__
@@ -263,6 +265,7 @@ def run(program: click.Command, arguments: list[str], settings: Settings) -> int
         arguments: What was typed behind its name.
         settings: What holds unless something else was typed.
     """
+    open_streams()
     if not logging.getLogger().handlers:  # whoever tests us has their own
         write_logs(level=logging.WARNING, libraries=logging.WARNING, title="xmpp-onion")
     try:
@@ -272,7 +275,8 @@ def run(program: click.Command, arguments: list[str], settings: Settings) -> int
     except BaseException as error:  # noqa: BLE001 - the last place before the person
         # Options that could not be read left no settings.
         as_json = settings.as_json or "--json" in arguments
-        return _end(error, Output(as_json=as_json))
+        code = _end(error, Output(as_json=as_json))
+        drop_unwritable()
     return code if isinstance(code, int) else 0
 
 
@@ -299,6 +303,7 @@ def _end(error: BaseException, output: Output) -> int:
             return usage.exit_code
         case found:
             explained = explain(found)
-            output.error(explained.as_line())
+            with suppress(OSError, ReaderGoneError):  # it may be about our output
+                output.error(explained.as_line())
             log.debug("it was raised here", exc_info=error)
             return explained.exit_code
