@@ -1,10 +1,12 @@
 """Seconds and memory of taking in what came while an account was away.
 
-    python benchmarks/catch_up.py [--messages 1000] [--senders 5]
+    python benchmarks/catch_up.py [--messages 1000] [--senders 5] [--known]
 
 The senders write on loopback to a real Prosody. Then a process of its own logs in as
-the recipient; its time runs from the login to ready, which means caught up, and its
-memory is the most that was resident. Prints rows for docs/reference/performance.md.
+the recipient, by a proxy that counts bytes; its time runs from the login to ready,
+which means caught up, and its memory is the most that was resident. With ``--known``
+sender and recipient have talked before, so that no message begins a session. Prints
+rows for docs/reference/performance.md.
 """
 
 import argparse
@@ -22,7 +24,9 @@ from xmpp_onion.client import Client
 from xmpp_onion.e2ee import Trust
 from xmpp_onion.server import Prosody
 from xmpp_onion.session import register
+from xmpp_onion.testing import ChaosProxy
 from xmpp_onion.testing.loopback import LoopbackDialer
+from xmpp_onion.transport import Tor
 
 
 async def enrol(
@@ -51,12 +55,12 @@ async def send(account: Account, wire: LoopbackDialer, to: JID, count: int) -> N
         await client.send(to, "the last message")
 
 
-async def read(folder: Path, port: int) -> None:
+async def read(folder: Path, socks: str) -> None:
     """Log in as the recipient, and print what it took."""
     account = Account.load("reader", folder)
     before = peak_bytes()
     start, cpu = time.perf_counter(), time.process_time()
-    async with Client(account, tor=LoopbackDialer(port)) as client:
+    async with Tor.attach(socks) as tor, Client(account, tor=tor) as client:
         seconds = time.perf_counter() - start
         got = len(await client._inbox.pending())  # noqa: SLF001 - what is on the disk when it is ready
         cpu = time.process_time() - cpu
@@ -71,27 +75,40 @@ def peak_bytes() -> int:
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
-async def measure(messages: int, senders: int) -> None:
+async def talk(reader: Client, writer: Account, wire: LoopbackDialer) -> None:
+    """Say one thing each way: then both have a session that stands."""
+    async with Client(writer, tor=wire) as client:
+        await client.send(reader.jid, "hello")
+        await anext(reader.messages())
+        await reader.send(client.jid, "hello")
+        await anext(client.messages())
+
+
+async def measure(messages: int, senders: int, *, known: bool) -> None:
     """Fill an archive and have it read."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         server = await stack.enter_async_context(Prosody(folder / "server"))
         wire = LoopbackDialer(server.c2s_port)
         reader = await enrol(server, wire, folder, "reader")
-        async with Client(reader, tor=wire):
-            pass  # publishes its keys
         writers = [await enrol(server, wire, folder, f"w{n}") for n in range(senders)]
+        async with Client(reader, tor=wire) as client:  # publishes its keys
+            for writer in writers if known else ():
+                await talk(client, writer, wire)
+        routes = {str(server.onion): server.c2s_port}
+        proxy = await stack.enter_async_context(ChaosProxy(routes=routes))
         for count in (0, messages // senders):
             if count:
                 await asyncio.gather(
                     *(send(w, wire, reader.jid, count) for w in writers)
                 )
+            up = proxy.bytes_up
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 __file__,
                 "--read",
                 str(folder),
-                str(server.c2s_port),
+                proxy.socks,
                 stdout=asyncio.subprocess.PIPE,
             )
             output, _ = await process.communicate()
@@ -99,6 +116,7 @@ async def measure(messages: int, senders: int) -> None:
             print(
                 f"| {took['got']} messages of {senders} senders "
                 f"| {took['seconds']:.1f} s | {took['cpu']:.1f} s "
+                f"| {(proxy.bytes_up - up) / 1e3:.1f} kB "
                 f"| {took['memory'] / 1e6:.0f} MB |",
                 flush=True,
             )
@@ -109,12 +127,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=1000)
     parser.add_argument("--senders", type=int, default=5)
+    parser.add_argument("--known", action="store_true")
     parser.add_argument("--read", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.read:
-        asyncio.run(read(Path(options.read[0]), int(options.read[1])))
+        asyncio.run(read(Path(options.read[0]), options.read[1]))
     else:
-        asyncio.run(measure(options.messages, options.senders))
+        asyncio.run(measure(options.messages, options.senders, known=options.known))
 
 
 if __name__ == "__main__":

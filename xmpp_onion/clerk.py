@@ -433,11 +433,9 @@ class Clerk:
         """Keep what a message became, and whose it was."""
         text = write_event(event)
         expires_at = event.expires_at if isinstance(event, Said) else None
-        if not await self._is_strangers(incoming):
-            await self._inbox.put(text, expires_at=expires_at)
-            return
-        row_id = await self._inbox.add(text, expires_at=expires_at)
-        await self._strangers.mark(row_id, incoming.sender, len(text))
+        await self._inbox.put(text, expires_at=expires_at)
+        if incoming.room is None:
+            await self._strangers.mark(incoming.sender, len(text))
 
     async def keep(self, event: Event) -> None:
         """Keep an event that is not a message."""

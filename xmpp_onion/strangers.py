@@ -137,10 +137,8 @@ class Strangers:
         self.silence.begin()
 
     async def _has_room(self, jid: JID) -> bool:
-        return (
-            await self._table.weight(jid) < self._shares.of_one
-            and await self._table.weight() < self._shares.of_all
-        )
+        of_one, of_all = await self._table.weights(jid)
+        return of_one < self._shares.of_one and of_all < self._shares.of_all
 
     def may_fetch(self) -> bool:
         """Tell whether the keys of one more unknown device may be fetched."""
@@ -165,10 +163,13 @@ class Strangers:
 
     # --- what waits and what is told ---------------------------------------------
 
-    async def mark(self, row_id: int, jid: JID, size_bytes: int) -> None:
-        """Note whose a row of the inbox is. In a transaction."""
+    async def mark(self, jid: JID, size_bytes: int) -> None:
+        """Note whose the row is that was put into the inbox just now.
+
+        In its transaction.
+        """
         if await self.is_stranger(jid):
-            await self._table.mark(row_id, jid.bare, 1 + size_bytes // 1024)
+            await self._table.mark(jid.bare, 1 + size_bytes // 1024)
 
     async def may_tell(self, jid: JID) -> bool:
         """Tell whether an unreadable message is an event; if not, it is counted."""
@@ -201,8 +202,8 @@ class Strangers:
                     at=datetime.now(UTC),
                     count=tally.count,
                 )
-                row_id = await self._inbox.add(write_event(event))
-                await self._table.mark(row_id, tally.jid or self._own, 1)
+                await self._inbox.put(write_event(event))
+                await self._table.mark(tally.jid or self._own, 1)
         if tallies:
             self._news.set()
         return bool(tallies)

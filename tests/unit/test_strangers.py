@@ -60,7 +60,7 @@ async def keep(
 ) -> int:
     async with database.transaction():
         row_id = await Inbox(database).add("x")
-        await strangers.mark(row_id, jid, size)
+        await strangers.mark(jid, size)
     return row_id
 
 

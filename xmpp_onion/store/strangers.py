@@ -44,15 +44,24 @@ class Strangers:
         )
         return int(rows[0]["weight"]) if rows else 0
 
-    async def mark(self, row_id: int, jid: str, weight: int) -> None:
-        """Note that a row of the inbox is a stranger's.
+    async def weights(self, jid: str) -> tuple[int, int]:
+        """Return what waits of one stranger, and of all, in one look."""
+        rows = await self._database.fetch(
+            "SELECT jid, weight FROM waiting WHERE jid IN (?, ?)", (jid, _OTHERS)
+        )
+        found = {row["jid"]: int(row["weight"]) for row in rows}
+        return found.get(jid, 0), found.get(_OTHERS, 0)
+
+    async def mark(self, jid: str, weight: int) -> None:
+        """Note that the row that was put into the inbox just now is a stranger's.
 
         Raises:
             RuntimeError: Not inside a transaction.
         """
+        # The row need not be there yet: both go to SQLite together.
         await self._database.execute(
-            "UPDATE inbox SET stranger = ?, weight = ? WHERE id = ?",
-            (jid, weight, row_id),
+            "UPDATE inbox SET stranger = ?, weight = ? WHERE id = last_insert_rowid()",
+            (jid, weight),
         )
 
     async def count(self, kind: str, jid: str, number: int = 1) -> None:

@@ -8,10 +8,12 @@ async def test_what_waits_of_strangers_is_counted_while_it_waits(
 ) -> None:
     strangers, inbox = Strangers(database), Inbox(database)
     async with database.transaction():
-        rows = [await inbox.add(str(number)) for number in range(4)]
-        await strangers.mark(rows[0], EVE, 1)
-        await strangers.mark(rows[1], EVE, 5)
-        await strangers.mark(rows[2], MALLORY, 2)
+        for jid, weight in ((EVE, 1), (EVE, 5), (MALLORY, 2)):
+            await inbox.put("text")
+            await strangers.mark(jid, weight)
+        await inbox.put("a contact's")
+    rows = [row.id for row in await inbox.pending()]
+    assert await strangers.weights(EVE) == (6, 8)
     assert [await strangers.weight(jid) for jid in (EVE, MALLORY, "")] == [6, 2, 8]
 
     async with database.transaction():
