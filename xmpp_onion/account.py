@@ -67,6 +67,8 @@ class Account:
         receipts: Who is told that a message arrived: ``never`` anybody, or
             ``contacts`` who may see us. Never strangers.
         admission: How the server is reached, if it is behind a private door.
+        offered: How the server let people in when the account was made, for the first
+            login; what it says later is in the store.
         device: The fingerprint of this device, once it was made: from then on a
             store that is missing is an error, not a reason to make new keys.
         former: The names that our server had, where we followed it.
@@ -86,6 +88,7 @@ class Account:
     automatic_trust: bool = True
     receipts: Receipts = Receipts.NEVER
     admission: Admission | None = None
+    offered: str = field(default="", repr=False)
     device: str = ""
     former: tuple[OnionAddress, ...] = ()
     moved_at: datetime | None = None
@@ -176,6 +179,7 @@ class Account:
             automatic_trust=bool(values.get("automatic_trust", True)),
             receipts=Receipts(values.get("receipts", Receipts.NEVER)),
             admission=_read_admission(values),
+            offered=str(values.get("offered", "")),
             device=str(values["device"]),
             former=tuple(OnionAddress(name) for name in values.get("former", [])),
             moved_at=_read_time(values.get("moved_at")),
@@ -237,6 +241,8 @@ class Account:
             "receipts": str(self.receipts),
             "device": self.device,
         }
+        if self.offered:
+            values["offered"] = self.offered
         if self.admission is not None:
             values["door"] = self.admission.address
             values["door_key"] = self.admission.key

@@ -208,7 +208,7 @@ class Client(Speaker):
             tls=account.tls,
             port=account.port,
             resource=await memory.resource(),
-            known=await memory.known(),
+            known=await memory.known(account.offered),
             remember=memory.remember,
             ask_ahead=self._ask_ahead,
         )

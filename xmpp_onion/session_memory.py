@@ -39,9 +39,13 @@ class SessionMemory:
                 await self._keys.store(_RESOURCE, resource)
         return resource
 
-    async def known(self) -> Remembered:
-        """Return what is known of the server."""
-        return Remembered.parse(await self._keys.load(_SERVER) or "{}")
+    async def known(self, offered: str = "") -> Remembered:
+        """Return what is known of the server.
+
+        Args:
+            offered: What was known when the account was made.
+        """
+        return Remembered.parse(await self._keys.load(_SERVER) or offered or "{}")
 
     async def remember(self, known: Remembered) -> None:
         """Keep what is known of the server."""

@@ -254,7 +254,7 @@ def _unmade_again(folder: Path) -> Iterator[None]:
 
 async def _register(settings: Settings, account: Account, invite: Invite) -> Account:
     """Return the account as it is after its registration."""
-    from xmpp_onion.session import register  # noqa: PLC0415 - slow to load
+    from xmpp_onion.session import register_and_learn  # noqa: PLC0415 - slow to load
 
     settings.output.note(f"Registering {account.jid} through Tor…")
     async with find_tor(
@@ -262,7 +262,7 @@ async def _register(settings: Settings, account: Account, invite: Invite) -> Acc
     ) as tor:
         account.introduce_to(tor)
         await watch_bootstrap(tor, settings)
-        seen = await register(
+        made = await register_and_learn(
             invite,
             account.jid.local,
             account.password,
@@ -270,7 +270,11 @@ async def _register(settings: Settings, account: Account, invite: Invite) -> Acc
             port=account.port,
             tls=account.tls or not account.certificate,
         )
-    registered = replace(account, certificate=account.certificate or seen)
+    registered = replace(
+        account,
+        certificate=account.certificate or made.certificate,
+        offered=made.known.dump(),
+    )
     registered.save()
     return registered
 

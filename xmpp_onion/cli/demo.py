@@ -28,7 +28,7 @@ from xmpp_onion.cli.settings import Settings
 from xmpp_onion.e2ee import Trust
 from xmpp_onion.errors import ProsodyNotFoundError
 from xmpp_onion.server import Server
-from xmpp_onion.session import register
+from xmpp_onion.session import register_and_learn
 from xmpp_onion.testing import TorNetwork
 from xmpp_onion.transport import Tor
 
@@ -117,14 +117,15 @@ class _Stage:
 async def _register(data: Path, name: str, server: Server, tor: Tor) -> Account:
     invite = await server.invite(name)
     password = secrets.token_urlsafe(24)
-    certificate = await register(invite, name, password, tor=tor, tls=False)
+    made = await register_and_learn(invite, name, password, tor=tor, tls=False)
     account = Account(
         profile=name,
         folder=data / name,
         jid=JID(f"{name}@{server.onion}"),
         password=password,
         trust=Trust.PINNED,
-        certificate=certificate,
+        certificate=made.certificate,
+        offered=made.known.dump(),
     )
     account.save()
     return account

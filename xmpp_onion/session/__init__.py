@@ -35,7 +35,11 @@ from xmpp_onion.session.muc import (
 from xmpp_onion.session.notices import Notice
 from xmpp_onion.session.occupancy import Change, Occupancy
 from xmpp_onion.session.people import Asked, People
-from xmpp_onion.session.registration import register
+from xmpp_onion.session.registration import (
+    Registered,
+    register,
+    register_and_learn,
+)
 from xmpp_onion.session.remembered import Remembered
 from xmpp_onion.session.room_service import RoomService, room_error, unanswered
 from xmpp_onion.session.roster import REMOVED, Contact
@@ -77,6 +81,7 @@ __all__ = [
     "Page",
     "People",
     "Received",
+    "Registered",
     "Remembered",
     "RoomChanged",
     "RoomNews",
@@ -101,6 +106,7 @@ __all__ = [
     "read_message",
     "read_waiting",
     "register",
+    "register_and_learn",
     "room_error",
     "seat_of",
     "serialise",

@@ -253,6 +253,8 @@ class Attempt:
         """See whether what was said is what the server can do."""
         before = self.known
         self.known = before.learn(features)
+        for lost in before.lost(self.known):
+            log.warning("the server does not offer %s any more; ask its operator", lost)
         was_wrong = (before.mechanism, before.is_quick, before.acks_inline) != (
             self.known.mechanism,
             self.known.is_quick,

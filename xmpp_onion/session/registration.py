@@ -4,26 +4,46 @@ Source: XEP-0077 (in-band registration); XEP-0445 (the invite's token).
 """
 
 import asyncio
+import xml.etree.ElementTree as ET
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
 from xmpp_onion.address import JID, Invite
-from xmpp_onion.errors import DialTimeoutError, RegistrationError, SessionError
+from xmpp_onion.errors import (
+    DialTimeoutError,
+    FeatureMissingError,
+    RegistrationError,
+    SessionError,
+)
 from xmpp_onion.session.login import DIAL_TIMEOUT, LOGIN_TIMEOUT, Dialer
 from xmpp_onion.session.questions import ask, stanza_error
+from xmpp_onion.session.remembered import Remembered
 from xmpp_onion.session.tls import START_TLS, needs_tls, require_tls, start_tls
 from xmpp_onion.session.wire import Connection, Wire
 from xmpp_onion.transport import Isolation, Purpose
 
-__all__ = ["register"]
+__all__ = ["Registered", "register", "register_and_learn"]
 
 PREAUTH: Final = "urn:xmpp:pars:0"
 REGISTER: Final = "jabber:iq:register"
 # Seconds until another circuit is tried, once: one that got stuck keeps each later
 # dial of its isolation waiting.
 _PATIENCE: Final = DIAL_TIMEOUT / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """An account that was made.
+
+    Args:
+        certificate: What the server showed, SHA-256 in hex; empty without TLS.
+        known: How the server lets people in, so that the first login need not ask.
+    """
+
+    certificate: str
+    known: Remembered
 
 
 async def register(
@@ -35,7 +55,23 @@ async def register(
     port: int = 5222,
     tls: bool = True,
 ) -> str:
-    """Make an account with an invite; return the certificate that was seen.
+    """Make an account as :func:`register_and_learn`; return the certificate alone."""
+    made = await register_and_learn(
+        invite, username, password, tor=tor, port=port, tls=tls
+    )
+    return made.certificate
+
+
+async def register_and_learn(
+    invite: Invite,
+    username: str,
+    password: str,
+    *,
+    tor: Dialer,
+    port: int = 5222,
+    tls: bool = True,
+) -> Registered:
+    """Make an account with an invite; return the certificate that was seen, too.
 
     The certificate is the SHA-256 in hex of what the server showed (empty without
     TLS): pin it. If the invite names one, the server had to show that one.
@@ -69,12 +105,13 @@ async def register(
         async with asyncio.timeout(LOGIN_TIMEOUT):
             await wire.attach(sock)
             features = await wire.open_stream(invite.onion)
-            certificate = ""
+            known, certificate = _learn(Remembered().learn_tls(features), features), ""
             if tls or needs_tls(features):
                 require_tls(features)
                 wire.write(START_TLS)
                 certificate = await start_tls(wire, invite.onion, invite.cert_sha256)
-                await wire.open_stream(invite.onion)
+                features = await wire.open_stream(invite.onion)
+                known = known if known.is_current else _learn(known, features)
             await _make_account(wire, invite, jid.local, password)
         await wire.close(grace=1.0)
     except TimeoutError:
@@ -82,7 +119,14 @@ async def register(
     finally:
         await wire.close()
         sock.close()
-    return certificate
+    return Registered(certificate, known)
+
+
+def _learn(known: Remembered, features: ET.Element) -> Remembered:
+    """Return what is known, with how people log in if the server says it here."""
+    with suppress(FeatureMissingError):  # not before TLS, or in no way of ours
+        return known.learn(features)
+    return known
 
 
 async def _dial(tor: Dialer, jid: JID, port: int) -> Connection:

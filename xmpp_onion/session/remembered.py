@@ -6,7 +6,7 @@ no longer so, the login fails, all of this is forgotten, and the next one asks.
 
 import json
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Final, Self
 
@@ -112,6 +112,16 @@ class Remembered:
             fix="Nothing was sent. Ask the operator over another channel whether "
             "that was changed.",
         )
+
+    def lost(self, now: "Remembered") -> Iterator[str]:
+        """Yield what the server offered before and does not offer now, in words.
+
+        No way to log in is weaker for it, so it is told and not refused.
+        """
+        if self.is_quick and not now.is_quick:
+            yield "a login in one question (SASL2)"
+        if self.gives_tokens and not now.gives_tokens:
+            yield "tokens in place of the password (FAST)"
 
     def forget(self) -> Self:
         """Return what is left when it proved wrong: how weak a login may not be."""

@@ -183,7 +183,9 @@ async def test_a_weaker_way_than_before_is_not_taken() -> None:
     assert "<auth" not in server.heard
 
 
-async def test_a_server_that_lost_its_modules_is_asked_before_it_is_told() -> None:
+async def test_a_server_that_lost_its_modules_is_asked_before_it_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def script(peer: Peer) -> None:
         if len(server.peers) == 1:
             await peer.greet(MECHANISMS)
@@ -202,6 +204,8 @@ async def test_a_server_that_lost_its_modules_is_asked_before_it_is_told() -> No
         second = server.peers[1].heard
     assert "<authenticate" not in second
     assert second.count("<auth ") == 1
+    told = [text for text in caplog.messages if "does not offer" in text]
+    assert ("SASL2" in told[0], "FAST" in told[1], len(told)) == (True, True, 2)
 
 
 async def test_before_tls_nothing_is_said_about_us() -> None:

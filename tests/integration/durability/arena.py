@@ -22,8 +22,9 @@ from process import OwnProcess
 
 from xmpp_onion import Account
 from xmpp_onion.errors import ProsodyError
-from xmpp_onion.server import Prosody
+from xmpp_onion.server import Prosody, initialise
 from xmpp_onion.testing import ChaosProxy
+from xmpp_onion.testing.prosody_modules import add_quick_login, find_modules
 
 HERE = Path(__file__).parent
 CHECKER = HERE / "checker.py"
@@ -51,6 +52,7 @@ class Arena:
         self.folder = folder
         self.prosody = Prosody(folder / "server", program=program)
         self.patience = patience
+        self._program = program
         self.hangs = 0
         self.crashes: list[str] = []
         self.kills = 0
@@ -65,6 +67,11 @@ class Arena:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
+            modules = find_modules()
+            if modules is not None:  # logins say more at once, so more can break
+                server = self.folder / "server"
+                initialise(server)
+                add_quick_login(server, modules, program=self._program)
             await stack.enter_async_context(self.prosody)
             self._routes = {str(self.prosody.onion): self.prosody.c2s_port}
             self.wire = await stack.enter_async_context(ChaosProxy(routes=self._routes))

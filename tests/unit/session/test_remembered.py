@@ -132,3 +132,10 @@ def test_it_is_read_as_it_was_written(
 
     assert Remembered.parse(known.dump()) == known
     assert json.loads(known.dump())["token"] == token
+
+
+def test_what_a_server_took_away_is_told_and_what_it_added_is_not() -> None:
+    rich = Remembered(mechanism="SCRAM-SHA-256", is_quick=True, gives_tokens=True)
+    poor = Remembered(mechanism="SCRAM-SHA-256")
+    assert len([*rich.lost(poor)]) == 2
+    assert [*poor.lost(rich)] == [*rich.lost(rich)] == []
