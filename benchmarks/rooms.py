@@ -27,9 +27,9 @@ from pathlib import Path
 from rooms_readers import DEVICES, PASSWORD, Occupant, fill
 from rooms_server import cpu_seconds
 from rooms_writer import CONTESTANTS, Place, Writer, text
-from roundtrips import quiet
 
 from xmpp_onion.address import JID
+from xmpp_onion.bench.stage import quiet
 from xmpp_onion.server import Prosody
 from xmpp_onion.testing import ChaosProxy
 

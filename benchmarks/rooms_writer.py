@@ -14,13 +14,11 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self, cast
-
-import slixmpp
-from bare import BareClient
+from typing import Protocol, Self
 
 from xmpp_onion.account import Account
 from xmpp_onion.address import JID
+from xmpp_onion.bench.bare import BareClient
 from xmpp_onion.client import Client
 from xmpp_onion.e2ee import Trust
 from xmpp_onion.transport import Tor
@@ -143,28 +141,10 @@ class _Bare:
     def __init__(self, client: BareClient, room: str, members: Sequence[str]) -> None:
         self._client = client
         self._room = room
-        self._members = {slixmpp.JID(member) for member in members}
+        self._members = members
 
     async def say(self, text: str) -> None:
-        message = self._client.make_message(
-            mto=slixmpp.JID(self._room), mbody=text, mtype="groupchat"
-        )
-        message["id"] = self._client.new_id()
-        omemo = cast("dict[str, object]", self._client.plugin)["xep_0384"]
-        encrypt = cast("_BareEncrypt", omemo)
-        encrypted, errors = await encrypt.encrypt_message(message, self._members)
-        assert encrypted is not None, errors
-        encrypted.send()
-
-
-class _BareEncrypt(Protocol):
-    """What is used of slixmpp-omemo."""
-
-    async def encrypt_message(
-        self, stanza: slixmpp.Message, to: set[slixmpp.JID]
-    ) -> tuple[slixmpp.Message | None, object]:
-        """Encrypt for all devices of all these."""
-        ...
+        await self._client.say_in_room(self._room, self._members, text)
 
 
 @asynccontextmanager
@@ -197,23 +177,24 @@ async def ours(place: Place) -> AsyncIterator[Voice]:
 @asynccontextmanager
 async def bare(place: Place) -> AsyncIterator[Voice]:
     """Be in the room with the bare libraries."""
-    client = BareClient(
-        place.jid,
-        place.password,
-        proxy=place.socks,
-        certificate=Path(place.certificate),
-        store=Path(place.folder, "omemo.json"),
-    )
-    try:
-        await client.log_in()
-        client.send_raw(
-            f"<presence to='{place.room}/writer'>"
-            "<x xmlns='http://jabber.org/protocol/muc'>"
-            "<history maxstanzas='0'/></x></presence>"
+    async with Tor.attach(place.socks) as tor:
+        client = BareClient(
+            place.jid,
+            place.password,
+            tor=tor,
+            certificate=Path(place.certificate),
+            store=Path(place.folder, "omemo.json"),
         )
-        yield _Bare(client, place.room, place.members)
-    finally:
-        await client.leave()
+        try:
+            await client.log_in()
+            client.send_raw(
+                f"<presence to='{place.room}/writer'>"
+                "<x xmlns='http://jabber.org/protocol/muc'>"
+                "<history maxstanzas='0'/></x></presence>"
+            )
+            yield _Bare(client, place.room, place.members)
+        finally:
+            await client.leave()
 
 
 CONTESTANTS = {"bare": bare, "ours": ours}

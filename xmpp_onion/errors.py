@@ -59,15 +59,17 @@ or a message. Catch a branch, not a leaf, unless you do something special::
     │   └── StoreCorruptError
     ├── TokenError                     no such token, or none can be made so
     │   └── TokenRefusedError          it is not good for what was asked
-    └── ServerError
-        ├── ProsodyNotFoundError       no prosody program on this machine
-        └── ProsodyError               it ended, or does not listen
+    ├── ServerError
+    │   ├── ProsodyNotFoundError       no prosody program on this machine
+    │   └── ProsodyError               it ended, or does not listen
+    └── BenchmarkError                 something cannot be measured
 """
 
 __all__ = [
     "AccountNotFoundError",
     "AddressError",
     "AuthenticationError",
+    "BenchmarkError",
     "BootstrapError",
     "BotError",
     "CertificateError",
@@ -664,3 +666,12 @@ class ProsodyError(ServerError):
         self.exit_status = exit_status
         self.log_tail = log_tail
         super().__init__(what, why=why, fix=fix)
+
+
+# --- measuring ------------------------------------------------------------------
+
+
+class BenchmarkError(XmppOnionError):
+    """Something cannot be measured, or is not what should be measured."""
+
+    exit_code = 7

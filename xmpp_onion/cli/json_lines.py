@@ -120,6 +120,13 @@ EVENTS: Final[dict[str, dict[str, str]]] = {
         "token": f"{_TOKEN} token:text*",
         "token-removed": _TOKEN,
     },
+    "measuring": {
+        "machine": "version:text python:text system:text cores:whole load:number "
+        "prosody:text at:text",
+        "figure": "subject:text contestant:text rtt:number size:whole "
+        "round_trips:whole? goal:whole? seconds:number bytes_up:whole bytes_down:whole",
+        "measured": "what:text seconds:number",
+    },
     "all commands": {
         "error": _ERROR,
         "check": "name:text ok:yes/no what:text why:text fix:text code:whole",

@@ -46,6 +46,7 @@ _COMMANDS = {
     "import": ("import_", "Take up an exported account, as a new device."),
     "bot": ("bot", "Run a bot."),
     "server": ("server", "Run an onion-only server."),
+    "bench": ("bench", "Measure what things cost over a slow network."),
     "doctor": ("doctor", "Check Tor, the account and the server; say how to mend."),
     "config": ("config", "What was set in the file and the environment."),
     "completion": ("completion", "Have your shell complete our command lines."),

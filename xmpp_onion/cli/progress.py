@@ -36,8 +36,8 @@ class Step:
         """How long it has taken so far, or took."""
         return round(self._took or time.monotonic() - self._began, 1)
 
-    def update(self, phrase: str, fraction: float) -> None:
-        """Tell how far it is: a few words, and 0 to 1."""
+    def update(self, phrase: str, fraction: float | None) -> None:
+        """Tell how far it is: a few words, and 0 to 1, or None if that is not known."""
         self.phrase, self.fraction = phrase, fraction
 
     def done(self, result: Line, phrase: str = "") -> None:

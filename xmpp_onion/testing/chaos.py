@@ -42,6 +42,7 @@ class _Link:
     server: asyncio.StreamWriter | None = None
     task: asyncio.Task[None] | None = None
     swallowed: set[Direction] = field(default_factory=set)
+    on_the_way: int = 0  # what was read and has not arrived; the CONNECT is one
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     queues: dict[Direction, asyncio.Queue[_Chunk]] = field(
         default_factory=lambda: {
@@ -200,6 +201,11 @@ class ChaosProxy:
         """How many connections the proxy holds now."""
         return len(self._links)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is on the way now."""
+        return not any(link.on_the_way for link in self._links)
+
     def __repr__(self) -> str:
         return (
             f"<ChaosProxy {self.socks}, {self.open_connections} open, "
@@ -270,6 +276,7 @@ class ChaosProxy:
     ) -> None:
         """Dial what was asked for, send the SOCKS reply, and carry the rest."""
         depth = self._client_depth + 1
+        link.on_the_way += 1  # until the SOCKS reply has arrived
         await self._wait_until(self._due())
         self._arrive(Direction.UP, depth)
         reader, reply = None, socks_server.SUCCEEDED
@@ -322,6 +329,7 @@ class ChaosProxy:
             depth = self._server_depth
             if way is Direction.UP:
                 depth = self._client_depth + 1
+            link.on_the_way += bool(data)
             await link.queues[way].put(_Chunk(data, self._due(), depth))
 
     async def _write(
@@ -339,6 +347,7 @@ class ChaosProxy:
                     await self._flowing.wait()
                     if way not in link.swallowed:
                         await self._deliver(way, chunk._replace(data=piece), writer)
+                link.on_the_way -= 1
         except OSError:
             log.debug("one end closed while data was on the way to it")
         finally:

@@ -513,3 +513,45 @@ def test_a_proxy_that_makes_no_sense_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=r"give either|negative"):
         ChaosProxy(upstream, routes=routes, rtt=rtt)
+
+
+# --- idle -------------------------------------------------------------------------
+
+
+async def until(check: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not check():  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.001)
+
+
+async def test_it_is_idle_when_nothing_is_on_the_way() -> None:
+    async with echoing() as proxy:
+        assert proxy.is_idle
+        proxy.stall()
+        reader, writer = await greeted(proxy)
+        writer.write(connect_request())
+        await until(lambda: proxy.connects == 1)
+        connecting = proxy.is_idle
+        proxy.unstall()
+        await reader.readexactly(14)
+        await until(lambda: proxy.is_idle)
+        proxy.stall()
+        writer.write(b"ping")
+        await until(lambda: not proxy.is_idle)
+        proxy.unstall()
+
+        assert await reader.readexactly(4) == b"ping"
+        await until(lambda: proxy.is_idle)
+        assert not connecting
+        writer.close()
+
+
+async def test_what_is_lost_is_not_on_the_way() -> None:
+    async with echoing() as proxy:
+        _, writer = await dialed(proxy)
+        proxy.swallow(Direction.UP)
+        writer.write(b"ping")
+        await settled()
+
+        assert proxy.is_idle
+        writer.close()

@@ -8,18 +8,24 @@ ours, not to be copied: it loses messages where ours does not.
 import asyncio
 import json
 import ssl
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
 
 import slixmpp
-import socks
 from omemo.storage import Just, Maybe, Nothing, Storage
 from omemo.types import DeviceInformation, JSONType
 from slixmpp.plugins.base import register_plugin
 from slixmpp.stanza import Message
 from slixmpp_omemo import XEP_0384, TrustLevel
 
-__all__ = ["BareClient"]
+from xmpp_onion.address import OnionAddress
+from xmpp_onion.bench.peers import Login, Peer
+from xmpp_onion.errors import TorError
+from xmpp_onion.transport import Isolation, Purpose, Tor
+
+__all__ = ["BareClient", "bare"]
 
 _PLUGINS = (
     "xep_0030",  # service discovery
@@ -63,11 +69,13 @@ class BareOmemo(XEP_0384):
     }
 
     def plugin_init(self) -> None:
+        """Open the storage before the library asks for it."""
         self._kept = JSONStorage(Path(str(self.json_file_path)))
         super().plugin_init()
 
     @property
     def storage(self) -> Storage:
+        """Where keys are."""
         return self._kept
 
     @property
@@ -92,7 +100,7 @@ class BareClient(slixmpp.ClientXMPP):
     """One account; use :meth:`log_in`, :meth:`say`, :meth:`hear`, :meth:`leave`."""
 
     def __init__(
-        self, jid: str, password: str, *, proxy: str, certificate: Path, store: Path
+        self, jid: str, password: str, *, tor: Tor, certificate: Path, store: Path
     ) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(certificate)
@@ -103,7 +111,7 @@ class BareClient(slixmpp.ClientXMPP):
             ssl_context=context,
             plugin_config={"feature_mechanisms": scram},
         )
-        self._proxy = proxy
+        self._tor = tor
         self.enable_direct_tls = False
         self.enable_starttls = True
         self.enable_plaintext = False
@@ -129,10 +137,22 @@ class BareClient(slixmpp.ClientXMPP):
         message = self.make_message(mto=slixmpp.JID(to), mbody=text, mtype="chat")
         message["id"] = self.new_id()
         encrypted, _ = await self._omemo.encrypt_message(message, {slixmpp.JID(to)})
-        assert encrypted is not None
+        assert encrypted is not None  # noqa: S101 - nobody to encrypt for
         encrypted.send()
 
-    async def say_to_all(self, recipients: list[str], text: str) -> None:
+    async def say_in_room(self, room: str, members: Collection[str], text: str) -> None:
+        """Say something in a room; the libraries have to be told who is in it."""
+        message = self.make_message(
+            mto=slixmpp.JID(room), mbody=text, mtype="groupchat"
+        )
+        message["id"] = self.new_id()
+        encrypted, errors = await self._omemo.encrypt_message(
+            message, {slixmpp.JID(member) for member in members}
+        )
+        assert encrypted is not None, errors  # noqa: S101 - nobody to encrypt for
+        encrypted.send()
+
+    async def say_to_all(self, recipients: Sequence[str], text: str) -> None:
         """Say the same to each; the libraries do one encryption at a time."""
         for to in recipients:
             await self.say(to, text)
@@ -186,22 +206,32 @@ class BareClient(slixmpp.ClientXMPP):
         self.event_when_connected = "connected"
         if self._current_connection_attempt is None:
             return False
-        proxy_host, _, proxy_port = self._proxy.rpartition(":")
-        sock = socks.socksocket()
-        sock.set_proxy(
-            socks.SOCKS5,
-            proxy_host,
-            int(proxy_port),
-            rdns=True,
-            username="bare",
-            password="benchmark",  # noqa: S106 - tells circuits apart, guards nothing
-        )
         try:
-            await asyncio.to_thread(sock.connect, (host, port))
-        except OSError as error:
-            sock.close()
+            sock = await self._tor.dial(
+                OnionAddress(host),
+                port,
+                isolation=Isolation(self.boundjid.bare, Purpose.XMPP),
+            )
+        except TorError as error:
             self.event("connection_failed", error)
             return False
-        sock.setblocking(False)  # noqa: FBT003 - the socket's signature
         await self.loop.create_connection(lambda: self, sock=sock)
         return True
+
+
+@asynccontextmanager
+async def bare(login: Login) -> AsyncIterator[Peer]:
+    """Log in with the bare libraries."""
+    async with Tor.attach(login.socks) as tor:
+        client = BareClient(
+            login.jid,
+            login.password,
+            tor=tor,
+            certificate=next(login.server.folder.path.glob("prosody/certs/*.crt")),
+            store=login.folder / "omemo.json",
+        )
+        try:
+            await client.log_in()
+            yield client
+        finally:
+            await client.leave()

@@ -1,0 +1,116 @@
+"""All that is measured, in its order."""
+
+import os
+import platform
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final
+
+from xmpp_onion.bench.course import Course
+from xmpp_onion.bench.figures import Figure
+from xmpp_onion.bench.peers import Enter
+from xmpp_onion.bench.stage import Stage
+from xmpp_onion.version import __version__
+
+__all__ = ["DEFAULT_RTTS", "QUICK", "QUICK_RTTS", "Job", "Machine", "plan"]
+
+DEFAULT_RTTS: Final = (0.0, 0.1, 0.5, 1.0)
+"""Seconds. Over Tor a round trip to an onion takes 0.5 to 1."""
+
+QUICK_RTTS: Final = (0.2,)
+"""Well above what a program thinks between two of them, so that the count is exact."""
+
+QUICK: Final = Course(strangers=5, backlog=50)
+"""What is done in less than a minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One thing to measure.
+
+    Attributes:
+        title: What a person is told meanwhile.
+        run: Begins it.
+    """
+
+    title: str
+    run: Callable[[Stage], AsyncIterator[Figure]]
+
+
+def plan(
+    contestants: Mapping[str, Enter], rtts: Sequence[float], course: Course
+) -> list[Job]:
+    """Return what has to be done.
+
+    Args:
+        contestants: Who is measured.
+        rtts: Seconds that are added to each round trip, one after the other.
+        course: What each of them does.
+    """
+    return [
+        Job(
+            f"{name}, {rtt * 1000:.0f} ms a round trip",
+            partial(course.run, name, enter, rtt),
+        )
+        for rtt in rtts
+        for name, enter in contestants.items()
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where figures are from; without it they say little.
+
+    Attributes:
+        version: Of this library.
+        python: Its version.
+        system: The operating system, and the processor's kind.
+        cores: How many.
+        load: How many programs wanted to run, in the last minute.
+        prosody: The server's version.
+        at: When.
+    """
+
+    version: str
+    python: str
+    system: str
+    cores: int
+    load: float
+    prosody: str
+    at: datetime
+
+    @classmethod
+    def look(cls, stage: Stage) -> "Machine":
+        """Return what this machine is now."""
+        return cls(
+            version=__version__,
+            python=platform.python_version(),
+            system=f"{platform.system()} {platform.machine()}",
+            cores=os.cpu_count() or 1,
+            load=round(os.getloadavg()[0], 1),
+            prosody=stage.server.version,
+            at=datetime.now(UTC),
+        )
+
+    def as_line(self) -> dict[str, object]:
+        """Return the line that tells about it in ``--json``."""
+        return {
+            "v": 1,
+            "event": "machine",
+            "version": self.version,
+            "python": self.python,
+            "system": self.system,
+            "cores": self.cores,
+            "load": self.load,
+            "prosody": self.prosody,
+            "at": f"{self.at:%Y-%m-%dT%H:%M:%SZ}",
+        }
+
+    def __str__(self) -> str:
+        return (
+            f"xmpp-onion {self.version}, Python {self.python}, Prosody {self.prosody}, "
+            f"{self.system}, {self.cores} cores at load {self.load}, "
+            f"{self.at:%Y-%m-%d %H:%M} UTC"
+        )
