@@ -207,7 +207,6 @@ TESTED_IN = {
     "cli/chat_rooms.py": "integration/client/test_chat.py",
     "cli/chat_said.py": "integration/client/test_chat.py",
     "cli/chat_states.py": "integration/client/test_chat.py",
-    "cli/chat_talk.py": "integration/client/test_chat.py",
     "cli/play.py": "onion/cli/test_demo.py",
     "cli/server_up.py": "onion/cli/test_server.py",
     "client.py": "integration/client/test_client.py",

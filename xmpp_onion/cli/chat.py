@@ -15,6 +15,7 @@ from xmpp_onion.agent.signals import until_terminated
 from xmpp_onion.cli.output import Output
 from xmpp_onion.cli.reach import check_free, hold, load_account
 from xmpp_onion.cli.settings import Settings
+from xmpp_onion.errors import StoreLockedError
 
 if TYPE_CHECKING:
     from xmpp_onion.transport import Tor
@@ -39,12 +40,29 @@ def command(settings: Settings, jid: str) -> None:
     to = parse_recipient(jid) if jid else None
     if settings.as_json:
         raise click.UsageError("chat is for people; see `listen --json` and `send`")
-    check_free(settings)
+    _check_free(settings)
     account = load_account(settings)
     if sys.stdin.isatty() and sys.stdout.isatty():
         asyncio.run(_at_terminal(settings, account, to))
     else:
         asyncio.run(_in_pipe(settings, account, to))
+
+
+def _check_free(settings: Settings) -> None:
+    """Refuse an account that is held, and say what can be done instead.
+
+    Raises:
+        StoreLockedError: It is.
+    """
+    try:
+        check_free(settings)
+    except StoreLockedError as error:
+        raise StoreLockedError(
+            error.what,
+            why=error.why,
+            fix="Chat where it runs already, or end that: `xmpp-onion agent stop`, or "
+            "Ctrl-C there. Beside it `xmpp-onion send JID -m TEXT` works.",
+        ) from None
 
 
 async def _at_terminal(settings: Settings, account: Account, to: JID | None) -> None:

@@ -32,6 +32,8 @@ __all__ = ["Screen"]
 
 # Of an address: its service's name is 56 letters, and a line has 80.
 _SHOWN: Final = 20
+# Columns of a terminal in which that would take the place of what matters.
+_NARROW: Final = 60
 
 
 class Screen(Completer):
@@ -132,7 +134,9 @@ class Screen(Completer):
         return f"{_short(to) if to else 'nobody'}> "
 
     def _toolbar(self) -> str:
-        parts = [_short(self._own), self.network]
+        is_narrow = self._session.output.get_size().columns < _NARROW
+        own = visible(self._own.local) if is_narrow else _short(self._own)
+        parts = [own, self.network]
         if self.talk is not None and self.talk.is_away:
             parts[1] = "no connection, trying"
         if self.talk is not None and self.talk.status:

@@ -18,6 +18,7 @@ from xmpp_onion.chat import (
     DeliveryFailed,
     Event,
     Message,
+    NewDevice,
     OwnMessage,
     Reaction,
     Receipt,
@@ -32,7 +33,7 @@ from xmpp_onion.cli.chat_numbers import Numbered, Numbers
 from xmpp_onion.cli.chat_states import States
 from xmpp_onion.cli.output import visible
 from xmpp_onion.cli.told import told
-from xmpp_onion.errors import UsageError, XmppOnionError
+from xmpp_onion.errors import UndecidedDevicesError, UsageError, XmppOnionError
 
 if TYPE_CHECKING:
     from xmpp_onion.client import Client
@@ -142,6 +143,8 @@ class Talk:
                 self._say(event)
             case Correction() | Reaction() | Retraction():
                 self.show(self._change(event))
+            case NewDevice(own=False):
+                self.show(self._tell_new(event))
             case _:
                 self.show(told(event))
 
@@ -185,6 +188,16 @@ class Talk:
                 return f"{head}: {visible(' '.join(emojis)) or 'no reaction any more'}"
             case Retraction():
                 return f"{head} takes it back"
+
+    def _tell_new(self, event: NewDevice) -> str:
+        """Return who has a new device, and in the same line what to do about it."""
+        who = visible(event.sender)
+        first = "" if event.sender.bare == self.to else f"/to {who}, then "
+        name = self.names.of(event.sender)
+        return (
+            f"{event.at.astimezone():%H:%M} [{name} has a new device {event.device}, "
+            f"{event.trust}: {first}/verify compares it]"
+        )
 
     def _who(self, event: Said) -> str:
         """Return who says something, and what to know about the device."""
@@ -294,6 +307,8 @@ class Talk:
     def fail(self, error: XmppOnionError) -> None:
         """Show what went wrong, why, and how to mend it."""
         parts = [visible(each) for each in (error.what, error.why, error.fix) if each]
+        if isinstance(error, UndecidedDevicesError):
+            parts.append("Here: /verify, and it says how.")
         self.show("! " + "\n  ".join(parts))
 
     def fail_of_system(self, error: OSError) -> None:
@@ -333,9 +348,16 @@ class Talk:
             task.cancel()
 
     def addresses(self) -> list[str]:
-        """Return the addresses that are known here: of talks, rooms and contacts."""
-        rooms = {state.jid for state in self.client.rooms.all()}
-        return sorted(rooms | {one.where for one in self.numbers} | self.people)
+        """Return the addresses that are known here.
+
+        Of talks, rooms and contacts, and of the members where we write to a room.
+        """
+        rooms = {state.jid: state for state in self.client.rooms.all()}
+        here = rooms.get(self.to) if self.to is not None else None
+        members = set() if here is None else set(here.members)
+        talks = {one.where for one in self.numbers}
+        own = {self.client.jid.bare}
+        return sorted((members | set(rooms) | talks | self.people) - own)
 
 
 def _clock(event: Said) -> str:

@@ -7,6 +7,7 @@ from typing import BinaryIO
 import click
 
 from xmpp_onion.account import Account, parse_recipient
+from xmpp_onion.address import JID
 from xmpp_onion.chat import Line
 from xmpp_onion.cli.devices import grouped, list_devices, told
 from xmpp_onion.cli.qr import qr_code
@@ -44,15 +45,16 @@ def _verify(settings: Settings, jid: str, fingerprint: tuple[str, ...]) -> int:
     """Believe a device of JID, or all that a scanned URI names.
 
     Compare its FINGERPRINT with the owner first, over another channel. It has 64
-    hex digits; groups of them are fine. The URI is that of `trust qr`, or of the
-    QR code that Conversations shows; one that contradicts what was verified
-    changes nothing. A trust message URI may say whom not to believe as well.
+    hex digits; groups of them are fine. Without one, at a terminal, you are asked for
+    its last two groups as the owner reads them out.
+
+    The URI is that of `trust qr`, or of the QR code that Conversations shows; one
+    that contradicts what was verified changes nothing. A trust message URI may say
+    whom not to believe as well.
     """
     if not fingerprint:
         if not jid.lower().startswith("xmpp:"):
-            raise click.UsageError(
-                "give the FINGERPRINT that you compared, or the URI alone"
-            )
+            return _compare(settings, parse_recipient(jid))
         if is_trust_message(jid):
             read_trust_message(jid)  # before anybody logs in for it
             uri = jid.strip()
@@ -205,6 +207,16 @@ def _told_change(line: Line) -> str:
         f"{line['jid']} {line['before']} -> {line['after']}\n"
         f"  {grouped(str(line['fingerprint']))}"
     )
+
+
+def _compare(settings: Settings, owner: JID) -> int:
+    if settings.as_json or not sys.stdin.isatty():
+        raise click.UsageError(
+            "give the FINGERPRINT that you compared, or the URI alone"
+        )
+    from xmpp_onion.cli.trust_compare import compare  # noqa: PLC0415 - a person waits
+
+    return compare(settings, owner)
 
 
 def _decide(

@@ -1,7 +1,9 @@
 """The line that is typed in `chat`, with keys from a pipe."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 import pytest
 from prompt_toolkit.application import create_app_session
@@ -78,3 +80,44 @@ def test_a_command_is_completed_and_a_text_is_not() -> None:
     assert offered("/") == list(COMMANDS)
     assert offered("re") == []
     assert offered("/to b") == []  # there is no connection yet
+
+
+async def test_ctrl_c_twice_ends(keys: PipeInput) -> None:
+    assert await typed(keys, "one\x03\x03") == []
+
+
+async def test_what_is_typed_between_two_ctrl_c_goes_on(keys: PipeInput) -> None:
+    assert await typed(keys, "one\x03t\x03two\r\x03\x03") == ["two"]
+
+
+async def test_ctrl_d_does_not_end_with_half_a_line(keys: PipeInput) -> None:
+    assert await typed(keys, "half\x04 a line\r\x04") == ["half a line"]
+
+
+async def test_what_others_print_stands_above_what_is_typed(keys: PipeInput) -> None:
+    one, shown = screen(), []
+    one.paper.show = shown.append
+    keys.send_text("one\r")
+    async for _ in one.lines():
+        print("a note\nand half")  # noqa: T201 - as a library may
+        sys.stderr.write(" of one\n")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        break
+    assert shown == ["a note", "and half", " of one"]
+
+
+def test_words_of_a_command_are_completed_and_then_addresses() -> None:
+    one = screen()
+    one.talk = SimpleNamespace(addresses=lambda: [f"carol@{ONION}", f"dave@{ONION}"])
+
+    def offered(text: str) -> list[str]:
+        found = one.get_completions(Document(text), CompleteEvent())
+        return [each.text for each in found]
+
+    assert offered("/typing o") == ["on", "off"]
+    assert offered("/contacts ") == ["add", "accept", "refuse", "remove", "block"]
+    assert offered("/contacts add d") == [f"dave@{ONION}"]
+    assert offered("/room invite c") == [f"carol@{ONION}"]
+    assert offered("/to c") == [f"carol@{ONION}"]
+    assert offered("/edit c") == []

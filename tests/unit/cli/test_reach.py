@@ -1,5 +1,6 @@
 """Every way that leads to an account, with an account or a Tor that is no good."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -194,3 +195,18 @@ def test_a_socks_port_by_name_is_a_usage_error(command: "Command") -> None:
 
     assert done.code == 2
     assert len(done.lines) == 1
+
+
+def test_a_second_chat_says_what_can_be_done_instead(
+    command: "Command", account: Account, onion: str
+) -> None:
+    with Path(f"{account.store_path}.lock").open("w") as lock:
+        Path(lock.name).chmod(0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = command("chat", f"alice@{onion}", stdin="hello\n")
+
+    assert done.code == 7
+    assert "in use" in done.err
+    assert "xmpp-onion agent stop" in done.err
+    assert "xmpp-onion send JID" in done.err
+    assert done.out == ""
