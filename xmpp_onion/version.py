@@ -1,3 +1,4 @@
 """The version of this package, in one place."""
 
 __version__ = "0.1.0"
+"""Of this package, as semantic versioning has it."""

@@ -187,6 +187,7 @@ Event: TypeAlias = (
     | KeyReuse
     | TrustChanged
 )
+"""What ``Client.events()`` yields: match it by its type, for the list is complete."""
 
 _KINDS: Mapping[str, type[Event]] = MappingProxyType(
     {
