@@ -38,10 +38,11 @@ class OutgoingAcks(Generic[T]):
         written: How many of those that wait were written on some connection, and
             may have arrived. While there are any, nobody knows where the server's
             count stands, and what is said again it would count twice.
+        characters: How much waits.
     """
 
     def __init__(self) -> None:
-        self.acknowledged = self.written = 0
+        self.acknowledged = self.written = self.characters = 0
         self._waiting: deque[_Sent[T]] = deque()
 
     def __len__(self) -> int:
@@ -55,6 +56,7 @@ class OutgoingAcks(Generic[T]):
     def add(self, data: str, token: T | None = None) -> None:
         """Note a stanza that is being sent."""
         self._waiting.append(_Sent(data, token))
+        self.characters += len(data)
 
     def acknowledge(self, count: int) -> list[T]:
         """Return the tokens of what the server has, now that it says ``count``.
@@ -72,6 +74,7 @@ class OutgoingAcks(Generic[T]):
         self.acknowledged = count
         self.written = max(self.written - new, 0)
         done = [self._waiting.popleft() for _ in range(new)]
+        self.characters -= sum(len(sent.data) for sent in done)
         return [sent.token for sent in done if sent.token is not None]
 
     def revise(self, data: str, better: str) -> None:
@@ -79,6 +82,7 @@ class OutgoingAcks(Generic[T]):
         for sent in self._waiting:
             if sent.data == data:
                 sent.data = better
+                self.characters += len(better) - len(data)
 
     def unacknowledged(self, after: int = 0) -> Iterator[str]:
         """Yield what is sent, again or at last, on a connection that was logged in.
@@ -101,6 +105,7 @@ class OutgoingAcks(Generic[T]):
         waiting = list(self._waiting)
         self._waiting = deque(waiting[:keep])
         self.acknowledged, self.written = 0, len(self._waiting)
+        self.characters = sum(len(sent.data) for sent in self._waiting)
         return [sent.token for sent in waiting[keep:] if sent.token is not None]
 
 

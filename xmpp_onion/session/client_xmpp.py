@@ -76,6 +76,9 @@ _UNHEARD: Final = (
 )
 # The one thing in messages that slixmpp's plugins still tell somebody about.
 _EVENT: Final = "{http://jabber.org/protocol/pubsub#event}event"
+# Characters that may wait for an ack when the server wants another answer: messages
+# under way are four MiB, so the rest are answers that it had and does not confirm.
+_UNCONFIRMED: Final = 16 * 1024 * 1024
 # Seconds between two questions for an ack in a burst: a tenth of what the quickest
 # circuit takes, and five of a hundred questions at a thousand messages a second.
 _ASK_EVERY: Final = 0.02
@@ -334,6 +337,9 @@ class OnionClient(ClientXMPP):
         """
         if not self.takes_stanzas:
             raise NotConnectedError
+        if token is None and self.outgoing.characters > _UNCONFIRMED:
+            self._give_up()
+            return
         self.outgoing.add(text, token)
         if self._wire is not None:
             self.outgoing.mark_written()
@@ -342,6 +348,15 @@ class OnionClient(ClientXMPP):
                 # after a cut nothing could be said behind the login.
                 self._ask_soon = self._plan_question()
             self._wire.write(text)
+
+    def _give_up(self) -> None:
+        """End a stream that has more unconfirmed than we ever say, and not resume it.
+
+        Messages are on the disk and go again; answers nobody waits for.
+        """
+        self.resume_id = ""
+        if self._wire is not None:
+            self._wire.drop("the server confirms nothing")
 
     def _plan_question(self) -> asyncio.Handle:
         """Ask once for all that is written in this turn of the loop.

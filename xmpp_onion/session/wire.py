@@ -32,6 +32,9 @@ FOOTER: Final = "</stream:stream>"
 # A login takes about 5 KB. What comes behind its end, before stanzas are let through,
 # may be a page of an archive: so much of it is read, and the rest waits in the socket.
 _LOGIN_BYTES: Final = 4 * 1024 * 1024
+# What may wait to be sent. The courier has four MiB under way, people and rooms are
+# asked in a few kilobytes; what is beyond are answers that the server does not read.
+_UNREAD_BYTES: Final = 16 * 1024 * 1024
 # An aborted connection is gone in the next turn of the loop; a refused one when the
 # last word is out.
 _ABORT_SECONDS: Final = 2.0
@@ -162,7 +165,11 @@ class Wire(asyncio.Protocol):
 
     def _flush(self) -> None:
         if self.transport is not None and self._unsent:
-            self.transport.write("".join(self._unsent).encode())
+            # Before, not after it: all that waits for a new connection goes at once.
+            if self.transport.get_write_buffer_size() > _UNREAD_BYTES:
+                self.drop("the server does not read what we say")
+            else:
+                self.transport.write("".join(self._unsent).encode())
         self._unsent.clear()
 
     def refuse(self, error: StreamViolationError) -> None:

@@ -24,7 +24,9 @@ from xmpp_onion.session import (
     SessionEvent,
     SubscriptionRequest,
     Timing,
+    client_xmpp,
     read_message,
+    wire,
 )
 from xmpp_onion.session.connection import State
 from xmpp_onion.testing.hostile import (
@@ -764,3 +766,55 @@ async def test_only_our_own_account_changes_our_contacts() -> None:
     assert changes == [f"good@{server.onion}", f"better@{server.onion}"]
     assert server.heard.count("service-unavailable") == 3
     assert STRANGER not in server.heard
+
+
+# --- a server that does not read, or does not confirm --------------------------------
+
+
+async def test_a_server_that_never_reads_our_answers_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The real limit takes long to come to; the kernel's own buffers are beside it.
+    monkeypatch.setattr(wire, "_UNREAD_BYTES", 64 * 1024)
+    asked = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal asked
+        sock = peer.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        await peer.log_in()
+        with suppress(ConnectionError):
+            while True:  # never again does it read
+                await peer.send(f"<r {SM}/>" * 1000)
+                asked += 1000
+
+    async with HostileServer(script) as server, visit(server) as session:
+        events = await read_until(session, Disconnected)
+
+    assert events[-1] == Disconnected("the server does not read what we say")
+    assert asked > 1000
+
+
+async def test_a_server_that_confirms_none_of_our_answers_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client_xmpp, "_UNCONFIRMED", 20_000)
+    empty = "<iq type='set' id='1'><query xmlns='jabber:iq:roster'/></iq>"
+
+    async def script(peer: Peer) -> None:
+        await peer.log_in()
+        with suppress(ConnectionError):
+            while True:
+                await peer.send(f"{empty}<a {SM} h='0'/>")
+                await peer.hear()
+
+    async with HostileServer(script) as server, visit(server) as session:
+        events = await read_until(session, Disconnected)
+        unconfirmed, resume_id = (
+            session.xmpp.outgoing.characters,
+            session.xmpp.resume_id,
+        )
+
+    assert events[-1] == Disconnected("the server confirms nothing")
+    assert unconfirmed < 21_000
+    assert resume_id == ""

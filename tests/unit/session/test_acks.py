@@ -141,3 +141,19 @@ def test_a_stream_may_begin_with_what_was_said_for_an_earlier_one() -> None:
 
 def test_what_went_along_with_the_login_is_not_written_again() -> None:
     assert list(sent(3).unacknowledged(after=2)) == ["<3/>"]
+
+
+def test_how_much_waits_is_known_after_all_that_can_happen() -> None:
+    acks: OutgoingAcks[int] = OutgoingAcks()
+    for text in ("one", "three", "seven"):
+        acks.add(text)
+    assert acks.characters == 13
+
+    acks.acknowledge(1)
+    assert acks.characters == 10
+    acks.revise("three", "3")
+    assert acks.characters == 6
+    acks.forget(keep=1)
+    assert acks.characters == 1
+    acks.forget()
+    assert acks.characters == 0
