@@ -52,10 +52,13 @@ class States:
     def confirm(self, event: Receipt) -> None:
         """Mark what a recipient says to have, or to have been shown."""
         one = self._numbers.ours(event.id)
-        if event.room is None:
-            self.come(one, event.state, is_sure=event.authenticated)
-        elif one is not None:
-            self._show_to(event.sender.bare, one)
+        if event.room is not None:
+            if one is not None:
+                self._show_to(event.sender.bare, one)
+            return
+        self.come(one, event.state, is_sure=event.authenticated)
+        if one is not None and event.state is DeliveryState.DISPLAYED:
+            self._show_before(one, is_sure=event.authenticated)
 
     def fail(self, message_id: str) -> None:
         """Mark what will not arrive."""
@@ -87,6 +90,16 @@ class States:
         if self._gathering is not None:
             self._gathering.cancel()
             self._tell_late()
+
+    def _show_before(self, newest: Numbered, *, is_sure: bool) -> None:
+        """Mark what was shown before: one word stands for all (XEP-0333)."""
+        for one in self._numbers:
+            is_before = one.where == newest.where and one.number < newest.number
+            if is_before and one.state in {
+                DeliveryState.ACKED,
+                DeliveryState.RECEIVED,
+            }:
+                self.come(one, DeliveryState.DISPLAYED, is_sure=is_sure)
 
     def _show_to(self, member: JID, newest: Numbered) -> None:
         """Mark what all of a room were shown: one, and what we said there before."""

@@ -243,13 +243,15 @@ async def test_a_line_tells_how_far_it_has_come_where_it_stands_or_in_one_of_its
             await she_sees.until(r"^#1 \d\d:\d\d ✓    you: hello$")
             await he_sees.until("hello")
             # Nobody is told what was shown unless the person wants that.
+            assert his.talk.courtesy._shown == {}
             await his.type("/seen")
             await he_sees.until("^Contacts may not see what you were shown")
             await his.type("/seen on")
             await he_sees.until("^Contacts may see what you were shown")
             await her.type("and more")
             await she_sees.until(r"^#2 \d\d:\d\d ✓✓✓  you: and more$")
-            assert her.talk.status == "#1 ✓, #2 ✓✓✓"
+            # One word stands for what was shown before.
+            assert her.talk.status == "#1 ✓✓✓, #2 ✓✓✓"
 
             await her.type("scrolled away")
             she_sees.scroll_away()
@@ -379,3 +381,51 @@ async def test_what_is_typed_wrong_says_how_it_is_used(
             she_sees.clear()
             assert await her.type(line)
             assert re.search(answer, "\n".join(she_sees)), (line, she_sees)
+
+
+async def test_without_a_connection_lines_wait_on_the_disk_and_go_out_in_order(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=LoopbackDialer(wire.port)) as bob,
+        talking(alice, bob.jid.bare) as (her, she_sees),
+        talking(bob, alice.jid.bare) as (_, he_sees),
+    ):
+        await her.type("before")
+        await she_sees.until("✓    you: before$")
+        wire.refusing = True
+        wire.cut()
+        await until(lambda: alice.is_away)
+        # Nobody waits for a server to type on, and each line says where it is.
+        for text in ("one", "two"):
+            await her.type(text)
+            await she_sees.until(rf"^#\d \d\d:\d\d ·    you: {text}$")
+        assert her.talk.is_away
+        wire.refusing = False
+        for text in ("one", "two"):
+            await she_sees.until(rf"^#\d \d\d:\d\d ✓    you: {text}$")
+            await he_sees.until(f": {text}$")
+        said = [line.rpartition(": ")[2] for line in he_sees]
+        assert said == ["before", "one", "two"]
+
+
+async def test_what_the_disk_does_not_take_is_said_and_the_talk_goes_on(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+        talking(alice, bob.jid.bare) as (her, she_sees),
+    ):
+        await her.type("before")
+        (row,) = await alice._database.fetch("PRAGMA page_count")
+        await alice._database.fetch(f"PRAGMA max_page_count = {row['page_count']}")
+        for _ in range(50):
+            assert await her.type("x" * 20_000)
+            if any(line.startswith("! ") for line in she_sees):
+                break
+        await she_sees.until("^! .*(full|disk|written)")
+        await alice._database.fetch("PRAGMA max_page_count = 1000000")
+        await her.type("after")
+        await she_sees.until("✓    you: after$")
