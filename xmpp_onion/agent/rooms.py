@@ -86,6 +86,37 @@ async def _kick(client: Client, request: Line) -> list[Line]:
     return lines
 
 
+async def _grant(client: Client, request: Line) -> list[Line]:
+    room, lines = _room(client, request), []
+    affiliation = Affiliation(str(request["affiliation"]))
+    for person in _people(request):
+        await room.grant(person, affiliation, timeout=_timeout(request))
+        lines.append(_member_line(room, person, affiliation))
+    return lines
+
+
+async def _take_out(client: Client, request: Line) -> list[Line]:
+    room = _room(client, request)
+    await room.take_out(
+        str(request["author"]),
+        str(request["id"]),
+        str(request.get("reason", "")),
+        allow_clear=bool(request.get("in_clear")),
+        timeout=_timeout(request),
+    )
+    return [{"v": 1, "event": "room-state", "room": room.jid, "state": "moderated"}]
+
+
+async def _set_subject(client: Client, request: Line) -> list[Line]:
+    room = _room(client, request)
+    await room.set_subject(
+        str(request["subject"]),
+        allow_clear=bool(request.get("in_clear")),
+        timeout=_timeout(request),
+    )
+    return [{"v": 1, "event": "room-state", "room": room.jid, "state": "renamed"}]
+
+
 async def _members(client: Client, request: Line) -> list[Line]:
     room = _room(client, request)
     members = await room.members(timeout=_timeout(request))
@@ -197,17 +228,23 @@ REQUESTS: Mapping[str, Callable[[Client, Line], Awaitable[list[Line]]]] = {
     "leave-room": _leave,
     "invite-to-room": _invite,
     "kick-from-room": _kick,
+    "grant-in-room": _grant,
+    "moderate-in-room": _take_out,
+    "room-subject": _set_subject,
     "room-members": _members,
     "accept-in-room": _accept,
     "strict-room": _be_strict,
     "room-invitations": _list_invitations,
 }
-_WITH_PEOPLE = {_invite, _kick, _accept}
+_WITH_PEOPLE = {_invite, _kick, _accept, _grant}
 # What each of them cannot do without.
 FIELDS: Mapping[object, frozenset[str]] = {
     **{do: frozenset({"room"}) for do in REQUESTS.values()},
     **dict.fromkeys(_WITH_PEOPLE, frozenset({"room", "people"})),
     _be_strict: frozenset({"room", "on"}),
+    _grant: frozenset({"room", "people", "affiliation"}),
+    _take_out: frozenset({"room", "author", "id"}),
+    _set_subject: frozenset({"room", "subject"}),
     _list: frozenset(),
     _list_invitations: frozenset(),
 }

@@ -115,6 +115,17 @@ async def _react(client: Client, request: Line) -> list[Line]:
     return [line(delivery)]
 
 
+async def _retract(client: Client, request: Line) -> list[Line]:
+    """Ask others to forget a message of ours."""
+    timeout = request.get("timeout")
+    delivery = await client.retract(
+        str(request["to"]),
+        str(request["id"]),
+        timeout=float(timeout) if isinstance(timeout, int | float) else ACK_TIMEOUT,
+    )
+    return [line(delivery)]
+
+
 def queue_alone(account: Account, request: Line) -> list[Line]:
     """Keep texts for who logs in next; one line each.
 
@@ -131,9 +142,11 @@ def queue_alone(account: Account, request: Line) -> list[Line]:
 REQUESTS: Mapping[str, Callable[[Client, Line], Awaitable[list[Line]]]] = {
     "send": _send,
     "react": _react,
+    "retract": _retract,
 }
 # What each of them cannot do without.
 FIELDS: Mapping[object, frozenset[str]] = {
     _send: frozenset({"to", "text"}),
     _react: frozenset({"to", "id", "emojis"}),
+    _retract: frozenset({"to", "id"}),
 }

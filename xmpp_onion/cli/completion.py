@@ -33,7 +33,7 @@ VARIABLE: Final = "_XMPP_ONION_COMPLETE"
 
 _PROGRAM: Final = "xmpp-onion"
 # Commands whose addresses are rooms as well.
-_TO_ALL: Final = {"chat", "listen", "react", "send"}
+_TO_ALL: Final = {"chat", "listen", "react", "retract", "send"}
 _BASH: Final = """\
 _xmpp_onion_completion() {
     local IFS=$'\\n' answer kind value

@@ -132,6 +132,86 @@ def _kick(
     return _do(settings, {**request, "ban": ban}, timeout)
 
 
+@command.command("grant")
+@_room
+@click.argument("role", type=click.Choice(["member", "admin", "owner"]))
+@_people
+@_timeout
+@click.pass_obj
+def _grant(
+    settings: Settings,
+    room: str,
+    role: str,
+    *,
+    people: tuple[str, ...],
+    timeout: float | None,
+) -> int:
+    """Make each JID a member, an admin or an owner of ROOM. Owners may.
+
+    Nobody is asked to come; that does `invite`.
+    """
+    request = _with_people("grant-in-room", room, people)
+    return _do(settings, {**request, "affiliation": role}, timeout)
+
+
+_in_clear = click.option(
+    "--in-clear", is_flag=True,
+    help="It is known that servers on the way read this text.",
+)  # fmt: skip
+
+
+@command.command("moderate")
+@_room
+@click.argument("author", metavar="JID")
+@click.argument("message_id", metavar="ID")
+@click.option("--reason", metavar="TEXT", default="", help="Why; with --in-clear.")
+@_in_clear
+@_timeout
+@click.pass_obj
+def _moderate(
+    settings: Settings,
+    room: str,
+    author: str,
+    message_id: str,
+    *,
+    timeout: float | None,
+    reason: str,
+    in_clear: bool,
+) -> int:
+    """Take the message ID of JID out of ROOM. Owners and admins may.
+
+    Whoever comes later does not get it; who has read it still has it. `listen --json`
+    shows ids.
+    """
+    if reason and not in_clear:
+        raise click.UsageError("a reason cannot be encrypted: leave it out, or say "
+                               "--in-clear")  # fmt: skip
+    request: Line = {"do": "moderate-in-room", "room": room, "id": message_id}
+    author = parse_recipient(author)
+    more = {"author": author, "reason": reason, "in_clear": in_clear}
+    return _do(settings, {**request, **more}, timeout)
+
+
+@command.command("subject")
+@_room
+@click.argument("text")
+@_in_clear
+@_timeout
+@click.pass_obj
+def _subject(
+    settings: Settings, room: str, text: str, timeout: float | None, *, in_clear: bool
+) -> int:
+    """Set the subject of ROOM to TEXT, which nobody can encrypt.
+
+    Every server on the way reads it, and every member to come; so it needs --in-clear.
+    """
+    if not in_clear:
+        raise click.UsageError("a subject cannot be encrypted: say it in a message, or "
+                               "say --in-clear")  # fmt: skip
+    request: Line = {"do": "room-subject", "room": room, "subject": text}
+    return _do(settings, {**request, "in_clear": True}, timeout)
+
+
 @command.command("members")
 @_room
 @_timeout

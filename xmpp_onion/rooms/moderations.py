@@ -108,19 +108,43 @@ class Moderations:
 
         Raises:
             AddressError: It was not said there.
+            SessionError, RoomError, EncryptionError: As ``take_out``.
+        """
+        if message.room != room:
+            raise AddressError("this message was not said in this room")
+        await self.take_out(
+            room,
+            message.id,
+            message.sender,
+            reason=reason,
+            timeout=timeout,
+            allow_clear=allow_clear,
+        )
+
+    async def take_out(
+        self,
+        room: JID,
+        message_id: str,
+        author: JID,
+        *,
+        reason: str,
+        timeout: float,
+        allow_clear: bool,
+    ) -> None:
+        """Do so by the id that the author gave the message.
+
+        Raises:
             EncryptionError: There is a reason, and nobody said that it may be read.
             RoomError: The room refused, or knows no such message.
             SessionError: No connection, or no answer, in time.
         """
-        if message.room != room:
-            raise AddressError("this message was not said in this room")
         if reason and not allow_clear:
             raise EncryptionError(
                 "why a message is taken out of a room cannot be encrypted",
                 why="every server on the way would read it",
                 fix="Say it in a message, or pass allow_clear=True.",
             )
-        target = await self._names.find_stanza(room, message.id, message.sender)
+        target = await self._names.find_stanza(room, message_id, author)
         if not target:
             raise RoomError(
                 "nothing was taken out",

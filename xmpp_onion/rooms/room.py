@@ -157,6 +157,32 @@ class Room:
             self.jid, message, reason, timeout, allow_clear=allow_clear
         )
 
+    async def take_out(
+        self,
+        author: str,
+        message_id: str,
+        reason: str = "",
+        *,
+        allow_clear: bool = False,
+        timeout: float = ROOM_TIMEOUT,
+    ) -> None:
+        """Do as ``moderate()``, where there is only the id that the author gave it.
+
+        Raises:
+            EncryptionError: There is a reason, and ``allow_clear`` was not said.
+            RoomError: We may not, or the server cannot, or does not know it any more.
+            SessionError: No connection, or no answer, in time.
+        """
+        who = parse_recipient(author)
+        await self._moderations.take_out(
+            self.jid,
+            message_id,
+            who,
+            reason=reason,
+            timeout=timeout,
+            allow_clear=allow_clear,
+        )
+
     async def displayed_by(self, message_id: str) -> tuple[JID, ...]:
         """Return which members say to have been shown a message of ours.
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import pytest
 
-from xmpp_onion import Account, Client, Correction, Message, Reaction
+from xmpp_onion import Account, Client, Correction, Message, Reaction, Retraction
 from xmpp_onion.agent.desk import perform, serve
 from xmpp_onion.cli.json_lines import faults
 from xmpp_onion.e2ee import OMEMO_2, Nodes
@@ -73,17 +73,20 @@ async def test_a_message_is_corrected_and_reacted_to_beside_the_holder(
         name = str(sent["id"])
         await command(account, "send", bob.jid, "-m", "hello", "--correct", name)
         await command(account, "react", bob.jid, name, "+")
+        await command(account, "retract", bob.jid, name)
         events = bob.events()
         async with asyncio.timeout(60):
-            said = [await anext(events) for _ in range(3)]
+            said = [await anext(events) for _ in range(4)]
 
-    message, correction, reaction = said
+    message, correction, reaction, retraction = said
     assert isinstance(message, Message)
     assert message.mentions_me
     assert isinstance(correction, Correction)
     assert (correction.target, correction.text) == (name, "hello")
     assert isinstance(reaction, Reaction)
     assert (reaction.target, tuple(reaction.emojis)) == (name, ("+",))
+    assert isinstance(retraction, Retraction)
+    assert retraction.target == name
 
 
 async def test_a_timer_is_set_beside_the_holder_and_holds_at_once(

@@ -471,6 +471,15 @@ async def test_others_ask_the_process_that_holds_the_account_about_rooms(
         members = await done("room-members", room=str(made["room"]), timeout=20)
         (strict,) = await done("strict-room", room="friends", on=True)
         (accepted,) = await done("accept-in-room", room="friends", people=[bob.jid])
+        (granted,) = await done(
+            "grant-in-room", room="friends", people=[bob.jid], affiliation="admin"
+        )
+        about: Line = {"room": "friends", "subject": "a plan"}
+        (unsaid,) = await done("room-subject", **about)
+        (renamed,) = await done("room-subject", **about, in_clear=True)
+        (unknown,) = await done(
+            "moderate-in-room", room="friends", author=bob.jid, id="none"
+        )
         (kicked,) = await done("kick-from-room", room="friends", people=[bob.jid])
         (banned,) = await done(
             "kick-from-room", room="friends", people=[bob.jid], ban=True
@@ -491,6 +500,10 @@ async def test_others_ask_the_process_that_holds_the_account_about_rooms(
     }
     assert strict["state"] == "strict"
     assert accepted["state"] == "accepted"
+    assert (granted["jid"], granted["state"]) == (bob.jid, "admin")
+    assert (unsaid["event"], renamed["state"]) == ("error", "renamed")
+    assert "cannot be encrypted" in str(unsaid["what"])
+    assert unknown["what"] == "nothing was taken out"
     assert (kicked["state"], banned["state"]) == ("none", "outcast")
     assert none == []
     assert "we are in it" in str(again["why"])

@@ -121,3 +121,34 @@ def test_one_invitation_is_refused_or_all_are(command: "Command") -> None:
 
     assert done.code == 2
     assert "--refuse-all" in done.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["subject", "friends", "a plan"],
+        ["moderate", "friends", f"eve@{ONION}", "an-id", "--reason", "a link"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_what_servers_would_read_is_asked_for_by_name(
+    command: "Command", words: list[str]
+) -> None:
+    done = command("room", *words)
+
+    assert done.code == 2
+    assert "--in-clear" in done.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["grant", "friends", "king", f"eve@{ONION}"],
+        ["grant", "friends", "admin", "eve@example.org"],
+        ["moderate", "friends", "eve@example.org", "an-id"],
+    ],
+)
+def test_whom_and_what_is_checked_before_anything_is_asked(
+    command: "Command", words: list[str]
+) -> None:
+    assert command("room", *words).code == 2
