@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 
@@ -90,3 +91,29 @@ def test_every_error_carries_its_data_as_attributes(name: str) -> None:
 
     assert str(error) == "it failed: rain. Wait."
     assert {key: getattr(error, key) for key in data} == data
+
+
+PAGE = (Path(__file__).parent.parent.parent / "docs/reference/errors.md").read_text()
+SECTIONS = {
+    name.strip(): text
+    for name, _, text in (part.partition("\n") for part in PAGE.split("\n## ")[1:])
+}
+
+
+def test_the_page_of_the_errors_has_each_error_and_no_other() -> None:
+    assert list(SECTIONS) == list(documented_parents())
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES))
+def test_the_page_says_of_each_error_its_code_and_what_to_do(name: str) -> None:
+    documentation = inspect.cleandoc(CLASSES[name].__doc__ or "")
+    first = " ".join(documentation.partition("\n\n")[0].split()).replace("``", "`")
+
+    told = re.fullmatch(
+        r"\n(.+)\n\n- Exit code: ([0-9]+)\n- What to do: (.+)\n*", SECTIONS[name]
+    )
+
+    assert told is not None
+    assert told[1] == first
+    assert int(told[2]) == CLASSES[name].exit_code
+    assert told[3].endswith(("`", "."))
