@@ -1,18 +1,15 @@
 """``xmpp-onion``: global options, lazily loaded commands, errors and exit codes."""
 
-import functools
 import logging
 import os
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from xmpp_onion.agent.memory import forbid_core_dumps
+from xmpp_onion.cli.global_options import global_options, take_global_options
 from xmpp_onion.cli.output import Output, ReaderGoneError
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.cli.streams import drop_unwritable, open_streams
@@ -20,10 +17,7 @@ from xmpp_onion.errors import XmppOnionError
 from xmpp_onion.logs import write_logs
 from xmpp_onion.version import __version__
 
-if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
-__all__ = ["global_options", "main", "program", "run", "take_global_options"]
+__all__ = ["main", "program", "run"]
 
 log = logging.getLogger(__name__)
 
@@ -79,123 +73,6 @@ class _LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
 
-def _global_options(*, after_command: bool) -> list[click.Option]:
-    """Return the options that every command takes, before or after its name.
-
-    Those after it are not in its --help, and do not look into the environment: what
-    was typed before the command counts more.
-    """
-
-    def keep(ctx: click.Context, param: click.Parameter, value: object) -> None:
-        """Put what was given where every command finds it."""
-        settings = ctx.ensure_object(Settings)
-        if value is not None and param.name is not None:
-            setattr(settings, param.name, value)
-            settings.given.add(param.name)
-            source = ctx.get_parameter_source(param.name)
-            if source is click.core.ParameterSource.ENVIRONMENT:
-                settings.from_environment.add(param.name)
-            else:
-                settings.from_environment.discard(param.name)
-
-    def complete(
-        ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> "list[CompletionItem[str]]":
-        from xmpp_onion.cli.completion import complete_value  # noqa: PLC0415 - then only
-
-        return complete_value(ctx, param, incomplete)
-
-    def option(
-        *names: str, text: str, envvar: str | None = None, **how: object
-    ) -> click.Option:
-        return click.Option(
-            names,
-            help=text,
-            envvar=None if after_command else envvar,
-            hidden=after_command,
-            expose_value=False,
-            is_eager=True,
-            callback=keep,
-            **how,  # type: ignore[arg-type]  # click's own keyword arguments
-        )
-
-    return [
-        option(
-            "--profile", metavar="NAME", envvar="XMPP_ONION_PROFILE",
-            shell_complete=complete,
-            text="Which account of yours; 'default' if you have one.",
-        ),
-        option(
-            "--data-dir", metavar="DIR", envvar="XMPP_ONION_DATA_DIR",
-            type=click.Path(path_type=Path, file_okay=False),
-            text="Where profiles live; your data folder by default.",
-        ),
-        option(
-            "--socks", metavar="HOST:PORT", envvar="XMPP_ONION_SOCKS",
-            text="The Tor to use; by default a running one, else our own.",
-        ),
-        option(
-            "--control", metavar="HOST:PORT", envvar="XMPP_ONION_CONTROL",
-            text="Its control port; a server publishes its onion there.",
-        ),
-        option(
-            "--key-file", metavar="F", type=click.Path(path_type=Path),
-            text="What opens an encrypted account.",
-        ),
-        option(
-            "--passphrase-file", metavar="F",
-            text="Or its passphrase; - for stdin; else it is asked for.",
-        ),
-        option(
-            "--config", metavar="F", envvar="XMPP_ONION_CONFIG",
-            type=click.Path(path_type=Path),
-            text="Settings for what is not typed; config.toml in your config folder.",
-        ),
-        option(
-            "--json", "as_json", is_flag=True, default=None,
-            text="One JSON object a line.",
-        ),
-        option(
-            "-q", "--quiet", is_flag=True, default=None,
-            text="No messages for people.",
-        ),
-        option("-v", "--verbose", "verbosity", count=True, default=None,
-            text="Say more; twice for the details.",
-        ),
-    ]  # fmt: skip
-
-
-def global_options() -> list[click.Option]:
-    """Return the global options of a program of its own."""
-    return _global_options(after_command=False)
-
-
-def take_global_options(command: click.Command, program: str = "xmpp-onion") -> None:
-    """Let ``command`` and what is below it take the global options too."""
-    if "profile" in {param.name for param in command.params}:
-        return  # this command was asked for before
-    command.params += _global_options(after_command=True)
-    command.epilog = f"Options of every command: {program} --help"
-    if isinstance(command, click.Group):
-        for inner in command.commands.values():
-            take_global_options(inner, program)
-    elif command.callback is not None:
-        command.callback = _after_settings(command.callback)
-
-
-def _after_settings(  # type: ignore[explicit-any] # a callback, as click has it
-    callback: Callable[..., object],
-) -> Callable[..., object]:
-    """Return a command that begins when all its options were read."""
-
-    @functools.wraps(callback)
-    def call(*arguments: object, **options: object) -> object:
-        click.get_current_context().ensure_object(Settings).complete()
-        return callback(*arguments, **options)
-
-    return call
-
-
 _NAME = "xmpp-onion"
 _CLI = _LazyGroup(
     _NAME,
@@ -204,7 +81,7 @@ _CLI = _LazyGroup(
     Everything is end-to-end encrypted (OMEMO), and nothing ever leaves Tor.
     Start with `xmpp-onion demo`. These options may stand after the command, too.
     """,
-    params=_global_options(after_command=False),
+    params=global_options(),
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 click.version_option(__version__, prog_name=_NAME)(_CLI)

@@ -13,7 +13,8 @@ import click
 from xmpp_onion.agent.memory import forbid_core_dumps
 from xmpp_onion.bot import Bot
 from xmpp_onion.cli.bot import run_bot, run_options
-from xmpp_onion.cli.main import global_options, run, take_global_options
+from xmpp_onion.cli.global_options import global_options, take_global_options
+from xmpp_onion.cli.main import run
 from xmpp_onion.cli.reload import keep_reloading
 from xmpp_onion.cli.settings import Settings
 
