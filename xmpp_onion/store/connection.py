@@ -74,6 +74,10 @@ async def _create(path: Path, migrations: Sequence[str], key: bytes | None) -> N
         # The log is chosen now, so that no rollback journal ever lies by the file.
         await configure(unfinished, connection, key)
         await _apply(unfinished, connection, schema.pending(0, migrations, name=""))
+        # All of it has to be in the one file that gets the name: closing would leave
+        # in the log, and not say so, what a full disk had no room for.
+        with sqlite_errors(unfinished):
+            await connection.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
     private.publish(unfinished, path)
 
 
@@ -279,4 +283,7 @@ def _translate(error: Exception, path: Path) -> StoreError:
                 fix=f"Check with: ls -la {path.parent}",
             )
         case _:
-            return StoreError(f"{path} failed", why=why)
+            # Of memory that is shared on a full disk SQLite says no more than this.
+            is_disk = code == sqlite3.SQLITE_IOERR
+            fix = f"It may be full: df -h {path.parent}; then try again"
+            return StoreError(f"{path} failed", why=why, fix=fix if is_disk else "")

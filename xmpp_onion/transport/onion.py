@@ -77,7 +77,7 @@ def create_key(key_file: Path) -> OnionAddress:
         raise StorePermissionError(
             f"the key file {key_file} cannot be written",
             why=error.strerror or "",
-            fix="Choose a folder that belongs to you.",
+            fix="Choose a folder that belongs to you, on a disk that has room.",
         ) from error
     return _address(key)
 

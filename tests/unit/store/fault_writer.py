@@ -7,6 +7,8 @@
 
 import asyncio
 import json
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -79,6 +81,32 @@ async def fill(folder: Path) -> None:
     )
 
 
+def make_where_room_is_short(folder: Path) -> None:
+    """Make stores on disks of many sizes, most too small; print those that stay bad."""
+    refused, bad = 0, []
+    for size in range(64, 720, 24):
+        run("mount", "-t", "tmpfs", "-o", f"size={size}k,mode=700", "none", str(folder))
+        refused += attempt(folder / "store.db") is not None
+        run("mount", "-o", "remount,size=8m", str(folder))
+        if error := attempt(folder / "store.db"):
+            bad.append([size, error])
+        run("umount", str(folder))
+    print(json.dumps([refused, bad]))  # noqa: T201 - what the test reads
+
+
+def run(*words: str) -> None:
+    program = shutil.which(words[0]) or words[0]
+    subprocess.run([program, *words[1:]], check=True)
+
+
+def attempt(path: Path) -> str | None:
+    try:
+        asyncio.run(open_it(path))
+    except StoreError as error:
+        return str(error)
+    return None
+
+
 async def open_it(path: Path) -> None:
     async with Database.open(path):
         pass
@@ -89,5 +117,7 @@ match sys.argv[1:]:
         asyncio.run(write(Path(path), int(count)))
     case ["fill", folder]:
         asyncio.run(fill(Path(folder)))
+    case ["make", folder]:
+        make_where_room_is_short(Path(folder))
     case ["open", path]:
         asyncio.run(open_it(Path(path)))

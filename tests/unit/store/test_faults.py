@@ -106,6 +106,25 @@ async def test_a_full_disk_is_told_and_loses_nothing_that_was_promised(
     assert (later, integrity, is_rolled_back) == (found + 1, "ok", False)
 
 
+async def test_a_store_that_had_no_room_to_be_made_is_made_later(
+    tmp_path: Path, root: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir(mode=0o700)
+
+    writer = await asyncio.create_subprocess_exec(
+        *("unshare", "--user", "--map-root-user", "--mount"),
+        *(sys.executable, str(WRITER), "make", str(disk)),
+        env={"PYTHONPATH": str(root), "PATH": os.environ["PATH"]},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said, _ = await writer.communicate()
+    refused, bad = json.loads(said)
+
+    assert refused > 0, "the disks were all large enough"
+    assert bad == []
+
+
 # --- a lock (R10) -------------------------------------------------------------------
 
 
