@@ -31,6 +31,7 @@ sys.path.insert(0, str(ROOT))
 
 from xmpp_onion import JID, Account, Client, Tor, Trust  # noqa: E402 - found by the path above
 from xmpp_onion.address import OnionAddress  # noqa: E402
+from xmpp_onion.bench.figures import Figure  # noqa: E402
 from xmpp_onion.chat import Progress  # noqa: E402
 from xmpp_onion.files.cipher import ChunkCipher, encrypt  # noqa: E402
 from xmpp_onion.files.index import CHUNK_BYTES  # noqa: E402
@@ -121,8 +122,8 @@ class SplitDialer:
         )
 
 
-async def measure_circuits(megabytes: int, rate: float) -> None:
-    """Send and fetch a file over one circuit and over three, each capped."""
+async def measure_circuits(megabytes: int, rate: float, figures: Path | None) -> None:
+    """Send and fetch a file over one circuit and over more, each capped."""
     chaos._CHUNKS_IN_FLIGHT = _PIECES_HELD  # noqa: SLF001 - as Tor has it
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -141,16 +142,29 @@ async def measure_circuits(megabytes: int, rate: float) -> None:
                 for who in ("alice", "bob")
             ]
             seconds: dict[int, tuple[float, float]] = {}
-            for circuits in (1, 3):
+            for circuits in (1, 2, 3) if figures else (1, 3):
                 for client in clients:
                     client._sharing.circuits = circuits  # noqa: SLF001 - what is measured
                 seconds[circuits] = await _there_and_back(*clients, source, folder)
+    if figures is not None:
+        _keep(figures, megabytes * MEGABYTE, seconds)
     for way_name, place in (("sent", 0), ("fetched", 1)):
         one, three = seconds[1][place], seconds[3][place]
         print(
             f"| {way_name} | {megabytes / one:.2f} MB/s | {megabytes / three:.2f} MB/s "
             f"| {one / three:.2f} |"
         )
+
+
+def _keep(path: Path, size_bytes: int, seconds: dict[int, tuple[float, float]]) -> None:
+    """Write the figures that benchmarks/plots.py draws."""
+    with path.open("a", encoding="utf-8") as file:
+        for circuits, took in seconds.items():
+            for subject, each in zip(("file-sent", "file-fetched"), took, strict=True):
+                figure = Figure(
+                    subject, f"{circuits} circuits", 0.5, each, size=size_bytes
+                )
+                file.write(json.dumps(figure.as_line()) + "\n")
 
 
 async def _there_and_back(
@@ -328,6 +342,7 @@ def main() -> None:
     circuits = commands.add_parser("circuits")
     circuits.add_argument("--megabytes", type=int, default=48)
     circuits.add_argument("--rate", type=float, default=500_000)
+    circuits.add_argument("--figures", type=Path, metavar="FILE", help="add them here")
     kills = commands.add_parser("kills")
     kills.add_argument("--megabytes", type=int, default=1024)
     kills.add_argument("--kills", type=int, default=10)
@@ -342,7 +357,9 @@ def main() -> None:
         case "encryption":
             measure_encryption()
         case "circuits":
-            asyncio.run(measure_circuits(options.megabytes, options.rate))
+            asyncio.run(
+                measure_circuits(options.megabytes, options.rate, options.figures)
+            )
         case "kills":
             asyncio.run(measure_kills(options.megabytes, options.kills))
         case _:

@@ -13,6 +13,7 @@ Prints a table for docs/reference/performance.md.
 
 import argparse
 import asyncio
+import json
 import logging
 import os
 import secrets
@@ -29,11 +30,11 @@ from rooms_server import cpu_seconds
 from rooms_writer import CONTESTANTS, Place, Writer, text
 
 from xmpp_onion.address import JID
+from xmpp_onion.bench.figures import Figure
 from xmpp_onion.bench.stage import quiet
 from xmpp_onion.server import Prosody
 from xmpp_onion.testing import ChaosProxy
 
-WARM = 30
 _PAUSE = 0.3  # seconds between two that are measured one by one
 
 
@@ -97,47 +98,74 @@ async def run(name: str, hall: Hall, chosen: argparse.Namespace) -> None:
     before, start = proxy.round_trips, time.perf_counter()
     async with Writer(place) as writer:
         took, trips = time.perf_counter() - start, proxy.round_trips - before
-        print(f"| {name} | log in and join | {took:.1f} s | {trips} |", flush=True)
+        print(f"| {name} | log in | {took:.1f} s | {trips} |", flush=True)
         await quiet(proxy)
-        print(
-            f"| {name} | and until it is quiet | "
-            f"{time.perf_counter() - start:.1f} s | {proxy.round_trips - before} |"
-        )
         await hall.occupants[0].learn(JID(place.jid))
-        await first(name, hall, writer, JID(place.jid))
-        await later(name, hall, writer, JID(place.jid))
+        await first(name, hall, writer, JID(place.jid), chosen=chosen)
+        await later(name, hall, writer, JID(place.jid), chosen=chosen)
         if chosen.seconds and name == "ours":
             await stream(hall, writer, JID(place.jid), chosen)
 
 
-async def first(name: str, hall: Hall, writer: Writer, jid: JID) -> None:
-    """Measure the first message, for which every session is new."""
-    proxy = hall.proxy
-    before, up = proxy.round_trips, proxy.bytes_up
-    took = await hall.tell(writer, jid)
-    print(
-        f"| {name} | first message | {took:.1f} s, "
-        f"{(proxy.bytes_up - up) / 1e3:.0f} kB up | {proxy.flights - before} |",
-        flush=True,
+async def first(
+    name: str, hall: Hall, writer: Writer, jid: JID, *, chosen: argparse.Namespace
+) -> None:
+    """Measure entering and at once a first message, for which every session is new."""
+    proxy, start = hall.proxy, time.perf_counter()
+    before, up, down = proxy.round_trips, proxy.bytes_up, proxy.bytes_down
+    await writer.join()
+    joined, trips = time.perf_counter() - start, proxy.round_trips - before
+    print(f"| {name} | enter the room | {joined:.1f} s | {trips} |", flush=True)
+    took = joined + await hall.tell(writer, jid)
+    figure = Figure(
+        "room",
+        name,
+        chosen.rtt,
+        took,
+        proxy.flights - before,
+        chosen.members,
+        proxy.bytes_up - up,
+        proxy.bytes_down - down,
     )
+    tell(figure, chosen)
     await quiet(proxy)
 
 
-async def later(name: str, hall: Hall, writer: Writer, jid: JID) -> None:
+async def later(
+    name: str, hall: Hall, writer: Writer, jid: JID, *, chosen: argparse.Namespace
+) -> None:
     """Measure later ones, one after the other."""
     proxy, times = hall.proxy, []
-    before, up = proxy.round_trips, proxy.bytes_up
-    for _ in range(WARM):
+    before, up, down = proxy.round_trips, proxy.bytes_up, proxy.bytes_down
+    for _ in range(chosen.warm):
         times.append(await hall.tell(writer, jid))
-        await asyncio.sleep(_PAUSE)
-    middle, high = statistics.median(times), statistics.quantiles(times, n=20)[-1]
+        await asyncio.sleep(_PAUSE + chosen.rtt)  # so that none waits for another's ack
+    middle, high = statistics.median(times), sorted(times)[len(times) * 95 // 100]
+    figure = Figure(
+        "room-later",
+        name,
+        chosen.rtt,
+        middle,
+        round((proxy.flights - before) / chosen.warm),
+        chosen.members,
+        (proxy.bytes_up - up) // chosen.warm,
+        (proxy.bytes_down - down) // chosen.warm,
+    )
+    tell(figure, chosen, f"; p95 {high:.2f} s")
+    await quiet(proxy)
+
+
+def tell(figure: Figure, chosen: argparse.Namespace, more: str = "") -> None:
+    """Print a row, and keep the figure."""
     print(
-        f"| {name} | later, median and p95 | {middle:.2f} s, {high:.2f} s, "
-        f"{(proxy.bytes_up - up) / WARM / 1e3:.0f} kB up "
-        f"| {(proxy.flights - before) / WARM:.1f} |",
+        f"| {figure.contestant} | {figure.title} | {figure.seconds:.2f} s{more}, "
+        f"{figure.bytes_up / 1e3:.0f} kB up, {figure.bytes_down / 1e3:.0f} kB down "
+        f"| {figure.round_trips} |",
         flush=True,
     )
-    await quiet(proxy)
+    if chosen.figures is not None:
+        with chosen.figures.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(figure.as_line()) + "\n")
 
 
 async def stream(
@@ -231,8 +259,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--members", type=int, default=100)
     parser.add_argument("--rtt", type=float, default=0.5, metavar="SECONDS")
+    parser.add_argument("--warm", type=int, default=30, help="later messages")
     parser.add_argument("--rate", type=float, default=10, help="messages a second")
     parser.add_argument("--seconds", type=float, default=60, help="of that rate")
     parser.add_argument("--only", choices=CONTESTANTS)
+    parser.add_argument("--figures", type=Path, metavar="FILE", help="add them here")
     parser.add_argument("--prosody", default="prosody", metavar="PROGRAM")
     asyncio.run(main(parser.parse_args()))

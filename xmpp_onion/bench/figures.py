@@ -1,8 +1,8 @@
 """What is measured, and what came out."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Final, NamedTuple, Self
 
 __all__ = ["SUBJECTS", "Figure", "Subject", "render"]
 
@@ -70,6 +70,11 @@ class Figure:
     size: int = 1
     bytes_up: int = 0
     bytes_down: int = 0
+
+    @classmethod
+    def from_line(cls, line: Mapping[str, object]) -> Self:
+        """Return what `as_line` told about."""
+        return cls(**{each.name: line[each.name] for each in fields(cls)})  # type: ignore[arg-type]  # of the kinds that as_line wrote
 
     @property
     def title(self) -> str:

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from xmpp_onion.address import OnionAddress
+from xmpp_onion.bench.figures import Figure
 from xmpp_onion.testing import TorNetwork
 from xmpp_onion.testing.echo import EchoService
 from xmpp_onion.transport import Isolation, Purpose, Tor
@@ -62,6 +63,21 @@ class FirstBytes:
     warm: Sample
     new: Sample
     round_trip: float
+
+    def figures(self) -> list[Figure]:
+        """Return the medians."""
+        return [
+            Figure(subject, contestant, self.round_trip, seconds)
+            for subject, sample in (
+                ("warm-circuit", self.warm),
+                ("new-circuit", self.new),
+            )
+            for contestant, seconds in zip(
+                ("asked when connected", "asked with the dial"),
+                sample.medians,
+                strict=True,
+            )
+        ]
 
 
 @asynccontextmanager

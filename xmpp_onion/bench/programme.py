@@ -8,19 +8,30 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
+from xmpp_onion.bench import first_byte
 from xmpp_onion.bench.course import Course
 from xmpp_onion.bench.figures import Figure
 from xmpp_onion.bench.peers import Enter
 from xmpp_onion.bench.stage import Stage
 from xmpp_onion.version import __version__
 
-__all__ = ["DEFAULT_RTTS", "QUICK", "QUICK_RTTS", "Job", "Machine", "plan"]
+__all__ = [
+    "DEFAULT_RTTS",
+    "QUICK",
+    "QUICK_RTTS",
+    "Job",
+    "Machine",
+    "plan",
+    "plan_first_byte",
+]
 
 DEFAULT_RTTS: Final = (0.0, 0.1, 0.5, 1.0)
 """Seconds. Over Tor a round trip to an onion takes 0.5 to 1."""
 
 QUICK_RTTS: Final = (0.2,)
 """Well above what a program thinks between two of them, so that the count is exact."""
+
+_ROUNDS: Final = 11  # of which the median is taken
 
 QUICK: Final = Course(strangers=5, backlog=50)
 """What is done in less than a minute."""
@@ -57,6 +68,18 @@ def plan(
         for rtt in rtts
         for name, enter in contestants.items()
     ]
+
+
+def plan_first_byte() -> Job:
+    """Return the job that starts a private Tor network, with distance."""
+    return Job("first byte through a private Tor network", _measure_first_byte)
+
+
+async def _measure_first_byte(_stage: Stage) -> AsyncIterator[Figure]:
+    async with first_byte.network() as network:
+        found = await first_byte.measure(network, _ROUNDS)
+    for figure in found.figures():
+        yield figure
 
 
 @dataclass(frozen=True, slots=True)

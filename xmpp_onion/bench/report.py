@@ -25,22 +25,27 @@ def write(folder: Path, machine: Machine, figures: Sequence[Figure]) -> list[Pat
     files = {
         "figures.md": f"{machine}\n\n{render(figures)}",
         "figures.jsonl": "".join(f"{json.dumps(line)}\n" for line in lines),
-        **plots(machine, figures),
+        **plots(str(machine), figures),
     }
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
     return [folder / name for name in files]
 
 
-def plots(machine: Machine, figures: Sequence[Figure]) -> dict[str, str]:
-    """Return pictures by the names of their files; of what was not measured, none."""
+def plots(note: str, figures: Sequence[Figure]) -> dict[str, str]:
+    """Return pictures by the names of their files; of what was not measured, none.
+
+    Args:
+        note: Where and when it was measured.
+        figures: What came out.
+    """
     drawn = {}
     counts = _counts(figures)
     if counts.rows:
         drawn["round-trips.svg"] = draw(
             "Round trips: how often one side has to wait for the other",
             [counts],
-            note=str(machine),
+            note=note,
         )
     groups = {
         "seconds.svg": ("Seconds, by the round trip", _COURSE, _by_rtt),
@@ -55,7 +60,7 @@ def plots(machine: Machine, figures: Sequence[Figure]) -> dict[str, str]:
             and (panel := make(subject, mine)).is_wide
         ]
         if panels:
-            drawn[name] = draw(title, panels, note=str(machine))
+            drawn[name] = draw(title, panels, note=note)
     return drawn
 
 

@@ -21,6 +21,7 @@ from xmpp_onion.bench.programme import (
     Job,
     Machine,
     plan,
+    plan_first_byte,
 )
 from xmpp_onion.bench.report import write
 from xmpp_onion.bench.stage import Stage
@@ -28,6 +29,7 @@ from xmpp_onion.cli.progress import Steps
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.errors import BenchmarkError, ProsodyNotFoundError
 from xmpp_onion.testing.scratch import ScratchFolder
+from xmpp_onion.testing.tornode import require_programs
 
 __all__ = ["command"]
 
@@ -91,7 +93,9 @@ def command(
     A Prosody on loopback, behind a proxy that makes the way to it long and counts:
     how often this client waits for the server, and for how long; beside it the bare
     libraries, if slixmpp-omemo is installed, and hand-written stanzas, which show
-    what is possible. Nothing leaves this machine, nothing stays behind.
+    what is possible. Without --quick also a private Tor network, whose relays are as
+    far from each other as in the open one. Nothing leaves this machine, nothing stays
+    behind.
     """
     if shutil.which("prosody") is None:
         raise ProsodyNotFoundError(
@@ -99,12 +103,17 @@ def command(
             why="what is measured talks to a real server",
             fix="Install it: apt-get install prosody lua-dbi-sqlite3 lua-unbound",
         )
+    if not quick and only is None:
+        require_programs()
     if out is not None:
         _check_folder(out)
     contestants = _choose(settings, only)
     course = QUICK if quick else Course()
     chosen = rtts or (QUICK_RTTS if quick else DEFAULT_RTTS)
-    return asyncio.run(_run(settings, plan(contestants, chosen, course), out))
+    jobs = plan(contestants, chosen, course)
+    if not quick and only is None:
+        jobs.append(plan_first_byte())
+    return asyncio.run(_run(settings, jobs, out))
 
 
 def _choose(settings: Settings, only: str | None) -> dict[str, Enter]:

@@ -1,6 +1,7 @@
 import json
 
 from xmpp_onion.bench.figures import SUBJECTS, Figure, render
+from xmpp_onion.bench.first_byte import FirstBytes, Sample
 from xmpp_onion.cli.json_lines import faults
 
 FIGURES = [
@@ -41,6 +42,7 @@ def test_a_line_is_as_the_reference_says() -> None:
     lines = [json.loads(json.dumps(figure.as_line())) for figure in FIGURES]
 
     assert [fault for line in lines for fault in faults(line)] == []
+    assert [Figure.from_line(line) for line in lines] == FIGURES
     assert lines[0]["bytes_up"] == 4622
     assert lines[-1]["round_trips"] is None
 
@@ -51,3 +53,15 @@ def test_every_subject_can_be_told() -> None:
 
         assert "{" not in title
         assert title == title.strip()
+
+
+def test_the_first_byte_is_told_by_its_medians() -> None:
+    sample = Sample([0.6, 0.5, 9.0], [0.3, 0.35, 9.0])
+    found = FirstBytes(sample, Sample([1.0], [2.0]), round_trip=0.29).figures()
+
+    assert [(each.subject, each.contestant, each.seconds) for each in found] == [
+        ("warm-circuit", "asked when connected", 0.6),
+        ("warm-circuit", "asked with the dial", 0.35),
+        ("new-circuit", "asked when connected", 1.0),
+        ("new-circuit", "asked with the dial", 2.0),
+    ]

@@ -37,3 +37,14 @@ def test_without_a_prosody_it_says_what_to_install(command: "Command") -> None:
 
     assert done.code == 7
     assert "apt-get install prosody" in str(done.lines[0]["fix"])
+
+
+def test_without_a_tor_it_says_what_to_install(
+    command: "Command", tmp_path: Path
+) -> None:
+    (tmp_path / "prosody").touch(mode=0o755)
+
+    done = command("bench", "--json", PATH=str(tmp_path))
+
+    assert done.code == 3
+    assert "the program tor is not installed" in str(done.lines[0]["what"])
