@@ -2,8 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 from xmpp_onion.address import JID
 from xmpp_onion.bot.clock import Clock
 from xmpp_onion.bot.conversation import FSM
+from xmpp_onion.bot.lanes import Turn
 from xmpp_onion.bot.line import Line
 from xmpp_onion.bot.memory import Memory
 from xmpp_onion.bot.progress import Reporter, Spawn
@@ -75,6 +76,7 @@ class Context:
         command: The name of the command, if it is one.
         found: What the last ``regex`` filter found.
         deadline: When the handler's time is over.
+        turn: That the handler is one of those that work at once.
         failure_id: Set when a handler raised: what the log calls it.
     """
 
@@ -86,23 +88,25 @@ class Context:
     found: re.Match[str] | None = field(default=None, repr=False)
     failure_id: str = ""
     deadline: asyncio.Timeout | None = field(default=None, repr=False)
+    turn: Turn | None = field(default=None, repr=False)
 
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Let the handler's time stand still: it waits for a person."""
-        deadline = self.deadline
-        until = None if deadline is None else deadline.when()
-        if deadline is None or until is None:
+    @asynccontextmanager
+    async def waiting(self) -> AsyncIterator[None]:
+        """Let another handler work, and the time of this one stand still.
+
+        It waits for a person; at the end for its turn again, and no longer than that
+        does its time stand still.
+        """
+        async with AsyncExitStack() as stack:
+            deadline = self.deadline
+            until = None if deadline is None else deadline.when()
+            if deadline is not None and until is not None:
+                left = until - asyncio.get_running_loop().time()
+                deadline.reschedule(None)
+                stack.callback(_go_on, deadline, left)
+            if self.turn is not None:
+                await stack.enter_async_context(self.turn.aside())
             yield
-            return
-        loop = asyncio.get_running_loop()
-        left = until - loop.time()
-        deadline.reschedule(None)
-        try:
-            yield
-        finally:
-            if not deadline.expired():
-                deadline.reschedule(loop.time() + left)
 
     @property
     def sender(self) -> JID:
@@ -184,6 +188,7 @@ class Context:
         Raises:
             TimeoutError: Nothing was answered in time.
             UsageError: The answers were not what they had to be.
+            RateLimitedError: A thousand questions are open already.
         """
         return await self.bot.ask(self, question, kind, timeout)
 
@@ -196,3 +201,8 @@ class Context:
         """
         bot = self.bot
         return Reporter(self.line, self.place, name, clock=bot.clock, spawn=bot.spawn)
+
+
+def _go_on(deadline: asyncio.Timeout, left: float) -> None:
+    if not deadline.expired():
+        deadline.reschedule(asyncio.get_running_loop().time() + left)

@@ -23,7 +23,7 @@ from xmpp_onion.bot.forms import fill_form
 from xmpp_onion.bot.handlers import Handler, Plan, Services, plan
 from xmpp_onion.bot.health import Counts
 from xmpp_onion.bot.help import describe, list_commands, usage_of
-from xmpp_onion.bot.lanes import Lanes
+from xmpp_onion.bot.lanes import Lanes, Turn
 from xmpp_onion.bot.limits import Limiter
 from xmpp_onion.bot.line import Line
 from xmpp_onion.bot.memory import Memory
@@ -52,7 +52,8 @@ __all__ = ["Dispatcher", "Rules"]
 
 log = logging.getLogger(__name__)
 
-# Handlers that run at the same time, of one person in one place one.
+# Handlers that run at the same time, of one person in one place one; who waits for an
+# answer is not counted.
 _AT_ONCE: Final = 16
 # Of all who are not believed one, so that they take nobody's turn.
 _UNTRUSTED: Final = "untrusted"
@@ -127,8 +128,8 @@ class Dispatcher:
         if self._router.stranger_handler is not None:
             untrusted = self._doorstep.look_at(event)
 
-        async def work() -> None:
-            if not await self._handle(claim, untrusted):
+        async def work(turn: Turn) -> None:
+            if not await self._handle(claim, untrusted, turn):
                 await claim.handled()
 
         await self.lanes.add(lane if untrusted is None else _UNTRUSTED, work)
@@ -140,10 +141,12 @@ class Dispatcher:
             message.sender.bare, place, message.text
         )
 
-    async def _handle(self, claim: Claim, untrusted: Untrusted | None) -> bool:
+    async def _handle(
+        self, claim: Claim, untrusted: Untrusted | None, turn: Turn
+    ) -> bool:
         """Do what is to be done; return whether the event was settled with it."""
         event = claim.event
-        if isinstance(event, Message) and await self._hear(event, claim):
+        if isinstance(event, Message) and await self._hear(event, claim, turn):
             return True
         self.counts.unreadable += isinstance(event, Undecryptable)
         for watcher in self._router.watchers:
@@ -188,7 +191,7 @@ class Dispatcher:
 
     # --- messages ----------------------------------------------------------------
 
-    async def _hear(self, message: Message, claim: Claim) -> bool:
+    async def _hear(self, message: Message, claim: Claim, turn: Turn) -> bool:
         if message.sender.bare == self._line.jid.bare:
             return False
         if not self._line.accepts(message):
@@ -202,7 +205,7 @@ class Dispatcher:
         self.counts.heard += 1
         place = message.room or message.sender.bare
         fsm = FSM(self.memory, f"{message.sender.bare} {place}")
-        ctx = Context(self._host, self._line, message, fsm)
+        ctx = Context(self._host, self._line, message, fsm, turn=turn)
         call = await self._choose(ctx, claim)
         return call is not None and await self._answer(ctx, call, claim)
 

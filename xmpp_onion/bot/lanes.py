@@ -1,17 +1,17 @@
 """Whose turn it is: one handler at a time for each person, some persons at once.
 
 So nobody's flood keeps another waiting for longer than it takes to look at it, and
-what one person says is answered in its order.
+what one person says is answered in its order. Who waits for a person's answer steps
+aside meanwhile: people who say nothing take nobody's turn.
 """
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Final, TypeAlias
 
-__all__ = ["HANDLER", "Lanes"]
-
-Work: TypeAlias = Callable[[], Awaitable[None]]
+__all__ = ["HANDLER", "Lanes", "Turn"]
 
 HANDLER: Final = "bot-handler"
 """The name of each task that handles something: a test tells by it who sleeps."""
@@ -20,15 +20,59 @@ HANDLER: Final = "bot-handler"
 _WAITING: Final = 2_000
 
 
+class Turn:
+    """That one works, as one of those who do at once.
+
+    Args:
+        slots: One is taken already, and given back with ``end``.
+    """
+
+    def __init__(self, slots: asyncio.Semaphore) -> None:
+        self._slots = slots
+        self._has_slot = True
+        self._is_over = False
+
+    @asynccontextmanager
+    async def aside(self) -> AsyncIterator[None]:
+        """Let another one work meanwhile; at its end wait for a turn again.
+
+        What its handler left running after its end has no turn, and waits for none.
+        """
+        if not self._has_slot:
+            yield
+            return
+        self._give_back()
+        try:
+            yield
+        finally:
+            await self._slots.acquire()
+            self._has_slot = True
+            if self._is_over:
+                self._give_back()
+
+    def end(self) -> None:
+        """Let another one work from now on."""
+        self._is_over = True
+        if self._has_slot:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        self._has_slot = False
+        self._slots.release()
+
+
+Work: TypeAlias = Callable[[Turn], Awaitable[None]]
+
+
 class Lanes:
     """Work in lanes that take turns; an async context manager that owns its tasks.
 
     Args:
-        at_once: How many lanes work at once.
+        at_once: How many lanes work at once, besides those that stepped aside.
     """
 
     def __init__(self, at_once: int) -> None:
-        self._at_once = at_once
+        self._slots = asyncio.Semaphore(at_once)
         self._lanes: OrderedDict[str, deque[Work]] = OrderedDict()
         self._busy: set[str] = set()
         self._room = asyncio.Semaphore(_WAITING)
@@ -47,7 +91,7 @@ class Lanes:
 
     @property
     def running(self) -> int:
-        """How many work."""
+        """How many work, or stepped aside."""
         return len(self._busy)
 
     @property
@@ -70,24 +114,30 @@ class Lanes:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             while True:
-                lane = self._next()
-                if lane is None:
+                if self._next() is None:
                     self._news.clear()
                     await self._news.wait()
+                    continue
+                # Who stepped aside waits for one, too, and each has it in his order.
+                await self._slots.acquire()
+                lane = self._next()
+                if lane is None:
+                    self._slots.release()
                     continue
                 self._busy.add(lane)
                 tasks.create_task(self._work(lane), name=HANDLER)
 
     def _next(self) -> str | None:
-        if self._is_over or len(self._busy) >= self._at_once:
+        if self._is_over:
             return None
         return next((lane for lane in self._lanes if lane not in self._busy), None)
 
     async def _work(self, lane: str) -> None:
-        work = self._lanes[lane].popleft()
+        work, turn = self._lanes[lane].popleft(), Turn(self._slots)
         try:
-            await work()
+            await work(turn)
         finally:
+            turn.end()
             self._busy.discard(lane)
             self._ended.set()
             self._room.release()

@@ -10,13 +10,18 @@ from xmpp_onion.address import JID
 from xmpp_onion.bot.arguments import parse, read_argument
 from xmpp_onion.bot.context import Context
 from xmpp_onion.durations import read_duration
-from xmpp_onion.errors import UsageError
+from xmpp_onion.errors import RateLimitedError, UsageError
 
 __all__ = ["Questions"]
 
 T = TypeVar("T")
 
 _ATTEMPTS: Final = 3
+# Questions that are open at once, each of another person or in another place. Each is
+# a message that is not done with, so this is half of what waits in memory (lanes.py).
+_OPEN: Final = 1_000
+# Seconds until who found no room for a question may try again.
+_LATER: Final = 60.0
 
 
 class Questions:
@@ -61,13 +66,16 @@ class Questions:
         key = ctx.sender, ctx.place
         if key in self._open:
             raise RuntimeError("this person is asked something else at the moment")
-        future = self._open[key] = asyncio.get_running_loop().create_future()
-        try:
-            with ctx.waiting():
+        if len(self._open) >= _OPEN:
+            raise RateLimitedError("too many are being asked", retry_after=_LATER)
+        # It has left the open ones before it waits for its turn: then it works again.
+        async with ctx.waiting():
+            future = self._open[key] = asyncio.get_running_loop().create_future()
+            try:
                 await ctx.reply(question)
                 return await _within(ctx, future, seconds)
-        finally:
-            del self._open[key]
+            finally:
+                del self._open[key]
 
 
 async def _within(ctx: Context, future: asyncio.Future[str], seconds: float) -> str:

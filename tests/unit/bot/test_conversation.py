@@ -1,5 +1,7 @@
 """Conversations that a restart survives, and questions that it ends."""
 
+import asyncio
+
 import pytest
 
 from xmpp_onion.bot import FSM, Bot, Context, State, StatesGroup
@@ -138,3 +140,49 @@ async def test_a_question_that_nobody_answers_is_given_up(asker: Bot) -> None:
         assert alice.last == "That took too long and was ended."
         await alice.send("41")
         assert alice.last == "heard 41"
+
+
+async def test_forty_who_say_nothing_hold_up_nobody(asker: Bot) -> None:
+    async with FakeServer(asker) as server:
+        silent = [server.user(f"silent{number}") for number in range(40)]
+        for each in silent:
+            await each.send("!age")
+        bob = server.user("bob")
+        await bob.send("hello")
+        assert bob.last == "heard hello"
+        assert {each.last for each in silent} == {"How old are you?"}
+        for each in silent:
+            await each.send("41")
+        assert {each.last for each in silent} == {"You will be 42."}
+
+
+async def test_who_would_be_one_question_too_many_is_told_to_wait(
+    asker: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xmpp_onion.bot.questions._OPEN", 2)
+    async with FakeServer(asker) as server:
+        people = [server.user(name) for name in ("alice", "bob", "carol")]
+        for each in people:
+            await each.send("!age")
+        assert people[2].last == "That is too often. Try again in 61 s."
+        await people[0].send("41")
+        await people[2].send("!age")
+        assert people[2].last == "How old are you?"
+
+
+async def test_one_person_is_asked_one_thing_in_one_place(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bot = Bot("asker", trust=Trust.PINNED)
+
+    @bot.command
+    async def both(ctx: Context) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(ctx.ask("How old?"))
+            tasks.create_task(ctx.ask("How tall?"))
+
+    async with FakeServer(bot) as server:
+        alice = server.user("alice")
+        await alice.send("!both")
+        assert "How tall?" not in alice.inbox
+    assert "ExceptionGroup" in caplog.text

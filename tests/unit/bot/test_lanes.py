@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from xmpp_onion.bot.lanes import Lanes
+from xmpp_onion.bot.lanes import Lanes, Turn
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ async def test_each_lane_keeps_its_order_and_no_more_work_than_allowed(
     done: list[str] = []
     at_work = most = 0
 
-    def work(name: str) -> Callable[[], Awaitable[None]]:
-        async def do() -> None:
+    def work(name: str) -> Callable[[Turn], Awaitable[None]]:
+        async def do(_: Turn) -> None:
             nonlocal at_work, most
             at_work += 1
             most = max(most, at_work)
@@ -52,7 +52,7 @@ async def test_it_takes_no_more_than_fits(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("xmpp_onion.bot.lanes._WAITING", 3)
     small, gate = Lanes(1), asyncio.Event()
 
-    async def wait() -> None:
+    async def wait(_: Turn) -> None:
         await gate.wait()
 
     async with asyncio.TaskGroup() as tasks:
@@ -71,8 +71,8 @@ async def test_what_works_is_ended_and_what_waits_is_left(lanes: Lanes) -> None:
     done: list[int] = []
     begun, gate = asyncio.Event(), asyncio.Event()
 
-    def work(number: int) -> Callable[[], Awaitable[None]]:
-        async def do() -> None:
+    def work(number: int) -> Callable[[Turn], Awaitable[None]]:
+        async def do(_: Turn) -> None:
             begun.set()
             await gate.wait()
             done.append(number)
@@ -90,3 +90,88 @@ async def test_what_works_is_ended_and_what_waits_is_left(lanes: Lanes) -> None:
 
     assert done == [0]
     assert (lanes.running, lanes.waiting) == (0, 2)
+
+
+async def test_who_steps_aside_lets_another_work_and_waits_for_his_turn() -> None:
+    lanes, seen = Lanes(1), []
+    answered, gate = asyncio.Event(), asyncio.Event()
+
+    async def ask(turn: Turn) -> None:
+        async with turn.aside():
+            seen.append("asked")
+            await answered.wait()
+        seen.append("answered")
+
+    async def work(_: Turn) -> None:
+        seen.append("working")
+        answered.set()
+        await gate.wait()
+        seen.append("worked")
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        working = tasks.create_task(lanes.run())
+        await lanes.add("a", ask)
+        await lanes.add("b", work)
+        await answered.wait()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert (seen, lanes.running) == (["asked", "working"], 2)
+        gate.set()
+        await lanes.drained()
+        working.cancel()
+
+    assert seen == ["asked", "working", "worked", "answered"]
+
+
+async def test_what_goes_on_after_a_turn_takes_no_turn() -> None:
+    lanes, turns = Lanes(1), []
+    done, gate = asyncio.Event(), asyncio.Event()
+
+    async def leave(turn: Turn) -> None:
+        turns.append(turn)
+
+    async def work(_: Turn) -> None:
+        done.set()
+        await gate.wait()
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        working = tasks.create_task(lanes.run())
+        await lanes.add("a", leave)
+        await lanes.drained()
+        await lanes.add("a", work)
+        await done.wait()
+        async with turns[0].aside():  # gives back what is another's? It does not.
+            await lanes.add("b", leave)
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert len(turns) == 1
+        gate.set()
+        await lanes.drained()
+        working.cancel()
+
+
+async def test_what_comes_back_after_the_end_of_its_turn_keeps_none() -> None:
+    lanes, left = Lanes(1), asyncio.Event()
+
+    async def linger(turn: Turn) -> None:
+        async with turn.aside():
+            await left.wait()
+
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+
+        async def leave(turn: Turn) -> None:
+            lingering.append(tasks.create_task(linger(turn)))
+            await asyncio.sleep(0)
+
+        async def work(_: Turn) -> None:
+            pass
+
+        lingering: list[asyncio.Task[None]] = []
+        working = tasks.create_task(lanes.run())
+        await lanes.add("a", leave)
+        await lanes.drained()
+        left.set()
+        await lingering[0]
+        await lanes.add("a", work)
+        await lanes.drained()
+        working.cancel()
