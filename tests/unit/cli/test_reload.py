@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 PROGRAM = """
-import signal, sys
+import signal, sys, time
 from pathlib import Path
 from xmpp_onion.cli.reload import keep_reloading
 
@@ -22,7 +22,8 @@ with open(sys.argv[2], "a") as log:
     log.write(f"{sys.argv[3:]}\\n")
 if Path(sys.argv[1], "part.py").read_text() == "raise":
     sys.exit(1)
-signal.pause()
+while True:  # a signal that comes just before pause() would not end that
+    time.sleep(0.1)
 """
 
 
@@ -40,6 +41,7 @@ class Reloading:
         self.process = subprocess.Popen(
             [sys.executable, str(program), str(self.watched), str(self._log), "a b"],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
         )
 
     def started(self, times: int) -> list[str]:
@@ -50,13 +52,17 @@ class Reloading:
             time.sleep(0.05)
         return lines
 
+    def kill(self) -> None:
+        """Kill the one that watches; return when its child has ended as well."""
+        self.process.kill()
+        self.process.communicate(timeout=60)  # the end of what both may write to
+
 
 @pytest.fixture
 def reloading(tmp_path: Path) -> Iterator[Reloading]:
     one = Reloading(tmp_path)
     yield one
-    one.process.kill()
-    one.process.wait()
+    one.kill()
 
 
 def test_a_file_that_changed_starts_it_anew_with_the_same_words(
@@ -97,3 +103,12 @@ def test_what_is_no_program_does_not_matter(reloading: Reloading) -> None:
     reloading.part.write_text("now")
 
     assert len(reloading.started(2)) == 2
+
+
+def test_a_child_ends_when_the_one_that_watches_was_killed(
+    reloading: Reloading,
+) -> None:
+    reloading.started(1)
+    reloading.kill()
+
+    assert reloading.process.returncode == -signal.SIGKILL
