@@ -83,6 +83,7 @@ def test_every_command_that_is_shown_exists(page: Path) -> None:
 # The target, and what is said to who does not see it. Links are looked up above.
 IMAGE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
 PICTURES = ROOT / "docs" / "pictures"
+PLOTS = ROOT / "docs" / "plots"
 
 
 def images() -> list[tuple[Path, str, Path]]:
@@ -95,11 +96,14 @@ def images() -> list[tuple[Path, str, Path]]:
 
 def test_each_picture_is_one_of_a_real_run_and_says_what_it_shows() -> None:
     scenes = {f"{scene.name}.svg" for scene in read_scenes([])}
+    plots = set(PLOTS.iterdir())
 
-    assert {path.name for _, _, path in images()} == scenes
+    shown = {path for _, _, path in images()}
+    assert {path.name for path in shown - plots} == scenes
     assert {path.name for path in PICTURES.iterdir()} == scenes
+    assert plots <= shown
     for page, said, path in images():
-        assert path.parent == PICTURES, f"{page}: {path}"
+        assert path.parent in {PICTURES, PLOTS}, f"{page}: {path}"
         assert len(said) > 20, f"{page}: what does {path.name} show?"
 
 
@@ -116,6 +120,14 @@ def test_a_picture_is_small_has_its_text_and_loads_nothing(path: Path) -> None:
     }  # fmt: skip
     assert not re.search(r"href|url\(|@import|@font-face", picture)
     assert not re.search(r"/(?:home|root|tmp|work)/", picture)
+
+
+@pytest.mark.parametrize("path", sorted(PLOTS.glob("*.svg")), ids=lambda x: x.stem)
+def test_a_plot_says_where_it_was_measured_and_loads_nothing(path: Path) -> None:
+    plot = path.read_text(encoding="utf-8")
+
+    assert re.search(r"Prosody .*, \d+ cores at load .*, 20\d\d-\d\d-\d\d", plot)
+    assert not re.search(r"href|url\(|@import|@font-face|<script", plot)
 
 
 @pytest.mark.parametrize(
