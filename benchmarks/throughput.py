@@ -27,12 +27,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from bare import BareClient
 from rooms_server import cpu_seconds
-from roundtrips import quiet
 
 from xmpp_onion.account import Account
 from xmpp_onion.address import JID
+from xmpp_onion.bench.bare import BareClient
+from xmpp_onion.bench.stage import quiet
 from xmpp_onion.client import Client
 from xmpp_onion.e2ee import Trust
 from xmpp_onion.server import Prosody, initialise
@@ -108,18 +108,19 @@ class _Ours:
 @asynccontextmanager
 async def bare(place: Place) -> AsyncIterator[Voice]:
     """Be one of the two with the bare libraries."""
-    client = BareClient(
-        place.jid,
-        _PASSWORD,
-        proxy=place.socks,
-        certificate=Path(place.certificate),
-        store=Path(place.folder, "omemo.json"),
-    )
-    try:
-        await client.log_in()
-        yield _Bare(client, place.other)
-    finally:
-        await client.leave()
+    async with Tor.attach(place.socks) as tor:
+        client = BareClient(
+            place.jid,
+            _PASSWORD,
+            tor=tor,
+            certificate=Path(place.certificate),
+            store=Path(place.folder, "omemo.json"),
+        )
+        try:
+            await client.log_in()
+            yield _Bare(client, place.other)
+        finally:
+            await client.leave()
 
 
 @asynccontextmanager

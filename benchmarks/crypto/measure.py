@@ -1,6 +1,6 @@
 """What OMEMO costs: ours, the bare library and omemo-dr on the same work.
 
-    python benchmarks/omemo.py [--rounds 5] [--devices 1 10 30]
+    python benchmarks/encryption.py [--rounds 5] [--devices 1 10 30]
 
 CPU time of the process, all threads, per device or message, in milliseconds. Each
 round does everything with every engine, one after the other, so that a busy machine
