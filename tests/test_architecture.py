@@ -168,7 +168,6 @@ TESTED_IN = {
     "places.py": "unit/test_account.py",
     "one_error.py": "integration/client/test_client.py",
     "ahead.py": "integration/client/test_ahead.py",
-    "hopes.py": "integration/client/test_ahead.py",
     "agent/people.py": "integration/client/test_contacts.py",
     "bench/contestants.py": "integration/bench/test_course.py",
     "bench/first_byte.py": "onion/test_tor_network.py",

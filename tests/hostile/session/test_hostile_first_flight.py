@@ -16,7 +16,14 @@ from tests.hostile.session.test_hostile_quick_login import (
     success,
 )
 from xmpp_onion.errors import NotAcknowledgedError
-from xmpp_onion.session import Asked, Session, message_stanza
+from xmpp_onion.session import (
+    Asked,
+    Connected,
+    Received,
+    Remembered,
+    Session,
+    message_stanza,
+)
 from xmpp_onion.session.connection import State
 from xmpp_onion.testing.hostile import HostileServer, Peer
 from xmpp_onion.testing.visit import QUICK, visit
@@ -289,3 +296,38 @@ async def test_what_may_have_arrived_is_not_said_behind_another_resumption() -> 
         async with visit(server, tls=False, known=KNOWN, ahead=note):
             await until(lambda: note.has_arrived)
         assert [notes(peer) for peer in server.peers] == [0, 1, 0]
+
+
+async def test_more_than_a_login_may_hold_waits_behind_it_and_all_of_it_is_taken() -> (
+    None
+):
+    # A page of an archive comes at once, while the token is being kept.
+    count, text = 120, "x" * 60_000
+    note = f"<message from='{{}}' type='chat'><body>{text}</body></message>"
+    is_kept = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await meet(peer)
+        token = "<token xmlns='urn:xmpp:fast:0' token='the next one'/>"
+        await peer.send(success(peer).replace("</success>", f"{token}</success>"))
+        page = note.format(peer.account) * count
+        sending = asyncio.ensure_future(peer.send(page))  # noqa: TID251 - of the far end
+        await asyncio.sleep(0.3)  # so much of it is there as fits
+        is_kept.set()
+        await sending
+        await peer.read("</stream:stream>")
+
+    async def remember(known: Remembered) -> None:
+        assert known.token == "the next one"
+        await is_kept.wait()
+
+    async with (
+        HostileServer(script) as server,
+        visit(server, tls=False, known=KNOWN) as session,
+    ):
+        session._remember = remember
+        events = session.events()
+        async with asyncio.timeout(60):
+            seen = [await anext(events) for _ in range(count + 1)]
+        assert isinstance(seen[0], Connected)
+        assert all(isinstance(event, Received) for event in seen[1:])
