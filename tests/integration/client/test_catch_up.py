@@ -250,17 +250,17 @@ from xmpp_onion import Account, Client
 from xmpp_onion.store import Inbox
 from xmpp_onion.testing.loopback import LoopbackDialer
 
-add, count = Inbox.add, 0
+put, count = Inbox.put, 0
 
-async def add_and_die(self, event_json, **more):
+async def put_and_die(self, event_json, **more):
     global count
     if count == int(sys.argv[3]):
         os.kill(os.getpid(), 9)
     count += 1
-    return await add(self, event_json, **more)
+    await put(self, event_json, **more)
 
 async def main():
-    Inbox.add = add_and_die
+    Inbox.put = put_and_die
     account = Account.load("bob", Path(sys.argv[1]))
     async with Client(account, tor=LoopbackDialer(int(sys.argv[2]))) as client:
         await asyncio.sleep(600)
