@@ -31,20 +31,21 @@ FORGED = (
 async def test_what_stands_beside_the_envelope_is_no_part_of_the_message(
     enrol: Enrol, wire: LoopbackDialer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add = Outbox.add
+    put, forged = Outbox.put, []
 
-    async def add_more(self: Outbox, stanza_xml: str, **names: Any) -> int:
-        forged = stanza_xml.replace("</message>", f"{FORGED}</message>")
-        return await add(self, forged, **names)
+    async def put_more(self: Outbox, stanza_xml: str, **names: Any) -> Any:
+        forged.append(stanza_xml.replace("</message>", f"{FORGED}</message>"))
+        return await put(self, forged[-1], **names)
 
     async with (
         Client(await enrol("alice"), tor=wire) as alice,
         Client(await enrol("bob"), tor=wire) as bob,
         asyncio.timeout(60),
     ):
-        monkeypatch.setattr(Outbox, "add", add_more)
+        monkeypatch.setattr(Outbox, "put", put_more)
         await alice.send(bob.jid, "hello")
         message = await anext(bob.messages())
 
+    assert CANARY in forged[0]
     assert message.text == "hello"
     assert CANARY not in f"{message!r} {write_event(message)}"
