@@ -185,7 +185,9 @@ class Talk:
             case Correction(text=text):
                 return f"{head} corrects: {visible(text)}"
             case Reaction(emojis=emojis):
-                return f"{head}: {visible(' '.join(emojis)) or 'no reaction any more'}"
+                return (
+                    f"{head} reacts: {visible(' '.join(emojis)) or 'nothing any more'}"
+                )
             case Retraction():
                 return f"{head} takes it back"
 

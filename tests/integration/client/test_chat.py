@@ -94,7 +94,7 @@ async def test_two_people_talk_and_mean_each_others_messages(
         assert await his.type("/reply 1 hi")
         await she_sees.until(r"^#2 .* bob \(tofu\): \(to #1\) hi$")
         assert await her.type("/react 2 👍")
-        await he_sees.until(r"^#2 \d\d:\d\d alice \(tofu\): 👍$")
+        await he_sees.until(r"^#2 \d\d:\d\d alice \(tofu\) reacts: 👍$")
         assert await her.type("/edit hello, Bob")
         await he_sees.until(r"^#1 \d\d:\d\d alice \(tofu\) corrects: hello, Bob$")
         assert await her.type("/retract")
