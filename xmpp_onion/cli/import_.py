@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from xmpp_onion.cli import unlock
+from xmpp_onion.cli.hints import of_profile
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.seal import Kind, Secret
 
@@ -44,9 +45,18 @@ def command(settings: Settings, file: Path) -> None:
             "encrypted": account.seal is not None,
         },
         f"{moved.jid} is in the profile {account.profile!r}, with the fingerprint "
-        f"that people know. Log in: xmpp-onion listen",
+        f"that people know. Log in: {_login(settings)}",
     )
     settings.output.note(
         f"Once the old machine has stopped for good, take its device out of your "
         f"list: xmpp-onion devices remove {moved.device}"
     )
+
+
+def _login(settings: Settings) -> str:
+    """Return what to type next: a bot's own program is run, and has no ``listen``."""
+    program = click.get_current_context().find_root().command
+    assert isinstance(program, click.Group)  # noqa: S101 - ours has commands
+    if "run" in program.commands:
+        return f"{program.name} run"
+    return of_profile("xmpp-onion listen", settings.typed_profile)

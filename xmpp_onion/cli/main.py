@@ -154,7 +154,7 @@ def run(program: click.Command, arguments: list[str], settings: Settings) -> int
     except BaseException as error:  # noqa: BLE001 - the last place before the person
         # Options that could not be read left no settings.
         as_json = settings.as_json or "--json" in arguments
-        code = _end(error, Output(as_json=as_json))
+        code = _end(error, Output(as_json=as_json, profile=settings.typed_profile))
         drop_unwritable()
     return code if isinstance(code, int) else 0
 

@@ -10,6 +10,7 @@ import sys
 import unicodedata
 
 from xmpp_onion.cli.folding import fold
+from xmpp_onion.cli.hints import of_profile
 
 __all__ = ["Output", "ReaderGoneError", "quoted", "say_finding", "visible"]
 
@@ -99,11 +100,16 @@ class Output:
     Args:
         as_json: One JSON object a line on stdout, and nothing else there.
         quiet: No messages for people.
+        profile: For which account people are told to type commands; empty for the one
+            that they need not name.
     """
 
-    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+    def __init__(
+        self, *, as_json: bool = False, quiet: bool = False, profile: str = ""
+    ) -> None:
         self.as_json = as_json
         self.quiet = quiet
+        self._profile = profile
 
     def result(self, line: dict[str, object], text: str) -> None:
         """Print one result: ``line`` with --json, else ``text``, flushed at once.
@@ -137,7 +143,7 @@ class Output:
     def note(self, text: str) -> None:
         """Say something to the person, on stderr; not with --quiet."""
         if not self.quiet:
-            sys.stderr.write(text + "\n")
+            sys.stderr.write(of_profile(text, self._profile) + "\n")
             sys.stderr.flush()
 
     def error(self, line: dict[str, object]) -> None:
@@ -147,6 +153,7 @@ class Output:
             return
         sys.stderr.write(f"xmpp-onion: {visible(str(line['what']))}\n")
         for name in ("to", "why", "fix"):
-            if line.get(name):
-                sys.stderr.write(f"  {name}: {visible(str(line[name]))}\n")
+            if text := str(line.get(name) or ""):
+                told = of_profile(text, self._profile) if name == "fix" else text
+                sys.stderr.write(f"  {name}: {visible(told)}\n")
         sys.stderr.flush()

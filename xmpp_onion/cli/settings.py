@@ -75,4 +75,12 @@ class Settings:
         """Where results and messages go."""
         level = _LEVELS[min(self.verbosity, len(_LEVELS) - 1)]
         logging.getLogger("xmpp_onion").setLevel(logging.ERROR if self.quiet else level)
-        return Output(as_json=self.as_json, quiet=self.quiet)
+        return Output(
+            as_json=self.as_json, quiet=self.quiet, profile=self.typed_profile
+        )
+
+    @property
+    def typed_profile(self) -> str:
+        """The profile, if the next command has to name it as well; else empty."""
+        is_typed = "profile" in self.given - self.from_environment
+        return self.profile if is_typed else ""

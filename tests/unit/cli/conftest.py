@@ -1,12 +1,13 @@
 """The command line as a process of its own, and an account without a server."""
 
+import asyncio
 import json
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -14,6 +15,7 @@ import pytest
 
 from xmpp_onion import JID, Account
 from xmpp_onion.cli.json_lines import faults
+from xmpp_onion.store import Database, Keys
 from xmpp_onion.testing.ports import free_ports
 from xmpp_onion.transport import listen_local
 
@@ -77,6 +79,22 @@ def account(tmp_path: Path) -> Account:
         password="canary-of-bob",
     )
     made.save()
+    return made
+
+
+@pytest.fixture
+def used(account: Account) -> Account:
+    """An account that has logged in, as far as its files go."""
+    made = replace(account, device="1a" * 32)
+    made.save()
+
+    async def fill() -> None:
+        async with Database.open(made.store_path) as database:
+            keys = Keys(database)
+            async with database.transaction():
+                await keys.store("/own_device_id", "12345")
+
+    asyncio.run(fill())
     return made
 
 

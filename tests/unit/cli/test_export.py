@@ -1,37 +1,17 @@
 """``xmpp-onion export`` and ``import``, as lines and codes."""
 
-import asyncio
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from xmpp_onion import Account
-from xmpp_onion.store import Database, Keys
-
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import Command
-
-
-@pytest.fixture
-def used(account: Account) -> Account:
-    """An account that has logged in, as far as its files go."""
-    made = replace(account, device="1a" * 32)
-    made.save()
-
-    async def fill() -> None:
-        async with Database.open(made.store_path) as database:
-            keys = Keys(database)
-            async with database.transaction():
-                await keys.store("/own_device_id", "12345")
-
-    asyncio.run(fill())
-    return made
+    from xmpp_onion import Account
 
 
 def test_an_account_goes_out_and_comes_in(
-    command: "Command", used: Account, tmp_path: Path
+    command: "Command", used: "Account", tmp_path: Path
 ) -> None:
     file = str(tmp_path / "bob.account")
     out = command("export", file, "--new-passphrase-file", "-", "--json",
@@ -53,7 +33,7 @@ def test_an_account_goes_out_and_comes_in(
          "fingerprint": "1a" * 32, "former_device": 12345, "rows": 0,
          "encrypted": False}
     ]  # fmt: skip
-    assert "xmpp-onion devices remove 12345" in back.err
+    assert "xmpp-onion --profile new devices remove 12345" in back.err
     assert [done.code for done in (out, back, wrong, again)] == [0, 0, 7, 7]
     assert {line["profile"] for line in listed.lines} == {"default", "new"}
 

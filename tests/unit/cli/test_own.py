@@ -107,3 +107,17 @@ def test_its_account_believes_whom_the_bot_believes() -> None:
         assert init is not None
         inner = click.Context(init, parent=context, info_name="init")
         assert inner.lookup_default("trust") == "tofu"
+
+
+@pytest.mark.usefixtures("used")
+def test_who_takes_it_up_elsewhere_is_told_to_run_it(own: Run, tmp_path: Path) -> None:
+    file, words = tmp_path / "alerts.account", tmp_path / "words"
+    words.write_text("correct horse\n")
+    words.chmod(0o600)
+    own(
+        "--profile", "default", "export", str(file), "--new-passphrase-file", str(words)
+    )
+    done = own("import", str(file), "--passphrase-file", str(words))
+
+    assert done.stdout.endswith("Log in: alerts.py run\n"), done.stderr
+    assert "xmpp-onion --profile alerts devices remove" in done.stderr
