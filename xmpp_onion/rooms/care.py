@@ -129,6 +129,8 @@ class RoomCare:
         occupancy = kept.occupancy
         if kept.is_silent:
             await self._ask_whether_in(kept)
+        if not kept.wants_in:
+            return  # it was left meanwhile
         if not occupancy.is_joined:
             await self._enter(kept)
         elif occupancy.is_stale:

@@ -8,8 +8,8 @@ at a time that brings it up to date, in one flight.
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from contextlib import aclosing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Final
 
@@ -387,7 +387,8 @@ class Rooms:
         """
         kept = self._find(room)
         async with in_time(self._session, timeout):
-            await self._service.leave(room, kept.occupancy.nick)
+            with _going(kept):
+                await self._service.leave(room, kept.occupancy.nick)
         self._drop(kept)
         await self._journal.forget(room)
         self.marks.note(room, None)
@@ -402,7 +403,8 @@ class Rooms:
         """Make an end of a room, for everybody."""
         kept = self._find(room)
         async with in_time(self._session, timeout):
-            await self._service.destroy(room)
+            with _going(kept):
+                await self._service.destroy(room)
         self._drop(kept)
         await self._journal.forget(room)
         self.marks.note(room, None)
@@ -427,6 +429,20 @@ class Rooms:
     def _know(self) -> None:
         """Have the session read what our rooms send, and nobody else's."""
         self._service.known = set(self._rooms)
+
+
+@contextmanager
+def _going(kept: Kept) -> Iterator[None]:
+    """Let nobody bring us in again while we go out.
+
+    The room may have let us go before our server confirms that it had our wish.
+    """
+    kept.wants_in = False
+    try:
+        yield
+    except BaseException:
+        kept.wants_in = True
+        raise
 
 
 async def _place_of(end: CatchUp, room: JID) -> Cursor | None:

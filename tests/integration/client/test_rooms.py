@@ -24,7 +24,7 @@ from xmpp_onion.chat import Line
 from xmpp_onion.errors import EncryptionError, RoomError
 from xmpp_onion.session import Bookmark
 from xmpp_onion.session import bookmarks as bookmarks_module
-from xmpp_onion.session.room_service import room_error
+from xmpp_onion.session.room_service import RoomService, room_error
 from xmpp_onion.testing.loopback import LoopbackDialer
 
 Enrol: TypeAlias = Callable[..., Awaitable[Account]]
@@ -246,6 +246,32 @@ async def test_a_room_that_we_left_is_not_entered_again(
         assert room.state is None
     async with Client(account, tor=wire) as alice:
         assert alice.rooms.all() == ()
+
+
+async def test_who_goes_out_is_not_brought_in_again_before_that_is_confirmed(
+    enrol: Enrol, wire: LoopbackDialer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave, enter = RoomService.leave, RoomService.enter
+    entered: list[str] = []
+
+    def note(service: RoomService, room: JID, nick: str) -> Awaitable[None]:
+        entered.append(nick)
+        return enter(service, room, nick)
+
+    async with Client(await enrol("alice"), tor=wire) as alice:
+        room = await alice.create_room(address(alice))
+
+        async def leave_late(service: RoomService, jid: JID, nick: str) -> None:
+            await leave(service, jid, nick)
+            await state_when(alice, room, lambda state: not state.is_joined)
+            for _ in range(100):  # whoever wants to bring us in has its turn
+                await asyncio.sleep(0)
+
+        monkeypatch.setattr(RoomService, "leave", leave_late)
+        monkeypatch.setattr(RoomService, "enter", note)
+        await room.leave()
+
+        assert entered == []
 
 
 async def test_where_our_nick_is_somebody_elses_we_take_another(
