@@ -91,6 +91,7 @@ class Wire(asyncio.Protocol):
         self.heard_bytes = 0
         self.stream_error = ""
         self.is_let_in = self._is_full = False
+        self._has_ended = False  # we have; nothing may follow
         self.remains: Outline | None = None
 
     # --- life -----------------------------------------------------------------
@@ -141,6 +142,7 @@ class Wire(asyncio.Protocol):
         if grace and self.is_open:
             self._reason = self._reason or "closed"
             self.write(FOOTER)
+            self._has_ended = True
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace):
                     await self.wait_lost()
@@ -158,7 +160,7 @@ class Wire(asyncio.Protocol):
         What is written in one turn of the loop goes out as one TLS record: a
         message and the question for its ack share their Tor cells.
         """
-        if self.is_open:
+        if self.is_open and not self._has_ended:
             if not self._unsent:
                 self._loop.call_soon(self._flush)
             self._unsent.append(text)

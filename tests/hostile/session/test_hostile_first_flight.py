@@ -76,6 +76,21 @@ async def test_it_is_one_flight_and_acknowledged_when_the_server_says_so() -> No
         assert notes(server.peers[0]) == 1
 
 
+async def test_nothing_follows_the_end_of_our_stream() -> None:
+    # A server may take the end for a broken connection then, and keep our place.
+    async def script(peer: Peer) -> None:
+        await meet(peer)
+        await peer.send(success(peer))
+        await peer.read("</stream:stream>")
+        await peer.send(f"<r {SM}/>")
+        await peer.hear()
+
+    async with HostileServer(script) as server:
+        async with visit(server, tls=False, known=KNOWN) as session:
+            await session.wait_online(20)
+        assert server.peers[0].heard.endswith("</stream:stream>")
+
+
 @pytest.mark.parametrize("early", ["<iq type='result' id='x'/>", f"<a {SM} h='1'/>"])
 async def test_no_answer_counts_before_the_server_has_proved_itself(early: str) -> None:
     note = Note()
