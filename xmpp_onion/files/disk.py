@@ -45,7 +45,8 @@ def draft(folder: Path, name: str, *, keep: bool) -> Iterator[BinaryIO]:
     Args:
         folder: Where.
         name: One that nobody else can guess, or somebody could be in the way.
-        keep: What is in it stays, if the block fails: for going on later.
+        keep: What is in it stays, if the block fails: for going on later. If nothing
+            is, nothing stays.
 
     Raises:
         FileError: Another process is at it.
@@ -67,10 +68,16 @@ def draft(folder: Path, name: str, *, keep: bool) -> Iterator[BinaryIO]:
             with os_errors(path):
                 yield file
         except BaseException:
-            if not keep:
+            if not keep or _is_empty(file):
                 path.unlink(missing_ok=True)
             raise
         path.unlink(missing_ok=True)
+
+
+def _is_empty(file: BinaryIO) -> bool:
+    with contextlib.suppress(OSError):  # a full disk, which is told of already
+        file.flush()
+    return os.fstat(file.fileno()).st_size == 0
 
 
 def settle(file: BinaryIO, draft_path: Path, name: str) -> Path:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from xmpp_onion.chat import Attachment, Link, Progress
-from xmpp_onion.errors import FileDamagedError, FileTooLargeError
+from xmpp_onion.errors import FileDamagedError, FileTooLargeError, TransferError
 from xmpp_onion.files.assembly import assemble
 from xmpp_onion.files.cipher import TAG_BYTES, decrypt
 from xmpp_onion.files.convoy import LANES, NewLane
 from xmpp_onion.files.disk import check_room, draft, settle
+from xmpp_onion.files.http import GONE
 from xmpp_onion.files.index import INDEX_BYTES, Index
 
 __all__ = ["download", "drafts_of"]
@@ -99,6 +100,10 @@ async def download(
             return await _open(file, total, link, wanted)
         except FileDamagedError:
             file.truncate(0)  # or the next try would find the same
+            raise
+        except TransferError as error:
+            if error.status in GONE:  # there will be no next try
+                file.truncate(0)
             raise
 
 

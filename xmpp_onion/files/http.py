@@ -21,7 +21,10 @@ from xmpp_onion.errors import TransferError
 from xmpp_onion.files.channel import Channel, Connection, Plain, Tls
 from xmpp_onion.transport import Isolation, Purpose
 
-__all__ = ["Body", "Dialer", "Pace", "Wire", "isolated"]
+__all__ = ["GONE", "Body", "Dialer", "Pace", "Wire", "isolated"]
+
+GONE: Final = frozenset({404, 410})
+"""What a server answers where a file is not, or not any more."""
 
 # A head has fifteen lines; Prosody's have 700 bytes.
 _HEAD_LIMIT: Final = 16 * 1024
@@ -399,7 +402,7 @@ def _refused(verb: str, status: int) -> TransferError:
         why=_WHY.get(status, f"it answered {status}"),
         status=status,
         fix="Files are kept for a few days. Ask its sender to send it again."
-        if status in {404, 410}
+        if status in GONE
         else "",
         can_retry=status in {408, 416, 429, 500, 502, 503, 504},
     )

@@ -20,6 +20,7 @@ from xmpp_onion.errors import (
     FileError,
     FileTooLargeError,
     StoreError,
+    TransferError,
     UndecidedDevicesError,
 )
 from xmpp_onion.files import CHUNK_BYTES
@@ -298,7 +299,30 @@ async def test_a_chunk_that_the_server_exchanged_leaves_no_file(
         with pytest.raises(FileDamagedError):
             await attachment.save(target)
 
-    assert [path.stat().st_size for path in target.iterdir()] == [0]
+    assert list(target.iterdir()) == []
+
+
+async def test_of_a_file_that_went_away_half_way_nothing_is_left(
+    enrol: Enrol, wire: LoopbackDialer, prosody: Prosody, tmp_path: Path
+) -> None:
+    source, target = tmp_path / "film.mkv", tmp_path / "downloads"
+    source.write_bytes(secrets.token_bytes(LARGE))
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+        asyncio.timeout(120),
+    ):
+        await alice.send_file(bob.jid, source)
+        attachment = await received(bob)
+        with pytest.raises(Stop):
+            await attachment.save(target, stopping_at(MOST))
+        begun = [path.stat().st_size > 0 for path in target.iterdir()]
+        for path in objects(prosody):
+            path.unlink()
+        with pytest.raises(TransferError, match="no longer"):
+            await attachment.save(target)
+
+    assert (begun, list(target.iterdir())) == ([True], [])
 
 
 @pytest.mark.parametrize("size", [0, 70_000, LARGE])

@@ -43,6 +43,16 @@ def test_a_draft_stays_after_a_failure_if_it_is_to(
     assert (tmp_path / ".new").exists() == keep
 
 
+def test_a_draft_with_nothing_in_it_does_not_stay(tmp_path: Path) -> None:
+    with (
+        contextlib.suppress(FileError),
+        draft(tmp_path, ".new", keep=True),
+    ):
+        raise FileError("there is none")
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_two_processes_do_not_fetch_one_file_at_once(tmp_path: Path) -> None:
     with (
         draft(tmp_path, ".new", keep=True),
