@@ -194,11 +194,10 @@ def os_errors(path: Path, *, verb: str = "written") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        kind, what, fix = StoreError, "cannot be used", ""
-        place = shlex.quote(str(path.parent))
+        kind, what, place = StoreError, "cannot be used", shlex.quote(str(path.parent))
+        fix = f"Check with: ls -ld {place}; or choose another place"
         if error.errno in _FORBIDDEN:
             kind, what = StorePermissionError, f"cannot be {verb}"
-            fix = f"Check with: ls -ld {place}; or choose another place"
         elif error.errno in _FULL:
             what = "could not be written"
             fix = f"Make room (see: df -h {place}), then try again"

@@ -235,8 +235,9 @@ def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(StorePermissionError, match="something else has its name"):
         private.make_folder(tmp_path / "file")
-    with pytest.raises(StoreError, match="cannot be used: Not a directory"):
+    with pytest.raises(StoreError, match="cannot be used: Not a directory") as caught:
         private.make_folder(tmp_path / "file" / "folder")
+    assert "choose another place" in caught.value.fix
 
 
 def test_what_is_not_there_is_no_error_to_a_check(tmp_path: Path) -> None:

@@ -96,8 +96,12 @@ async def hold(
 
     # Who is refused here learns it before the encryption libraries are loaded.
     check_store(account.store_path)
-    settings.output.note(f"Logging in as {account.jid} through Tor…")
     from xmpp_onion.agent import desk  # noqa: PLC0415 - it takes a second to load
+
+    async def watch(tor: "Tor") -> None:
+        # A Tor that was named and is not there is told of without it.
+        settings.output.note(f"Logging in as {account.jid} through Tor…")
+        await watch_bootstrap(tor, settings)
 
     async with desk.hold(
         account,
@@ -105,7 +109,7 @@ async def hold(
         control=settings.control,
         trust=trust,
         login_timeout=login_timeout,
-        watch=lambda tor: watch_bootstrap(tor, settings),
+        watch=watch,
         stop=stop,
         share=share,
     ) as client:

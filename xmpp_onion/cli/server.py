@@ -30,6 +30,7 @@ from xmpp_onion.server import (
     read_health,
     stop,
 )
+from xmpp_onion.server.folder import Folder
 
 __all__ = ["command"]
 
@@ -183,11 +184,12 @@ def _up(settings: Settings, folder: Path, *, detach: bool, supervised: bool) -> 
 @_FOLDER
 @click.pass_obj
 def _status(settings: Settings, folder: Path) -> int:
-    """Tell how the server of DIR is; exit code 0 if it is up, else 7.
+    """Tell name and state of the server of DIR; exit code 0 if it is up, else 7.
 
     Whoever runs it: another terminal, --detach, or systemd.
     """
     health = asyncio.run(read_health(folder))
+    onion = Folder(folder, None).read_onion()
     load, words = health.load, say_state(health.state)
     if load.version:
         words += (
@@ -196,7 +198,8 @@ def _status(settings: Settings, folder: Path) -> int:
         )
     if health.tells_circuits is False:
         words += " Its Tor does not tell circuits: they have no limits."
-    settings.output.result({"v": 1, **health.as_line()}, words)
+    line = {"v": 1, **health.as_line(), "onion": onion}
+    settings.output.result(line, f"{onion}\n{words}")
     return 0 if health.state is State.UP else ServerError.exit_code
 
 

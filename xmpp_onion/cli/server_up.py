@@ -30,7 +30,7 @@ from xmpp_onion.server import (
     note_state,
 )
 from xmpp_onion.server.folder import Folder
-from xmpp_onion.server.lock import kept
+from xmpp_onion.server.lock import check_idle, kept
 from xmpp_onion.server.programs import check_programs
 from xmpp_onion.server.restarts import note_restart
 from xmpp_onion.transport import Tor
@@ -49,6 +49,7 @@ def serve_in_background(settings: Settings, folder: Path) -> int:
     Returns once it is up: until then there is somebody to tell what is wrong.
     """
     initialise(folder)
+    check_idle(Folder(folder, None))
     settings.output.note("Starting in the background; Tor may take a minute…")
     options = {"--socks": settings.socks, "--control": settings.control}
     line = detach(

@@ -81,7 +81,12 @@ class View:
             self._live.update(self.picture(), refresh=True)
 
     def _show_lines(self, health: Health) -> None:
-        line = {"v": 1, **health.as_line(), "warnings": self._count}
+        line = {
+            "v": 1,
+            **health.as_line(),
+            "onion": self._onion,
+            "warnings": self._count,
+        }
         if line != self._line:
             self._line = line
             self._output.result(line, "")

@@ -18,7 +18,7 @@ from xmpp_onion.agent.signals import until_terminated
 from xmpp_onion.errors import ServerError, XmppOnionError
 from xmpp_onion.server.child import as_child, end
 from xmpp_onion.server.folder import Folder
-from xmpp_onion.server.lock import kept, read_keeper, runs_already
+from xmpp_onion.server.lock import check_idle, kept
 from xmpp_onion.server.log import LOG_LIMIT_BYTES
 from xmpp_onion.server.restarts import note_restart
 from xmpp_onion.session.connection import backoff
@@ -55,8 +55,7 @@ def detach(folder: Path, command: Sequence[str]) -> dict[str, object]:
         ServerError: It runs already, or ended without a word.
     """
     place = Folder(folder, None)
-    if read_keeper(place) is not None:  # whose output is in the folder
-        raise runs_already(place)
+    check_idle(place)  # whoever keeps it has his output in the folder
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:

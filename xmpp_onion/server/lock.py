@@ -8,7 +8,14 @@ from xmpp_onion import locks, private
 from xmpp_onion.errors import ServerError
 from xmpp_onion.server.folder import Folder
 
-__all__ = ["is_running", "kept", "locked", "read_keeper", "runs_already"]
+__all__ = [
+    "check_idle",
+    "is_running",
+    "kept",
+    "locked",
+    "read_keeper",
+    "runs_already",
+]
 
 # What a Prosody whose owner was killed may take to follow, in seconds.
 _PATIENCE = 2.0
@@ -92,6 +99,17 @@ def read_keeper(folder: Folder) -> int | None:
         return None
     text = private.read_bytes(folder.keeper_file, _NUMBER_LIMIT_BYTES)
     return int(text) if text.isdigit() else None  # locked, and not written yet
+
+
+def check_idle(folder: Folder) -> None:
+    """Refuse a folder whose server a process keeps running.
+
+    Raises:
+        ServerError: One does.
+        StorePermissionError: The file that says so is not ours alone.
+    """
+    if read_keeper(folder) is not None:
+        raise runs_already(folder)
 
 
 def runs_already(folder: Folder) -> ServerError:

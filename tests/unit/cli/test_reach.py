@@ -190,6 +190,17 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(command: "Command") -> N
 
 
 @pytest.mark.usefixtures("account")
+def test_nobody_is_said_to_log_in_where_there_is_no_tor(
+    command: "Command", onion: str
+) -> None:
+    done = command("send", f"alice@{onion}", "-m", "hello")
+
+    assert done.code == 3
+    assert "Tor" in done.err.splitlines()[0]
+    assert "Logging in" not in done.err
+
+
+@pytest.mark.usefixtures("account")
 def test_a_socks_port_by_name_is_a_usage_error(command: "Command") -> None:
     done = command("--socks", "example.org:9050", "listen", "--json")
 

@@ -1,11 +1,13 @@
 """The server's commands where no server runs."""
 
-import json
+import fcntl
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from xmpp_onion import locks
 from xmpp_onion.address import OnionAddress
 from xmpp_onion.server import Options
 
@@ -125,14 +127,38 @@ def test_the_status_of_a_server_that_does_not_run(
 ) -> None:
     folder = str(tmp_path / "server")
     missing = command("server", "status", folder, "--json")
-    command("server", "init", folder)
+    made = command("server", "init", folder, "--json")
 
     done = command("server", "status", folder, "--json")
     shown = command("server", "status", folder)
 
     assert (missing.code, missing.lines[0]["event"]) == (7, "error")
-    assert (done.code, json.loads(done.out)["state"]) == (7, "down")
-    assert shown.out == "It does not run.\n"
+    onion = made.lines[0]["onion"]
+    (status,) = done.lines
+    assert (done.code, status["state"], status["onion"]) == (7, "down", onion)
+    assert shown.out == f"{onion}\nIt does not run.\n"
+
+
+def test_a_server_that_runs_is_refused_before_another_is_said_to_start(
+    command: "Command", tmp_path: Path
+) -> None:
+    folder = tmp_path / "server"
+    command("server", "init", str(folder))
+    with locks.open_lock(folder / "keeper") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        os.write(held, b"1")
+        done = command("server", "up", "--detach", str(folder))
+
+    assert (done.code, done.out) == (7, "")
+    assert "runs already" in done.err.splitlines()[0]
+    assert "Starting" not in done.err
+
+
+def test_a_place_that_cannot_be_says_what_to_do(command: "Command") -> None:
+    done = command("server", "up", "--detach", "/proc/x", "--json")
+
+    assert done.code == 7
+    assert "choose another place" in str(done.lines[0]["fix"])
 
 
 def test_a_check_tells_what_it_found_and_ends_with_the_worst(

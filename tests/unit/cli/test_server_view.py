@@ -131,3 +131,4 @@ def test_a_program_has_a_line_of_json_for_each_change() -> None:
     lines = done.stdout.splitlines()
     assert [line[:40].split('"')[5] for line in lines] == ["server", *["status"] * 4]
     assert '"warnings": 9' in lines[2]
+    assert f'"onion": "{ONION}"' in lines[2]
