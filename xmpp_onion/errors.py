@@ -43,6 +43,7 @@ or a message. Catch a branch, not a leaf, unless you do something special::
     │   └── DecryptionError
     ├── BotError
     │   ├── RateLimitedError           a command is used too often
+    │   │   └── CrowdedError           too many people are asked at the moment
     │   └── UsageError                 a command was not typed as it has to be
     ├── FileError
     │   ├── FileChangedError           it changed while it was sent
@@ -76,6 +77,7 @@ __all__ = [
     "ClientAuthorizationError",
     "ConfigurationError",
     "ControlPortError",
+    "CrowdedError",
     "DecryptionError",
     "DeliveryFailedError",
     "DeviceListError",
@@ -508,6 +510,10 @@ class RateLimitedError(BotError):
     ) -> None:
         self.retry_after = retry_after
         super().__init__(what, why=why, fix=fix)
+
+
+class CrowdedError(RateLimitedError):
+    """Too many people are being asked something at the moment. Try again later."""
 
 
 class UsageError(BotError):

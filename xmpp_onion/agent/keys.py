@@ -12,6 +12,10 @@ from xmpp_onion.notary import Change
 __all__ = ["FIELDS", "REQUESTS"]
 
 
+# We read it when we begin: it is kept, and does not hold for us yet.
+_LATER: Line = {"restart": True}
+
+
 async def _list_devices(client: Client, request: Line) -> list[Line]:
     devices = await client.devices(str(request.get("jid", "")))
     this = client.device_id
@@ -31,7 +35,8 @@ async def _pin(client: Client, request: Line) -> list[Line]:
     owner = parse_recipient(str(request["jid"]))
     digits = parse_fingerprint(str(request["fingerprint"]))
     client.account.update(lambda account: account.pin(owner, digits))
-    return [{"v": 1, "event": "pinned", "jid": owner, "fingerprint": digits}]
+    pinned: Line = {"v": 1, "event": "pinned", "jid": owner, "fingerprint": digits}
+    return [pinned | _LATER]
 
 
 async def _set_automatic(client: Client, request: Line) -> list[Line]:
@@ -40,7 +45,8 @@ async def _set_automatic(client: Client, request: Line) -> list[Line]:
     client.account = client.account.update(
         lambda account: replace(account, automatic_trust=is_on)
     )
-    return [{"v": 1, "event": "automatic-trust", "jid": client.jid, "on": is_on}]
+    turned: Line = {"v": 1, "event": "automatic-trust", "jid": client.jid, "on": is_on}
+    return [turned | _LATER]
 
 
 async def _verify_uri(client: Client, request: Line) -> list[Line]:

@@ -188,7 +188,7 @@ class Context:
         Raises:
             TimeoutError: Nothing was answered in time.
             UsageError: The answers were not what they had to be.
-            RateLimitedError: A thousand questions are open already.
+            CrowdedError: A thousand questions are open already.
         """
         return await self.bot.ask(self, question, kind, timeout)
 

@@ -9,8 +9,8 @@ import asyncio
 import logging
 import secrets
 import traceback
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -39,8 +39,10 @@ from xmpp_onion.bot.router import (
 )
 from xmpp_onion.bot.untrusted import Doorstep, Untrusted
 from xmpp_onion.chat import Attachment, Event, Message, Undecryptable
+from xmpp_onion.e2ee import TrustLevel
 from xmpp_onion.errors import (
     AddressError,
+    CrowdedError,
     EncryptionError,
     RateLimitedError,
     RoomError,
@@ -107,7 +109,11 @@ class Dispatcher:
             for each in router.commands
             if each.rate
         }
-        self._running: Counter[str] = Counter()
+        self._places = {
+            each.name: asyncio.Semaphore(each.at_once)
+            for each in router.commands
+            if each.at_once
+        }
         self.counts = Counts()
         self._commands: Mapping[str, Command] = {
             name.casefold(): each
@@ -199,7 +205,7 @@ class Dispatcher:
             log.info(
                 "ignored a message of %s: its device is %s",
                 message.sender.short,
-                message.trust,
+                _described(message.trust),
             )
             return False
         self.counts.heard += 1
@@ -280,14 +286,14 @@ class Dispatcher:
             given = filled
         else:
             given = parse(command.plan.arguments, text)
-        if command.at_once and self._running[command.name] >= command.at_once:
-            return self._host.texts.busy
-        self._running[command.name] += 1
-        try:
+        async with AsyncExitStack() as stack:
+            places = self._places.get(command.name)
+            if places is not None and ctx.turn is not None:
+                if places.locked():
+                    return self._host.texts.busy
+                await stack.enter_async_context(ctx.turn.within(places))
             await claim.begin()
             return await self._call(command.plan, ctx, given)
-        finally:
-            self._running[command.name] -= 1
 
     def _check_rate(self, command: Command, ctx: Context) -> None:
         if command.rate is None:
@@ -398,6 +404,8 @@ class Dispatcher:
             if command is not None:
                 return usage_of(command, self._rules.prefix, texts.tell(error), texts)
             return texts.tell(error)
+        if isinstance(error, CrowdedError):
+            return texts.crowded.format(seconds=int(error.retry_after) + 1)
         if isinstance(error, RateLimitedError):
             return texts.slow_down.format(seconds=int(error.retry_after) + 1)
         ctx.failure_id = secrets.token_hex(4)
@@ -406,6 +414,12 @@ class Dispatcher:
         if isinstance(error, TimeoutError):
             return texts.late
         return texts.failed.format(id=ctx.failure_id)
+
+
+def _described(trust: str) -> str:
+    """Return what keeps a message from being heard."""
+    # What a person distrusted is not even decrypted: it gets here by no pin alone.
+    return "not pinned" if trust == TrustLevel.DISTRUSTED.word else trust
 
 
 def _is_meant(listener: Listener, ctx: Context, state: str) -> bool:

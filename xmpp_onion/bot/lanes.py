@@ -28,9 +28,26 @@ class Turn:
     """
 
     def __init__(self, slots: asyncio.Semaphore) -> None:
-        self._slots = slots
-        self._has_slot = True
-        self._is_over = False
+        self._needed = [slots]
+        self._held = [slots]
+
+    @asynccontextmanager
+    async def within(self, places: asyncio.Semaphore) -> AsyncIterator[None]:
+        """Be one of a few as well, who step aside with the same word.
+
+        Args:
+            places: As many as there may be; waits for one.
+        """
+        await places.acquire()
+        self._needed.append(places)
+        self._held.append(places)
+        try:
+            yield
+        finally:
+            self._needed.remove(places)
+            if places in self._held:
+                self._held.remove(places)
+                places.release()
 
     @asynccontextmanager
     async def aside(self) -> AsyncIterator[None]:
@@ -38,27 +55,29 @@ class Turn:
 
         What its handler left running after its end has no turn, and waits for none.
         """
-        if not self._has_slot:
+        if not self._held:
             yield
             return
         self._give_back()
         try:
             yield
         finally:
-            await self._slots.acquire()
-            self._has_slot = True
-            if self._is_over:
-                self._give_back()
+            # The few first: who waits for one of their places takes nobody's turn.
+            for each in tuple(reversed(self._needed)):
+                await each.acquire()
+                if each in self._needed:
+                    self._held.append(each)
+                else:  # its handler ended meanwhile
+                    each.release()
 
     def end(self) -> None:
         """Let another one work from now on."""
-        self._is_over = True
-        if self._has_slot:
-            self._give_back()
+        self._needed.clear()
+        self._give_back()
 
     def _give_back(self) -> None:
-        self._has_slot = False
-        self._slots.release()
+        while self._held:
+            self._held.pop().release()
 
 
 Work: TypeAlias = Callable[[Turn], Awaitable[None]]

@@ -10,7 +10,7 @@ from xmpp_onion.address import JID
 from xmpp_onion.bot.arguments import parse, read_argument
 from xmpp_onion.bot.context import Context
 from xmpp_onion.durations import read_duration
-from xmpp_onion.errors import RateLimitedError, UsageError
+from xmpp_onion.errors import CrowdedError, UsageError
 
 __all__ = ["Questions"]
 
@@ -67,7 +67,7 @@ class Questions:
         if key in self._open:
             raise RuntimeError("this person is asked something else at the moment")
         if len(self._open) >= _OPEN:
-            raise RateLimitedError("too many are being asked", retry_after=_LATER)
+            raise CrowdedError("too many are being asked", retry_after=_LATER)
         # It has left the open ones before it waits for its turn: then it works again.
         async with ctx.waiting():
             future = self._open[key] = asyncio.get_running_loop().create_future()

@@ -253,7 +253,8 @@ class Router:
             per: Whose uses are counted: of ``each`` person in each place, of a
                 ``person`` in all places, of all in one ``place``, or of ``all``.
             at_once: How many of it may run at the same time; who comes then is told
-                to come back. 0 for no limit but that of the bot.
+                to come back. Who asks his caller something is not counted until he has
+                the answer. 0 for no limit but that of the bot.
             aliases: Other names of it.
 
         Raises:

@@ -25,6 +25,7 @@ class Texts:
         failed: A handler raised; the number leads to the log.
         late: A handler took too long.
         slow_down: Said once when somebody has used up a rate.
+        crowded: Too many others are being asked something.
         busy: As many as may be are at it already.
         old: A command that came too late to be done.
         interrupted: A process ended while it did the command.
@@ -43,6 +44,9 @@ class Texts:
     failed: str = "That did not work; the log knows why: {id}"
     late: str = "That took too long and was ended."
     slow_down: str = "That is too often. Try again in {seconds} s."
+    crowded: str = (
+        "I am asking too many people something just now. Try again in {seconds} s."
+    )
     busy: str = "I am at that already. Try again in a moment."
     old: str = "That is {minutes} minutes old, so I did not do it. Say it again."
     interrupted: str = (
@@ -89,6 +93,8 @@ _GERMAN: Final = Texts(
     failed="Das hat nicht geklappt; warum, steht im Protokoll: {id}",
     late="Das hat zu lange gedauert und wurde beendet.",
     slow_down="Das ist zu oft. Versuch es in {seconds} s wieder.",
+    crowded="Ich frage gerade zu viele Leute etwas. "
+    "Versuch es in {seconds} s wieder.",
     busy="Dabei bin ich schon. Versuch es gleich noch einmal.",
     old="Das ist {minutes} Minuten alt, darum habe ich es nicht getan. "
     "Sag es noch einmal.",

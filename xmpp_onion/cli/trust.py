@@ -98,7 +98,13 @@ def _pin(settings: Settings, jid: str, fingerprint: tuple[str, ...]) -> int:
 
 
 def _told_pin(line: Line) -> str:
-    return f"Pinned {line['jid']}: {line['fingerprint']}"
+    return f"Pinned {line['jid']}: {line['fingerprint']}{_told_restart(line)}"
+
+
+def _told_restart(line: Line) -> str:
+    if not line.get("restart"):
+        return ""
+    return "\nThe process that holds the account takes it up when it starts again."
 
 
 @command.command("qr")
@@ -163,7 +169,7 @@ def _automatic(settings: Settings, switch: str) -> int:
 
 
 def _told_automatic(line: Line) -> str:
-    return f"Automatic trust is {'on' if line['on'] else 'off'}."
+    return f"Automatic trust is {'on' if line['on'] else 'off'}.{_told_restart(line)}"
 
 
 @command.command("export")

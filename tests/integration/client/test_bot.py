@@ -154,7 +154,8 @@ async def test_a_pinned_bot_answers_only_who_is_pinned(
             assert await first(alice) == "hello"
 
     assert heard == ["alice"]
-    assert "ignored a message" in caplog.text
+    assert "ignored a message of m…@" in caplog.text
+    assert "its device is not pinned" in caplog.text
     assert "obey" not in caplog.text
     assert str(mallory.jid) not in caplog.text
 

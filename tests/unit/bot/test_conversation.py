@@ -164,7 +164,9 @@ async def test_who_would_be_one_question_too_many_is_told_to_wait(
         people = [server.user(name) for name in ("alice", "bob", "carol")]
         for each in people:
             await each.send("!age")
-        assert people[2].last == "That is too often. Try again in 61 s."
+        assert people[2].last == (
+            "I am asking too many people something just now. Try again in 61 s."
+        )
         await people[0].send("41")
         await people[2].send("!age")
         assert people[2].last == "How old are you?"

@@ -1,6 +1,7 @@
 """Which handler gets a message, and what is answered."""
 
 import asyncio
+from collections import Counter
 from datetime import timedelta
 from typing import Literal
 
@@ -633,6 +634,39 @@ async def test_a_place_is_free_again_when_one_failed() -> None:
         await alice.send("!build")
         await alice.send("!build")
         assert alice.last == "built"
+
+
+async def test_who_is_asked_and_says_nothing_keeps_no_place_of_a_command() -> None:
+    bot, working = Bot("test", trust=Trust.PINNED), Counter[str]()
+    gate = asyncio.Event()
+
+    @bot.command(at_once=1)
+    async def build(ctx: Context) -> str:
+        what = await ctx.ask("What?")
+        working["now"] += 1
+        working["most"] = max(working["now"], working["most"])
+        await gate.wait()
+        working["now"] -= 1
+        return f"built {what}"
+
+    async with FakeServer(bot) as server, asyncio.TaskGroup() as tasks:
+        people = [server.user(name) for name in ("a", "b", "c")]
+        for each in people:
+            await each.send("!build")
+        asked = [each.last for each in people]
+        for each in people:
+            tasks.create_task(each.send("a boat"))
+        while not working["now"]:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+        late = server.user("d")
+        tasks.create_task(late.send("!build"))
+        while not late.inbox:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0)
+        gate.set()
+    assert asked == ["What?"] * 3
+    assert late.last == bot.texts.busy
+    assert [each.last for each in people] == ["built a boat"] * 3
+    assert working["most"] == 1
 
 
 async def test_a_handler_has_its_time_beside_that_of_who_is_asked() -> None:

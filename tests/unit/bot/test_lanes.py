@@ -175,3 +175,63 @@ async def test_what_comes_back_after_the_end_of_its_turn_keeps_none() -> None:
         await lanes.add("a", work)
         await lanes.drained()
         working.cancel()
+
+
+async def test_who_comes_back_to_one_place_among_few_keeps_nobody_else_waiting() -> (
+    None
+):
+    lanes, places, seen = Lanes(1), asyncio.Semaphore(1), []
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def ask(turn: Turn) -> None:
+        async with turn.within(places):
+            async with turn.aside():
+                asked.set()
+                await answered.wait()
+            seen.append("asked")
+
+    async def work(_: Turn) -> None:
+        seen.append("worked")
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        working = tasks.create_task(lanes.run())
+        await lanes.add("a", ask)
+        await asked.wait()
+        await places.acquire()  # another one takes the place meanwhile
+        answered.set()
+        await lanes.add("b", work)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        alone = [*seen]
+        places.release()
+        await lanes.drained()
+        working.cancel()
+
+    assert alone == ["worked"]
+    assert seen == ["worked", "asked"]
+    assert not places.locked()
+
+
+async def test_a_place_is_free_when_its_handler_ended_beside_what_it_left() -> None:
+    lanes, places, left = Lanes(1), asyncio.Semaphore(1), asyncio.Event()
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+
+        async def linger(turn: Turn) -> None:
+            async with turn.aside():
+                await left.wait()
+
+        async def leave(turn: Turn) -> None:
+            async with turn.within(places):
+                lingering.append(tasks.create_task(linger(turn)))
+                await asyncio.sleep(0)
+
+        lingering: list[asyncio.Task[None]] = []
+        working = tasks.create_task(lanes.run())
+        await lanes.add("a", leave)
+        await lanes.drained()
+        assert not places.locked()
+        left.set()
+        await lingering[0]
+        assert not places.locked()
+        working.cancel()
