@@ -161,6 +161,7 @@ TESTED_IN = {
     "agent/spooler.py": "integration/client/test_spool.py",
     "agent/rehearsal.py": "integration/client/test_spool.py",
     "agent/standing.py": "integration/client/test_agent.py",
+    "agent/outcomes.py": "unit/cli/test_sent.py",
     "agent/timers.py": "unit/cli/test_timer.py",
     "cli/import_.py": "unit/cli/test_export.py",
     "cli/agent_start.py": "unit/cli/test_agent.py",

@@ -58,6 +58,7 @@ or a message. Catch a branch, not a leaf, unless you do something special::
     │   ├── StoreTooNewError           written by a newer version
     │   ├── StorePermissionError       a file others can read or write
     │   └── StoreCorruptError
+    ├── UnknownMessageError            none of ours has that id
     ├── TokenError                     no such token, or none can be made so
     │   └── TokenRefusedError          it is not good for what was asked
     ├── ServerError
@@ -126,6 +127,7 @@ __all__ = [
     "TorNotRunningError",
     "TransferError",
     "UndecidedDevicesError",
+    "UnknownMessageError",
     "UsageError",
     "XmppOnionError",
 ]
@@ -625,6 +627,12 @@ class StoreCorruptError(StoreError):
 
 
 # --- tokens -------------------------------------------------------------------------
+
+
+class UnknownMessageError(XmppOnionError):
+    """No message of ours has that id, as far as it is remembered."""
+
+    exit_code = 2
 
 
 class TokenError(XmppOnionError):

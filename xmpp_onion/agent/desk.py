@@ -11,6 +11,7 @@ from xmpp_onion.agent import (
     checks,
     files,
     keys,
+    outcomes,
     people,
     rehearsal,
     rooms,
@@ -157,6 +158,7 @@ _REQUESTS: Mapping[str, Callable[[Client, Line], Awaitable[list[Line]]]] = {
     **rooms.REQUESTS,
     **checks.REQUESTS,
     **timers.REQUESTS,
+    **outcomes.REQUESTS,
     **tokens.REQUESTS,
 }
 # What each of them cannot do without.
@@ -168,5 +170,6 @@ _FIELDS: Mapping[object, frozenset[str]] = {
     **rooms.FIELDS,
     **checks.FIELDS,
     **timers.FIELDS,
+    **outcomes.FIELDS,
     **tokens.FIELDS,
 }

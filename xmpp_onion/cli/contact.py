@@ -39,7 +39,7 @@ _timeout = click.option(
 @_timeout
 @click.pass_obj
 def _list(settings: Settings, timeout: float | None) -> int:
-    """List your contacts."""
+    """List your contacts. `contact block` lists who is blocked."""
     nothing = "You have none yet. Ask somebody: xmpp-onion contact add JID"
     return _do(settings, {"do": "contacts"}, timeout, nothing=nothing)
 

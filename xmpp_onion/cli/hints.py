@@ -14,7 +14,7 @@ __all__ = ["of_profile"]
 # what names one already goes on with an option.
 _COMMAND: Final = re.compile(
     r"\bxmpp-onion (?=(?:account|agent|bot|chat|contact|devices|doctor|download|export"
-    r"|import|listen|react|retract|room|send|trust)\b)"
+    r"|import|listen|react|retract|room|send|sent|trust)\b)"
 )
 
 

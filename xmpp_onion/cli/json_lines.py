@@ -58,6 +58,7 @@ EVENTS: Final[dict[str, dict[str, str]]] = {
         "sent": "id:text to:text encrypted:yes/no devices:whole skipped:list "
         "text_only:whole state:text reason:text?",
         "would-send": "to:text devices:list left_out:list skipped:list",
+        "shown": "id:text room:text jid:text",
         "receipt": "id:text from:text room:text? state:text "
         "authenticated:yes/no at:text",
         "failed": "id:text to:text reason:text at:text",

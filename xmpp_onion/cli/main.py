@@ -30,6 +30,7 @@ _COMMANDS = {
     "chat": ("chat", "Talk to somebody, or in a room, in this terminal."),
     "react": ("react", "Say what you feel about a message."),
     "retract": ("retract", "Ask others to forget a message of yours."),
+    "sent": ("sent", "Tell how far a message of yours has come."),
     "download": ("download", "Fetch a file by its link, check it, and keep it."),
     "listen": ("listen", "Print decrypted messages as they come."),
     "contact": ("contact", "People: ask, accept, refuse, list, remove, block."),

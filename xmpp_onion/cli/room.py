@@ -4,7 +4,7 @@ import click
 
 from xmpp_onion.account import parse_recipient
 from xmpp_onion.chat import Line
-from xmpp_onion.cli import timer
+from xmpp_onion.cli import sent, timer
 from xmpp_onion.cli.output import quoted, visible
 from xmpp_onion.cli.reach import run
 from xmpp_onion.cli.settings import Settings
@@ -20,6 +20,8 @@ def command() -> None:
     A ROOM is name@muc.….onion; a bare name is a room of your own server.
     """
 
+
+command.add_command(sent.shown_command)
 
 _timeout = click.option(
     "--timeout", metavar="S", type=click.FloatRange(min=0, min_open=True),

@@ -34,7 +34,8 @@ from xmpp_onion import (
     clerk,
     room_post,
 )
-from xmpp_onion.chat import Content
+from xmpp_onion.agent.desk import perform
+from xmpp_onion.chat import Content, Line
 from xmpp_onion.e2ee import OMEMO_2, OMEMO_OLD, Plain, reader_ids
 from xmpp_onion.e2ee.devices import Listing
 from xmpp_onion.errors import (
@@ -632,6 +633,11 @@ async def test_the_author_alone_is_told_who_read_what_in_a_room(
         assert await room.displayed_by(second.id) == (bob.jid,)
         assert await room.displayed_by(third.id) == ()
         assert await room.displayed_by("nothing of ours") == ()
+        asked: Line = {"do": "shown-in-room", "room": name, "id": first.id}
+        (reader,) = await perform(alice, asked)
+        assert (reader["event"], reader["jid"]) == ("shown", bob.jid)
+        (state,) = await perform(alice, {"do": "sent", "id": first.id})
+        assert (state["event"], state["to"]) == ("sent", name)
         assert marked.devices == 1  # of alice, and carol has no key
         await bob.send(name, "the end")
         ends = [each.text for each in await at_carol.messages(4)]

@@ -235,3 +235,26 @@ async def test_a_place_is_free_when_its_handler_ended_beside_what_it_left() -> N
         await lingering[0]
         assert not places.locked()
         working.cancel()
+
+
+async def test_a_place_that_comes_after_its_handler_ended_is_given_back() -> None:
+    slots, places, left = asyncio.Semaphore(1), asyncio.Semaphore(1), asyncio.Event()
+    turn = Turn(slots)
+
+    async def linger() -> None:
+        async with turn.aside():
+            await left.wait()
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        await slots.acquire()
+        async with turn.within(places):
+            lingering = tasks.create_task(linger())
+            await asyncio.sleep(0)
+            await places.acquire()
+            left.set()
+            await asyncio.sleep(0)
+        turn.end()
+        places.release()
+        await lingering
+
+    assert (places.locked(), slots.locked()) == (False, False)
