@@ -38,7 +38,7 @@ _CLIENT: Final = "{jabber:client}"
 _TOKEN: Final = "HT-SHA-256-NONE"  # noqa: S105 - a name
 _BUNDLE_BYTES: Final = 2600  # of 25 pre-keys in the older version, as ours
 _KEY_BYTES: Final = 120
-_PAGE: Final = 250  # what our server gives at once
+_PAGE: Final = 1000  # what our server gives at once
 _READ_BYTES: Final = 64 * 1024
 _PATIENCE: Final = 60.0
 _ENABLE: Final = "<enable xmlns='urn:xmpp:sm:3'/>"

@@ -37,11 +37,17 @@ DATA: Final = "jabber:x:data"
 # One page is being handled and one is on its way; more of a page than this waits
 # for the next one. A message is at most 1 MiB, so one always fits.
 _PAGE_BYTES: Final = 8 * 1024 * 1024
-# Our server's limit; one that gives fewer for a page says so by what it gives. For
-# each page Prosody 0.12 reads the whole archive, over a second for 10,000 messages,
-# so a page is large. Two of them still fit into what it keeps to resume a stream
-# (500 stanzas), and into memory, by the bytes above.
-_PAGE_MESSAGES: Final = 250
+# The first page: it may come behind a login, where no more than 4 MiB are read ahead
+# (`wire.py`), and nobody knows yet what its messages weigh.
+_FIRST_PAGE: Final = 250
+# Any further one; our server's limit. One that gives fewer for a page says so by what
+# it gives. Each page costs a round trip, and Prosody 0.12 reads the whole archive for
+# it, a third of a second for 10,000 messages. Not in a room: there a message is for
+# many, and a thousand hold the server up for two seconds, and all who talk meanwhile.
+_LARGEST_PAGE: Final = 1000
+# Answers to what is asked meanwhile stand behind a page, and have 60 seconds to come:
+# none is larger than what comes in half of that, as the page before it came.
+_PAGE_SECONDS: Final = 30.0
 # Seconds without a further result until a page is given up.
 _PATIENCE: Final = 60.0
 _ID_LIMIT: Final = 1024
@@ -83,7 +89,8 @@ class Query:
     entries: dict[str, Archived] = field(default_factory=dict)
     size_bytes: int = 0
     is_full: bool = False
-    breach: Archived | None = None
+    began: float = 0.0
+    seconds: float = 0.0
     timeout: asyncio.Timeout | None = None
 
     def is_from(self, sender: str | None) -> bool:
@@ -102,10 +109,25 @@ class Query:
         )
         if self.is_full:
             return  # the next page begins with it
+        now = asyncio.get_running_loop().time()
+        self.began = self.began or now
+        self.seconds = now - self.began
         self.size_bytes += size
         self.entries[name] = _read_entry(name, result, self)
         if self.timeout is not None and self.timeout.when() is not None:
-            self.timeout.reschedule(asyncio.get_running_loop().time() + patience)
+            self.timeout.reschedule(now + patience)
+
+    @property
+    def next_limit(self) -> int:
+        """How many the next page may have, if they are like those of this one."""
+        count = len(self.entries)
+        if not self.size_bytes:
+            return _FIRST_PAGE
+        fitting = _PAGE_BYTES * count // self.size_bytes
+        if self.seconds:
+            fitting = min(fitting, int(_PAGE_SECONDS * count / self.seconds))
+        most = _LARGEST_PAGE if self.room is None else _FIRST_PAGE
+        return min(max(fitting, 1), most)
 
 
 class Archive:
@@ -114,7 +136,6 @@ class Archive:
     Args:
         xmpp: Sends the requests.
         own: The account.
-        page_size: How many messages are asked for at once.
         patience: Seconds without a further result until a page is given up.
     """
 
@@ -123,12 +144,10 @@ class Archive:
         xmpp: OnionClient,
         own: JID,
         *,
-        page_size: int = _PAGE_MESSAGES,
         patience: float = _PATIENCE,
     ) -> None:
         self._xmpp = xmpp
         self._own = own.bare
-        self._page_size = page_size
         self._patience = patience
         self._live: dict[str, Query] = {}
         self._breaks: dict[str, int] = {}
@@ -157,9 +176,9 @@ class Archive:
     def break_off(self, outline: ET.Element) -> None:
         """Note that the stream had to be ended within a result.
 
-        What came of its page before counts. The second time that it happens to the
-        same result, the result counts too, as a message that cannot be read: it
-        must not come back with every login.
+        What came of its page before counts, as with any connection that ends. The
+        second time that it happens to the same result, the result counts too, as a
+        message that cannot be read: it must not come back with every login.
         """
         result = outline.find(f"{{{MAM}}}result")
         query = None if result is None else self._live.get(result.get("queryid", ""))
@@ -169,9 +188,8 @@ class Archive:
         self._breaks[name] = breaks = self._breaks.pop(name, 0) + 1
         if len(self._breaks) > _REMEMBERED:
             self._breaks.pop(next(iter(self._breaks)))
-        query.breach = _read_entry(name, result, query)
         if breaks >= _MOST_BREAKS and name and len(name) <= _ID_LIMIT:
-            query.entries.setdefault(name, query.breach)
+            query.entries.setdefault(name, _read_entry(name, result, query))
 
     def ask(
         self,
@@ -179,6 +197,7 @@ class Archive:
         after: str = "",
         start: datetime | None = None,
         newest: bool = False,
+        limit: int = _FIRST_PAGE,
         room: JID | None = None,
     ) -> Query:
         """Send the request for a page.
@@ -187,6 +206,7 @@ class Archive:
             after: The archive's name for the last message that is known.
             start: Only what came since then.
             newest: The last message alone.
+            limit: How many messages; see :attr:`Query.next_limit`.
             room: Whose archive; our own by default.
 
         Raises:
@@ -196,7 +216,7 @@ class Archive:
             raise SessionError(
                 "the archive could not be asked", why="the session is down"
             )
-        name, limit = secrets.token_hex(16), 1 if newest else self._page_size
+        name, limit = secrets.token_hex(16), 1 if newest else limit
         query = ET.Element(f"{{{MAM}}}query", {"queryid": name})
         if start is not None:
             query.append(_form(start))
@@ -218,6 +238,11 @@ class Archive:
     async def read(self, query: Query) -> tuple[tuple[Archived, ...], bool]:
         """Wait for a page; return its entries and whether they are the last.
 
+        If the stream ends meanwhile, and is not resumed, what came of the page is a
+        page: results come in the archive's order. So a circuit that often breaks in
+        a page still gets on, though the server may refuse to resume in the middle
+        of a large one, which is more than it keeps unconfirmed.
+
         Raises:
             ExpiredError: The archive does not know the message to go on after.
             SessionError: The server refused, or did not answer.
@@ -226,12 +251,12 @@ class Archive:
         try:
             async with asyncio.timeout(self._patience) as query.timeout:
                 answer = await query.answer
-        except (TimeoutError, IqTimeout):
-            if query.breach is not None and query.entries:
+        except IqTimeout:
+            if query.entries:
                 return tuple(query.entries.values()), False
-            raise SessionError(
-                "the archive could not be read", why="no answer came"
-            ) from None
+            raise _no_answer() from None
+        except TimeoutError:
+            raise _no_answer() from None
         except IqError as error:
             raise _as_ours(str(error.condition)) from None
         finally:
@@ -277,6 +302,10 @@ def _form(start: datetime) -> ET.Element:
         ET.SubElement(each, f"{{{DATA}}}value").text = value
     form[0].set("type", "hidden")
     return form
+
+
+def _no_answer() -> SessionError:
+    return SessionError("the archive could not be read", why="no answer came")
 
 
 def _as_ours(condition: str) -> Exception:

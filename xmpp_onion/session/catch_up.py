@@ -129,7 +129,10 @@ class CatchUp:
         """Ask for the next page; an error has to wait until this one was handled."""
         try:
             self._query = self._archive.ask(
-                after=self._place, start=self._start, room=self._room
+                after=self._place,
+                start=self._start,
+                limit=self._query.next_limit,
+                room=self._room,
             )
         except SessionError as error:
             return error

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import pytest
 
+from xmpp_onion.address import JID
 from xmpp_onion.errors import FeatureMissingError, SessionError
 from xmpp_onion.session import Archive, Archived, CatchUp, Page, Session
 from xmpp_onion.testing.hostile import HostileServer, Peer, make_onion_name
@@ -284,7 +285,87 @@ async def test_more_than_was_asked_for_waits_for_the_next_page() -> None:
         pages = await read_all(session.archive)
 
     assert names(pages) == [str(number) for number in range(1, 601)]
-    assert [len(page.entries) for page in pages] == [250, 250, 100]
+    assert [len(page.entries) for page in pages] == [250, 350]
+
+
+def larges(server: HostileServer) -> list[int]:
+    """Return how many messages each question asked for."""
+    return [int(size) for size in re.findall(r"<max>(\d+)</max>", server.heard)]
+
+
+def generous(total: int, padding: str = "") -> Answer:
+    """Return an archive that gives as much as it is asked for."""
+
+    def answer(asked: Asked) -> str:
+        first = int(asked.after or 0) + 1
+        (size,) = re.findall(r"<max>(\d+)</max>", asked.text)
+        page = range(first, min(first + int(size), total + 1))
+        results = (asked.result(str(number), padding=padding) for number in page)
+        return "".join(results) + asked.fin(complete=page.stop > total)
+
+    return answer
+
+
+async def test_the_first_page_is_small_and_the_others_are_large() -> None:
+    async with asking(generous(2_300)) as (server, session):
+        pages = await read_all(session.archive)
+
+    assert names(pages) == [str(number) for number in range(1, 2_301)]
+    assert larges(server) == [250, 1000, 1000, 1000]
+    assert [len(page.entries) for page in pages] == [250, 1000, 1000, 50]
+
+
+async def test_no_page_is_asked_for_that_would_not_fit() -> None:
+    async with asking(generous(400, "x" * 80_000)) as (server, session):
+        pages = await read_all(session.archive)
+
+    assert names(pages) == [str(number) for number in range(1, 401)]
+    first, *later = [len(page.entries) for page in pages]
+    assert 95 < first < 105  # of 250: what 8 MiB hold
+    assert set(larges(server)[1:]) == {first}
+    assert later[0] == first
+
+
+async def test_no_page_is_asked_for_that_would_hold_others_up() -> None:
+    async with asking(honest(4)) as (_, session):
+        catch_up = CatchUp(session.archive, "")
+        await anext(catch_up.pages())
+        query = session.archive.ask()
+        await session.archive.read(query)
+        query.seconds = 0.5  # for four
+        assert query.next_limit == 240
+        query.seconds = 1e9
+        assert query.next_limit == 1
+        query.seconds = 0.0
+        assert query.next_limit == 1000
+        query.room = JID(f"room@{make_onion_name()}")
+        assert query.next_limit == 250  # a message there is for many
+
+
+async def test_what_came_of_a_page_counts_when_its_stream_is_over() -> None:
+    """The server does not resume, as it keeps less than such a page unconfirmed."""
+    total, logins = 700, 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal logins
+        logins += 1
+        await peer.log_in()
+        while True:
+            text = await peer.read("</iq>")
+            if MAM not in text:
+                continue
+            answer = generous(total)(Asked(peer, text, 1))
+            if logins == 1 and "<after>250<" in text:
+                await peer.send(answer[: answer.index("id='400'")])
+                return peer.writer.transport.abort()
+            await peer.send(answer)
+
+    async with HostileServer(script) as server, visit(server) as session:
+        found = await read_through(session)
+
+    assert [entry.id for entry in found] == [str(n) for n in range(1, total + 1)]
+    asked = re.findall(r"<after>(\d+)</after>", server.heard)
+    assert asked[:2] == ["250", "399"]
 
 
 async def test_a_giant_page_is_taken_in_pieces() -> None:

@@ -220,16 +220,16 @@ async def all_are_counted(prosody: Prosody, *, hibernating: int) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_a_page_of_an_archive_has_250_messages(alice: LightMember) -> None:
+async def test_a_page_of_an_archive_has_1000_messages(alice: LightMember) -> None:
     alice.send("<presence/>")
-    for number in range(251):
+    for number in range(1001):
         alice.send(
             f"<message type='chat' to='{alice.jid}' id='m{number}'><body>x</body>"
             "</message>"
         )
-    await alice.next(lambda one: one.get("id") == "m250")
+    await alice.next(lambda one: one.get("id") == "m1000")
     sizes = []
-    for wanted in (250, 251):
+    for wanted in (1000, 1001):
         page = f"<set xmlns='http://jabber.org/protocol/rsm'><max>{wanted}</max></set>"
         alice.send(f"<iq type='set' id='a'><query xmlns='{MAM}'>{page}</query></iq>")
         got = 0
@@ -239,7 +239,7 @@ async def test_a_page_of_an_archive_has_250_messages(alice: LightMember) -> None
         assert fin is not None
         sizes.append((got, fin.get("complete", "false")))
 
-    assert sizes == [(250, "false"), (250, "false")]
+    assert sizes == [(1000, "false"), (1000, "false")]
 
 
 async def test_history_of_a_room_is_fifty_messages(

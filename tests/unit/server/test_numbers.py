@@ -76,7 +76,7 @@ TESTED = {
     "http_file_share_expires_after": f"{KEPT}"
     "::test_archives_and_files_are_gone_after_their_time",
     "max_archive_query_results": f"{ACCOUNT}"
-    "::test_a_page_of_an_archive_has_250_messages",
+    "::test_a_page_of_an_archive_has_1000_messages",
     "pep_max_items": f"{ACCOUNT}"
     "::test_a_node_has_256_items_and_the_oldest_makes_room",
     "max_history_messages": f"{ACCOUNT}::test_history_of_a_room_is_fifty_messages",
