@@ -118,12 +118,9 @@ def _add(  # noqa: PLR0913 - click hands over each option
     certificate = _read_certificate(cert_sha256)
     uri = None if invite is None else Invite(invite)
     who = parse_recipient(jid) if jid else _choose(uri, username)
-    check_data_folder(settings.data_dir)
-    folder = Account.locate(settings.profile, settings.data_dir)
-    _refuse_unless_new(settings.profile, folder)
     account = Account(
         profile=settings.profile,
-        folder=folder,
+        folder=_find_place(settings),
         jid=who,
         password=secrets.token_urlsafe(24) if uri else _read_password(password_file),
         trust=Trust(trust),
@@ -136,6 +133,14 @@ def _add(  # noqa: PLR0913 - click hands over each option
     if secret is not None:
         account = account.encrypted(secret)
     return asyncio.run(_enter(settings, account, uri))
+
+
+def _find_place(settings: Settings) -> Path:
+    """Return the folder of the profile, which has to be one without an account."""
+    check_data_folder(settings.data_dir)
+    folder = Account.locate(settings.profile, settings.data_dir)
+    _refuse_unless_new(settings.profile, folder)
+    return folder
 
 
 def _find_new(settings: Settings) -> Secret | None:

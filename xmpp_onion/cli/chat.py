@@ -18,6 +18,7 @@ from xmpp_onion.cli.settings import Settings
 from xmpp_onion.errors import StoreLockedError
 
 if TYPE_CHECKING:
+    from xmpp_onion.cli.chat_screen import Screen
     from xmpp_onion.transport import Tor
 
 __all__ = ["command"]
@@ -72,41 +73,10 @@ async def _at_terminal(settings: Settings, account: Account, to: JID | None) -> 
     screen = Screen(account.jid, to)
     typed: asyncio.Queue[str | None] = asyncio.Queue()
 
-    async def watch(tor: "Tor") -> None:
-        async for percent, _ in tor.bootstrap(patience=_PATIENCE):
-            screen.network = f"Tor {percent} %"
-            screen.changed()
-
-    async def talk() -> None:
-        # In a thread: it takes a second, in which keys are to be seen.
-        await asyncio.to_thread(import_module, "xmpp_onion.agent.desk")
-        await asyncio.to_thread(import_module, "xmpp_onion.cli.chat_commands")
-        from xmpp_onion.agent import desk  # noqa: PLC0415 - loaded by the thread
-        from xmpp_onion.cli.chat_commands import do  # noqa: PLC0415 - as well
-        from xmpp_onion.cli.chat_talk import open_talk  # noqa: PLC0415 - as well
-
-        async with (
-            desk.hold(
-                account,
-                socks=settings.socks,
-                control=settings.control,
-                login_timeout=None,
-                watch=watch,
-            ) as client,
-            open_talk(client, screen.paper, to, screen.changed) as screen.talk,
-        ):
-            screen.network = "connected"
-            screen.changed()
-            while (line := await typed.get()) is not None:
-                if not await do(screen.talk, line):
-                    screen.end()
-                screen.waiting = typed.qsize()
-                screen.changed()
-            if left := await client.queued():
-                screen.paper.show(_left(left))
-
     async with asyncio.TaskGroup() as tasks:
-        talking = tasks.create_task(talk())
+        talking = tasks.create_task(
+            _talk(settings, account, to, screen=screen, typed=typed)
+        )
         async with aclosing(screen.lines()) as lines:
             async for line in lines:
                 typed.put_nowait(line)
@@ -118,6 +88,49 @@ async def _at_terminal(settings: Settings, account: Account, to: JID | None) -> 
                     f"Not sent, for there was no connection yet: {typed.qsize()}"
                 )
         typed.put_nowait(None)
+
+
+async def _talk(
+    settings: Settings,
+    account: Account,
+    to: JID | None,
+    *,
+    screen: "Screen",
+    typed: asyncio.Queue[str | None],
+) -> None:
+    """Connect, do what was typed, and say what of it is still here at the end."""
+    # In a thread: it takes a second, in which keys are to be seen.
+    await asyncio.to_thread(import_module, "xmpp_onion.agent.desk")
+    await asyncio.to_thread(import_module, "xmpp_onion.cli.chat_commands")
+    from xmpp_onion.agent import desk  # noqa: PLC0415 - loaded by the thread
+    from xmpp_onion.cli.chat_commands import do  # noqa: PLC0415 - as well
+    from xmpp_onion.cli.chat_talk import open_talk  # noqa: PLC0415 - as well
+
+    async with (
+        desk.hold(
+            account,
+            socks=settings.socks,
+            control=settings.control,
+            login_timeout=None,
+            watch=lambda tor: _watch(tor, screen),
+        ) as client,
+        open_talk(client, screen.paper, to, screen.changed) as screen.talk,
+    ):
+        screen.network = "connected"
+        screen.changed()
+        while (line := await typed.get()) is not None:
+            if not await do(screen.talk, line):
+                screen.end()
+            screen.waiting = typed.qsize()
+            screen.changed()
+        if left := await client.queued():
+            screen.paper.show(_left(left))
+
+
+async def _watch(tor: "Tor", screen: "Screen") -> None:
+    async for percent, _ in tor.bootstrap(patience=_PATIENCE):
+        screen.network = f"Tor {percent} %"
+        screen.changed()
 
 
 async def _in_pipe(settings: Settings, account: Account, to: JID | None) -> None:

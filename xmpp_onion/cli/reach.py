@@ -27,6 +27,7 @@ __all__ = [
     "check_free",
     "hold",
     "load_account",
+    "print_lines",
     "run",
     "watch_bootstrap",
     "worse",
@@ -160,7 +161,6 @@ def run(
         closing: What to tell a person after all of it, if nothing went wrong.
         watch: Called meanwhile with lines that say how far it is.
     """
-    output, code = settings.output, 0
     lines = asyncio.run(ask_holder(settings, request, watch))
     if lines is None:
         check()
@@ -172,14 +172,29 @@ def run(
             # Not inside a loop, where Ctrl-C would not end the question for a
             # passphrase.
             lines = asyncio.run(_perform(settings, account, request, watch))
+    code = print_lines(settings, lines, tell)
+    if code == 0 and (note := closing if lines else nothing):
+        settings.output.note(note)
+    return code
+
+
+def print_lines(
+    settings: Settings, lines: "list[Line]", tell: Callable[["Line"], str]
+) -> int:
+    """Print what came of a request, and return the exit code.
+
+    Args:
+        settings: The global options.
+        lines: What came.
+        tell: Turns a line that is no error into text for a person.
+    """
+    output, code = settings.output, 0
     for line in lines:
         if line["event"] == "error":
             output.error(line)
             code = worse(code, int(str(line["code"])))
         else:
             output.result(line, tell(line))
-    if code == 0 and (note := closing if lines else nothing):
-        output.note(note)
     return code
 
 

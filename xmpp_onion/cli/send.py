@@ -124,36 +124,41 @@ def command(  # noqa: PLR0913 - one for each option
         raise click.UsageError("with --queue or --agent a text goes, and nothing else")
     _check_change(to, correct, mentions, wait)
     how: Line = {"expires": expires, "wait": wait, "timeout": timeout}
+    _check_file(path, voice, [message, correct, *mentions], pad=pad)
     if path is not None or voice is not None:
-        if [path, voice, message, correct].count(None) < 3 or mentions:
-            raise click.UsageError("a file goes by itself: leave out -m and the others")
         with recorded(path, voice) as file:
-            what: Line = {"path": str(file.absolute()), "voice": voice is not None}
-            return _send_file(settings, to, what | how | {"pad": pad})
-    if pad:
-        raise click.UsageError("a file is padded, not a text: say --file or --voice")
-    request: Line = {
-        "do": "send",
-        "to": list(to),
-        "text": _read_text(message),
-        "correct": correct,
-        "mentions": list(mentions),
-        "queue": queue,
-        **how,
-    }
-    if queue:
-        return run(
-            settings,
-            request,
-            told,
-            check=lambda: _check(to),
-            offline=lambda account: _keep(account, request),
-        )
+            how |= {"path": str(file.absolute()), "voice": voice is not None}
+            return _send_file(settings, to, how | {"pad": pad})
+    what: Line = {"correct": correct, "mentions": list(mentions), "queue": queue}
+    request: Line = {"do": "send", "to": list(to), "text": _read_text(message)}
+    request |= what | how
     if agent is not None:
         return send_through(
             settings, agent, token_file=token_file, request=request, tell=told
         )
-    return run(settings, request, told, check=lambda: _check([*to, *mentions]))
+    return _send_text(settings, request, [*to, *mentions], queue=queue)
+
+
+def _send_text(
+    settings: Settings, request: "Line", people: Sequence[str], *, queue: bool
+) -> int:
+    # What is to be queued is kept where nobody holds the account; else a login sends.
+    keep = (lambda account: _keep(account, request)) if queue else None
+    return run(settings, request, told, check=lambda: _check(people), offline=keep)
+
+
+def _check_file(
+    path: Path | None, voice: str | None, others: Sequence[str | None], *, pad: bool
+) -> None:
+    if path is None and voice is None:
+        if pad:
+            raise click.UsageError(
+                "a file is padded, not a text: say --file or --voice"
+            )
+        return
+    is_alone = path is None or voice is None
+    if not is_alone or any(each is not None for each in others):
+        raise click.UsageError("a file goes by itself: leave out -m and the others")
 
 
 def _check_change(

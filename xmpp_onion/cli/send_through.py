@@ -10,7 +10,7 @@ import click
 
 from xmpp_onion import private
 from xmpp_onion.agent.caller import ask_at
-from xmpp_onion.cli.reach import worse
+from xmpp_onion.cli.reach import print_lines
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.errors import SessionError, StorePermissionError
 
@@ -47,14 +47,7 @@ def send_through(
         raise click.UsageError(f"there is no token in {str(token_file)!a}") from None
     _check(agent)
     lines = asyncio.run(_ask(agent, {**request, "token": token}))
-    code = 0
-    for line in lines:
-        if line["event"] == "error":
-            settings.output.error(line)
-            code = worse(code, int(str(line["code"])))
-        else:
-            settings.output.result(line, tell(line))
-    return code
+    return print_lines(settings, lines, tell)
 
 
 async def _ask(agent: Path, request: "Line") -> "list[Line]":

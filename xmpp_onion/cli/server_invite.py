@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from xmpp_onion.address import Invite
 from xmpp_onion.cli.duration import duration
 from xmpp_onion.cli.qr import qr_code, qr_svg
 from xmpp_onion.cli.settings import Settings
@@ -81,14 +82,16 @@ def command(  # noqa: PLR0913 - one for each option
         made = asyncio.run(
             create_invite(folder, username, lifetime=lifetime, room=room)
         )
-        expires = f"{made.expires:%Y-%m-%dT%H:%M:%SZ}" if made.expires else None
-        more: dict[str, object] = {"expires": expires}
-        if page:
-            more["page"] = asyncio.run(publish_page(folder, made, qr_svg(made)))
-        _show(settings, made, more)
-        settings.output.note(
-            f"It makes one account, until {expires}. Quote it in a shell."
-        )
+        _tell(settings, folder, made, page=page)
+
+
+def _tell(settings: Settings, folder: Path, made: Invite, *, page: bool) -> None:
+    expires = f"{made.expires:%Y-%m-%dT%H:%M:%SZ}" if made.expires else None
+    more: dict[str, object] = {"expires": expires}
+    if page:
+        more["page"] = asyncio.run(publish_page(folder, made, qr_svg(made)))
+    _show(settings, made, more)
+    settings.output.note(f"It makes one account, until {expires}. Quote it in a shell.")
 
 
 def _show(settings: Settings, uri: str, more: dict[str, object]) -> None:

@@ -107,20 +107,24 @@ async def _serve(settings: Settings, folder: Path, *, supervised: bool) -> None:
         await watch_bootstrap(tor, settings)
         if Folder(folder, None).read_options().engine is Engine.EJABBERD:
             await _serve_ejabberd(settings, folder, tor)
-            return
-        settings.output.note("Starting Prosody and publishing its onion service…")
-        server = await stack.enter_async_context(Server(folder, tor=tor))
+        else:
+            await _serve_prosody(settings, folder, tor)
+
+
+async def _serve_prosody(settings: Settings, folder: Path, tor: Tor) -> None:
+    """Run Prosody, and show how it is, until we are told to end."""
+    settings.output.note("Starting Prosody and publishing its onion service…")
+    async with Server(folder, tor=tor) as server:
         _note(folder, await server.health())
-        view = stack.enter_context(
-            open_view(
-                settings.output,
-                server.onion,
-                fingerprint=server.certificate_fingerprint,
-                folder=folder,
-            )
+        view = open_view(
+            settings.output,
+            server.onion,
+            fingerprint=server.certificate_fingerprint,
+            folder=folder,
         )
-        await _keep(server, folder, view, stack.enter_context(_hanging_up()))
-        settings.output.note("The server was told to end.")
+        with view as shown, _hanging_up() as again:
+            await _keep(server, folder, shown, again)
+            settings.output.note("The server was told to end.")
 
 
 async def _check_programs(settings: Settings, folder: Path) -> None:
