@@ -57,6 +57,7 @@ class SocksHub:
     Attributes:
         routes: Onions, and where each is on 127.0.0.1; what is below a name is there
             as well, as with Tor.
+        doors: Ports of an onion that are elsewhere than its others.
         manners: How to answer for an onion; the default is to lead there.
         script: Manners for the next CONNECTs, whoever is asked for; they come first.
         asked: Each CONNECT, in order.
@@ -64,6 +65,7 @@ class SocksHub:
     """
 
     routes: dict[str, int] = field(default_factory=dict)
+    doors: dict[tuple[str, int], int] = field(default_factory=dict)
     manners: dict[str, Manner] = field(default_factory=dict)
     script: list[Manner] = field(default_factory=list)
     asked: list[Request] = field(default_factory=list)
@@ -153,7 +155,7 @@ class SocksHub:
         writer: asyncio.StreamWriter,
     ) -> None:
         onion = ".".join(request.host.split(".")[-2:])
-        port = self.routes.get(onion)
+        port = self.doors.get((onion, request.port), self.routes.get(onion))
         default = Manner() if port else Manner.refusal(ONION_NOT_FOUND)
         manner = self.script.pop(0) if self.script else self.manners.get(onion, default)
         if manner.answer is None:

@@ -24,7 +24,7 @@ from xmpp_onion.testing.socks_hub import SocksHub
 pytestmark = pytest.mark.prosody
 
 HOWTO = Path(__file__).parents[3] / "docs" / "howto"
-BLOCK = re.compile(r"^```(?:sh)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(xmpp-onion [^`]+)`")
 PATIENCE = 120.0
 # What asks at a terminal has nobody to ask here.
@@ -89,6 +89,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         async with Prosody(folder / "server") as prosody, SocksHub() as hub:
             onion = str(prosody.onion)
             hub.routes[onion] = prosody.c2s_port
+            hub.doors[onion, 5280] = prosody.http_port
             network = SimpleNamespace(socks=f"127.0.0.1:{hub.port}")
             town = Town(network, folder, onion=onion)  # type: ignore[arg-type] # its port
             for name in PEOPLE:
@@ -120,7 +121,8 @@ class Page:
         self._town = town
         self._lines = [
             line
-            for block in BLOCK.findall(text)
+            for language, block in BLOCK.findall(text)
+            if language in {"", "sh"}
             for line in block.splitlines()
             if "xmpp-onion " in line
         ]
@@ -438,3 +440,33 @@ def test_encrypt_the_store(town: Town) -> None:
         "xmpp-onion account keyring store     # and: account keyring forget",
         "xmpp-onion account passphrase",
     ]
+
+
+def test_files(town: Town) -> None:
+    page = Page(town, "files")
+    to_dave = {"bob@": "dave@"}
+    for name in ("holiday.jpg", "letter.pdf"):
+        (town.folder / name).write_bytes(secrets.token_bytes(48_213))
+    (town.folder / "photos").mkdir()
+    with town.runs("--profile", "dave", "listen", "--json") as of_dave:
+        until(of_dave, "ready")
+        page.type(
+            "xmpp-onion send bob@….onion --file holiday.jpg", "alice", swap=to_dave
+        )
+        (town.folder / "link").write_text(str(until(of_dave, "file")["url"]))
+        page.type(
+            "xmpp-onion download - -o photos/holiday.jpg < link    # or the link "
+            "itself, in quotes",
+            "dave",
+        )
+        page.type(
+            "xmpp-onion send bob@….onion --file letter.pdf --pad",
+            "alice",
+            swap=to_dave,
+        )
+        assert until(of_dave, "file")["name"] == "letter.pdf"
+
+    (saved,) = (town.folder / "photos").iterdir()
+    assert saved.name == "holiday.jpg"
+    assert saved.read_bytes() == (town.folder / "holiday.jpg").read_bytes()
+    assert page.not_typed == []
