@@ -224,8 +224,9 @@ archive_expires_after  = "1w"           -- a holiday; who has the disk has a wee
 default_archive_policy = true           -- a second device finds what it missed
 -- A page: each costs a round trip, and with "internal" storage on 0.12 a reading of the
 -- whole archive. Clients get what they ask for, 20 to 50 mostly; ours asks for as many as
--- come soon, and for 250 in a room. A page this large is more than smacks_max_queue_size: who loses the circuit
--- in the middle of it logs in anew, instead of going on with the stream.
+-- come soon, and for 250 in a room. A page this large is more than smacks_max_queue_size:
+-- who loses the circuit in the middle of it logs in anew, instead of going on with the
+-- stream.
 max_archive_query_results = 1000
 mam_smart_enable       = false
 pep_max_items          = 256            -- an OMEMO device list grows, a bundle per device
