@@ -2,9 +2,12 @@
 
     python benchmarks/files.py encryption
     python benchmarks/files.py circuits [--megabytes 48] [--rate 500000]
+    python benchmarks/files.py copy [--megabytes 100] [--rate 4000000]
     python benchmarks/files.py kills [--megabytes 1024] [--kills 10]
 
-``circuits`` caps each connection on the way to a real Prosody. ``kills`` sends and
+``circuits`` caps each connection on the way to a real Prosody. ``copy`` does the same
+beside curl, which copies as many bytes without encryption, on the same way to a server
+that keeps nothing. ``kills`` sends and
 fetches through a private Tor network on loopback, and kills the tor of whoever is at
 it at random places. Prints lines for docs/reference/performance.md.
 """
@@ -38,6 +41,7 @@ from xmpp_onion.files.index import CHUNK_BYTES  # noqa: E402
 from xmpp_onion.server import Prosody, Server  # noqa: E402
 from xmpp_onion.session import register  # noqa: E402
 from xmpp_onion.testing import ChaosProxy, TorNetwork, chaos, default_template  # noqa: E402
+from xmpp_onion.testing.hostile import make_onion_name  # noqa: E402
 from xmpp_onion.testing.loopback import LoopbackDialer  # noqa: E402
 from xmpp_onion.transport import Isolation  # noqa: E402
 
@@ -201,6 +205,115 @@ async def _enrol(
     return account
 
 
+# --- beside a raw copy ---
+
+
+class BareServer:
+    """HTTP that gives as many zeros as it was told, and takes what is put."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._size = size_bytes
+        self._server: asyncio.Server
+
+    @property
+    def port(self) -> int:
+        """Where it listens, on 127.0.0.1."""
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def __aenter__(self) -> "BareServer":
+        self._server = await asyncio.start_server(self._answer, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    async def _answer(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        asked = await reader.readuntil(b"\r\n\r\n")
+        if asked.startswith(b"GET"):
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % self._size)
+            for _ in range(self._size // MEGABYTE):
+                writer.write(bytes(MEGABYTE))
+                await writer.drain()
+        else:
+            left = self._size
+            while left:
+                left -= len(await reader.read(min(left, MEBIBYTE)))
+            writer.write(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+
+async def measure_copy(megabytes: int, rate: float) -> None:
+    """Send and fetch a file, and copy as many bytes by curl, on the same way."""
+    chaos._CHUNKS_IN_FLIGHT = _PIECES_HELD  # noqa: SLF001 - as Tor has it
+    other = make_onion_name()
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        folder = Path(name)
+        source = folder / "source"
+        source.write_bytes(secrets.token_bytes(megabytes * MEGABYTE))
+        async with AsyncExitStack() as stack:
+            enter = stack.enter_async_context
+            prosody = await enter(Prosody(folder / "server"))
+            bare = await enter(BareServer(megabytes * MEGABYTE))
+            routes = {str(prosody.onion): prosody.http_port, str(other): bare.port}
+            proxy = await enter(ChaosProxy(routes=routes, rate=rate, rtt=0.5))
+            far = await enter(Tor.attach(proxy.socks))
+            near = LoopbackDialer(prosody.c2s_port)
+            clients = [
+                await enter(
+                    Client(
+                        await _enrol(prosody, near, folder, who),
+                        tor=SplitDialer(near, far),  # type: ignore[arg-type]  # a dialer
+                    )
+                )
+                for who in ("alice", "bob")
+            ]
+            curl = [
+                "curl", "--silent", "--show-error", "--fail", "--output", "/dev/null",
+                "--socks5-hostname", proxy.socks,
+            ]  # fmt: skip
+            put = await _seconds_of(
+                *curl,
+                "--header",
+                "Expect:",
+                "--upload-file",
+                str(source),
+                f"http://{other}/x",
+            )
+            got = await _seconds_of(*curl, f"http://{other}/x")
+            for circuits in (1, 3):
+                for client in clients:
+                    client._sharing.circuits = circuits  # noqa: SLF001 - what is measured
+                before = _most_memory()
+                sent, fetched = await _there_and_back(*clients, source, folder)
+                grown = (_most_memory() - before) / MEBIBYTE
+                print(
+                    f"| {circuits} | {put:.1f} s | {sent:.1f} s | {sent / put:.2f} "
+                    f"| {got:.1f} s | {fetched:.1f} s | {fetched / got:.2f} "
+                    f"| {grown:.0f} MiB |",
+                    flush=True,
+                )
+
+
+async def _seconds_of(*command: str) -> float:
+    began = time.monotonic()
+    process = await asyncio.create_subprocess_exec(*command)
+    assert await process.wait() == 0, command
+    return time.monotonic() - began
+
+
+def _most_memory() -> int:
+    """Return how many bytes were resident at most since this was asked last."""
+    status = Path("/proc/self/status").read_text()
+    most = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert most is not None
+    Path("/proc/self/clear_refs").write_text("5")
+    return int(most[1]) * 1024
+
+
 # --- kills ---
 
 
@@ -343,6 +456,9 @@ def main() -> None:
     circuits.add_argument("--megabytes", type=int, default=48)
     circuits.add_argument("--rate", type=float, default=500_000)
     circuits.add_argument("--figures", type=Path, metavar="FILE", help="add them here")
+    copy = commands.add_parser("copy")
+    copy.add_argument("--megabytes", type=int, default=100)
+    copy.add_argument("--rate", type=float, default=4_000_000)
     kills = commands.add_parser("kills")
     kills.add_argument("--megabytes", type=int, default=1024)
     kills.add_argument("--kills", type=int, default=10)
@@ -360,6 +476,8 @@ def main() -> None:
             asyncio.run(
                 measure_circuits(options.megabytes, options.rate, options.figures)
             )
+        case "copy":
+            asyncio.run(measure_copy(options.megabytes, options.rate))
         case "kills":
             asyncio.run(measure_kills(options.megabytes, options.kills))
         case _:
