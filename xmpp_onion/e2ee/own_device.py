@@ -1,5 +1,6 @@
 """This device: its identity, its keys, and the library's session manager."""
 
+import asyncio
 import secrets
 import time
 from collections.abc import Callable
@@ -163,7 +164,7 @@ class OwnDevice:
             undecided_trust_level_name=NEW,
         )
         # Its task would write to the store at any time; _rotate does its work.
-        await manager.shutdown()
+        await _shut_down(manager)
         if not self.is_reading_history:
             await manager.after_history_sync()
         info, _ = await manager.get_own_device_information()
@@ -207,3 +208,16 @@ class OwnDevice:
                 # Gives the new key its number, in this transaction.
                 await self.bundle(namespace)
                 await self._door.upload_bundle(namespace)
+
+
+async def _shut_down(manager: SessionManager) -> None:
+    """End the library's task, and heed who ends ours meanwhile.
+
+    The library swallows every cancellation while it waits for its task.
+    """
+    ours = asyncio.current_task()
+    assert ours is not None  # noqa: S101 - for mypy: a coroutine runs in a task
+    before = ours.cancelling()
+    await manager.shutdown()
+    if ours.cancelling() > before:
+        raise asyncio.CancelledError

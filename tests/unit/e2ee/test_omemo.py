@@ -12,6 +12,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from oldmemo import oldmemo
+from omemo.session_manager import SessionManager
 from twomemo import twomemo
 
 from xmpp_onion.address import JID
@@ -226,6 +227,27 @@ async def test_a_preparation_that_fails_is_done_again(peers: OmemoPeers) -> None
     await alice.omemo.prepare(alice.database)
 
     assert await alice.read(await bob.encrypt(alice, "found you"), bob) == "found you"
+    await alice.__aexit__(None, None, None)
+
+
+async def test_who_is_cancelled_while_the_library_ends_its_task_is_cancelled(
+    peers: OmemoPeers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice = peers.new("alice")
+    await alice.open()
+    shutdown = SessionManager.shutdown
+
+    async def cancelled(manager: SessionManager) -> None:
+        asyncio.get_running_loop().call_soon(preparing.cancel)
+        await shutdown(manager)
+
+    monkeypatch.setattr(SessionManager, "shutdown", cancelled)
+    async with asyncio.TaskGroup() as tasks:
+        preparing = tasks.create_task(alice.omemo.prepare(alice.database))
+    assert preparing.cancelled()
+
+    monkeypatch.undo()
+    await alice.omemo.prepare(alice.database)
     await alice.__aexit__(None, None, None)
 
 
