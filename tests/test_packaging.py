@@ -84,7 +84,7 @@ def test_the_wheel_brings_the_command_and_the_licence(wheel: Path) -> None:
             if name.endswith("/entry_points.txt")
         )
 
-    assert "xmpp-onion = xmpp_onion.cli.main:main" in entry_points
+    assert "xmpp-onion = xmpp_onion.__main__:main" in entry_points
     assert "[pytest11]\nxmpp_onion = xmpp_onion.testing.plugin" in entry_points
     assert any(name.endswith("/licenses/LICENSE") for name in names_in(wheel))
 

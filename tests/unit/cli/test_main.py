@@ -251,3 +251,22 @@ def test_a_reader_that_has_had_enough_is_no_error(tmp_path: Path, as_json: str) 
 
         assert process.stderr.read() == ""
         assert process.wait() == 0
+
+
+def test_an_interrupt_while_it_is_loaded_ends_it_without_a_word() -> None:
+    code = (
+        "import builtins, sys\n"
+        "load = builtins.__import__\n"
+        "def interrupted(name, *rest):\n"
+        "    if name == 'xmpp_onion.cli.main':\n"
+        "        raise KeyboardInterrupt\n"
+        "    return load(name, *rest)\n"
+        "builtins.__import__ = interrupted\n"
+        "from xmpp_onion.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
