@@ -104,6 +104,9 @@ class Peer:
         """Send ``text`` as it is."""
         self.writer.write(text if isinstance(text, bytes) else text.encode())
         await self.writer.drain()
+        # Else who sends for ever would never be told that nobody is there any more:
+        # with TLS above it a connection that broke takes all that is written.
+        await asyncio.sleep(0)
 
     async def greet(
         self, features: str, *, prolog: str = "<?xml version='1.0'?>"
