@@ -160,8 +160,19 @@ def run(program: click.Command, arguments: list[str], settings: Settings) -> int
     return code if isinstance(code, int) else 0
 
 
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Tell whether Ctrl-C was pressed; Python may raise another error from that."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt | click.exceptions.Abort):
+            return True
+        error = error.__cause__
+    return False
+
+
 def _end(error: BaseException, output: Output) -> int:
     """Say what ended the command, as one error, and return the exit code."""
+    if _is_interrupt(error):  # what is needed below may be loaded by half
+        return 130
     from asyncio import CancelledError  # noqa: PLC0415 - --help does not need it
 
     from xmpp_onion.agent.failures import explain, innermost  # noqa: PLC0415 - only now
@@ -169,7 +180,7 @@ def _end(error: BaseException, output: Output) -> int:
     match innermost(error):
         case SystemExit(code=int(code)):
             return code
-        case click.exceptions.Abort() | KeyboardInterrupt() | CancelledError():
+        case KeyboardInterrupt() | CancelledError():
             return 130
         case ReaderGoneError():
             sys.stdout = None  # say nothing when Python flushes it, either

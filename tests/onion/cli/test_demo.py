@@ -171,7 +171,9 @@ def test_it_ends_cleanly_at_any_moment(
         process.send_signal(number)
         out, err = process.communicate(timeout=_PATIENCE)
 
-    assert process.returncode == 130, err
+    # Where Python itself was interrupted while it loaded, it ends by the signal; a
+    # shell says 130 of both.
+    assert process.returncode in {130, -signal.SIGINT}, err
     assert "Traceback" not in err
     assert '"done"' not in out
     demo.has_left_nothing()

@@ -60,5 +60,5 @@ def test_the_tutorial_leads_from_an_empty_folder_to_a_message(
 
     assert heard.endswith("hello\n")
     assert f"alice@{known['….onion']}" in heard
-    assert status.startswith("Reachable through Tor")
+    assert status.startswith(f"{known['….onion']}\nReachable through Tor")
     assert end.code == 0

@@ -1,6 +1,7 @@
 import asyncio
 import errno
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from xmpp_onion.cli import main as cli
 from xmpp_onion.cli.output import Output
+from xmpp_onion.cli.settings import Settings
 from xmpp_onion.errors import StoreError
 
 ONION = "aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaea37ead.onion"
@@ -255,11 +257,12 @@ def test_a_reader_that_has_had_enough_is_no_error(tmp_path: Path, as_json: str) 
 
 def test_an_interrupt_while_it_is_loaded_ends_it_without_a_word() -> None:
     code = (
-        "import builtins, sys\n"
+        "import builtins, os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "load = builtins.__import__\n"
         "def interrupted(name, *rest):\n"
         "    if name == 'xmpp_onion.cli.main':\n"
-        "        raise KeyboardInterrupt\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
         "    return load(name, *rest)\n"
         "builtins.__import__ = interrupted\n"
         "from xmpp_onion.__main__ import main\n"
@@ -269,4 +272,16 @@ def test_an_interrupt_while_it_is_loaded_ends_it_without_a_word() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
 
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+    # A shell calls that 130.
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_an_error_that_python_makes_of_an_interrupt_is_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    @click.command()
+    def interrupted() -> None:
+        raise RuntimeError("Error calling __set_name__") from KeyboardInterrupt()
+
+    assert cli.run(interrupted, [], Settings()) == 130
+    assert capsys.readouterr().err == ""
