@@ -160,13 +160,10 @@ def run(program: click.Command, arguments: list[str], settings: Settings) -> int
     return code if isinstance(code, int) else 0
 
 
-def _is_interrupt(error: BaseException | None) -> bool:
+def _is_interrupt(error: BaseException) -> bool:
     """Tell whether Ctrl-C was pressed; Python may raise another error from that."""
-    while error is not None:
-        if isinstance(error, KeyboardInterrupt | click.exceptions.Abort):
-            return True
-        error = error.__cause__
-    return False
+    interrupts = KeyboardInterrupt | click.exceptions.Abort
+    return isinstance(error, interrupts) or isinstance(error.__cause__, interrupts)
 
 
 def _end(error: BaseException, output: Output) -> int:

@@ -285,3 +285,17 @@ def test_an_error_that_python_makes_of_an_interrupt_is_one(
 
     assert cli.run(interrupted, [], Settings()) == 130
     assert capsys.readouterr().err == ""
+
+
+def test_an_error_that_is_its_own_cause_ends_a_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    @click.command()
+    def failing() -> None:
+        first, second = StoreError("one"), StoreError("two")
+        second.__cause__ = first
+        first.__cause__ = second
+        raise second
+
+    assert cli.run(failing, [], Settings()) == 7
+    assert "two" in capsys.readouterr().err
