@@ -260,6 +260,8 @@ class Session:
                 self._last_error = as_ours(error)
                 log.info("session: attempt failed (%s)", type(error).__name__)
                 if is_fatal(self._last_error):
+                    if self._last_error is error:
+                        raise  # an error is not its own cause
                     raise self._last_error from error
             if self._proved:
                 self._proved = False

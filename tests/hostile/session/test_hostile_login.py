@@ -49,6 +49,14 @@ def plain(server: HostileServer) -> str:
     return base64.b64encode(f"\0victim\0{server.password}".encode()).decode()
 
 
+async def test_the_error_of_a_refused_login_is_not_its_own_cause() -> None:
+    async with HostileServer(refuse_each_login) as server, visit(server) as session:
+        with pytest.raises(AuthenticationError) as raised:
+            await session.wait_online(20)
+
+    assert raised.value.__cause__ is not raised.value
+
+
 async def test_after_a_refused_login_nothing_weaker_is_tried() -> None:
     async with HostileServer(refuse_each_login) as server, visit(server) as session:
         with pytest.raises(AuthenticationError, match="not-authorized"):
