@@ -35,6 +35,7 @@ __all__ = [
     "backoff",
     "diagram",
     "is_fatal",
+    "is_for_anyone",
     "is_tor_away",
 ]
 
@@ -97,6 +98,20 @@ _FATAL = (
     RegistrationError,
     SessionLostError,
 )
+# Stream errors that say how the server is, and not what it thinks of our words
+# (RFC 6120, section 4.9.3). All others, and those of tomorrow, may mean our words.
+_FOR_ANYONE = frozenset(
+    {
+        "conflict",
+        "connection-timeout",
+        "internal-server-error",
+        "policy-violation",
+        "remote-connection-failed",
+        "reset",
+        "resource-constraint",
+        "system-shutdown",
+    }
+)
 
 
 class IllegalTransitionError(RuntimeError):
@@ -142,6 +157,15 @@ def is_fatal(error: BaseException) -> bool:
 def is_tor_away(error: BaseException) -> bool:
     """Tell whether it is Tor on this machine that failed, and not the way beyond."""
     return isinstance(error, BootstrapError | TorNotFoundError | TorNotRunningError)
+
+
+def is_for_anyone(condition: str) -> bool:
+    """Tell whether a stream error would have come whatever we had said.
+
+    Args:
+        condition: Its name; what is no stream error is not for anyone.
+    """
+    return condition in _FOR_ANYONE
 
 
 def diagram() -> str:

@@ -37,6 +37,7 @@ from xmpp_onion.session.connection import (
     as_ours,
     backoff,
     is_fatal,
+    is_for_anyone,
     is_tor_away,
 )
 from xmpp_onion.session.dialing import Dialed, Dialing
@@ -78,6 +79,9 @@ _FAR_LIMIT_BYTES: Final = 32 * 1024 * 1024
 # messages that came while we were away; past that the server has to wait
 # whatever happens, and the requests run out of time.
 _OVERFLOW_BYTES: Final = 64 * 1024 * 1024
+# Logins in a row that a server may end for reasons of its own. One that always does
+# may mean what we say first after all, and has to be asked some time.
+_SPARED: Final = 3
 
 
 async def forget(known: Remembered) -> None:
@@ -151,6 +155,7 @@ class Session:
         self._ask_ahead = ask_ahead
         # Logins that were given up, and may come through after all.
         self._ghosts = 0
+        self._spared = 0
         self._paused = False
         self._proved = False
         self._online = asyncio.Event()
@@ -313,15 +318,25 @@ class Session:
                 await wire.attach(dialed.connection)
                 login = await attempt.run(wire, was_said=dialed.was_said)
         except SessionError as error:
-            if wire.stream_error or isinstance(error, StreamViolationError):
+            if self._is_about_us(wire.stream_error, error):
                 # What we know may be what it took offence at.
                 await self._learn(self._known.forget())
             raise
+        self._spared = 0
         await self._learn(attempt.known)
         self.certificate = self.certificate or login.certificate
         if login.stanza_limit is not None or not login.resumed:
             self.stanza_limit = login.stanza_limit
         return login
+
+    def _is_about_us(self, condition: str, error: SessionError) -> bool:
+        """Tell whether a login may have failed for what we said first."""
+        if isinstance(error, StreamViolationError):
+            return True
+        if not is_for_anyone(condition):
+            return bool(condition)
+        self._spared += 1
+        return self._spared > _SPARED
 
     async def _learn(self, known: Remembered) -> None:
         if known == self._known:

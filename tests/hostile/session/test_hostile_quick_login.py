@@ -34,6 +34,9 @@ KNOWN = Remembered(
 )
 # Of an earlier session in which there was no TLS, and a token that is good.
 KNOWN_ANEW = replace(KNOWN, is_current=False)
+STREAM_ERROR = (
+    "<stream:error><{} xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
+)
 REFUSED = f"<failure {S2}><not-authorized {SASL}/></failure>"
 
 
@@ -189,10 +192,7 @@ async def test_a_server_that_lost_its_modules_is_asked_before_it_is_told(
     async def script(peer: Peer) -> None:
         if len(server.peers) == 1:
             await peer.greet(MECHANISMS)
-            await peer.send(
-                "<stream:error><unsupported-stanza-type "
-                "xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
-            )
+            await peer.send(STREAM_ERROR.format("unsupported-stanza-type"))
             return
         await peer.log_in(tls=False)
 
@@ -206,6 +206,45 @@ async def test_a_server_that_lost_its_modules_is_asked_before_it_is_told(
     assert second.count("<auth ") == 1
     told = [text for text in caplog.messages if "does not offer" in text]
     assert ("SASL2" in told[0], "FAST" in told[1], len(told)) == (True, True, 2)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "conflict",
+        "connection-timeout",
+        "internal-server-error",
+        "policy-violation",
+        "reset",
+        "resource-constraint",
+        "system-shutdown",
+    ],
+)
+async def test_a_server_that_has_no_room_for_us_is_still_known(condition: str) -> None:
+    async def script(peer: Peer) -> None:
+        await meet(peer)
+        if len(server.peers) == 1:
+            await peer.send(STREAM_ERROR.format(condition))
+            return
+        await peer.send(success(peer))
+
+    async with (
+        HostileServer(script) as server,
+        visit(server, tls=False, known=KNOWN) as session,
+    ):
+        await session.wait_online(20)
+        assert "SCRAM" not in server.heard
+
+
+async def test_a_server_that_ends_each_login_is_asked_before_it_is_told() -> None:
+    async def script(peer: Peer) -> None:
+        await meet(peer)
+        await peer.send(STREAM_ERROR.format("policy-violation"))
+
+    async with HostileServer(script) as server, visit(server, tls=False, known=KNOWN):
+        await server.wait_heard("SCRAM-SHA-256")
+        proved = ["SCRAM" in peer.heard for peer in server.peers]
+    assert proved == [False, False, False, False, True]
 
 
 async def test_before_tls_nothing_is_said_about_us() -> None:

@@ -28,6 +28,7 @@ from xmpp_onion.session.connection import (
     backoff,
     diagram,
     is_fatal,
+    is_for_anyone,
     is_tor_away,
 )
 
@@ -135,3 +136,13 @@ def test_only_what_tor_itself_lacks_means_that_tor_is_away() -> None:
 )
 def test_what_a_retry_may_cure_is_not_fatal(error: Exception) -> None:
     assert not is_fatal(error)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    ["", "not-well-formed", "unsupported-stanza-type", "undefined-condition", "novel"],
+)
+def test_a_stream_error_that_may_be_about_our_words_is_not_for_anyone(
+    condition: str,
+) -> None:
+    assert not is_for_anyone(condition)
