@@ -27,12 +27,20 @@ RTT = 1.0
 
 
 @pytest.fixture
-async def prosody(prosody_program: str, tmp_path: Path) -> AsyncIterator[Prosody]:
-    """A server that takes a login in one question."""
+def in_one() -> bool:
+    """Whether the server takes a login in one question (SASL2)."""
+    return True
+
+
+@pytest.fixture
+async def prosody(
+    prosody_program: str, tmp_path: Path, *, in_one: bool
+) -> AsyncIterator[Prosody]:
     initialise(tmp_path / "server")
-    modules = find_modules()
-    assert modules, "run scripts/fetch-prosody-modules"
-    add_quick_login(tmp_path / "server", modules, program=prosody_program)
+    if in_one:
+        modules = find_modules()
+        assert modules, "run scripts/fetch-prosody-modules"
+        add_quick_login(tmp_path / "server", modules, program=prosody_program)
     async with Prosody(tmp_path / "server", program=prosody_program) as running:
         yield running
 
@@ -48,6 +56,8 @@ async def leave_one_waiting(
     ):
         await client.send(bob, "hello")
         proxy.swallow(Direction.UP)
+        # The server does not hear that we leave.
+        client._session.timing = replace(client._session.timing, goodbye=0.1)
         await client.queue(bob, "it waits")
         assert await client.queued() == 1
         if token:
@@ -91,6 +101,55 @@ async def test_a_later_login_can_encrypt_and_has_sent_what_waited_after_one_roun
         assert (await anext(messages)).text == "said while away"
 
     assert (ready, sent, resumed) == (1, 1, 1)
+
+
+# Round trips by whether the server has SASL2, and whether TLS is spoken inside the
+# circuit: of the first login until the new device is published; of a later one until
+# it can encrypt, and until what waited is acknowledged.
+LOGINS = {
+    (True, True): (7, 3, 3),
+    (False, False): (5, 3, 3),
+    (False, True): (8, 5, 5),
+}
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("in_one", [True, False])
+async def test_without_sasl2_and_with_tls_a_login_waits_as_often_as_promised(
+    enrol: Enrol, wire: LoopbackDialer, prosody: Prosody, *, in_one: bool
+) -> None:
+    bob = await enrol("bob")
+    async with Client(bob, tor=wire):
+        pass  # has published its keys
+    ways = [way for way in LOGINS if way[0] is in_one]
+    who = [replace(await enrol(f"alice-{tls}"), tls=tls) for _, tls in ways]
+
+    counted = await asyncio.gather(
+        *(count_logins(alice, bob.jid, prosody) for alice in who)
+    )
+
+    assert dict(zip(ways, counted, strict=True)) == {way: LOGINS[way] for way in ways}
+
+
+async def count_logins(
+    alice: Account, bob: JID, prosody: Prosody
+) -> tuple[int, int, int]:
+    routes = {str(prosody.onion): prosody.c2s_port}
+    async with (
+        ChaosProxy(routes=routes, rtt=RTT) as proxy,
+        Tor.attach(proxy.socks) as tor,
+        Client(alice, tor=tor),
+    ):
+        first = proxy.round_trips
+    await leave_one_waiting(alice, str(bob), prosody)
+    async with (
+        ChaosProxy(routes=routes, rtt=RTT) as proxy,
+        Tor.attach(proxy.socks) as tor,
+        Client(alice, tor=tor) as client,
+    ):
+        later = proxy.round_trips
+        await until_sent(client)
+        return first, later, proxy.round_trips
 
 
 @pytest.mark.alone

@@ -19,6 +19,8 @@ from xmpp_onion.chat import read_event
 from xmpp_onion.clerk import Clerk
 from xmpp_onion.server import Prosody
 from xmpp_onion.session import CatchUp, Page, Session
+from xmpp_onion.store import Outbox
+from xmpp_onion.store.statements import Inserted
 from xmpp_onion.testing import ChaosProxy
 from xmpp_onion.testing.loopback import LoopbackDialer
 from xmpp_onion.transport import Tor
@@ -74,10 +76,17 @@ def offline_store(prosody: Prosody, tmp_path: Path) -> Path:
     return tmp_path / "server" / "prosody" / "data" / host / "offline" / "bob.list"
 
 
-async def test_300_messages_of_two_strangers_come_once_and_in_order(
-    enrol: Enrol, wire: LoopbackDialer
+async def test_300_messages_of_two_strangers_come_once_and_in_order_for_two_answers(
+    enrol: Enrol, wire: LoopbackDialer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = [str(number) for number in range(150)]
+    answers: list[str] = []
+    put = Outbox.put
+
+    async def note(outbox: Outbox, xml: str, *, to: str, message_id: str) -> Inserted:
+        answers.append(JID(to).local)
+        return await put(outbox, xml, to=to, message_id=message_id)
+
     async with away(enrol, wire) as bob_account:
         async with (
             Client(await enrol("alice"), tor=wire) as alice,
@@ -88,11 +97,14 @@ async def test_300_messages_of_two_strangers_come_once_and_in_order(
                 write(carol, bob_account.jid, texts),
             )
 
+        monkeypatch.setattr(Outbox, "put", note)
         async with Client(bob_account, tor=wire) as bob:
             assert len(await bob._inbox.pending()) == 300  # ready means caught up
             got = by_sender(await read_all(bob))
 
     assert got == {"alice": texts, "carol": texts}
+    # Each of the 300 begins a session or wants an answer.
+    assert sorted(answers) == ["alice", "carol"]
 
 
 async def test_the_archive_alone_is_enough(

@@ -86,3 +86,68 @@ async def test_a_message_calls_sqlites_thread_three_times_to_go_and_few_to_come(
 
     assert sent <= 3 * MESSAGES + BESIDE
     assert got <= to_come * MESSAGES + BESIDE
+
+
+async def test_a_burst_of_messages_is_one_write_with_the_question_for_its_ack(
+    enrol: Enrol, wire: LoopbackDialer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alices, bobs = await enrol("alice"), await enrol("bob")
+    async with Client(alices, tor=wire) as alice, Client(bobs, tor=wire) as bob:
+        messages = bob.messages()
+        async with asyncio.timeout(120):
+            await alice.send(bobs.jid, "begun")
+            await anext(messages)
+            await settle(alice)
+            await rest(alice)
+            written = note_writes(alice, monkeypatch)
+
+            await alice.send(bobs.jid, "one alone")
+            alone = [*written]
+            alice._courier.hold()
+            for number in range(MESSAGES):
+                await alice.queue(bobs.jid, str(number))
+            await rest(alice, has=MESSAGES)
+            written.clear()
+            alice._courier.open()
+            await rest(alice)
+            texts = [(await anext(messages)).text for _ in range(1 + MESSAGES)]
+
+    assert texts == ["one alone", *map(str, range(MESSAGES))]
+    for writes, count in ((alone, 1), (written, MESSAGES)):
+        (burst,) = (each for each in writes if b"<message " in each)
+        assert burst.count(b"<message ") == count
+        assert burst.count(b"<r ") == 1
+
+
+async def rest(client: Client, *, has: int = 0) -> None:
+    """Return when it has nothing to do, and the server has answered all it asked.
+
+    Args:
+        client: Whose.
+        has: So many messages are held back.
+    """
+    xmpp = client._session.xmpp
+    async with asyncio.timeout(60):
+        while (  # noqa: ASYNC110 - nothing tells of all of it
+            await client._outbox.count() != has
+            or (not has and await client._outbox.jobs())
+            or xmpp.ack_requested.is_set()
+            or len(xmpp.outgoing)
+        ):
+            await asyncio.sleep(0.05)
+
+
+def note_writes(client: Client, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Return a list of what is written to the socket from now on, write by write."""
+    connection = client._session._wire
+    assert connection is not None
+    assert connection.transport is not None
+    written: list[bytes] = []
+    write = connection.transport.write
+
+    def note(data: bytes) -> None:
+        written.append(data)
+        write(data)
+
+    monkeypatch.setattr(connection.transport, "write", note)
+    return written
