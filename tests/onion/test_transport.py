@@ -213,7 +213,11 @@ async def test_a_port_that_is_not_offered_is_told(
 
 
 async def _refusal(tor: Tor, address: OnionAddress, turn: int) -> DialError | None:
-    """Dial by a circuit of its own, with nothing that is known from before."""
+    """Dial by a circuit of its own.
+
+    What is known from before is forgotten, and so is the key, up to ten seconds later:
+    Tor takes no more new identities than that.
+    """
     await tor.new_identity()
     try:
         isolation = Isolation(f"stranger {turn}", Purpose.CHECK)

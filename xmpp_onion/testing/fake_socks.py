@@ -70,6 +70,7 @@ class FakeSocks:
         self.mistakes: list[str] = []
         self.connections = 0
         self.early = b""
+        self._first: int | None = None
         self._is_waiting = asyncio.Event()
         self._has_ended = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -106,6 +107,10 @@ class FakeSocks:
         if self._server is None:
             raise RuntimeError("enter it first: async with FakeSocks() as proxy")
         return self._server
+
+    def refuse_once(self, reply: int) -> None:
+        """Answer the next request with this reply code; later ones as before."""
+        self._first = reply
 
     async def waiting(self) -> None:
         """Return when a client has got as far as the script lets it come."""
@@ -174,7 +179,8 @@ class FakeSocks:
         return self.act not in {Act.SILENT, Act.CLOSE}
 
     async def _respond(self, writer: asyncio.StreamWriter) -> None:
-        answer = bytes([5, self.reply, 0]) + _BOUND_ADDRESS
+        reply, self._first = self.reply if self._first is None else self._first, None
+        answer = bytes([5, reply, 0]) + _BOUND_ADDRESS
         if self.act is Act.CLOSE_HALFWAY:
             writer.write(answer[:1])
             await writer.drain()
@@ -182,7 +188,7 @@ class FakeSocks:
         if self.act is Act.DRIP:
             # The longest answer there is: the bound address is a name.
             self._is_waiting.set()
-            answer = bytes([5, self.reply, 0, _NAME_TYPE, 255]) + bytes(257)
+            answer = bytes([5, reply, 0, _NAME_TYPE, 255]) + bytes(257)
         await self._send(writer, answer)
 
     async def _send(self, writer: asyncio.StreamWriter, data: bytes) -> None:

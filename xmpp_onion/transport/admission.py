@@ -24,7 +24,15 @@ from xmpp_onion.transport.replies import GONE
 if TYPE_CHECKING:
     from xmpp_onion.transport.control import Control
 
-__all__ = ["Admission", "Admissions", "ClientKey", "make_client_key", "without_key"]
+__all__ = [
+    "Admission",
+    "Admissions",
+    "ClientKey",
+    "is_about_key",
+    "key_forgotten",
+    "make_client_key",
+    "without_key",
+]
 
 # An x25519 key of 32 bytes in base32, as Tor's own files have it; without padding.
 _KEY: Final = re.compile(r"[A-Z2-7]{51}[AQ]")
@@ -98,8 +106,9 @@ class Admission:
     async def tell(self, control: "Control") -> None:
         """Give Tor the key (control-spec, ONION_CLIENT_AUTH_ADD).
 
-        For each dial: a Tor that was restarted has forgotten, and another account
-        may have given it another key for the same service.
+        For each dial: a Tor that was restarted has forgotten, and so has one that was
+        asked for a new identity, by whomever; another account may have given it
+        another key for the same service.
 
         Raises:
             ControlPortError: Tor does not take it.
@@ -138,11 +147,13 @@ class Admissions:
         return self._known.get(name.service)
 
 
+def is_about_key(error: DialError) -> bool:
+    """Tell whether a private door may look like this to who has no key for it."""
+    return isinstance(error, ClientAuthorizationError) or error.reply in GONE
+
+
 def without_key(error: DialError) -> DialError:
     """Return what a failure means where Tor could not be given the key."""
-    is_about_key = isinstance(error, ClientAuthorizationError)
-    if not is_about_key and error.reply not in GONE:
-        return error
     return ClientAuthorizationError(
         error.what,
         host=error.host,
@@ -152,6 +163,20 @@ def without_key(error: DialError) -> DialError:
         "key for it: it has no control port that we know",
         fix="Add `ControlPort 9051` and `CookieAuthentication 1` to the torrc and "
         "restart Tor; or let us start a Tor of our own: leave --socks out.",
+    )
+
+
+def key_forgotten(error: DialError) -> DialError:
+    """Return what it means that Tor has no key, where it was given one just before."""
+    return ClientAuthorizationError(
+        error.what,
+        host=error.host,
+        reply=error.reply,
+        can_retry=True,
+        why="this Tor has forgotten the key that we gave it for the server's private "
+        "door; it does at each new identity that somebody asks it for",
+        fix="Try again in a moment. If it stays, look for the program that asks this "
+        "Tor for new identities all the time.",
     )
 
 

@@ -16,11 +16,14 @@ from xmpp_onion.errors import (
     OnionUnreachableError,
 )
 
-__all__ = ["GONE", "refused"]
+__all__ = ["GONE", "NO_KEY", "refused"]
 
 # What Tor says of a service that it takes for gone, by what it has seen of it before;
 # the first is all that a SocksPort without ExtendedErrors says.
 GONE: Final = frozenset({0x04, 0xF0, 0xF1, 0xF2, 0xF3, 0xF7})
+
+# The service lets in only who has a key, and Tor has none for it.
+NO_KEY: Final = 0xF4
 
 
 class _Meaning(NamedTuple):
@@ -117,7 +120,7 @@ _MEANINGS: Final = {
         why="the meeting with the service failed half-way",
         fix=_LATER,
     ),
-    0xF4: _Meaning(
+    NO_KEY: _Meaning(
         ClientAuthorizationError,
         can_retry=False,
         why="the service lets in only clients whose key it knows, and we showed none",

@@ -10,7 +10,14 @@ import logging
 import math
 import re
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +34,13 @@ from xmpp_onion.errors import (
     TorError,
     TorNotRunningError,
 )
-from xmpp_onion.transport.admission import Admission, Admissions, without_key
+from xmpp_onion.transport.admission import (
+    Admission,
+    Admissions,
+    is_about_key,
+    key_forgotten,
+    without_key,
+)
 from xmpp_onion.transport.attach import attached, read_place
 from xmpp_onion.transport.control import Control
 from xmpp_onion.transport.descriptor import Published, look_up
@@ -36,7 +49,7 @@ from xmpp_onion.transport.guard import Guard
 from xmpp_onion.transport.link import Link
 from xmpp_onion.transport.onion import OnionService
 from xmpp_onion.transport.process import launched
-from xmpp_onion.transport.replies import GONE
+from xmpp_onion.transport.replies import GONE, NO_KEY
 from xmpp_onion.transport.service_folder import CircuitPort, read_options
 
 __all__ = ["Tor"]
@@ -302,8 +315,8 @@ class Tor:
             async with self._until_closed():
                 await self._revive()
                 await self._wait_ready()
-                place = await self._let_in(address)
-                try:
+
+                async def dial_it(place: OnionAddress) -> socket.socket:
                     return await dial(
                         place,
                         port,
@@ -313,6 +326,9 @@ class Tor:
                         timeout=timeout,
                         first=first,
                     )
+
+                try:
+                    return await self._by_its_door(address, dial_it)
                 except DialError as error:
                     if error.reply is None:
                         await probe(self.socks)  # no answer: has Tor ended, or hung?
@@ -320,7 +336,8 @@ class Tor:
                         await self._forget()
                     elif error.reply in GONE:
                         await self._forget(pause=_FORGET_PAUSE)
-                    if not self.has_control and self._admissions.find(address):
+                    is_private = self._admissions.find(address) is not None
+                    if is_private and not self.has_control and is_about_key(error):
                         raise without_key(error) from error
                     raise
 
@@ -435,6 +452,30 @@ class Tor:
             if not self._is_ready:
                 async for percent, summary in self.bootstrap():
                     log.info("tor: %d %% %s", percent, summary)
+
+    async def _by_its_door(
+        self,
+        name: OnionAddress,
+        dial_it: Callable[[OnionAddress], Awaitable[socket.socket]],
+    ) -> socket.socket:
+        """Dial what ``name`` leads to, with the key for it.
+
+        Tor forgets keys at a new identity, for which others may ask too, and which
+        comes up to ten seconds late: that may be between the key and the dial.
+        """
+        place = await self._let_in(name)
+        try:
+            return await dial_it(place)
+        except DialError as error:
+            was_told = self.has_control and self._admissions.find(name) is not None
+            if not was_told or error.reply != NO_KEY:
+                raise
+        try:
+            return await dial_it(await self._let_in(name))
+        except DialError as error:
+            if error.reply != NO_KEY:
+                raise
+            raise key_forgotten(error) from error
 
     async def _let_in(self, name: OnionAddress) -> OnionAddress:
         """Return what to dial for ``name``, once Tor has the key for it, if any."""

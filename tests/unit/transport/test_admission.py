@@ -145,6 +145,51 @@ async def test_a_tor_that_cannot_take_a_key_says_how_it_could(reply: int) -> Non
     assert caught.value.reply == reply
 
 
+async def _dial_private(
+    proxy: FakeSocks, fake: FakeControl
+) -> ClientAuthorizationError | None:
+    async with Tor.attach(proxy.socks, fake.place) as tor:
+        fake.answers["GETINFO"] = READY
+        tor.admit(NAME, Admission(SIDE, make_client_key().private))
+        try:
+            (await tor.dial(NAME, 5222, isolation=ISOLATION)).close()
+        except ClientAuthorizationError as error:
+            return error
+        return None
+
+
+def _told(fake: FakeControl) -> int:
+    return len([ask for ask in fake.asked if ask.startswith("ONION_CLIENT_AUTH_ADD")])
+
+
+async def test_a_key_that_tor_forgot_before_the_dial_is_given_again() -> None:
+    async with FakeSocks() as proxy, FakeControl() as fake:
+        proxy.refuse_once(0xF4)
+
+        assert await _dial_private(proxy, fake) is None
+        assert (_told(fake), len(proxy.asked)) == (2, 2)
+
+
+async def test_a_tor_that_forgets_each_key_is_told_as_such_and_tried_again() -> None:
+    async with FakeSocks(0xF4) as proxy, FakeControl() as fake:
+        error = await _dial_private(proxy, fake)
+
+        assert error is not None
+        assert error.can_retry
+        assert "has forgotten the key" in error.why
+        assert (_told(fake), len(proxy.asked)) == (2, 2)
+
+
+async def test_a_key_that_the_service_does_not_know_is_shown_once() -> None:
+    async with FakeSocks(0xF5) as proxy, FakeControl() as fake:
+        error = await _dial_private(proxy, fake)
+
+        assert error is not None
+        assert not error.can_retry
+        assert "does not know our client authorization key" in error.why
+        assert (_told(fake), len(proxy.asked)) == (1, 1)
+
+
 async def test_a_tor_that_has_the_key_in_its_own_folder_gets_through() -> None:
     async with FakeSocks() as proxy, Tor.attach(proxy.socks) as tor:
         tor.admit(NAME, Admission(SIDE, make_client_key().private))
@@ -159,6 +204,7 @@ async def test_what_has_nothing_to_do_with_the_key_is_told_as_it_is() -> None:
         with pytest.raises(DialError, match="what stands behind this port") as caught:
             await tor.dial(NAME, 5222, isolation=ISOLATION)
         assert not isinstance(caught.value, ClientAuthorizationError)
+        assert caught.value.__cause__ is not caught.value
 
 
 async def test_without_an_admission_a_missing_service_is_just_missing() -> None:
