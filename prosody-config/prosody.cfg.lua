@@ -61,6 +61,8 @@ modules_enabled = {
 	"names_quiet";
 	-- where Debian's prosody-modules are: fewer round trips to log in
 	"fast_login";
+	-- what is resumed loses nothing of the new connection
+	"resumption";
 	-- running it
 	"admin_shell"; "limits"; "onion_circuits"; "account_limits"; "stranger_limits";
 	"stamps";
@@ -284,6 +286,7 @@ for _, was in ipairs({ @FORMER@ }) do
 			"private"; "ping"; "offline"; "omemo_open"; "offline_tidy";
 			"register_ibr"; "invites"; "invites_register"; "invites_adhoc";
 			"invites_once"; "invites_rooms"; "invite_page"; "tombstones"; "fast_login";
+			"resumption";
 			"names_quiet";           -- the new name's does it for both
 			"stranger_limits"; "stamps"; "presence"; "message"; "iq";
 		}

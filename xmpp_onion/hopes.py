@@ -44,15 +44,17 @@ class Hopes:
 
         Not what has to be looked at again when we are in: what is for a room, what
         has had its time, and all of it where the policy is another one than before.
+        Nor what a stream that is to be resumed has of it already.
         """
         for row_id in [*self._given]:
             if _has_failed(self._given[row_id]):
                 del self._given[row_id]
         if self._database.is_rolled_back or await self._omemo.policies.has_changed():
             return
+        under_way = self._session.under_way()
         for row in await self._outbox.pending(limit=_AT_ONCE):
             is_over = row.expires_at is not None and row.expires_at <= now
-            if not row.readers and not is_over and row.id not in self._given:
+            if not row.readers and not is_over and row.stanza_xml not in under_way:
                 sent = self._session.send(row.stanza_xml, row.message_id)
                 self._given[row.id] = sent
 

@@ -26,15 +26,20 @@ class Line:
 
     def __init__(self) -> None:
         self.sent: list[str] = []
+        self.carried: set[str] = set()
         self.futures: list[asyncio.Future[None]] = []
 
     def send(self, xml: str, message_id: str) -> asyncio.Future[None]:
-        del xml
+        self.carried.add(xml)
         self.sent.append(message_id)
         self.futures.append(asyncio.get_running_loop().create_future())
         return self.futures[-1]
 
+    def under_way(self) -> frozenset[str]:
+        return frozenset(self.carried)
+
     def fail(self) -> None:
+        self.carried.clear()
         for one in self.futures:
             one.set_exception(NotAcknowledgedError("the login failed"))
             one.exception()
@@ -118,6 +123,20 @@ async def test_what_is_given_is_given_once_until_that_fails(world: World) -> Non
     await world.hopes.give(NOW)
     assert world.line.sent == ["one", "one"]
     assert world.hopes.take(row) is world.line.futures[0]
+    assert world.hopes.take(row) is None
+
+
+async def test_what_a_stream_that_may_be_resumed_carries_is_not_given_again(
+    world: World,
+) -> None:
+    row = await world.keep("one")
+    await world.keep("two")
+    (kept, _) = await world.outbox.pending(limit=2)
+    world.line.carried.add(kept.stanza_xml)
+
+    await world.hopes.give(NOW)
+
+    assert world.line.sent == ["two"]
     assert world.hopes.take(row) is None
 
 

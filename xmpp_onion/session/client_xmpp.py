@@ -97,6 +97,10 @@ class OnionClient(ClientXMPP):
             returns whether somebody settles the ticket later (``incoming.settle``).
         asking: Called when a request is sent and when one ends.
         resource: Names this device at the server; empty makes a random one.
+
+    Attributes:
+        asked_at: When the server asked first on this connection what we have, by the
+            clock of the loop; None if it has not.
     """
 
     def __init__(
@@ -119,6 +123,7 @@ class OnionClient(ClientXMPP):
         self.resume_id = ""
         self.acknowledged = asyncio.Event()
         self.ack_requested = asyncio.Event()
+        self.asked_at: float | None = None
         self._questions = self._asked_for = 0
         self._deliver = deliver
         self._asking = asking
@@ -213,6 +218,7 @@ class OnionClient(ClientXMPP):
                 their ack.
         """
         self._wire = wire
+        self.asked_at = None
         self._questions, self._asked_for = (1, said) if said else (0, 0)
         self.transport = wire.transport
         self.features = {"mechanisms", "bind"}
@@ -277,6 +283,7 @@ class OnionClient(ClientXMPP):
         if element.tag in _STANZA_TAGS:
             self._take_stanza(element)
         elif element.tag == f"{{{SM}}}r":
+            self.asked_at = self.asked_at or self.loop.time()
             self.send_ack()
         elif element.tag == f"{{{SM}}}a":
             self.take_ack(element)

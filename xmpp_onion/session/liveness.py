@@ -103,8 +103,7 @@ class Liveness:
         timing, client = self.timing, self.client
         if not await self._is_answered(
             timing.resumed_silence if resumed else timing.silence,
-            # What is deaf after it was resumed would be so by any circuit.
-            may_doubt=not resumed,
+            resumed=resumed,
         ):
             if resumed:
                 client.resume_id = ""
@@ -121,12 +120,14 @@ class Liveness:
                     await client.ack_requested.wait()
             except TimeoutError:
                 client.ask_for_ack()
-            if not await self._is_answered(timing.silence, may_doubt=True):
+            if not await self._is_answered(timing.silence):
                 self.wire.drop(SILENT)
                 return
 
-    async def _is_answered(self, silence: float, *, may_doubt: bool) -> bool:
+    async def _is_answered(self, silence: float, *, resumed: bool = False) -> bool:
         """Wait for an ack; False if it does not come though it could."""
+        # What is deaf after it was resumed would be so by any circuit.
+        may_doubt = not resumed
         clock = asyncio.get_running_loop().time
         start, heard_bytes = clock(), self.wire.heard_bytes
         while not self.client.acknowledged.is_set():
@@ -136,6 +137,11 @@ class Liveness:
             if not self.client.is_asking:
                 much = (self.wire.heard_bytes - heard_bytes) / _MUCH_BYTES
                 limit = min(limit, silence + much)
+            if resumed and self.client.asked_at is not None:
+                # It has said again all that we had missed: what it says now is new,
+                # and comes whether it hears us or not.
+                asked = max(self.client.asked_at - start, 0.0)
+                limit = min(limit, asked + silence)
             heard, now = max(self.wire.last_heard, start), clock()
             left = min(heard + silence, start + limit) - now
             if left <= 0:

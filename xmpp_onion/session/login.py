@@ -229,8 +229,10 @@ class Attempt:
             return ""
         return self._resuming or enable()
 
-    def _say_hope(self) -> str:
-        return self._hope.say(resuming=bool(self._resuming), asks=True)
+    def _say_hope(self, *, asks: bool = True) -> str:
+        if self._resuming and not self.known.resumes_whole:
+            return ""
+        return self._hope.say(resuming=bool(self._resuming), asks=asks)
 
     # --- what is heard ----------------------------------------------------------
 
@@ -279,7 +281,7 @@ class Attempt:
         request = ""
         if self._resuming:
             # Who resumes nothing may close the stream at a question for acks.
-            wire.write(self._resuming + self._hope.say(resuming=True, asks=False))
+            wire.write(self._resuming + self._say_hope(asks=False))
         else:
             request = self._bind(wire)
             wire.write(self._say_hope())

@@ -19,6 +19,8 @@ from xmpp_onion.session.tls import needs_tls, offers_tls
 __all__ = ["Remembered"]
 
 SASL: Final = "urn:ietf:params:xml:ns:xmpp-sasl"
+# Ours, see mod_resumption in prosody-config.
+_RESUMPTION: Final = "{urn:xmpp-onion:resumption:0}resumption"
 # A token of Prosody has 50 letters. What is longer is not kept.
 _TOKEN_LENGTH: Final = 1024
 
@@ -35,6 +37,8 @@ class Remembered:
         is_quick: It takes all of a login in one question (SASL2 and Bind 2).
         gives_tokens: It takes tokens instead of a password (FAST).
         acks_inline: Acknowledgements can be part of that question.
+        resumes_whole: What is said behind the request for an earlier stream may come in
+            pieces. Prosody alone loses the first of them, and counts the second.
         token: Which is as good as the password; empty is none.
     """
 
@@ -45,6 +49,7 @@ class Remembered:
     is_quick: bool = False
     gives_tokens: bool = False
     acks_inline: bool = False
+    resumes_whole: bool = False
     token: str = field(default="", repr=False)
 
     @classmethod
@@ -100,6 +105,7 @@ class Remembered:
             is_quick=is_quick,
             gives_tokens=is_quick and TOKEN_MECHANISM in tokens,
             acks_inline=is_quick and acks,
+            resumes_whole=features.find(_RESUMPTION) is not None,
         )
 
     def _refuse_weaker(self, mechanism: str) -> None:

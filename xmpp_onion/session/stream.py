@@ -537,6 +537,10 @@ class Session:
             )
         return done
 
+    def under_way(self) -> frozenset[str]:
+        """Return the stanzas that the server has not confirmed, as they were sent."""
+        return frozenset(self.xmpp.outgoing.unacknowledged())
+
     def revise(self, xml: str, better: str) -> None:
         """Send ``better`` in place of a stanza that has to be sent again.
 

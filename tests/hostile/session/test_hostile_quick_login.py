@@ -22,7 +22,7 @@ OFFER = (
     "<mechanism>PLAIN</mechanism><mechanism>SCRAM-SHA-256</mechanism>"
     f"<inline><sm {SM}/><bind xmlns='urn:xmpp:bind:0'/>"
     f"<fast {FAST}><mechanism>HT-SHA-256-NONE</mechanism></fast></inline>"
-    "</authentication>"
+    "</authentication><resumption xmlns='urn:xmpp-onion:resumption:0'/>"
 )
 KNOWN = Remembered(
     mechanism="SCRAM-SHA-256",
@@ -30,6 +30,7 @@ KNOWN = Remembered(
     is_quick=True,
     gives_tokens=True,
     acks_inline=True,
+    resumes_whole=True,
     token="the token",
 )
 # Of an earlier session in which there was no TLS, and a token that is good.

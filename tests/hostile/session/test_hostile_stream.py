@@ -347,6 +347,26 @@ async def test_a_stream_that_is_resumed_and_deaf_is_given_up_for_a_new_one() -> 
     assert resumed.index("<r ") < resumed.index("id='one'")
 
 
+async def test_a_stream_that_is_resumed_and_deaf_and_talks_much_is_given_up() -> None:
+    async def script(peer: Peer) -> None:
+        await resumes_and_is_deaf(peer, first=len(server.peers) == 1)
+        if len(server.peers) == 2:
+            words = (
+                f"<message from='{peer.account}'><body>{'x' * 8192}</body></message>"
+            )
+            while True:  # what others say to us
+                await peer.send(f"{words}<r {SM}/>")
+                await asyncio.sleep(0.05)
+
+    timing = replace(QUICK, resumed_silence=0.5)
+    async with HostileServer(script) as server, visit(server, timing=timing) as session:
+        await read_until(session, Disconnected)
+        assert (await read_until(session, Connected))[-1] == Connected(resumed=True)
+        gone = await read_until(session, Disconnected)
+        assert gone[-1] == Disconnected("the server does not answer")
+        assert (await read_until(session, Connected))[-1] == Connected(resumed=False)
+
+
 def test_a_dead_connection_is_noticed_within_90_seconds() -> None:
     timing = Timing()
     assert 1.2 * timing.idle + timing.silence <= 90

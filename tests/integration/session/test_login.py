@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import socket
+import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -17,9 +18,11 @@ from xmpp_onion.errors import (
     DuplicateDeviceError,
 )
 from xmpp_onion.server import Prosody, initialise
+from xmpp_onion.server.console import ask
 from xmpp_onion.session import (
     Connected,
     Disconnected,
+    Received,
     Remembered,
     Session,
     Timing,
@@ -39,6 +42,14 @@ QUICK = Timing(first_retry=0.05, longest_retry=0.2)
 DEVICE = "00112233aabbccdd"
 
 
+# Leaves resumption to Prosody alone.
+UNLOAD = """
+local manager = require "core.modulemanager"
+assert(manager.unload("{onion}", "resumption"))
+return ""
+"""
+
+ENCRYPTED = "{urn:xmpp:omemo:2}encrypted"
 IN_STEPS, IN_ONE = "in steps", "in one"
 
 
@@ -193,6 +204,53 @@ async def test_a_resumed_stream_goes_on_where_the_token_is_refused(
         seen = await read_until(session, Connected)
 
     assert seen[-1] == Connected(resumed=True)
+
+
+def words(to: JID, text: str) -> tuple[str, str]:
+    encrypted = ET.Element(ENCRYPTED)
+    ET.SubElement(encrypted, "payload").text = text
+    message_id = secrets.token_hex(16)
+    return message_stanza(to, message_id, [encrypted]), message_id
+
+
+async def next_words(session: Session) -> str | None:
+    received = (await read_until(session, Received))[-1]
+    assert isinstance(received, Received)
+    return received.stanza.xml.findtext(f"{ENCRYPTED}/payload")
+
+
+@pytest.mark.parametrize("resumption", ["ours", "Prosody's own"])
+async def test_what_is_said_while_a_stream_is_away_arrives_once_on_a_slow_way(
+    alice: Device, prosody: Prosody, resumption: str
+) -> None:
+    if resumption != "ours":
+        data = prosody._folder.data
+        await ask(data, UNLOAD.format(onion=prosody.onion))
+    bob = Device(await prosody.add_account("bob", "pw"), prosody)
+    routes: dict[str, int] = {prosody.onion: prosody.c2s_port}
+    said = [f"{number} {'x' * 900}" for number in range(12)]
+    async with (
+        bob.session(LoopbackDialer(prosody.c2s_port)) as reader,
+        # Each piece is read by itself.
+        ChaosProxy(routes=routes, rate=9000) as proxy,
+        Tor.attach(proxy.socks) as tor,
+        alice.session(tor) as session,
+    ):
+        await reader.announce()
+        await read_until(session, Connected)
+        for start in range(0, len(said), 4):
+            while session.xmpp.outgoing.written:  # noqa: ASYNC110 - it has no event
+                await asyncio.sleep(0.05)
+            proxy.cut()
+            await read_until(session, Disconnected)
+            texts = said[start : start + 4]
+            waiting = [session.send(*words(bob.who, text)) for text in texts]
+            seen = await read_until(session, Connected)
+            assert seen[-1] == Connected(resumed=True)
+            await asyncio.gather(*waiting)
+        heard = [await next_words(reader) for _ in said]
+
+    assert heard == said
 
 
 async def test_a_server_that_was_set_up_anew_is_asked_anew(

@@ -58,6 +58,15 @@ def test_a_server_is_learned_that_takes_it_in_steps() -> None:
     assert known == Remembered(mechanism="SCRAM-SHA-256", is_current=True)
 
 
+def test_a_server_says_whether_the_way_to_an_earlier_stream_is_safe() -> None:
+    ours = "<resumption xmlns='urn:xmpp-onion:resumption:0'/>"
+
+    known = Remembered().learn(features(steps("SCRAM-SHA-256") + ours))
+    later = known.learn(features(steps("SCRAM-SHA-256")))
+
+    assert (known.resumes_whole, later.resumes_whole) == (True, False)
+
+
 def test_what_we_cannot_use_is_not_used() -> None:
     without_bind = quick("SCRAM-SHA-256").replace("urn:xmpp:bind:0", "other")
     other_tokens = quick("SCRAM-SHA-256", fast="HT-SHA-256-EXPR", acks="other")
