@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from xmpp_onion.address import JID
 from xmpp_onion.courier import Courier
 from xmpp_onion.e2ee import (
+    OMEMO_2,
     Device,
     Entry,
     Omemo,
@@ -18,6 +19,7 @@ from xmpp_onion.e2ee import (
     Trust,
     TrustLevel,
     TrustUri,
+    UploadDeviceList,
     check_scan,
     check_words,
     entries_in,
@@ -126,6 +128,8 @@ class Notary:
     async def set_label(self, label: str) -> Device:
         """Name this device, for everybody to read; empty takes the name away.
 
+        Others can read it when this returns, or once the server answers again.
+
         Raises:
             InvalidLabelError: It is too long.
         """
@@ -133,7 +137,10 @@ class Notary:
         async with self._database.transaction():
             await self._omemo.set_label(name or None)
             await self._courier.keep_effects()
-            return await self._omemo.this_device()
+            device = await self._omemo.this_device()
+        with suppress(DeviceListError):  # it is a job, too
+            await self._omemo.perform(UploadDeviceList.kind, OMEMO_2)
+        return device
 
     async def remove_device(self, number: int, *, with_this: bool) -> Device:
         """Take a device of ours out of the account's published lists.

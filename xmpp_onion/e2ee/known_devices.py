@@ -5,7 +5,7 @@ that differs from what it was told before, and a list's length is bounded here.
 """
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from xml.etree import ElementTree as ET
 
 from omemo.session_manager import SessionManager
@@ -13,7 +13,7 @@ from omemo.session_manager import SessionManager
 from xmpp_onion.address import JID
 from xmpp_onion.e2ee.decisions import Decisions
 from xmpp_onion.e2ee.device_records import DeviceRecords
-from xmpp_onion.e2ee.directory import MAX_DEVICES, Directory
+from xmpp_onion.e2ee.directory import MAX_DEVICES, Directory, Place
 from xmpp_onion.e2ee.effect import SendEmpty
 from xmpp_onion.e2ee.own_device import OwnDevice
 from xmpp_onion.e2ee.trust import Device, accepts
@@ -31,6 +31,19 @@ log = logging.getLogger(__name__)
 
 # Lists that need not be told to the library again; each is 2 KB, with 32 devices.
 _MOST_APPLIED = 4000
+
+
+class _Applied(NamedTuple):
+    """A list that the library was told about.
+
+    Attributes:
+        devices: With their labels.
+        unread: Those whose label was left out, because the key was not known that has
+            to have signed it.
+    """
+
+    devices: "omemo.DeviceList"
+    unread: tuple[int, ...]
 
 
 class KnownDevices:
@@ -61,7 +74,7 @@ class KnownDevices:
         self._decisions = decisions
         self._vouching = vouching
         self._records = records
-        self._applied: dict[tuple[str, str], omemo.DeviceList] = {}
+        self._applied: dict[tuple[str, str], _Applied] = {}
 
     def forget_lists(self) -> None:
         """Tell the library about all lists again: one changed, or a roll-back did."""
@@ -128,15 +141,29 @@ class KnownDevices:
 
     async def apply_lists(self, manager: SessionManager, jid: JID) -> None:
         """Tell the library about the device lists that were fetched or pushed."""
-        wanted = set(await self.listed(jid))
+        wanted, key = set(await self.listed(jid)), self._records.key
         for namespace in NAMESPACES:
             published = self._directory.lists.get((namespace, jid))
             if published is None:
                 continue
             devices = {i: label for i, label in published.items() if i in wanted}
-            if self._applied.get((namespace, jid)) != devices:
+            if not await self._is_applied(namespace, jid, devices):
                 await manager.update_device_list(namespace, jid, devices)
                 if len(self._applied) >= _MOST_APPLIED:
                     self._applied.clear()
-                self._applied[namespace, jid] = devices
+                unread = [i for i in devices if devices[i] and not await key(jid, i)]
+                self._applied[namespace, jid] = _Applied(devices, tuple(unread))
                 await self._records.trim(jid, wanted)
+
+    async def _is_applied(
+        self, namespace: str, jid: JID, devices: "omemo.DeviceList"
+    ) -> bool:
+        """Tell whether the library would learn nothing from a list."""
+        before = self._applied.get((namespace, jid))
+        if before is None or before.devices != devices:
+            return False
+        for number in before.unread:
+            has_bundle = self._directory.has_usable(Place(namespace, jid, number))
+            if has_bundle or await self._records.key(jid, number):
+                return False
+        return True

@@ -267,10 +267,7 @@ async def test_a_second_device_of_our_own_is_told_and_left_out(
         assert other.fingerprint in str(await phone.notary.own_uri())
 
 
-async def test_our_devices_have_names_and_can_be_removed(
-    enrol: Enrol, wire: LoopbackDialer
-) -> None:
-    account = await enrol("alice")
+def second_device(account: Account) -> Account:
     laptop = Account(
         profile="laptop",
         folder=account.folder.with_name("laptop"),
@@ -279,6 +276,32 @@ async def test_our_devices_have_names_and_can_be_removed(
         certificate=account.certificate,
     )
     laptop.save()
+    return laptop
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+async def test_who_asks_when_a_device_was_named_gets_the_name(
+    enrol: Enrol, wire: LoopbackDialer, *, is_new: bool
+) -> None:
+    account = await enrol("alice")
+    laptop = second_device(account)
+    if not is_new:
+        async with Client(laptop, tor=wire):
+            pass
+
+    async with Client(laptop, tor=wire) as other:
+        (named,) = await ask(other, do="label", label="old laptop")
+    async with Client(account, tor=wire) as phone:
+        shown = {d.device_id: d.label for d in await phone.devices()}
+
+    assert shown[int(str(named["device"]))] == "old laptop"
+
+
+async def test_our_devices_have_names_and_can_be_removed(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    account = await enrol("alice")
+    laptop = second_device(account)
     async with (
         Client(account, tor=wire) as phone,
         Client(await enrol("bob"), tor=wire) as bob,

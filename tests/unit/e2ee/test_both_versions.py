@@ -263,6 +263,21 @@ async def test_a_label_is_published_signed_and_read(peers: OmemoPeers) -> None:
     assert device.namespaces == NAMESPACES
 
 
+async def test_a_label_that_came_before_the_key_that_signed_it_is_read(
+    peers: OmemoPeers,
+) -> None:
+    laptop = await peers.add("alice", device="laptop")
+    async with laptop.database.transaction():
+        await laptop.omemo.set_label("a laptop")
+        laptop.effects += laptop.omemo.take_effects()
+    await laptop.do_jobs()
+
+    phone = await peers.add("alice")  # reads its own account's list, and no bundle
+
+    labels = {d.device_id: d.label for d in await phone.devices(laptop)}
+    assert labels[laptop.omemo.device_id] == "a laptop"
+
+
 async def test_a_label_that_its_device_did_not_sign_is_not_shown(
     peers: OmemoPeers,
 ) -> None:
