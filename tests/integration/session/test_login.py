@@ -50,6 +50,7 @@ return ""
 """
 
 ENCRYPTED = "{urn:xmpp:omemo:2}encrypted"
+STEP_BYTES = 37  # of the first flight, from one place where it is cut to the next
 IN_STEPS, IN_ONE = "in steps", "in one"
 
 
@@ -292,6 +293,79 @@ async def test_a_first_flight_that_is_cut_anywhere_is_made_again(
 def _note_to(session: Session) -> tuple[str, str]:
     message_id = secrets.token_hex(8)
     return message_stanza(session.jid.bare, message_id, []), message_id
+
+
+@dataclass
+class _InPieces(LoopbackDialer):
+    """Sends so much of the first flight, and the rest when the server has read that."""
+
+    end: int = 0
+    length: int = 0
+
+    async def dial(
+        self,
+        address: OnionAddress,
+        port: int,
+        *,
+        isolation: Isolation,
+        timeout: float = 60.0,
+        first: bytes = b"",
+    ) -> socket.socket:
+        self.length = len(first)
+        sock = await super().dial(
+            address,
+            port,
+            isolation=isolation,
+            timeout=timeout,
+            first=first[: self.end],
+        )
+        own = sock.getsockname()[1]
+        while _unread(self.port, own):  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.005)
+        await asyncio.get_running_loop().sock_sendall(sock, first[self.end :])
+        return sock
+
+
+def _unread(port: int, own: int) -> bool:
+    """Tell whether the server has not read all that our socket has sent it."""
+    for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]:
+        _, local, remote, _, queues, *_ = line.split()
+        if (local[-4:], remote[-4:]) == (f"{port:04X}", f"{own:04X}"):
+            return not queues.endswith(":00000000")
+    return True  # it is not accepted yet
+
+
+async def test_a_first_flight_may_come_in_two_pieces_wherever_it_is_cut(
+    alice: Device, prosody: Prosody, way: str
+) -> None:
+    if way == IN_STEPS:
+        return  # it is a header, and the name of a mechanism
+    bob = Device(await prosody.add_account("bob", "pw"), prosody)
+    tor, said = _InPieces(prosody.c2s_port), list[str]()
+    await log_in(alice, tor)
+    async with (
+        bob.session(LoopbackDialer(prosody.c2s_port)) as reader,
+        alice.session(tor) as session,
+    ):
+        await reader.announce()
+        await read_until(session, Connected)
+        while tor.end <= tor.length:
+            while session.xmpp.outgoing.written:  # noqa: ASYNC110 - it has no event
+                await asyncio.sleep(0.005)
+            tor.cut()
+            await read_until(session, Disconnected)
+            tor.end += STEP_BYTES
+            texts = [f"{tor.end} {half}" for half in ("one", "two")]
+            waiting = [session.send(*words(bob.who, text)) for text in texts]
+            said += texts
+            seen = await read_until(session, Connected)
+            assert seen[-1] == Connected(resumed=True)
+            await asyncio.gather(*waiting)
+        heard = [await next_words(reader) for _ in said]
+
+    assert heard == said
+    assert len(tor.dialed) == len(said) // 2 + 2
+    assert len(said) > 60  # the messages went with it
 
 
 @dataclass
