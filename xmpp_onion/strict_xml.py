@@ -1,9 +1,20 @@
-"""One XML document of somebody else, read with limits, and nothing resolved."""
+"""XML of somebody else: read with limits, nothing resolved; and written to compare."""
 
+import copy
 import xml.etree.ElementTree as ET
 from xml.parsers import expat
 
-__all__ = ["StrictReader"]
+__all__ = ["StrictReader", "canonical"]
+
+
+def canonical(element: ET.Element) -> str:
+    """Return one element as canonical XML, and not the text that follows on it.
+
+    That text belongs to its parent, and two roots, or text behind one, are no document.
+    """
+    alone = copy.copy(element)
+    alone.tail = None
+    return ET.canonicalize(ET.tostring(alone, "unicode"))
 
 
 class StrictReader:

@@ -1,6 +1,6 @@
 import pytest
 
-from xmpp_onion.strict_xml import StrictReader
+from xmpp_onion.strict_xml import StrictReader, canonical
 
 DOCUMENT = "<a xmlns='urn:x' k='v'><b>\u00e9</b><!-- c --><?d e?></a>"
 
@@ -47,3 +47,12 @@ def test_another_coding_than_utf_8_is_refused(coding: str) -> None:
 def test_what_is_not_well_formed_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match="no XML"):
         reader().read(data)
+
+
+@pytest.mark.parametrize("behind", ["", " ", "text", "&lt;&amp;"])
+def test_what_stands_behind_an_element_is_none_of_it(behind: str) -> None:
+    root = reader().read(f"<a><b xmlns='urn:x' k='2' a='1'/>{behind}</a>".encode())
+    tail = root[0].tail
+
+    assert canonical(root[0]) == '<ns0:b xmlns:ns0="urn:x" a="1" k="2"></ns0:b>'
+    assert root[0].tail == tail  # a copy was changed

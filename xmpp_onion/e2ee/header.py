@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 from xml.etree import ElementTree as ET
 
 from xmpp_onion.address import JID
+from xmpp_onion.strict_xml import canonical
 
 __all__ = ["essence", "reader_ids", "sender_ids", "withdraw"]
 
@@ -48,7 +49,7 @@ def essence(elements: Iterable[ET.Element], owner: JID, device: int) -> list[str
     found: list[str] = []
     for element in elements:
         keys = [
-            ET.canonicalize(ET.tostring(key, "unicode"))
+            canonical(key)
             for _, key in _keys(element, owner.bare)
             if _number(key.get("rid", "")) == device
         ]

@@ -19,6 +19,7 @@ from xmpp_onion.session.guards import Outline
 from xmpp_onion.session.moderation import Moderation
 from xmpp_onion.session.notices import Notice, read_confirmation, read_error
 from xmpp_onion.session.serialising import CLIENT, serialise
+from xmpp_onion.strict_xml import canonical
 
 __all__ = [
     "Incoming",
@@ -384,7 +385,7 @@ def content_of(
 ) -> list[str]:
     """Return what of a message no server on the way has a reason to change."""
     if encrypted:
-        return [ET.canonicalize(ET.tostring(one, "unicode")) for one in encrypted]
+        return [canonical(one) for one in encrypted]
     if notice is not None:
         return [notice.state, notice.target]
     return [element.findtext(client_tag("body"), "")]

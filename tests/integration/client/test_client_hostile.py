@@ -49,6 +49,48 @@ async def test_a_device_id_of_5000_digits_ends_no_client(
     assert second.text == "and now"
 
 
+@pytest.mark.parametrize("is_away", [False, True])
+@pytest.mark.parametrize(
+    "poisoned",
+    [
+        poison("TO", "7").replace("</encrypted>", "</encrypted>text"),
+        poison("TO", "7").replace(
+            "<key rid='1'>AAAA</key>", "<key rid='ID' a='1'/>text"
+        ),
+        poison("TO", "7").replace("</header>", "</header>text"),
+    ],
+    ids=["encrypted", "key", "header"],
+)
+async def test_text_between_elements_ends_no_client_and_no_connection(
+    enrol: Enrol, wire: LoopbackDialer, poisoned: str, *, is_away: bool
+) -> None:
+    bobs = await enrol("bob")
+    async with Client(await enrol("mallory"), tor=wire) as mallory:
+        async with Client(bobs, tor=wire) as bob:
+            device = str(bob._omemo.device_id)
+            poisoned = poisoned.replace("TO", bobs.jid).replace("ID", device)
+            if not is_away:
+                await mallory._session.send(poisoned, "p")
+                await mallory.send(bobs.jid, "and now")
+                await expect(bob, "and now")
+        if is_away:
+            await mallory._session.send(poisoned, "p")
+            await mallory.send(bobs.jid, "and now")
+            async with Client(bobs, tor=wire) as bob:
+                await expect(bob, "and now")
+
+
+async def expect(client: Client, text: str) -> None:
+    """See that something unreadable comes, and then this, on the first connection."""
+    events = client.events()
+    async with asyncio.timeout(60):
+        first, second = await anext(events), await anext(events)
+    assert isinstance(first, Undecryptable)
+    assert isinstance(second, Message)
+    assert second.text == text
+    assert client._session.losses == 0
+
+
 async def test_what_a_library_cannot_digest_is_reported_and_goes_no_further(
     enrol: Enrol,
     wire: LoopbackDialer,
