@@ -5,15 +5,16 @@ is changed, and what comes out is compared with what was meant, so that a way to
 TOML that is not understood here ends in an error and never in another setting.
 """
 
+import contextlib
 import copy
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, TypeAlias, cast
 
-from xmpp_onion import private
+from xmpp_onion import locks, private
 from xmpp_onion.configuration.settings import PROFILE, Setting
 from xmpp_onion.errors import ConfigurationError
 
@@ -42,6 +43,8 @@ def read_value(setting: Setting[object], text: str) -> Value:
 def set_value(path: Path, name: str, value: Value, profile: str | None = None) -> None:
     """Set one setting in the file, which is made if it is missing.
 
+    Two processes may do so at once: both settings stay.
+
     Args:
         path: The file; it is replaced in one step.
         name: Of the setting.
@@ -50,21 +53,23 @@ def set_value(path: Path, name: str, value: Value, profile: str | None = None) -
 
     Raises:
         ConfigurationError: It is written in a way that we do not change by ourselves.
+        StoreLockedError: Another process is at it and does not end.
         StoreError: It cannot be written.
     """
-    before = _read(path)
     keys = _keys(name, profile)
-    wanted = cast("dict[str, object]", tomllib.loads(before))
-    _put(wanted, keys, value)
-    lines = _lines(before)
-    place = _find(lines, keys)
-    if place is None:
-        lines = _add(lines, keys, _written(value))
-    else:
-        key, comment = _parts(lines[place])
-        comment = f"  {comment}" if comment else ""
-        lines[place] = f"{key} = {_written(value)}{comment}"
-    _write(path, lines, wanted)
+    with _alone(path):
+        before = _read(path)
+        wanted = cast("dict[str, object]", tomllib.loads(before))
+        _put(wanted, keys, value)
+        lines = _lines(before)
+        place = _find(lines, keys)
+        if place is None:
+            lines = _add(lines, keys, _written(value))
+        else:
+            key, comment = _parts(lines[place])
+            comment = f"  {comment}" if comment else ""
+            lines[place] = f"{key} = {_written(value)}{comment}"
+        _write(path, lines, wanted)
 
 
 def unset_value(path: Path, name: str, profile: str | None = None) -> bool:
@@ -72,20 +77,33 @@ def unset_value(path: Path, name: str, profile: str | None = None) -> bool:
 
     Raises:
         ConfigurationError: It is written in a way that we do not change by ourselves.
+        StoreLockedError: Another process is at it and does not end.
         StoreError: It cannot be written.
     """
-    before = _read(path)
     keys = _keys(name, profile)
-    wanted = cast("dict[str, object]", tomllib.loads(before))
-    if not _drop(wanted, keys):
-        return False
-    lines = _lines(before)
-    place = _find(lines, keys)
-    if place is None:
-        raise _by_hand(path, ".".join(keys))
-    del lines[place]
-    _write(path, lines, wanted)
-    return True
+    if not path.exists():
+        return False  # and no lock file is left for nothing
+    with _alone(path):
+        before = _read(path)
+        wanted = cast("dict[str, object]", tomllib.loads(before))
+        if not _drop(wanted, keys):
+            return False
+        lines = _lines(before)
+        place = _find(lines, keys)
+        if place is None:
+            raise _by_hand(path, ".".join(keys))
+        del lines[place]
+        _write(path, lines, wanted)
+        return True
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep others from changing the file between reading and writing it."""
+    if not path.parent.exists():
+        private.make_folder(path.parent)
+    with locks.hold(path.with_name(f"{path.name}.lock")):
+        yield
 
 
 def _keys(name: str, profile: str | None) -> Keys:
@@ -116,8 +134,6 @@ def _write(path: Path, lines: list[str], wanted: Mapping[str, object]) -> None:
         found = None
     if found is None or _pruned(found) != _pruned(wanted):
         raise _by_hand(path, "it")
-    if not path.parent.exists():
-        private.make_folder(path.parent)
     private.replace(path, text.encode())
 
 

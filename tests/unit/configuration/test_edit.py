@@ -1,12 +1,15 @@
 """One setting is changed, and nothing else."""
 
 import tomllib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xmpp_onion import locks
 from xmpp_onion.configuration import SETTINGS, Configuration
 from xmpp_onion.configuration.edit import read_value, set_value, unset_value
 from xmpp_onion.errors import ConfigurationError
@@ -22,6 +25,14 @@ def written(file: Path, text: str) -> Path:
     file.touch(mode=0o600)
     file.write_text(text)
     return file
+
+
+def set_socks(file: Path) -> None:
+    set_value(file, "socks", "h:1")
+
+
+def unset_socks(file: Path) -> None:
+    unset_value(file, "socks")
 
 
 WHOLE = """\
@@ -80,6 +91,24 @@ def test_a_file_that_is_missing_is_made_for_this_user_alone(file: Path) -> None:
     assert file.read_text() == 'socks = "h:1"\n'
     assert file.stat().st_mode & 0o777 == 0o600
     assert file.parent.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("change", [set_socks, unset_socks])
+def test_what_another_process_writes_meanwhile_stays(
+    file: Path, change: Callable[[Path], object]
+) -> None:
+    written(file, 'socks = "h:0"\n')
+    with (
+        ThreadPoolExecutor(1) as pool,
+        locks.hold(file.with_name("config.toml.lock")),
+    ):
+        changing = pool.submit(change, file)
+        wait([changing], timeout=0.3)  # it must not come to its end
+        written(file, 'socks = "h:0"\ncontrol = "h:2"\n')
+    changing.result()
+
+    assert 'control = "h:2"' in file.read_text()
+    assert '"h:0"' not in file.read_text()
 
 
 @pytest.mark.parametrize(
