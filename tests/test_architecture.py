@@ -148,6 +148,7 @@ TESTED_IN = {
     "agent/checks.py": "integration/client/test_beside.py",
     "agent/findings.py": "unit/cli/test_doctor.py",
     "e2ee/read_back.py": "integration/client/test_beside.py",
+    "files/answers.py": "hostile/files/test_http.py",
     "cli/server_check.py": "unit/cli/test_server.py",
     "server/drift.py": "unit/server/test_checkup.py",
     "server/outside.py": "onion/cli/test_own_tor.py",

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import BinaryIO, Final
 
-from xmpp_onion.chat import Progress
+from xmpp_onion.chat import Place, Progress
 from xmpp_onion.errors import FileDamagedError
 from xmpp_onion.files.cipher import CHUNK_OVERHEAD
-from xmpp_onion.files.convoy import NewLane, Tally, over_lanes
+from xmpp_onion.files.convoy import Claim, NewLane, Tally, over_lanes
 from xmpp_onion.files.index import Index
 from xmpp_onion.files.lane import Lane
 
@@ -45,7 +45,11 @@ async def assemble(
     there = index.size - sum(index.size_of(number) for number in missing)
     tally = Tally(progress, index.size, there)
 
-    async def carry(lane: Lane, number: int) -> None:
+    async def carry(lane: Lane, number: int, claim: Claim) -> None:
+        def following() -> Place | None:
+            claimed = claim()
+            return None if claimed is None else index.places[claimed]
+
         size = index.size_of(number)
         place = _Region(index, number, draft.fileno())
         await lane.fetch(
@@ -53,6 +57,7 @@ async def assemble(
             place,
             allow=_exactly(index.held_by(number) + CHUNK_OVERHEAD),
             told=lambda came, _total: tally.part(number, min(came, size)),
+            following=following,
         )
         place.finish()
         done.note(number)

@@ -1,15 +1,18 @@
 """Several circuits for one file: one alone is the bottleneck of Tor."""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeAlias
 
 from xmpp_onion.chat import Progress
 from xmpp_onion.files.lane import Lane
 
-__all__ = ["LANES", "NewLane", "Tally", "over_lanes"]
+__all__ = ["LANES", "Claim", "NewLane", "Tally", "over_lanes"]
 
 NewLane: TypeAlias = Callable[[], Lane]
+Claim: TypeAlias = Callable[[], int | None]
+"""Returns the number that the same lane will carry next; None if there is no more."""
 
 # Circuits for one file. More would take guards and relays from others for little.
 LANES = 3
@@ -18,13 +21,14 @@ LANES = 3
 async def over_lanes(
     lanes: NewLane,
     numbers: Iterable[int],
-    carry: Callable[[Lane, int], Awaitable[None]],
+    carry: Callable[[Lane, int, Claim], Awaitable[None]],
     *,
     count: int = LANES,
 ) -> None:
     """Carry all chunks, each over one of ``count`` circuits.
 
-    The first that cannot be carried ends all of it: what was done is kept.
+    Who carries one may claim what the same circuit carries next. The first that cannot
+    be carried ends all of it: what was done is kept.
 
     Raises:
         XmppOnionError: As ``carry``; one, not a group.
@@ -32,9 +36,17 @@ async def over_lanes(
     left = iter(numbers)
 
     async def work() -> None:
-        async with lanes() as lane:
+        claimed: deque[int] = deque()
+
+        def claim() -> int | None:
             for number in left:  # shared: each takes what nobody took
-                await carry(lane, number)
+                claimed.append(number)
+                return number
+            return None
+
+        async with lanes() as lane:
+            while claimed or claim() is not None:
+                await carry(lane, claimed.popleft(), claim)
 
     try:
         async with asyncio.TaskGroup() as tasks:

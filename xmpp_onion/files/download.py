@@ -13,11 +13,11 @@ from typing import BinaryIO
 
 from xmpp_onion.chat import Attachment, Link, Progress
 from xmpp_onion.errors import FileDamagedError, FileTooLargeError, TransferError
+from xmpp_onion.files.answers import GONE
 from xmpp_onion.files.assembly import assemble
 from xmpp_onion.files.cipher import TAG_BYTES, decrypt
 from xmpp_onion.files.convoy import LANES, NewLane
 from xmpp_onion.files.disk import check_room, draft, settle
-from xmpp_onion.files.http import GONE
 from xmpp_onion.files.index import INDEX_BYTES, Index
 
 __all__ = ["download", "drafts_of"]

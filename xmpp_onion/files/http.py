@@ -3,12 +3,15 @@
 h11 speaks the protocol; the connection comes from the one door. The far end is not
 trusted: no redirect, no compression, no transfer coding; a head of 16 KiB at most, a
 body of exactly the length that was announced; and nothing may stall for ever.
+
+The next object is asked for while one comes, so that the way never stands empty for a
+round trip (RFC 9112, section 9.3.2). h11 knows one request at a time: each has a state
+of its own, and what stands behind an answer belongs to the next request that waits.
 """
 
 import asyncio
-import contextlib
 import secrets
-import ssl
+from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol, Self
@@ -17,14 +20,20 @@ import h11
 
 from xmpp_onion.address import OnionAddress
 from xmpp_onion.chat import Place
-from xmpp_onion.errors import TransferError
+from xmpp_onion.files.answers import (
+    broken,
+    check_coding,
+    length_of,
+    range_of,
+    refused,
+    stays,
+    translated,
+)
 from xmpp_onion.files.channel import Channel, Connection, Plain, Tls
+from xmpp_onion.files.tempo import Tempo
 from xmpp_onion.transport import Isolation, Purpose
 
-__all__ = ["GONE", "Body", "Dialer", "Pace", "Wire", "isolated"]
-
-GONE: Final = frozenset({404, 410})
-"""What a server answers where a file is not, or not any more."""
+__all__ = ["Body", "Dialer", "Pace", "Wire", "isolated"]
 
 # A head has fifteen lines; Prosody's have 700 bytes.
 _HEAD_LIMIT: Final = 16 * 1024
@@ -34,6 +43,9 @@ _INTERIM_LIMIT: Final = 5
 _DIAL_TIMEOUT: Final = 60.0
 # What an answer may send that has no use: an error page.
 _PAGE_LIMIT: Final = 64 * 1024
+# Objects asked for and not begun: eight megabytes of ours, two seconds of the fastest
+# circuit.
+_AHEAD: Final = 4
 
 
 class Dialer(Protocol):
@@ -90,6 +102,21 @@ class Body:
     pieces: AsyncIterator[bytes]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """A request whose answer did not end yet.
+
+    Attributes:
+        http: How far it is.
+        place: Of the object.
+        start: Of what of it was asked for; None if it is being stored.
+    """
+
+    http: h11.Connection
+    place: Place
+    start: int | None = None
+
+
 class Wire:
     """One connection to one onion service.
 
@@ -101,8 +128,10 @@ class Wire:
     def __init__(self, channel: Channel, pace: Pace) -> None:
         self._channel = channel
         self._pace = pace
-        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_LIMIT)
         self._loop = asyncio.get_running_loop()
+        self._tempo = Tempo()
+        self._asked: deque[_Asked] = deque()
+        self._stays = True
 
     @classmethod
     async def connect(
@@ -119,7 +148,7 @@ class Wire:
         if place.is_plain:
             return cls(channel, pace)
         try:
-            with _translated():
+            with translated():
                 async with asyncio.timeout(pace.answer):
                     return cls(await Tls.begin(channel, place.host), pace)
         except BaseException:
@@ -153,22 +182,23 @@ class Wire:
             TransferError: The server does not take it, or the circuit died.
         """
         sent = start or 0
-        with _translated():
+        with translated():
             head = [*self._head(place), ("Content-Length", str(size - sent)), *headers]
             if start is not None:
                 head.append(("Upload-Offset", str(start)))
+            put = self._begin(place)
             await self._send(
-                h11.Request(method="PUT", target=place.target, headers=head)
+                put, h11.Request(method="PUT", target=place.target, headers=head)
             )
             for part in _parts(_behind(pieces, sent)):
-                await self._send(h11.Data(data=part))
+                await self._send(put, h11.Data(data=part))
                 sent += len(part)
                 yield sent
-            await self._send(h11.EndOfMessage())
+            await self._send(put, h11.EndOfMessage())
             answer = await self._answer()
             await self._finish()
         if answer.status_code not in {200, 201, 204}:
-            raise _refused("store", answer.status_code)
+            raise refused("store", answer.status_code)
         self._begin_anew()
 
     async def get(
@@ -187,16 +217,47 @@ class Wire:
             TransferError: It is not there, the circuit died, or the answer is none
                 that may be believed.
         """
+        if not self.awaits(place, start):
+            await self.ask(place, headers, start=start)
+        with translated():
+            answer = await self._answer()
+        self._stays = stays(answer)
+        return self._body(answer, start)
+
+    async def ask(
+        self, place: Place, headers: Iterable[tuple[str, str]] = (), *, start: int = 0
+    ) -> None:
+        """Ask for an object whose turn to ``get()`` comes later.
+
+        Raises:
+            TransferError: The circuit died.
+        """
         head = [*self._head(place), *headers]
         if start:
             head.append(("Range", f"bytes={start}-"))
-        with _translated():
-            await self._send(
-                h11.Request(method="GET", target=place.target, headers=head)
-            )
-            await self._send(h11.EndOfMessage())
-            answer = await self._answer()
-        return self._body(answer, start)
+        get = self._begin(place, start)
+        request = h11.Request(method="GET", target=place.target, headers=head)
+        with translated():
+            await self._send(get, request, h11.EndOfMessage())
+
+    def awaits(self, place: Place, start: int) -> bool:
+        """Tell whether the next answer is that to a question for this."""
+        if not self._asked or not self._stays:
+            return False
+        first = self._asked[0]
+        return (first.place, first.start) == (place, start)
+
+    def is_time(self, left: int, size: int) -> bool:
+        """Tell whether to ask for another object, or the way will stand empty.
+
+        Args:
+            left: Bytes of the one that comes which did not come yet.
+            size: Bytes of each that was asked for behind it.
+        """
+        ahead = len(self._asked) - 1
+        if not self._stays or ahead >= _AHEAD:
+            return False
+        return self._tempo.is_time(left + ahead * size, self._loop.time())
 
     async def page(self, place: Place, limit_bytes: int) -> bytes:
         """Ask for a page, which may come without its length, and return all of it.
@@ -207,16 +268,12 @@ class Wire:
         """
         page = bytearray()
         deadline = self._loop.time() + self._pace.answer
-        with _translated():
-            request = h11.Request(
-                method="GET", target=place.target, headers=self._head(place)
-            )
-            await self._send(request)
-            await self._send(h11.EndOfMessage())
+        with translated():
+            await self.ask(place)
             answer = await self._answer()
             if answer.status_code != 200:
-                raise _refused("send", answer.status_code)
-            _check_coding(answer)
+                raise refused("send", answer.status_code)
+            check_coding(answer)
             while not isinstance(
                 event := await self._event(min(deadline, self._idle())),
                 h11.EndOfMessage,
@@ -224,37 +281,38 @@ class Wire:
                 if isinstance(event, h11.Data):
                     page += event.data
                 if len(page) > limit_bytes:
-                    raise _broken("the page is too large", can_retry=False)
+                    raise broken("the page is too large", can_retry=False)
         return bytes(page)
 
     def _body(self, answer: h11.Response, start: int) -> Body:
-        size = _length_of(answer)
+        size = length_of(answer)
         if answer.status_code == 200:
             return Body(0, size, size, self._pieces(size))
         if answer.status_code == 206 and start:
-            total = _range_of(answer, start, size)
+            total = range_of(answer, start, size)
             return Body(start, size, total, self._pieces(size))
-        raise _refused("send", answer.status_code)
+        raise refused("send", answer.status_code)
 
     async def _pieces(self, size: int) -> AsyncIterator[bytes]:
         """Yield the body; it has ended only when all of it came."""
         got, mark = 0, 0
         deadline = self._loop.time() + self._pace.window
-        with _translated():
+        with translated():
             while True:
                 event = await self._event(min(deadline, self._idle()))
                 if isinstance(event, h11.EndOfMessage):
                     break
                 if not isinstance(event, h11.Data):
-                    raise _broken("it sent something else instead of the file")
+                    raise broken("it sent something else instead of the file")
                 got += len(event.data)
+                self._tempo.came(len(event.data))
                 if got > size:  # h11 counts as well: this is for who changes it
-                    raise _broken("it sent more than it announced")
+                    raise broken("it sent more than it announced")
                 if got - mark >= self._pace.window_bytes:
                     mark, deadline = got, self._loop.time() + self._pace.window
                 yield bytes(event.data)
         if got != size:
-            raise _broken("it sent less than it announced")
+            raise broken("it sent less than it announced")
         self._begin_anew()
 
     # --- inside ---------------------------------------------------------------
@@ -263,8 +321,16 @@ class Wire:
         """Return what every request says: nothing about us."""
         return [("Host", place.authority), ("Accept-Encoding", "identity")]
 
-    async def _send(self, event: h11.Event) -> None:
-        data = self._http.send(event)
+    def _begin(self, place: Place, start: int | None = None) -> h11.Connection:
+        """Return the state of a new request, whose answer comes after all others."""
+        http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_LIMIT)
+        if not self._asked:
+            self._tempo.asked(self._loop.time())
+        self._asked.append(_Asked(http, place, start))
+        return http
+
+    async def _send(self, http: h11.Connection, *events: h11.Event) -> None:
+        data = b"".join(http.send(event) or b"" for event in events)
         if data:
             async with asyncio.timeout(self._pace.idle):
                 await self._channel.send(data)
@@ -275,10 +341,11 @@ class Wire:
         for _ in range(_INTERIM_LIMIT + 1):
             event = await self._event(deadline)
             if isinstance(event, h11.Response):
+                self._tempo.answered(self._loop.time())
                 return event
             if not isinstance(event, h11.InformationalResponse):
                 break
-        raise _broken("it does not answer as it should")
+        raise broken("it does not answer as it should")
 
     async def _finish(self) -> None:
         """Read what is left of an answer whose body is of no use."""
@@ -287,51 +354,40 @@ class Wire:
         while not isinstance(event := await self._event(deadline), h11.EndOfMessage):
             size += len(event.data) if isinstance(event, h11.Data) else _PAGE_LIMIT
             if size > _PAGE_LIMIT:
-                raise _broken("its answer is too long")
+                raise broken("its answer is too long")
 
     async def _event(self, deadline: float) -> h11.Event:
+        http = self._asked[0].http
         while True:
-            event = self._http.next_event()
+            event = http.next_event()
             if event is h11.NEED_DATA:
                 async with asyncio.timeout_at(deadline):
                     data = await self._channel.receive()
-                self._http.receive_data(data)
+                http.receive_data(data)
             elif isinstance(event, h11.Event):
                 return event
             else:
-                raise _broken("it closed the connection")
+                raise broken("it closed the connection")
 
     def _idle(self) -> float:
         return self._loop.time() + self._pace.idle
 
     def _begin_anew(self) -> None:
-        """Make ready for the next request, if the server keeps the connection."""
-        is_done = (self._http.our_state, self._http.their_state) == (h11.DONE, h11.DONE)
-        # What stands behind an answer must not pass for the answer to the next.
-        if is_done and not self._http.trailing_data[0]:
-            self._http.start_next_cycle()
+        """Turn to the next request, if the server keeps the connection."""
+        http = self._asked.popleft().http
+        behind, is_closed = http.trailing_data
+        if (http.our_state, http.their_state) != (h11.DONE, h11.DONE) or is_closed:
+            self._stays = False
+        if not self._asked:
+            # What stands behind an answer must not pass for that to a later question.
+            self._stays = self._stays and not behind
+        elif self._stays and behind:  # to h11 no bytes are the end
+            self._asked[0].http.receive_data(behind)
 
     @property
     def is_reusable(self) -> bool:
-        """Whether another request may follow."""
-        return self._http.our_state is h11.IDLE
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """Turn what h11 and the system raise into errors of ours."""
-    try:
-        yield
-    except h11.ProtocolError as error:
-        raise _broken("it breaks the rules of HTTP") from error
-    except TimeoutError as error:
-        raise _broken("it was silent for too long, or far too slow") from error
-    except ssl.SSLEOFError as error:
-        raise _broken("the circuit broke") from error
-    except ssl.SSLError as error:
-        raise _broken("it breaks the rules of TLS", can_retry=False) from error
-    except OSError as error:
-        raise _broken("the circuit broke") from error
+        """Whether another request may follow, and nothing is waited for."""
+        return self._stays and not self._asked
 
 
 def _behind(pieces: Iterable[bytes], start: int) -> Iterator[bytes]:
@@ -347,75 +403,3 @@ def _parts(pieces: Iterable[bytes]) -> Iterator[bytes]:
     for piece in pieces:
         for at in range(0, len(piece), _SEND_BYTES):
             yield piece[at : at + _SEND_BYTES]
-
-
-def _length_of(answer: h11.Response) -> int:
-    """Return the length of a body that is sent as it is stored.
-
-    Raises:
-        TransferError: It is compressed, in a transfer coding, or of unknown length.
-    """
-    named = _check_coding(answer)
-    length = named.get("content-length")
-    if "transfer-encoding" in named or length is None:
-        raise _broken("it does not say how long the file is")
-    return int(length)  # h11 has seen that it is a number
-
-
-def _check_coding(answer: h11.Response) -> dict[str, bytes]:
-    """Return the headers of an answer that is not compressed.
-
-    Raises:
-        TransferError: It is.
-    """
-    named = {name.decode("ascii"): value for name, value in answer.headers}
-    if named.get("content-encoding", b"identity").lower() != b"identity":
-        raise _broken("it compressed the file, which nobody asked for")
-    return named
-
-
-def _range_of(answer: h11.Response, start: int, size: int) -> int:
-    """Return the length of the whole; the part has to be the one asked for.
-
-    Prosody 0.12 names the length where the last byte's number belongs.
-    """
-    named = {name.decode("ascii"): value for name, value in answer.headers}
-    total = start + size
-    said = named.get("content-range", b"").decode("ascii", "replace")
-    if said not in {f"bytes {start}-{last}/{total}" for last in (total - 1, total)}:
-        raise _broken("it sent another part of the file than it was asked for")
-    return total
-
-
-def _broken(why: str, *, can_retry: bool = True) -> TransferError:
-    return TransferError(
-        "the transfer of a file broke off",
-        why=why,
-        fix="Try again: what came so far is kept." if can_retry else "",
-        can_retry=can_retry,
-    )
-
-
-def _refused(verb: str, status: int) -> TransferError:
-    return TransferError(
-        f"the server does not {verb} the file",
-        why=_WHY.get(status, f"it answered {status}"),
-        status=status,
-        fix="Files are kept for a few days. Ask its sender to send it again."
-        if status in GONE
-        else "",
-        can_retry=status in {408, 416, 429, 500, 502, 503, 504},
-    )
-
-
-_WHY: Final = {
-    401: "it does not believe the permission that it gave (401)",
-    403: "it is forbidden (403)",
-    404: "it has no such file, or no longer (404)",
-    410: "it has the file no longer (410)",
-    413: "the file is too large (413)",
-    **{
-        status: f"it sends us elsewhere ({status}), and nobody follows"
-        for status in (300, 301, 302, 303, 304, 305, 307, 308)
-    },
-}

@@ -161,6 +161,7 @@ class Lane:
         *,
         allow: Callable[[int], None],
         told: Callable[[int, int], None],
+        following: Callable[[], Place | None] = lambda: None,
     ) -> int:
         """Append to a file what is missing of an object, and return its size.
 
@@ -173,6 +174,8 @@ class Lane:
             allow: Called with its bytes before one is taken; raises if it is not to
                 come, or cannot be what was sent.
             told: Told bytes done and bytes in all.
+            following: Called when it is time to ask for another: returns what will be
+                fetched from here next, behind all that it returned before.
 
         Raises:
             FileError: It is gone, or ``allow`` says no.
@@ -183,7 +186,7 @@ class Lane:
         async def attempt() -> int:
             nonlocal best
             start = into.seek(0, 2)
-            wire = await self._connected(place)
+            wire = await self._connected(place, start)
             try:
                 body = await wire.get(place, start=start)
             except TransferError as error:
@@ -199,6 +202,8 @@ class Lane:
                 at += len(piece)
                 best = max(best, at)
                 told(at, body.total)
+                if wire.is_time(body.total - at, body.total) and (then := following()):
+                    await wire.ask(then)
             return body.total
 
         return await self._insist(attempt, lambda: best)
@@ -226,10 +231,13 @@ class Lane:
             return None
         return int(said) if said.isdigit() and int(said) <= size else 0
 
-    async def _connected(self, place: Place) -> Wire:
+    async def _connected(self, place: Place, start: int = 0) -> Wire:
         """Return a wire to where an object lies: the one there is, or a new one."""
         end = place.host, place.port
-        if self._wire is not None and (end != self._end or not self._wire.is_reusable):
+        if self._wire is not None and (
+            end != self._end
+            or not (self._wire.is_reusable or self._wire.awaits(place, start))
+        ):
             self._drop()
         if self._wire is None:
             self._wire = await Wire.connect(

@@ -20,7 +20,7 @@ from xmpp_onion.files.cipher import (
     ChunkCipher,
     encrypt,
 )
-from xmpp_onion.files.convoy import LANES, NewLane, Tally, over_lanes
+from xmpp_onion.files.convoy import LANES, Claim, NewLane, Tally, over_lanes
 from xmpp_onion.files.index import Index
 from xmpp_onion.files.journal import Journal
 from xmpp_onion.files.lane import AskSlot, Lane
@@ -98,7 +98,7 @@ async def upload_chunks(
     held = [chunk_size if padded else size for size in sizes]
     ahead = Ahead(ask, [held[n] + CHUNK_OVERHEAD for n in left[circuits:]])
 
-    async def carry(lane: Lane, number: int) -> None:
+    async def carry(lane: Lane, number: int, _claim: Claim) -> None:
         nonce, sent_before = b"", list[bytes]()
 
         def anew() -> Iterator[bytes]:

@@ -27,10 +27,12 @@ async def http(
     return head.lower(), rest
 
 
-async def upload(prosody: Prosody, member: LightMember, data: bytes) -> str:
-    """Put a file on the server, and return the path of its link."""
+async def slot_for(
+    prosody: Prosody, member: LightMember, size: int
+) -> tuple[str, str, str]:
+    """Return where to put an object, with which headers, and where it will lie."""
     answer = await member.ask(
-        f"<request xmlns='{UPLOAD}' filename='a.bin' size='{len(data)}'/>",
+        f"<request xmlns='{UPLOAD}' filename='a.bin' size='{size}'/>",
         to=f"share.{prosody.onion}",
     )
     put, get = answer.find(f".//{{{UPLOAD}}}put"), answer.find(f".//{{{UPLOAD}}}get")
@@ -40,8 +42,14 @@ async def upload(prosody: Prosody, member: LightMember, data: bytes) -> str:
     headers = "".join(
         f"{header.get('name')}: {header.text}\r\n" for header in put
     )  # fmt: skip
-    target = str(put.get("url")).removeprefix(origin)
-    assert (await http(prosody, "PUT", target, "Authorization: Bearer x\r\n", data))[0]
-    head, _ = await http(prosody, "PUT", target, headers, data)
+    paths = [str(each.get("url")).removeprefix(origin) for each in (put, get)]
+    return paths[0], headers, paths[1]
+
+
+async def upload(prosody: Prosody, member: LightMember, data: bytes) -> str:
+    """Put a file on the server, and return the path of its link."""
+    put, headers, get = await slot_for(prosody, member, len(data))
+    assert (await http(prosody, "PUT", put, "Authorization: Bearer x\r\n", data))[0]
+    head, _ = await http(prosody, "PUT", put, headers, data)
     assert b" 201 " in head.splitlines()[0] + b" "
-    return str(get.get("url")).removeprefix(origin)
+    return get
