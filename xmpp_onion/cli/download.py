@@ -1,5 +1,6 @@
 """``xmpp-onion download``: a file by its link, because somebody decided to."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -23,7 +24,8 @@ _MEGABYTE = 1_000_000
     "--output",
     "place",
     metavar="F",
-    type=click.Path(path_type=Path),
+    default="",
+    type=click.Path(),
     help="The file to write, or the folder to put it into; by default here.",
 )
 @click.option(
@@ -32,7 +34,7 @@ _MEGABYTE = 1_000_000
     help="Refuse a larger file.",
 )  # fmt: skip
 @click.pass_obj
-def command(settings: Settings, uri: str, *, place: Path | None, limit_mb: int) -> int:
+def command(settings: Settings, uri: str, *, place: str, limit_mb: int) -> int:
     """Fetch the file that URI is the link to, through Tor; check all of it; keep it.
 
     URI is the `url` of a file that `listen` shows: aesgcm://….onion…#…. It holds the
@@ -52,11 +54,13 @@ def command(settings: Settings, uri: str, *, place: Path | None, limit_mb: int) 
         return run(settings, request, _told, watch=watch)
 
 
-def _split(place: Path | None) -> tuple[Path, str]:
+def _split(place: str) -> tuple[Path, str]:
     """Return the folder and the name that are asked for."""
-    where = Path() if place is None else place
+    where = Path(place)
     if where.is_dir():
         return where.absolute(), ""
+    if place.endswith(os.sep):  # which a path does not keep
+        raise click.UsageError(f"there is no folder {where}")
     if where.exists():
         raise click.UsageError(f"{where} is there already, and is not overwritten")
     if not where.parent.is_dir():

@@ -170,14 +170,32 @@ async def test_what_was_sent_is_fetched_and_nothing_is_overwritten(
     again = await people.run("bob", "download", url)
     named = await people.run("bob", "download", url, "-o", "other.jpg")
     refused = await people.run("bob", "download", url, "-o", "other.jpg")
+    nowhere = await people.run("bob", "download", url, "-o", "photos/")
 
     assert [done.code for done in (first_time, again, named, refused)] == [0, 0, 0, 2]
+    assert (nowhere.code, "no folder photos" in nowhere.out) == (2, True)
     assert first_time.lines[0]["event"] == "progress"
     assert first_time.lines[-1]["event"] == "downloaded"
     assert len({path.name for path in here.iterdir()}) == 3
     assert (here / "other.jpg").read_bytes() == data
     assert all(path.read_bytes() == data for path in here.iterdir())
     assert "not overwritten" in refused.out
+
+
+async def test_into_a_folder_comes_a_small_file_under_a_name_of_no_meaning(
+    people: People,
+) -> None:
+    data = secrets.token_bytes(70_000)
+    url = (await people.sent(data)).url
+    photos = people.folder / "here" / "photos"
+    photos.mkdir()
+
+    done = await people.run("bob", "download", "-", "-o", "photos/", stdin=url.encode())
+
+    (path,) = photos.iterdir()
+    assert (done.code, done.lines[-1]["path"]) == (0, str(path))
+    assert path.read_bytes() == data
+    assert "cat" not in path.name
 
 
 async def test_no_link_that_leads_elsewhere_is_followed(
