@@ -5,13 +5,7 @@ who floods it. What comes too fast waits, in its order; nothing is dropped here.
 """
 
 import asyncio
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Collection,
-)
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
@@ -28,7 +22,7 @@ from xmpp_onion.bot.rates import Rate
 from xmpp_onion.chat import Delivery, Message, Progress, Said
 from xmpp_onion.files import PAGE_BYTES
 from xmpp_onion.reader import Claim
-from xmpp_onion.rooms import Room, Voice
+from xmpp_onion.rooms import Room
 from xmpp_onion.store import Write
 
 __all__ = ["PacedLine"]
@@ -153,69 +147,4 @@ class PacedLine:
 
     def room(self, jid: str) -> Room:
         """Return a room, where what is said waits for its turn."""
-        return self._line.room(jid).through(
-            lambda voice: _PacedVoice(voice, self._wait)
-        )
-
-
-class _PacedVoice:
-    """The voice of a room that takes its time; see :class:`xmpp_onion.rooms.Voice`.
-
-    Args:
-        voice: What says it then.
-        wait: Returns when something may be said to somebody.
-    """
-
-    def __init__(self, voice: Voice, wait: Callable[[str], Awaitable[None]]) -> None:
-        self._voice = voice
-        self._wait = wait
-
-    async def send(
-        self,
-        to: str,
-        text: str,
-        *,
-        reply_to: Message | str = "",
-        mentions: Collection[str] = (),
-        expires: timedelta | None = None,
-    ) -> Delivery:
-        """Send a text, or an answer."""
-        await self._wait(to)
-        return await self._voice.send(
-            to, text, reply_to=reply_to, mentions=mentions, expires=expires
-        )
-
-    async def send_file(
-        self,
-        to: str,
-        path: Path | str,
-        progress: Progress | None = None,
-        *,
-        is_voice: bool = False,
-        expires: timedelta | None = None,
-        pad: bool = False,
-    ) -> Delivery:
-        """Send one, or a recording."""
-        await self._wait(to)
-        return await self._voice.send_file(
-            to, path, progress, is_voice=is_voice, expires=expires, pad=pad
-        )
-
-    async def correct(self, to: str, message_id: str, text: str) -> Delivery:
-        """Correct one of ours."""
-        await self._wait(to)
-        return await self._voice.correct(to, message_id, text)
-
-    async def react(self, to: str, message_id: str, *emojis: str) -> Delivery:
-        """React to one."""
-        await self._wait(to)
-        return await self._voice.react(to, message_id, *emojis)
-
-    async def retract(self, to: str, message_id: str) -> Delivery:
-        """Take one of ours back."""
-        await self._wait(to)
-        return await self._voice.retract(to, message_id)
-
-    async def displayed_by(self, message_id: str) -> tuple[JID, ...]:
-        """Return who was shown one of ours."""
-        return await self._voice.displayed_by(message_id)
+        return self._line.room(jid).paced(self._wait)

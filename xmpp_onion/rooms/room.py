@@ -1,7 +1,7 @@
 """One room, as a program sees it: who is in, who may be, and what to say there."""
 
 import copy
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol, Self
@@ -74,6 +74,8 @@ class Room:
         moderations: Take out what others said.
     """
 
+    _wait: Callable[[str], Awaitable[None]] | None = None  # no turns
+
     def __init__(
         self, rooms: Rooms, jid: JID, *, voice: Voice, moderations: Moderations
     ) -> None:
@@ -90,15 +92,21 @@ class Room:
         """The room as it is now; None if we are not in it and do not want to."""
         return self._rooms.state(self.jid)
 
-    def through(self, around: "Callable[[Voice], Voice]") -> Self:
-        """Return the same room, where what is said goes through another voice.
+    def paced(self, wait: Callable[[str], Awaitable[None]]) -> Self:
+        """Return the same room, where what is said waits for its turn.
 
         Args:
-            around: Gets the voice of this one.
+            wait: Returns when something may be said to a JID.
         """
         room = copy.copy(self)
-        room._voice = around(self._voice)  # noqa: SLF001 - a copy of our own
+        room._wait = wait  # noqa: SLF001 - a copy of our own
         return room
+
+    async def _turn(self) -> Voice:
+        """Return what speaks, when something may be said."""
+        if self._wait is not None:
+            await self._wait(self.jid)
+        return self._voice
 
     async def send(
         self,
@@ -108,25 +116,28 @@ class Room:
         expires: timedelta | None = None,
     ) -> Delivery:
         """Encrypt ``text`` for all members and send it; else as ``Client.send()``."""
-        return await self._voice.send(
-            self.jid, text, mentions=mentions, expires=expires
-        )
+        voice = await self._turn()
+        return await voice.send(self.jid, text, mentions=mentions, expires=expires)
 
     async def reply(self, to: Message | str, text: str) -> Delivery:
         """Answer a message, or the one with that id; else as :meth:`send`."""
-        return await self._voice.send(self.jid, text, reply_to=to)
+        voice = await self._turn()
+        return await voice.send(self.jid, text, reply_to=to)
 
     async def correct(self, message_id: str, text: str) -> Delivery:
         """Say what a message of ours should have said; as ``Client.correct()``."""
-        return await self._voice.correct(self.jid, message_id, text)
+        voice = await self._turn()
+        return await voice.correct(self.jid, message_id, text)
 
     async def react(self, message_id: str, *emojis: str) -> Delivery:
         """Say what we feel about a message; as ``Client.react()``."""
-        return await self._voice.react(self.jid, message_id, *emojis)
+        voice = await self._turn()
+        return await voice.react(self.jid, message_id, *emojis)
 
     async def retract(self, message_id: str) -> Delivery:
         """Ask all to forget a message of ours; as ``Client.retract()``."""
-        return await self._voice.retract(self.jid, message_id)
+        voice = await self._turn()
+        return await voice.retract(self.jid, message_id)
 
     async def moderate(
         self,
@@ -205,7 +216,8 @@ class Room:
         Else as ``Client.send_file()``. The server keeps it for some days: who is away
         for longer reads the message, and finds no file.
         """
-        return await self._voice.send_file(
+        voice = await self._turn()
+        return await voice.send_file(
             self.jid, path, progress, is_voice=is_voice, expires=expires, pad=pad
         )
 

@@ -73,6 +73,17 @@ class Typist:
 
 
 @asynccontextmanager
+async def couple(
+    enrol: Enrol, wire: LoopbackDialer
+) -> AsyncIterator[tuple[Client, Client]]:
+    async with (
+        Client(await enrol("alice"), tor=wire) as alice,
+        Client(await enrol("bob"), tor=wire) as bob,
+    ):
+        yield alice, bob
+
+
+@asynccontextmanager
 async def talking(client: Client, to: JID | None) -> AsyncIterator[tuple[Typist, Seen]]:
     seen = Seen()
     async with open_talk(client, seen, to) as talk:
@@ -83,8 +94,7 @@ async def test_two_people_talk_and_mean_each_others_messages(
     enrol: Enrol, wire: LoopbackDialer
 ) -> None:
     async with (
-        Client(await enrol("alice"), tor=wire) as alice,
-        Client(await enrol("bob"), tor=wire) as bob,
+        couple(enrol, wire) as (alice, bob),
         talking(alice, bob.jid.bare) as (her, she_sees),
         talking(bob, alice.jid.bare) as (his, he_sees),
     ):
@@ -143,8 +153,7 @@ async def test_a_room_and_a_file(
     (tmp_path / "plan.txt").write_text("the plan")
     (tmp_path / "got").mkdir()
     async with (
-        Client(await enrol("alice"), tor=wire) as alice,
-        Client(await enrol("bob"), tor=wire) as bob,
+        couple(enrol, wire) as (alice, bob),
         talking(alice, None) as (her, she_sees),
         talking(bob, None) as (his, he_sees),
     ):
@@ -191,8 +200,7 @@ async def test_what_is_said_elsewhere_says_where(
     enrol: Enrol, wire: LoopbackDialer
 ) -> None:
     async with (
-        Client(await enrol("alice"), tor=wire) as alice,
-        Client(await enrol("bob"), tor=wire) as bob,
+        couple(enrol, wire) as (alice, bob),
         talking(alice, JID(f"carol@{alice.jid.domain}")) as (her, she_sees),
     ):
         await bob.send(alice.jid, "psst")
@@ -231,8 +239,7 @@ async def test_a_line_tells_how_far_it_has_come_where_it_stands_or_in_one_of_its
     enrol: Enrol, wire: LoopbackDialer
 ) -> None:
     async with (
-        Client(await enrol("alice"), tor=wire) as alice,
-        Client(await enrol("bob"), tor=wire) as bob,
+        couple(enrol, wire) as (alice, bob),
     ):
         await befriend(alice, bob)
         async with (
@@ -262,8 +269,7 @@ async def test_who_writes_is_seen_only_where_both_sides_want_that(
     enrol: Enrol, wire: LoopbackDialer
 ) -> None:
     async with (
-        Client(await enrol("alice"), tor=wire) as alice,
-        Client(await enrol("bob"), tor=wire) as bob,
+        couple(enrol, wire) as (alice, bob),
     ):
         await befriend(alice, bob)
         async with (
@@ -327,8 +333,7 @@ async def test_a_room_is_made_filled_and_looked_at(
     enrol: Enrol, wire: LoopbackDialer
 ) -> None:
     async with (
-        Client(await enrol("alice"), tor=wire) as alice,
-        Client(await enrol("bob"), tor=wire) as bob,
+        couple(enrol, wire) as (alice, bob),
         talking(alice, None) as (her, she_sees),
         talking(bob, None) as (his, he_sees),
     ):
@@ -414,8 +419,7 @@ async def test_what_the_disk_does_not_take_is_said_and_the_talk_goes_on(
     enrol: Enrol, wire: LoopbackDialer
 ) -> None:
     async with (
-        Client(await enrol("alice"), tor=wire) as alice,
-        Client(await enrol("bob"), tor=wire) as bob,
+        couple(enrol, wire) as (alice, bob),
         talking(alice, bob.jid.bare) as (her, she_sees),
     ):
         await her.type("before")
