@@ -31,6 +31,7 @@ from xmpp_onion.errors import XmppOnionError
 __all__ = ["Format", "JsonFormatter", "TextFormatter", "redact", "write_logs"]
 
 Format: TypeAlias = Literal["text", "json"]
+"""How a log is written: for people, or a JSON object in each line."""
 
 _OURS: Final = "xmpp_onion"
 # Longer than any line that a person reads; a handler may log what a stranger wrote.

@@ -74,7 +74,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """What a person or a machine opens an account with. Not in any repr."""
+    """What a person or a machine opens an account with. Not in any repr.
+
+    Attributes:
+        kind: A passphrase or a key.
+    """
 
     kind: Kind
     _content: bytes = field(repr=False)

@@ -33,7 +33,11 @@ __all__ = ["Speaker"]
 
 
 class Speaker:
-    """The half of a client that speaks; :class:`~xmpp_onion.client.Client` is one."""
+    """The half of a client that speaks; :class:`~xmpp_onion.client.Client` is one.
+
+    Attributes:
+        notary: Decides about devices.
+    """
 
     _outgoing: Outgoing
     _deliveries: Deliveries

@@ -79,4 +79,6 @@ def _fault(one: Shown, fingerprint: str) -> str:
 REQUESTS: Mapping[str, Callable[[Client, Line], Awaitable[list[Line]]]] = {
     "check": _check,
 }
+"""What does a request, by the name in its ``do``."""
 FIELDS: Mapping[object, frozenset[str]] = {_check: frozenset()}
+"""What a request cannot do without, by what does it."""

@@ -15,6 +15,7 @@ from xmpp_onion.outgoing import ACK_TIMEOUT
 __all__ = ["FIELDS", "REQUESTS", "Told", "expires"]
 
 Told: TypeAlias = Callable[[Line], None]
+"""Gets lines ``progress`` meanwhile."""
 
 
 def expires(request: Line) -> timedelta | None:
@@ -95,7 +96,9 @@ REQUESTS: Mapping[str, Callable[[Client, Line, Told], Awaitable[list[Line]]]] = 
     "send-file": _send_file,
     "download": _download,
 }
+"""What does a request, by the name in its ``do``."""
 FIELDS: Mapping[object, frozenset[str]] = {
     _send_file: frozenset({"to", "path"}),
     _download: frozenset({"url", "folder"}),
 }
+"""What a request cannot do without, by what does it."""

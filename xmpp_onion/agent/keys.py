@@ -128,6 +128,7 @@ REQUESTS: Mapping[str, Callable[[Client, Line], Awaitable[list[Line]]]] = {
     "export-trust": _export,
     "import-trust": _import,
 }
+"""What does a request, by the name in its ``do``."""
 FIELDS: Mapping[object, frozenset[str]] = {
     _list_devices: frozenset(),
     _pin: frozenset({"jid", "fingerprint"}),
@@ -143,6 +144,7 @@ FIELDS: Mapping[object, frozenset[str]] = {
     _export: frozenset(),
     _import: frozenset({"text", "yes"}),
 }
+"""What a request cannot do without, by what does it."""
 
 
 def _device_line(device: Device) -> Line:

@@ -86,8 +86,10 @@ REQUESTS: Mapping[str, Callable[[Client, Line], Awaitable[list[Line]]]] = {
     "sent": _tell_state,
     "shown-in-room": _tell_readers,
 }
+"""What does a request, by the name in its ``do``."""
 # What each of them cannot do without.
 FIELDS: Mapping[object, frozenset[str]] = {
     _tell_state: frozenset({"id"}),
     _tell_readers: frozenset({"room", "id"}),
 }
+"""What a request cannot do without, by what does it."""

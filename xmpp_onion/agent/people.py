@@ -105,6 +105,7 @@ REQUESTS: Mapping[str, Callable[[Client, Line], Awaitable[list[Line]]]] = {
     "blocked": _list_blocked,
     "receipts": _tell_receipts,
 }
+"""What does a request, by the name in its ``do``."""
 _ABOUT_NOBODY = {_list, _list_requests, _refuse_all, _list_blocked}
 # What each of them cannot do without.
 FIELDS: Mapping[object, frozenset[str]] = {
@@ -112,3 +113,4 @@ FIELDS: Mapping[object, frozenset[str]] = {
     **dict.fromkeys(_ABOUT_NOBODY, frozenset()),
     _tell_receipts: frozenset({"on"}),
 }
+"""What a request cannot do without, by what does it."""

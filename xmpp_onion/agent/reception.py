@@ -24,7 +24,9 @@ __all__ = ["CALLERS", "Answer", "Told", "receive"]
 log = logging.getLogger(__name__)
 
 Told: TypeAlias = Callable[[Line], None]
+"""Gets lines that say how far it is, before the answer."""
 Answer: TypeAlias = Callable[[Line, Told], Awaitable[list[Line]]]
+"""Does what one line asks for, and returns the lines of the answer."""
 
 CALLERS: Final = 128
 """Connections at once; each may make us hold a line of 1 MiB."""

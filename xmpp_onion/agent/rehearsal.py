@@ -81,5 +81,7 @@ def _device(device: Device) -> Line:
 REQUESTS: Mapping[str, Callable[[Client, Line], Awaitable[list[Line]]]] = {
     "dry-run": _rehearse,
 }
+"""What does a request, by the name in its ``do``."""
 # What it cannot do without.
 FIELDS: Mapping[object, frozenset[str]] = {_rehearse: frozenset({"to"})}
+"""What a request cannot do without, by what does it."""

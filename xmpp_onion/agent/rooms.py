@@ -236,6 +236,7 @@ REQUESTS: Mapping[str, Callable[[Client, Line], Awaitable[list[Line]]]] = {
     "strict-room": _be_strict,
     "room-invitations": _list_invitations,
 }
+"""What does a request, by the name in its ``do``."""
 _WITH_PEOPLE = {_invite, _kick, _accept, _grant}
 # What each of them cannot do without.
 FIELDS: Mapping[object, frozenset[str]] = {
@@ -248,3 +249,4 @@ FIELDS: Mapping[object, frozenset[str]] = {
     _list: frozenset(),
     _list_invitations: frozenset(),
 }
+"""What a request cannot do without, by what does it."""

@@ -144,9 +144,11 @@ REQUESTS: Mapping[str, Callable[[Client, Line], Awaitable[list[Line]]]] = {
     "react": _react,
     "retract": _retract,
 }
+"""What does a request, by the name in its ``do``."""
 # What each of them cannot do without.
 FIELDS: Mapping[object, frozenset[str]] = {
     _send: frozenset({"to", "text"}),
     _react: frozenset({"to", "id", "emojis"}),
     _retract: frozenset({"to", "id"}),
 }
+"""What a request cannot do without, by what does it."""

@@ -61,5 +61,7 @@ def _line(to: JID, timer: timedelta | None) -> Line:
 REQUESTS: Mapping[str, Callable[[Client, Line], Awaitable[list[Line]]]] = {
     "timer": _turn
 }
+"""What does a request, by the name in its ``do``."""
 # What it cannot do without.
 FIELDS: Mapping[object, frozenset[str]] = {_turn: frozenset({"jid"})}
+"""What a request cannot do without, by what does it."""

@@ -137,9 +137,11 @@ REQUESTS: Mapping[str, Callable[[Client, Line], Awaitable[list[Line]]]] = {
     "remove-token": _do_with_name,
     "add-token": _do_with_all,
 }
+"""What does a request, by the name in its ``do``."""
 # What each of them cannot do without.
 FIELDS: Mapping[object, frozenset[str]] = {
     _do: frozenset(),
     _do_with_name: frozenset({"name"}),
     _do_with_all: frozenset({"name", "to"}),
 }
+"""What a request cannot do without, by what does it."""

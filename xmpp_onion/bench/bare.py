@@ -39,7 +39,11 @@ _PLUGINS = (
 
 
 class JSONStorage(Storage):
-    """The storage of the libraries' examples: one JSON file, written each time."""
+    """The storage of the libraries' examples: one JSON file, written each time.
+
+    Args:
+        path: The file, which need not exist.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -97,7 +101,15 @@ register_plugin(BareOmemo)
 
 
 class BareClient(slixmpp.ClientXMPP):
-    """One account; use :meth:`log_in`, :meth:`say`, :meth:`hear`, :meth:`leave`."""
+    """One account; use :meth:`log_in`, :meth:`say`, :meth:`hear`, :meth:`leave`.
+
+    Args:
+        jid: The account, bare.
+        password: Of the account.
+        tor: Dials.
+        certificate: The file with the server's, in PEM.
+        store: The JSON file with the keys.
+    """
 
     def __init__(
         self, jid: str, password: str, *, tor: Tor, certificate: Path, store: Path

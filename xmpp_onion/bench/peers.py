@@ -56,6 +56,8 @@ Enter: TypeAlias = Callable[[Login], AbstractAsyncContextManager[Peer]]
 
 
 class _Ours:
+    """This library, as a `Peer`."""
+
     def __init__(self, client: Client) -> None:
         self._client = client
         self._messages = client.messages()

@@ -148,6 +148,8 @@ def _choices(annotation: object) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _OneOf:
+    """Reads one of some words, in either case; knows them, for the help."""
+
     choices: Mapping[str, object]
 
     def __call__(self, text: str) -> object:

@@ -28,7 +28,13 @@ T = TypeVar("T")
 
 
 class Host(Protocol):
-    """The bot, as a handler sees it."""
+    """The bot, as a handler sees it.
+
+    Attributes:
+        name: The profile whose account it uses.
+        texts: What it says by itself.
+        clock: Says how late it is; a test has its own.
+    """
 
     name: str
     texts: Texts

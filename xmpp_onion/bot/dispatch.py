@@ -63,7 +63,15 @@ _UNTRUSTED: Final = "untrusted"
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What holds for all handlers of a bot; see ``Bot``."""
+    """What holds for all handlers of a bot; see ``Bot``.
+
+    Attributes:
+        prefix: What commands begin with.
+        timeout: How long a handler may take.
+        max_age: From when on a command is too old to be done.
+        answers: How often it answers in one place.
+        replay: Do commands also if they are too old.
+    """
 
     prefix: str
     timeout: timedelta

@@ -92,7 +92,12 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Watcher:
-    """A handler of events that are no messages, or of errors."""
+    """A handler of events that are no messages, or of errors.
+
+    Attributes:
+        plan: How it is called.
+        kind: Of which class the events or errors are.
+    """
 
     plan: Plan
     kind: type
@@ -100,6 +105,8 @@ class Watcher:
 
 @dataclass(slots=True)
 class _Parts:
+    """What was registered with a router, each kind in its order."""
+
     listeners: list[Listener] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)

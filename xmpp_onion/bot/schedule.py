@@ -21,13 +21,19 @@ _FARTHEST_DAYS: Final = 366 * 41
 
 
 class _Times(Protocol):
+    """When something is due; `Every` and `Cron` say so."""
+
     def after(self, moment: datetime) -> datetime:
         """Return the next time that is due later than ``moment``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Every:
-    """So often, counted from the last time."""
+    """So often, counted from the last time.
+
+    Attributes:
+        pause: From one time to the next.
+    """
 
     pause: timedelta
 

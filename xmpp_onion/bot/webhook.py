@@ -33,6 +33,8 @@ _AT_ONCE: Final = 16
 
 
 class _RefusedError(Exception):
+    """A request gets no more than a status of HTTP."""
+
     def __init__(self, status: int) -> None:
         self.status = status
 

@@ -71,7 +71,12 @@ class Undecryptable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactRequest:
-    """Somebody asks to be a contact. Nothing is accepted by itself."""
+    """Somebody asks to be a contact. Nothing is accepted by itself.
+
+    Attributes:
+        sender: Who asks, a bare JID.
+        at: When we learnt it, in UTC.
+    """
 
     sender: JID
     at: datetime
@@ -94,7 +99,12 @@ class MoreRequests:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactAccepted:
-    """Somebody whom we asked lets us see them now."""
+    """Somebody whom we asked lets us see them now.
+
+    Attributes:
+        sender: Who accepted, a bare JID.
+        at: When we learnt it, in UTC.
+    """
 
     sender: JID
     at: datetime
@@ -102,7 +112,12 @@ class ContactAccepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactRemoved:
-    """Somebody refused us, took it back, or is off our list."""
+    """Somebody refused us, took it back, or is off our list.
+
+    Attributes:
+        sender: Who is no contact now, a bare JID.
+        at: When we learnt it, in UTC.
+    """
 
     sender: JID
     at: datetime

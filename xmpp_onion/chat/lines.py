@@ -27,6 +27,7 @@ from xmpp_onion.chat.room import Moderated, RoomEvent
 __all__ = ["Line", "line"]
 
 Line: TypeAlias = dict[str, object]
+"""One JSON line, as docs/reference/command-line.md has it."""
 
 _ALARMS: dict[type, str] = {
     NewDevice: "new-device",

@@ -18,6 +18,7 @@ __all__ = ["CHUNKS", "SINGLE", "Link", "Place", "Slot"]
 # One object that others' clients read too (XEP-0454), or an index of several: ours.
 SINGLE: Final = "aesgcm"
 CHUNKS: Final = "aesgcm+chunks"
+"""The schemes of a link: to one object, and to an index."""
 # Prosody's have 120; a URL of more is somebody's attack.
 _URL_LIMIT: Final = 2048
 # RFC 3986, section 3: what a path and a query are made of, and nothing else.

@@ -13,6 +13,7 @@ from xmpp_onion.chat.delivery import Delivery
 __all__ = ["Answer", "Message", "OwnMessage", "Said"]
 
 Answer: TypeAlias = Callable[[JID, str], Awaitable[Delivery]]
+"""Sends somebody a text."""
 
 # How much a device may be believed, of those that a policy accepts.
 _RANKS: Final[Mapping[str, int]] = MappingProxyType({"tofu": 1, "verified": 2})

@@ -18,12 +18,16 @@ __all__ = ["ScreenPaper"]
 
 @dataclass(frozen=True, slots=True)
 class _Line:
+    """To be printed; with a number if it may be marked later, else 0."""
+
     text: str
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
+    """The new begin of a line, and what to do if it cannot be reached any more."""
+
     number: int
     head: str
     otherwise: Callable[[], None]

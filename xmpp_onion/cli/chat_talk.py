@@ -91,6 +91,13 @@ class Talk:
         transfers: How far the files are that go or come, in words.
         people: The contacts, once they were asked for.
         states: Marks what we said as it comes further.
+
+    Args:
+        client: As above.
+        paper: Where lines are shown.
+        to: As above.
+        tasks: Where files go and come, beside what is typed.
+        changed: Called when what stands below the lines is another.
     """
 
     def __init__(

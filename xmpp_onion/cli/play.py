@@ -86,7 +86,11 @@ async def _logged_in(
 
 
 class Ear:
-    """What somebody hears, each kind for who waits for it."""
+    """What somebody hears, each kind for who waits for it.
+
+    Args:
+        client: Whose messages are read.
+    """
 
     def __init__(self, client: Client) -> None:
         self.client = client

@@ -20,7 +20,12 @@ __all__ = ["Step", "Steps", "show_progress"]
 
 
 class Step:
-    """One thing that takes a while: how far it is, and how long it took."""
+    """One thing that takes a while: how far it is, and how long it took.
+
+    Args:
+        title: What it is.
+        output: Where its line goes with --json.
+    """
 
     def __init__(self, title: str, output: Output) -> None:
         self.title = title
@@ -49,7 +54,11 @@ class Step:
 
 
 class Steps:
-    """A list of steps and of what was said, drawn live where there is a terminal."""
+    """A list of steps and of what was said, drawn live where there is a terminal.
+
+    Args:
+        output: With --quiet and --json nothing is drawn.
+    """
 
     def __init__(self, output: Output) -> None:
         self._output = output

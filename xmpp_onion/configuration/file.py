@@ -38,6 +38,11 @@ class Configuration:
     Attributes:
         path: The file, which need not exist.
         profile: Whose settings these are.
+
+    Args:
+        path: As above.
+        profile: As above.
+        entries: What counts, by the name of the setting.
     """
 
     def __init__(self, path: Path, profile: str, entries: Mapping[str, Entry]) -> None:

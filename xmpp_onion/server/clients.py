@@ -45,6 +45,8 @@ class Guest:
 
 @dataclass(frozen=True, slots=True)
 class _State:
+    """Who has a key, and which keys were made for those to come."""
+
     guests: tuple[Guest, ...] = ()
     spare: tuple[ClientKey, ...] = field(default=(), repr=False)
 

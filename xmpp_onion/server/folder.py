@@ -71,7 +71,12 @@ _OURS = (
 
 
 class RunAs(NamedTuple):
-    """The user that Prosody runs as, when root starts it."""
+    """The user that Prosody runs as, when root starts it.
+
+    Attributes:
+        uid: Of the user.
+        gid: Of its primary group.
+    """
 
     uid: int
     gid: int

@@ -13,6 +13,7 @@ from xmpp_onion.server.options import Door, Engine
 __all__ = ["DEFAULT_LIFETIME", "add_account", "create_introduction", "create_invite"]
 
 DEFAULT_LIFETIME = timedelta(days=3)
+"""How long an invite is good where nobody says how long."""
 
 _CREATE_INVITE = """
 local invites = require "core.modulemanager".get_module({onion}, "invites")

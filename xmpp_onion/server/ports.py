@@ -21,6 +21,13 @@ class Ports(NamedTuple):
 
     All of them are chosen, also those that are not listened on: whoever switches
     something on later finds its port where it was.
+
+    Attributes:
+        c2s: For clients.
+        http: For files and pages.
+        https: The same in TLS.
+        s2s: For other servers.
+        c2s_proxy: For clients that Tor announces with a line of their circuit.
     """
 
     c2s: int = 0
@@ -31,6 +38,7 @@ class Ports(NamedTuple):
 
 
 NO_PORTS = Ports()
+"""None of them is chosen."""
 
 
 def choose_ports(kept: Ports = NO_PORTS) -> Ports:

@@ -24,6 +24,8 @@ WRAP: Final = 2**32
 
 @dataclass(slots=True)
 class _Sent(Generic[T]):
+    """A stanza that waits for its ack, and what its sender wants back then."""
+
     data: str
     token: T | None
 

@@ -79,7 +79,21 @@ class ExpiredError(Exception):
 
 @dataclass(slots=True, eq=False)
 class Query:
-    """A page that was asked for; it is live until its answer comes."""
+    """A page that was asked for; it is live until its answer comes.
+
+    Attributes:
+        id: Names it in each result.
+        own: Our account, bare.
+        room: Whose archive it is; None for our own.
+        limit: How many messages were asked for.
+        answer: What comes behind the last result.
+        entries: What came, by its name in the archive; the order of the archive.
+        size_bytes: Of all entries.
+        is_full: More came than was asked for, or than memory is given to a page.
+        began: When the first result came, by the clock of the loop; 0 before.
+        seconds: From the first result to the last.
+        timeout: Put off with each result.
+    """
 
     id: str
     own: JID

@@ -116,6 +116,7 @@ SessionEvent = (
     | RoomChanged
     | SaidMoved
 )
+"""All that a session tells."""
 
 
 def read_request(element: ET.Element) -> SubscriptionRequest | SaidMoved | None:

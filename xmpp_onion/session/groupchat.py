@@ -35,7 +35,12 @@ _DELAY: Final = "{urn:xmpp:delay}delay"
 
 
 class Seat(NamedTuple):
-    """A place in a room: who speaks from it is not said."""
+    """A place in a room: who speaks from it is not said.
+
+    Attributes:
+        room: The room, a bare JID.
+        nick: What the place is called.
+    """
 
     room: JID
     nick: str

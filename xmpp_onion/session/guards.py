@@ -67,7 +67,11 @@ class Outline(ET.Element):
 
 @dataclass(frozen=True, slots=True)
 class StreamOpened:
-    """The peer's stream header came."""
+    """The peer's stream header came.
+
+    Attributes:
+        stream_id: Its name for the stream; empty if it gave none.
+    """
 
     stream_id: str
 
@@ -81,6 +85,9 @@ class StanzaReader:
     """Cuts one XML stream into its top-level elements.
 
     One reader is for one stream: after TLS and after SASL a new one starts.
+
+    Args:
+        limits: What an element may be; the usual ones if there are none.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:

@@ -131,6 +131,8 @@ class Lanes(Generic[EntryT]):
 
 @dataclass(frozen=True, slots=True)
 class _Waiting(Generic[EntryT]):
+    """What stands in a lane; the number tells who came first."""
+
     number: int
     entry: EntryT
     lane: str

@@ -54,7 +54,18 @@ _WORDS_LIMIT: Final = 200
 
 
 class Status:
-    """The status codes that mean something here (XEP-0045, section 15.6)."""
+    """The status codes that mean something here (XEP-0045, section 15.6).
+
+    Attributes:
+        SELF: It is about ourselves.
+        CREATED: The room was made just now.
+        BANNED: Thrown out for good.
+        NICK_CHANGED: Not gone, but called something else.
+        KICKED: Thrown out.
+        AFFILIATION_LOST: Gone, as no member any more.
+        MEMBERS_ONLY: Gone, as the room is for members now.
+        SHUTDOWN: Gone, as the server of the room ends.
+    """
 
     SELF: Final = 110
     CREATED: Final = 201
@@ -100,6 +111,7 @@ class RoomPresence:
 
 
 AffiliationList: TypeAlias = tuple[tuple[JID, Affiliation], ...]
+"""Accounts, bare, and what each is to a room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +146,7 @@ class Invitation:
 
 
 RoomNews: TypeAlias = RoomPresence | RoomSignal | Invitation
+"""What is said about a room, and not in it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,15 @@ from xmpp_onion.session.lanes import NEAR, Lanes, Load
 __all__ = ["EventQueue", "Ticket", "size_of"]
 
 Ticket = tuple[int, int]
+"""What a stanza is settled with; see :class:`.acks.IncomingAcks`."""
 # What Python needs for an element besides its text.
 _ELEMENT_BYTES: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
+    """An event; its ticket, if it was a stanza; what it weighs in memory."""
+
     event: SessionEvent
     ticket: Ticket | None
     size_bytes: int

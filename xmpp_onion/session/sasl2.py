@@ -34,9 +34,13 @@ __all__ = [
 ]
 
 SASL2: Final = "urn:xmpp:sasl:2"
+"""The namespace of XEP-0388."""
 BIND2: Final = "urn:xmpp:bind:0"
+"""The namespace of XEP-0386."""
 FAST: Final = "urn:xmpp:fast:0"
+"""The namespace of XEP-0484."""
 SM: Final = "urn:xmpp:sm:3"
+"""The namespace of XEP-0198."""
 # Of a device's random name: what the server makes its resource from.
 _TAG_LENGTH: Final = 8
 

@@ -36,7 +36,14 @@ _NONCE_BYTES: Final = 24
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """What the server's first message asks for."""
+    """What the server's first message asks for.
+
+    Attributes:
+        text: The message, as it came: the proof is made of it.
+        nonce: Ours, and the server's behind it.
+        salt: Goes into the password's hash.
+        iterations: How often it is hashed: no fewer than is safe.
+    """
 
     text: str
     nonce: str

@@ -10,6 +10,7 @@ from typing import Final
 __all__ = ["CLIENT", "serialise"]
 
 CLIENT: Final = "jabber:client"
+"""The namespace of stanzas between a client and its server."""
 _XML: Final = "{http://www.w3.org/XML/1998/namespace}"
 _ESCAPES: Final = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&apos;", '"': "&quot;"}

@@ -31,6 +31,7 @@ _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
 STAMP: Final = "{urn:xmpp-onion:stamp:0}stamp"
+"""The tag of what pays for a first word."""
 # Of the work, in zero bits: 24 are sixteen million hashes, fourteen seconds here. A
 # server that asks for more wants our computer and not our message.
 _LIMIT_BITS: Final = 24

@@ -66,6 +66,7 @@ class Incoming:
         to: The bare JID it was for; ours, unless we sent it on another device.
         notice: What it says in the clear about a message of ours. Then it says
             nothing else.
+        asks: Its sender wants a receipt. Others can have added that.
         excess: Which limit it is beyond, as a clause: nothing else of it was kept.
         is_silent: It has no text for clients without OMEMO: nothing in it is for a
             person to read.

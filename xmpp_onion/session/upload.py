@@ -57,6 +57,8 @@ RESUME: Final = "urn:xmpp-onion:resume:0"
 
 @dataclass(frozen=True, slots=True)
 class _Service:
+    """Where files are stored, the most bytes of one, and what else it can."""
+
     jid: str
     limit: int
     has_plain: bool

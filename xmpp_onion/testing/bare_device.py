@@ -26,7 +26,13 @@ _DEVICE_ID = 1
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """What travels for one device."""
+    """What travels for one device.
+
+    Attributes:
+        content: Encrypted; the same for all devices of a message.
+        key: What opens it, encrypted for this one.
+        exchange: What begins a session with the device, if it has none.
+    """
 
     content: Content
     key: EncryptedKeyMaterial = field(repr=False)

@@ -28,6 +28,8 @@ class Direction(StrEnum):
 
 
 class _Chunk(NamedTuple):
+    """Bytes on their way."""
+
     data: bytes  # empty: the sender closed
     due: float  # loop time at which the far end gets it
     depth: int

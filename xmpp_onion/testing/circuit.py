@@ -26,6 +26,10 @@ class Caller:
 
     Attributes:
         heard: What has come so far.
+
+    Args:
+        reader: What the server says.
+        writer: What it hears.
     """
 
     def __init__(

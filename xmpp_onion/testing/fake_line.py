@@ -51,7 +51,13 @@ class FakeNotes:
 
 
 class Around(Protocol):
-    """The world around an account; see ``MemoryWorld``."""
+    """The world around an account; see ``MemoryWorld``.
+
+    Attributes:
+        notes: What the bot keeps over a restart.
+        done: Set each time that the bot is through with an event.
+        pages: What ``fetch`` gets, by URL.
+    """
 
     notes: FakeNotes
     done: asyncio.Event

@@ -30,6 +30,7 @@ class FakePepServer:
         versions: The namespaces that accounts see of each other: as if nobody
             spoke the others.
         keeps_closed: The nodes that it refuses to open.
+        watchers: The accounts, which are told of changes.
     """
 
     lists: dict[tuple[str, str], DeviceList] = field(default_factory=dict)

@@ -41,7 +41,15 @@ _POLICIES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What somebody got, and what he knows of the device that it came from."""
+    """What somebody got, and what he knows of the device that it came from.
+
+    Attributes:
+        content: What was said.
+        fingerprint: Of the device, 64 hex digits.
+        trust: What he decided about it.
+        device: Its number.
+        namespace: Of the OMEMO version that it came by.
+    """
 
     content: Content
     fingerprint: str

@@ -37,7 +37,14 @@ class Act(StrEnum):
 
 
 class Asked(NamedTuple):
-    """One request as it came."""
+    """One request as it came.
+
+    Attributes:
+        host: The name.
+        port: The virtual port.
+        user: What Tor would isolate circuits by.
+        password: The same.
+    """
 
     host: str
     port: int

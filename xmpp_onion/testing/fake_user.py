@@ -71,6 +71,11 @@ class FakeUser:
             corrected, and without what it took back.
         files: What files it sent, as they were saved.
         reactions: What it felt, by the id of the message.
+
+    Args:
+        world: Where it is heard.
+        jid: As above.
+        trust: As above.
     """
 
     def __init__(self, world: Voice, jid: JID, trust: TrustLevel) -> None:

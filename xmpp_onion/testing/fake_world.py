@@ -363,7 +363,14 @@ class MemoryWorld:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What stands on a message; the room is None for one person's."""
+    """What stands on a message.
+
+    Attributes:
+        id: Its name.
+        sender: Who said it.
+        room: Where; None for one person's.
+        at: When, in UTC.
+    """
 
     id: str
     sender: JID

@@ -13,9 +13,12 @@ from xmpp_onion.testing.loopback import LoopbackDialer
 __all__ = ["ONION", "PLACE", "Answer", "Server", "ok", "part", "serving"]
 
 ONION = OnionAddress.from_public_key(bytes(32))
+"""A name that nobody has the key of."""
 PLACE = Place(ONION, 5280, "/share/object")
+"""What is asked for."""
 
 Answer: TypeAlias = bytes | Callable[[asyncio.StreamWriter], Awaitable[None]]
+"""What is sent back as it is, or what sends it."""
 
 
 @dataclass(slots=True)

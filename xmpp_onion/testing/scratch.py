@@ -19,7 +19,12 @@ _LOCK = "in-use.lock"
 
 
 class ScratchFolder:
-    """A new folder in the system's temporary folder, with mode 0700."""
+    """A new folder in the system's temporary folder, with mode 0700.
+
+    Args:
+        path: The folder; `make` makes one.
+        lock: The descriptor of a lock file in it, locked while we live.
+    """
 
     def __init__(self, path: Path, lock: int) -> None:
         self.path = path

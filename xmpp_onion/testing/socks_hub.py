@@ -62,6 +62,7 @@ class SocksHub:
         script: Manners for the next CONNECTs, whoever is asked for; they come first.
         asked: Each CONNECT, in order.
         greetings: How many connections came.
+        port: Where it listens on 127.0.0.1; 0 takes a free one.
     """
 
     routes: dict[str, int] = field(default_factory=dict)

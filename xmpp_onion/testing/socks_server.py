@@ -18,8 +18,11 @@ __all__ = [
 ]
 
 SUCCEEDED = 0x00
+"""The connection is made."""
 FAILED = 0x01
+"""The service answers, and what stands behind the port does not."""
 ONION_NOT_FOUND = 0xF0
+"""No such service is published."""
 
 _BAD_COMMAND, _BAD_ADDRESS_TYPE = 0x07, 0x08
 _NO_AUTH, _USER_PASSWORD, _NO_METHOD = 0x00, 0x02, 0xFF
@@ -45,7 +48,11 @@ class Request(NamedTuple):
 
 
 class RefusedError(Exception):
-    """A CONNECT cannot be done; ``reply`` is the code to answer with."""
+    """A CONNECT cannot be done; ``reply`` is the code to answer with.
+
+    Args:
+        reply: Such as `FAILED`.
+    """
 
     def __init__(self, reply: int) -> None:
         self.reply = reply

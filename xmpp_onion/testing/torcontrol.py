@@ -18,7 +18,12 @@ _EVENT = "650"
 
 
 class ControlConnection:
-    """Ask one thing after another, or wait for events; not both at once."""
+    """Ask one thing after another, or wait for events; not both at once.
+
+    Args:
+        reader: What tor says; `open` makes one.
+        writer: What it is asked.
+    """
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -24,6 +24,11 @@ class Directory:
 
     A client that finds it on disk skips the download, whose back-off costs two
     to ten seconds at random on a network that is just born.
+
+    Attributes:
+        consensus: Which relays there are, signed by the authority.
+        microdescriptors: Their keys.
+        certificates: The authority's.
     """
 
     consensus: bytes

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 AUTHORITY, CLIENT, SERVICE = "auth0", "client", "service"
 
 Progress = Callable[[str, float], None]
+"""Gets a few words, and how far it is, 0 to 1."""
 
 
 class TorFleet:

@@ -50,6 +50,9 @@ class TorNode:
 
     Two things see to it: tor is told our process id, and `own` keeps a control
     connection whose end is tor's end.
+
+    Args:
+        plan: Who it is, and where.
     """
 
     def __init__(self, plan: NodePlan) -> None:

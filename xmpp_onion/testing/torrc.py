@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 LOOPBACK = "127.0.0.1"
+"""Where all nodes listen."""
 
 # Seconds. Tor refuses less than 2 for either delay.
 _VOTE_DELAY = 2
@@ -99,6 +100,10 @@ class NodePlan:
     """One node: who it is, where its files lie, where it listens on loopback.
 
     Attributes:
+        name: Of the node, and of its folder.
+        role: What it does in the network.
+        folder: Where its files lie.
+        control_port: Of its control port.
         or_port: What other nodes dial; 0 for a client.
         listen_port: Where tor really listens when something stands in front of
             `or_port`, else the same.

@@ -81,7 +81,12 @@ class Layout:
 
 
 class TemplateSlot:
-    """One network on disk, locked for us until `release`."""
+    """One network on disk, locked for us until `release`.
+
+    Args:
+        folder: Where it lies; `claim` finds one.
+        lock: The descriptor of the lock file, locked.
+    """
 
     def __init__(self, folder: Path, lock: int) -> None:
         self._folder = folder

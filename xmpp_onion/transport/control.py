@@ -200,6 +200,10 @@ class Control:
     Attributes:
         configuring: To be held from reading a part of Tor's configuration until it
             was written again.
+
+    Args:
+        sock: Authenticated; closed by us.
+        place: Where it leads, for errors.
     """
 
     def __init__(self, sock: stem.socket.ControlSocket, place: Place) -> None:

@@ -52,7 +52,12 @@ _FILE_BUFFER: Final = 128 * 1024
 
 
 class Endpoint(NamedTuple):
-    """Where a Tor daemon listens; prints as ``host:port``."""
+    """Where a Tor daemon listens; prints as ``host:port``.
+
+    Attributes:
+        host: An IP address.
+        port: 1 to 65535.
+    """
 
     host: str
     port: int

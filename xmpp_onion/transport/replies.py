@@ -27,6 +27,8 @@ NO_KEY: Final = 0xF4
 
 
 class _Meaning(NamedTuple):
+    """What a reply code is told as."""
+
     error: type[DialError]
     can_retry: bool
     why: str
