@@ -1,20 +1,64 @@
 """XML of somebody else: read with limits, nothing resolved; and written to compare."""
 
 import copy
+import re
 import xml.etree.ElementTree as ET
 from xml.parsers import expat
 
 __all__ = ["StrictReader", "canonical"]
 
 
+# What has nothing to escape, as nearly all that people send inside of <encrypted/>.
+# No namespace with a slash: those may have a prefix of their own in ElementTree.
+_NAME = re.compile("[A-Za-z][A-Za-z0-9-]*")
+_NAMESPACE = re.compile("[A-Za-z0-9:._-]+")
+_TEXT = re.compile("[A-Za-z0-9+/=@._-]*")
+
+
 def canonical(element: ET.Element) -> str:
     """Return one element as canonical XML, and not the text that follows on it.
 
     That text belongs to its parent, and two roots, or text behind one, are no document.
+    Names of messages that were seen come from what this returns, so it must never
+    become another for the same element.
     """
+    pieces: list[str] = []
+    namespace, brace, _ = element.tag[1:].partition("}")
+    if brace and _NAMESPACE.fullmatch(namespace):
+        declared = f' xmlns:ns0="{namespace}"'
+        if _write_plain(element, f"{{{namespace}}}", declared, pieces):
+            return "".join(pieces)
     alone = copy.copy(element)
     alone.tail = None
     return ET.canonicalize(ET.tostring(alone, "unicode"))
+
+
+def _write_plain(
+    element: ET.Element, start: str, declared: str, pieces: list[str]
+) -> bool:
+    """Write what has one namespace and nothing to escape, a tenth of the work.
+
+    Returns:
+        Whether it is of that kind; if not, what was written is of no use.
+    """
+    name, text = element.tag.removeprefix(start), element.text or ""
+    is_plain = (
+        _NAME.fullmatch(name)
+        and _TEXT.fullmatch(text)
+        and all(map(_NAME.fullmatch, element.attrib))
+        and all(map(_TEXT.fullmatch, element.attrib.values()))
+    )
+    if not is_plain:
+        return False
+    attributes = "".join(
+        f' {key}="{element.attrib[key]}"' for key in sorted(element.attrib)
+    )
+    pieces.append(f"<ns0:{name}{declared}{attributes}>{text}")
+    for child in element:
+        if child.tail or not _write_plain(child, start, "", pieces):
+            return False
+    pieces.append(f"</ns0:{name}>")
+    return True
 
 
 class StrictReader:

@@ -1,4 +1,8 @@
+import xml.etree.ElementTree as ET
+
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from xmpp_onion.strict_xml import StrictReader, canonical
 
@@ -56,3 +60,59 @@ def test_what_stands_behind_an_element_is_none_of_it(behind: str) -> None:
 
     assert canonical(root[0]) == '<ns0:b xmlns:ns0="urn:x" a="1" k="2"></ns0:b>'
     assert root[0].tail == tail  # a copy was changed
+
+
+XML = "http://www.w3.org/XML/1998/namespace"
+SPACES = st.sampled_from(
+    ["{urn:x}", "{urn:x}", "{urn:y}", "", f"{{{XML}}}", "{http://x}"]
+)
+NAMES = st.sampled_from(["a", "B-1", "rid", "kex", "_a", "\u00e4"])
+TEXTS = st.sampled_from(
+    ["", "1", "QUJD+/==", "a@b.onion/c", "<&>", '"', " ", "\n", "\u00e4"]
+)
+
+
+@st.composite
+def elements(draw: st.DrawFn, depth: int = 3) -> ET.Element:
+    """Whatever somebody may send, most of it as people do."""
+    element = ET.Element(draw(SPACES) + draw(NAMES))
+    for space, name, text in draw(
+        st.lists(st.tuples(SPACES, NAMES, TEXTS), max_size=3)
+    ):
+        element.set(("" if space == "{urn:x}" else space) + name, text)
+    element.text = draw(TEXTS)
+    for _ in range(draw(st.integers(0, 2)) if depth else 0):
+        child = draw(elements(depth - 1))
+        child.tail = draw(st.one_of(st.just(""), TEXTS))
+        element.append(child)
+    return element
+
+
+def made(text: str) -> ET.Element:
+    return ET.fromstring(text)  # noqa: S314 - our own text
+
+
+@given(element=elements())
+@example(element=made("<k xmlns='urn:x' rid='1' kex='true'>QQ==</k>"))
+@example(element=made("<e xmlns='urn:x' b='1' a='2'><k>QQ</k><k/></e>"))
+@example(element=made("<e xmlns='urn:x'>A<k>B</k>C<k xmlns='urn:y'/></e>"))
+@example(element=made("<e xmlns='urn:x'><k>B</k>C</e>"))
+@example(element=made("<e xmlns='urn:x'><k xmlns='urn:y'/></e>"))
+@example(element=made("<e xmlns='urn:x' xmlns:y='urn:y' y:a='1'/>"))
+@example(element=made("<e xmlns='urn:x' a='&lt;'/>"))
+@example(element=made("<e xmlns='urn:x'>&lt;</e>"))
+@example(element=made(f"<xml:e xmlns:xml='{XML}'/>"))
+@example(element=made("<e xmlns='http://www.w3.org/1999/xhtml'/>"))
+@example(element=made("<e/>"))
+def test_plain_elements_are_written_as_all_others(element: ET.Element) -> None:
+    assert canonical(element) == ET.canonicalize(ET.tostring(element, "unicode"))
+
+
+def test_what_people_send_is_written_as_it_always_was() -> None:
+    key = "<key rid='1' kex='true'>QQ==</key>"
+    sent = made(f"<encrypted xmlns='urn:xmpp:omemo:2'>{key}</encrypted>")
+
+    assert canonical(sent) == (
+        '<ns0:encrypted xmlns:ns0="urn:xmpp:omemo:2"><ns0:key kex="true" rid="1">QQ=='
+        "</ns0:key></ns0:encrypted>"
+    )
