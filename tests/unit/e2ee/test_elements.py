@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -16,8 +17,9 @@ from oldmemo import oldmemo as old
 from twomemo import twomemo as new
 from x3dh import Header as ExchangeHeader
 
-from xmpp_onion.e2ee import NAMESPACES, OMEMO_2, OMEMO_OLD
+from xmpp_onion.e2ee import NAMESPACES, OMEMO_2, OMEMO_OLD, Encrypted
 from xmpp_onion.e2ee.elements import write_bundle, write_device_list, write_message
+from xmpp_onion.testing.omemo_peer import OmemoPeers
 
 if TYPE_CHECKING:
     from omemo.message import EncryptedKeyMaterial, KeyExchange
@@ -138,3 +140,28 @@ def test_a_client_is_loaded_without_the_schemas_of_the_libraries() -> None:
     loaded = set(done.stdout.split())
     assert {"slixmpp", "oldmemo", "twomemo"} <= loaded
     assert not {"xmlschema", "oldmemo.etree", "twomemo.etree"} & loaded
+
+
+@pytest.mark.parametrize(
+    ("versions", "first", "later"), [(NAMESPACES, 264, 168), ((OMEMO_OLD,), 236, 132)]
+)
+async def test_a_key_is_no_longer_than_its_version_asks_for(
+    tmp_path: Path, versions: tuple[str, ...], first: int, later: int
+) -> None:
+    async with OmemoPeers(tmp_path) as peers:
+        peers.server.versions = versions
+        alice, bob = await peers.add("alice"), await peers.add("bob")
+        begins = await alice.encrypt(bob, "hello")
+        await bob.read(begins, alice)
+        await alice.read(await bob.encrypt(alice, "hello"), bob)
+        goes_on = await alice.encrypt(bob, "hello")
+
+    # The numbers of pre-keys take a byte or two each.
+    assert first - 4 <= length_of_key(begins) <= first + 4
+    assert length_of_key(goes_on) == later
+
+
+def length_of_key(encrypted: Encrypted) -> int:
+    (element,) = encrypted.elements
+    (key,) = (one for one in element.iter() if one.tag.endswith("}key"))
+    return len(key.text or "")
