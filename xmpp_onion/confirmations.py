@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from xmpp_onion.address import JID
-from xmpp_onion.store import Database, Owed, OwedRow, reading
+from xmpp_onion.store import Database, Moment, Owed, OwedRow, reading
 
 __all__ = ["Confirmations"]
 
@@ -36,7 +36,7 @@ class Confirmations:
         self._ready = ready
         self._due = asyncio.Event()
         self._has_more = False
-        database.after_commit(self._tell)
+        database.at(Moment.ENDED, self._tell)  # who is woken reads what is on the disk
         database.on_rollback(self._forget)
 
     async def owe(self, to: JID, message_id: str) -> None:

@@ -38,7 +38,7 @@ from xmpp_onion.errors import (
 from xmpp_onion.hopes import Hopes
 from xmpp_onion.rooms import RoomWatch
 from xmpp_onion.session import Session, message_stanza, parse_sent, serialise
-from xmpp_onion.store import Database, JobRow, Outbox, OutboxRow
+from xmpp_onion.store import Database, JobRow, Moment, Outbox, OutboxRow
 
 __all__ = ["Courier"]
 
@@ -117,10 +117,13 @@ class Courier:
         self._chores = asyncio.Event()
         self._opened = asyncio.Event()
         self._has_ended = False
-        self._failed: dict[int, str] = {}
+        self._failed: dict[int, str] = {}  # by the transaction that is open
         self._has_kept = False
-        database.after_commit(self._settle)
+        self._has_failed: dict[int, str] = {}  # by others, not committed
+        database.at(Moment.ENDED, self._note_ended)
+        database.after_commit(self._tell_failed)
         database.on_rollback(self._forget)
+        database.at(Moment.LOST, self._has_failed.clear)
 
     def open(self) -> None:
         """Let things go out: the session is up and encryption is ready."""
@@ -141,9 +144,10 @@ class Courier:
         """Look for stanzas in the outbox: some were put there."""
         self._work.set()
 
-    def _settle(self) -> None:
-        """Go on with what a transaction kept, now that it is on the disk."""
-        self._tell_failed()
+    def _note_ended(self) -> None:
+        """Go on with what a transaction kept: whoever looks has it committed first."""
+        self._has_failed |= self._failed
+        self._failed.clear()
         if self._has_kept:
             self._has_kept = False
             self.wake()
@@ -269,14 +273,16 @@ class Courier:
 
     def _tell_failed(self) -> None:
         """Tell who waits for the ack of what has failed, once that is on the disk."""
-        while self._failed:
-            row_id, why = self._failed.popitem()
-            waiting = self._waiting.pop(row_id, None)
-            if waiting is not None and not waiting.done():
-                waiting.set_exception(
-                    DeliveryFailedError("the message was not sent", why=why)
-                )
-                waiting.exception()  # not everybody waits: no warning for that
+        while self._has_failed:
+            self._fail(*self._has_failed.popitem())
+
+    def _fail(self, row_id: int, why: str) -> None:
+        waiting = self._waiting.pop(row_id, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_exception(
+                DeliveryFailedError("the message was not sent", why=why)
+            )
+            waiting.exception()  # not everybody waits: no warning for that
 
     async def run(self) -> None:
         """Carry until cancelled; who still waits then is told so."""
@@ -373,8 +379,7 @@ class Courier:
             if not self._is_parked(row):
                 admitted = await self._watch.admit(row)
                 if admitted is None:
-                    self._failed[row.id] = _NO_READER
-                    self._tell_failed()
+                    self._fail(row.id, _NO_READER)
             if admitted is None:
                 self._note_back(row)
                 return None

@@ -17,7 +17,14 @@ from xmpp_onion.chat import (
     write_event,
 )
 from xmpp_onion.errors import DeliveryFailedError, NotAcknowledgedError
-from xmpp_onion.store import Database, DeliveryRow, DeliveryRows, Inbox, reading
+from xmpp_onion.store import (
+    Database,
+    DeliveryRow,
+    DeliveryRows,
+    Inbox,
+    Moment,
+    reading,
+)
 
 __all__ = ["Deliveries"]
 
@@ -39,7 +46,7 @@ class Deliveries:
         self._inbox = Inbox(database)
         self._moved = asyncio.Event()
         self._has_moved = self._has_news = False
-        database.after_commit(self._tell)
+        database.at(Moment.ENDED, self._tell)  # who is woken reads what is on the disk
         database.on_rollback(self._forget)
 
     async def begin(self, delivery: Delivery) -> None:

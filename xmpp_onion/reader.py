@@ -182,7 +182,9 @@ class InboxReader:
         """
         if not isinstance(event, Said):
             return event
-        async with self._database.transaction():
-            level = await self._omemo.level(event.sender, event.fingerprint)
-            await self._courier.keep_effects()
+        level = await self._omemo.known_level(event.sender, event.fingerprint)
+        if level is None:
+            async with self._database.transaction():
+                level = await self._omemo.level(event.sender, event.fingerprint)
+                await self._courier.keep_effects()
         return replace(event, trust=level.word)

@@ -16,7 +16,7 @@ from xmpp_onion.address import JID
 from xmpp_onion.chat import Undecryptable, write_event
 from xmpp_onion.session import Bucket
 from xmpp_onion.silence import Silence
-from xmpp_onion.store import Contacts, Database, Inbox, reading
+from xmpp_onion.store import Contacts, Database, Inbox, Moment, reading
 from xmpp_onion.store import Strangers as StrangerTable
 
 __all__ = ["Shares", "Strangers"]
@@ -93,8 +93,11 @@ class Strangers:
         self._table, self._inbox = StrangerTable(database), Inbox(database)
         self._counted: Counter[tuple[str, str]] = Counter()
         self._unsure: Counter[tuple[str, str]] = Counter()
-        database.after_commit(self._unsure.clear)
+        self._ended: Counter[tuple[str, str]] = Counter()
+        database.at(Moment.ENDED, self._note_ended)
+        database.after_commit(self._ended.clear)
         database.on_rollback(self._take_back)
+        database.at(Moment.LOST, self._take_back_all)
         self._messages = Bucket(shares.burst, shares.per_second, clock=clock)
         per_hour = shares.fetches_per_hour / _HOUR
         self._fetches = Bucket(shares.fetches, per_hour, clock=clock)
@@ -156,10 +159,18 @@ class Strangers:
         for (kind, jid), number in counted.items():
             await self._table.count(kind, jid, number)
 
+    def _note_ended(self) -> None:
+        self._ended.update(self._unsure)
+        self._unsure.clear()
+
     def _take_back(self) -> None:
         """Count on with what a roll-back took off the disk."""
         self._counted += self._unsure
         self._unsure.clear()
+
+    def _take_back_all(self) -> None:
+        self._counted += self._ended
+        self._ended.clear()
 
     # --- what waits and what is told ---------------------------------------------
 

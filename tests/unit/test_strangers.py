@@ -10,6 +10,7 @@ import pytest
 
 from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.chat import Undecryptable, read_event
+from xmpp_onion.errors import StoreError
 from xmpp_onion.store import ContactRow, Contacts, Database, Inbox
 from xmpp_onion.strangers import Shares, Strangers
 
@@ -153,6 +154,32 @@ async def test_no_number_is_lost_when_a_transaction_is_undone(
         await fail()
     await strangers.tell_rest()
     assert await told(database) == {MALLORY.bare: 3}
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+async def test_no_number_is_lost_or_counted_twice_beside_what_is_undone(
+    database: Database, strangers: Strangers, *, is_lost: bool
+) -> None:
+    await opened(database, strangers, MALLORY, 8)
+
+    async def end_first() -> None:
+        async with database.transaction(follow=lambda: True):
+            await strangers.write_down()
+
+    async def fail() -> None:
+        async with database.transaction():
+            assert not await strangers.may_open(MALLORY)
+            await strangers.write_down()
+            if is_lost:
+                await database.execute("ROLLBACK")  # as SQLite may by itself
+            await database.execute("INSERT INTO nowhere VALUES (1)")
+
+    outcomes = await asyncio.gather(end_first(), fail(), return_exceptions=True)
+    await strangers.tell_rest()
+
+    kinds = [StoreError if is_lost else type(None), StoreError]
+    assert [type(outcome) for outcome in outcomes] == kinds
+    assert await told(database) == {MALLORY.bare: 4}
 
 
 async def test_what_an_earlier_process_counted_is_told(

@@ -1,6 +1,7 @@
 """What was decided about each device, kept in the library's trust records."""
 
 from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 import omemo
 from omemo.session_manager import SessionManager
@@ -27,6 +28,26 @@ __all__ = ["Decisions", "is_decided"]
 _FIRST_LIST = "/xmpp-onion/first-list/"
 # The JIDs that have a device which somebody decided about.
 _DECIDED = "/xmpp-onion/decided"
+# Accounts of which is kept what was said, as many as the library's records are.
+_ACCOUNTS = 256
+
+
+class _Last(NamedTuple):
+    """What was said of an account's devices, and what followed from what.
+
+    Attributes:
+        infos: What the library knew of them: the very object.
+        policy: What held for the account.
+        devices: What was said; each of them was known.
+    """
+
+    infos: Collection[omemo.DeviceInformation]
+    policy: Trust
+    devices: tuple[Device, ...]
+
+    def holds(self, infos: Collection[omemo.DeviceInformation], policy: Trust) -> bool:
+        """Tell whether the same would be said again."""
+        return infos is self.infos and policy is self.policy
 
 
 class Decisions:
@@ -56,6 +77,7 @@ class Decisions:
         self._pins = pins
         self._notices = notices
         self._has_newcomers = False
+        self._last: dict[str, _Last] = {}
 
     async def devices(
         self,
@@ -74,9 +96,12 @@ class Decisions:
             infos: What the library knows of them, if it was just asked.
         """
         policy = await self._policies.of(jid)
-        first = await self._first_list(jid, listed)
         if infos is None:
             infos = await manager.get_device_information(jid)
+        last = self._last.get(jid)
+        if last is not None and last.holds(infos, policy):
+            return last.devices
+        first = await self._first_list(jid, listed)
         known = [
             self._device(policy, jid, info) for info in infos if self._is_known(info)
         ]
@@ -100,7 +125,34 @@ class Decisions:
             self._has_newcomers = True
             if device.own or (first and info.device_id not in first):
                 self._tell(device)
-        return tuple(sorted(devices, key=lambda device: device.device_id))
+        found = tuple(sorted(devices, key=lambda device: device.device_id))
+        if first and len(known) == len(found):
+            self._note_last(jid, _Last(infos, policy, found))
+        return found
+
+    def _note_last(self, jid: str, last: "_Last") -> None:
+        self._last.pop(jid, None)
+        self._last[jid] = last
+        if len(self._last) > _ACCOUNTS:
+            del self._last[next(iter(self._last))]
+
+    async def known_level(
+        self, jid: JID, fingerprint: str, infos: Collection[omemo.DeviceInformation]
+    ) -> TrustLevel | None:
+        """Return what :meth:`devices` last said of a device, while that still holds.
+
+        None if it has to be asked again. Needs no transaction.
+
+        Args:
+            jid: Whose, bare.
+            fingerprint: Of the device.
+            infos: What the library knows of their devices.
+        """
+        last = self._last.get(jid)
+        if last is None or not last.holds(infos, await self._policies.of(jid)):
+            return None
+        levels = {device.fingerprint: device.trust for device in last.devices}
+        return levels.get(fingerprint)
 
     def take_newcomers(self) -> bool:
         """Tell whether devices became known since the last call."""

@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 from typing import TypeAlias
 
 from xmpp_onion.chat import KeyChanged, KeyReuse, NewDevice, TrustChanged, write_event
-from xmpp_onion.store import Database, Inbox
+from xmpp_onion.store import Database, Inbox, Moment
 
 __all__ = ["Notice", "Notices"]
 
@@ -43,7 +43,8 @@ class Notices:
         self._inbox: Inbox | None = None
         self._arrived: Callable[[], None] = _nothing
         self._waiting: dict[str, Notice] = {}
-        self._written: dict[str, Notice] = {}
+        self._written: dict[str, Notice] = {}  # by the transaction that is open
+        self._ended: dict[str, Notice] = {}  # by others that are not committed
         self._day: date | None = None
         self._counts: Counter[str] = Counter()
         self._told_of: set[tuple[str, str]] = set()
@@ -52,8 +53,10 @@ class Notices:
         """Write what is to be told with each transaction of ``database``."""
         self._database, self._inbox = database, Inbox(database)
         database.before_commit(self._write)
+        database.at(Moment.ENDED, self._note_ended)
         database.after_commit(self._settle)
         database.on_rollback(self._restore)
+        database.at(Moment.LOST, self._restore_all)
 
     def watch(self, arrived: Callable[[], None]) -> None:
         """Call ``arrived`` when the inbox has got something."""
@@ -62,7 +65,7 @@ class Notices:
     def add(self, notice: Notice) -> None:
         """Have something told, unless it was, or too much is told already."""
         key = _key(notice)
-        if key not in self._waiting and key not in self._written:
+        if not any(key in told for told in (self._waiting, self._written, self._ended)):
             self._waiting[key] = notice
             if len(self._waiting) > _OF_ALL_A_DAY:
                 del self._waiting[key]
@@ -104,14 +107,23 @@ class Notices:
         self._counts[notice.sender] += 1
         return True
 
-    def _settle(self) -> None:
+    def _note_ended(self) -> None:
         if self._written:
+            self._ended |= self._written
             self._written.clear()
+
+    def _settle(self) -> None:
+        if self._ended:
+            self._ended.clear()
             self._arrived()
 
     def _restore(self) -> None:
         self._waiting = {**self._written, **self._waiting}
         self._written.clear()
+
+    def _restore_all(self) -> None:
+        self._waiting = {**self._ended, **self._waiting}
+        self._ended.clear()
 
 
 def _key(notice: Notice) -> str:

@@ -536,6 +536,13 @@ class Omemo:
         known = {device.fingerprint: device.trust for device in devices}
         return known.get(fingerprint, TrustLevel.UNDECIDED)
 
+    async def known_level(self, jid: JID, fingerprint: str) -> TrustLevel | None:
+        """Return what :meth:`level` would, if that takes no transaction; else None."""
+        infos = self._door.records.at_hand(jid.bare)
+        if infos is None:
+            return None
+        return await self._decisions.known_level(jid.bare, fingerprint, infos)
+
     async def set_trust(self, jid: JID, fingerprint: str, level: TrustLevel) -> Device:
         """Keep what a person decided about a device. In a transaction.
 

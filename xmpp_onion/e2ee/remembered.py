@@ -49,11 +49,27 @@ class Remembered:
             del self._infos[next(iter(self._infos))]
         return infos
 
+    def at_hand(self, jid: str) -> _Infos | None:
+        """Return what is in memory of an account, also outside of transactions.
+
+        None if that is nothing, or what an open transaction is changing.
+        """
+        is_changing = any(_account(key) == jid for key in self._storage.changing)
+        return None if is_changing else self._infos.get(jid)
+
     def forget(self) -> None:
         """Read everything anew: a roll-back has undone some of it."""
         self._infos.clear()
 
     def _on_change(self, key: str) -> None:
-        match key.split("/", 3):
-            case ["", "devices" | "trust", jid, _]:
-                self._infos.pop(jid, None)
+        jid = _account(key)
+        if jid is not None:
+            self._infos.pop(jid, None)
+
+
+def _account(key: str) -> str | None:
+    """Return whose devices a row is about; None for all other rows."""
+    match key.split("/", 3):
+        case ["", "devices" | "trust", jid, _]:
+            return jid
+    return None

@@ -1,7 +1,7 @@
 """The OMEMO library's key-value storage over our one SQLite file."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar, cast
 
 from omemo.storage import Maybe, Nothing, Storage
@@ -59,6 +59,11 @@ class KeyStorage(Storage):
     def watch(self, changed: Callable[[str], None]) -> None:
         """Call ``changed`` with each key that is stored or deleted from now on."""
         self._changed = changed
+
+    @property
+    def changing(self) -> Collection[str]:
+        """The keys that an open transaction has changed."""
+        return self._keys.changing
 
     async def load_text(self, key: str) -> str | None:
         """Return a value as the JSON text that is stored, or None."""

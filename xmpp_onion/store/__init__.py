@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from xmpp_onion.store.deliveries import DeliveryRow, DeliveryRows
     from xmpp_onion.store.extract import read_rows, write_rows
     from xmpp_onion.store.files import check_free
+    from xmpp_onion.store.group import Moment
     from xmpp_onion.store.inbox import Inbox, InboxRow
     from xmpp_onion.store.keys import Keys
     from xmpp_onion.store.notes import Notes
@@ -55,6 +56,7 @@ _HOMES = {
     "JobRow": "outbox",
     "Keys": "keys",
     "MemberRow": "rooms",
+    "Moment": "group",
     "Notes": "notes",
     "Outbox": "outbox",
     "OutboxRow": "outbox",
@@ -98,6 +100,7 @@ __all__ = [
     "JobRow",
     "Keys",
     "MemberRow",
+    "Moment",
     "Notes",
     "Outbox",
     "OutboxRow",

@@ -30,8 +30,10 @@ from xmpp_onion.store.connection import (
     to_the_end,
 )
 from xmpp_onion.store.conversion import finish
+from xmpp_onion.store.group import Group, Hook, Moment, Transaction
 from xmpp_onion.store.rows import reading
 from xmpp_onion.store.statements import (
+    COMMIT,
     Connection,
     Inserted,
     Statement,
@@ -50,36 +52,23 @@ Write: TypeAlias = Callable[[], Awaitable[None]]
 _OUT_OF_REACH = 1_000_000
 
 
-_BEGIN = Statement("BEGIN IMMEDIATE")
+_CLOSED_BEFORE = "the store was closed before the transaction ended"
 _COUNT = Statement("UPDATE generation SET value = value + 1 RETURNING value")
-_COMMIT = Statement("COMMIT")
-
-
-class _Transaction:
-    """The identity of one transaction, and how far it is.
-
-    Attributes:
-        wrote: Whether it changed anything.
-        has_begun: Whether SQLite knows of it: from its first statement on.
-        gathered: What is to be written, and goes with what is next read.
-        is_broken: Whether a statement failed, and those behind it were not run.
-        generation: Of the file when it is committed; 0 if it changed nothing.
-    """
-
-    def __init__(self) -> None:
-        self.wrote = False
-        self.has_begun = False
-        self.gathered: list[Statement] = []
-        self.is_broken = False
-        self.generation = 0
-
 
 # Tasks started inside a transaction inherit it with their context, as a TaskGroup
 # of a library may do; whether it is still open is the database's to say.
-_inside: ContextVar[frozenset[_Transaction]] = ContextVar(
+_inside: ContextVar[frozenset[Transaction]] = ContextVar(
     "_inside",
     default=frozenset(),
 )
+
+
+class _ClosedError(RuntimeError):
+    """The store is closed."""
+
+
+def _nobody() -> bool:
+    return False
 
 
 class Database:
@@ -102,13 +91,14 @@ class Database:
         self.store_id = ""
         self._connection = connection
         self._turn = asyncio.Lock()  # fair: waiters are woken in order
-        self._current: _Transaction | None = None
+        self._waiting = 0  # transactions that wait for theirs
+        self._current: Transaction | None = None
+        self._group: Group | None = None  # of what has ended and is not committed
         self._closed = False
         self._generation = self._opened_at = 0
         self._witness: Witness | None = None
         self._before_commit: list[Callable[[], Awaitable[None]]] = []
-        self._after_commit: list[Callable[[], None]] = []
-        self._on_rollback: list[Callable[[], None]] = []
+        self._hooks: dict[Moment, list[Hook]] = {moment: [] for moment in Moment}
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -176,14 +166,21 @@ class Database:
             raise RuntimeError("use `async with database.transaction():` to write")
 
     @contextlib.asynccontextmanager
-    async def transaction(self) -> AsyncIterator[None]:
+    async def transaction(
+        self, *, follow: Callable[[], bool] = _nobody
+    ) -> AsyncIterator[None]:
         """Make all writes of the block one: on the disk when it ends, or undone.
 
         Whatever leaves the block as an exception, a cancellation too, rolls back
         and drops the caches. A cancellation that comes while the commit runs is
         raised when it has ended: the work is then on the disk.
 
-        Do no network and no long work inside: everybody waits.
+        Do no network and no long work inside: everybody waits. Those that do so
+        when a transaction ends share its commit (:mod:`xmpp_onion.store.group`).
+
+        Args:
+            follow: Called when the block has ended: lets somebody come who has to be
+                behind it, and tells whether there is anybody.
 
         Raises:
             RuntimeError: The task is inside a transaction already.
@@ -191,40 +188,78 @@ class Database:
         """
         if self.in_transaction:
             raise RuntimeError("transactions do not nest: this task is inside one")
-        async with self._turn:
-            if self._closed:
-                raise RuntimeError("the store is closed")
-            transaction = self._current = _Transaction()
+        async with self._turn_of_one():
+            transaction = self._current = Transaction(self._group or Group())
             token = _inside.set(_inside.get() | {transaction})
             try:
                 yield
-                cancelled = await to_the_end(self._commit(transaction))
+                cancelled = await to_the_end(self._end(transaction, follow))
             except BaseException:
-                await self._undo()
+                await self._undo(transaction)
                 raise
             finally:
                 self._current = None
                 _inside.reset(token)
-            self._note(transaction.generation)
-            for settle in self._after_commit:
-                settle()
-            if cancelled:
-                raise cancelled
+        if not (transaction.group.is_over or transaction.is_idle):
+            # Behind those that waited already, for turns are fair.
+            cancelled = await to_the_end(self._finish(transaction.group)) or cancelled
+        transaction.check()
+        if cancelled:
+            raise cancelled
+
+    @contextlib.asynccontextmanager
+    async def _turn_of_one(self) -> AsyncIterator[None]:
+        self._waiting += 1
+        try:
+            await self._turn.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            self._check_open()
+            yield
+        finally:
+            self._turn.release()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise _ClosedError("the store is closed")
+
+    @contextlib.asynccontextmanager
+    async def _turn_outside(self) -> AsyncIterator[None]:
+        """Take a turn outside of transactions: all that has ended is on the disk."""
+        async with self._turn:
+            self._check_open()
+            if self._group is not None:
+                cancelled = await to_the_end(self._commit(self._group))
+                if cancelled:
+                    raise cancelled
+            yield
 
     def before_commit(self, write: Write) -> None:
         """Have ``write`` called at the end of each transaction, still inside it."""
         self._before_commit.append(write)
 
-    def after_commit(self, settle: Callable[[], None]) -> None:
-        """Have ``settle`` called when a transaction is on the disk; must not raise."""
-        self._after_commit.append(settle)
+    def at(self, moment: Moment, hook: Hook) -> None:
+        """Have ``hook`` called at a moment of each transaction; must not raise."""
+        self._hooks[moment].append(hook)
 
-    def on_rollback(self, drop: Callable[[], None]) -> None:
+    def after_commit(self, settle: Hook) -> None:
+        """Have ``settle`` called when a transaction is on the disk; must not raise.
+
+        Those that share a commit are one for it.
+        """
+        self.at(Moment.COMMITTED, settle)
+
+    def on_rollback(self, drop: Hook) -> None:
         """Have ``drop`` called when a transaction was undone; must not raise.
 
         For caches: they may hold what never came to be.
         """
-        self._on_rollback.append(drop)
+        self.at(Moment.UNDONE, drop)
+
+    def _call(self, moment: Moment) -> None:
+        for hook in self._hooks[moment]:
+            hook()
 
     # --- statements -------------------------------------------------------------
 
@@ -234,9 +269,20 @@ class Database:
         """Return the rows of a query: inside a transaction, or in our turn."""
         if self.in_transaction:
             return await self._execute(sql, parameters)
+        async with self._turn_outside():
+            return await self._execute(sql, parameters)
+
+    async def peek(
+        self, sql: str, parameters: Sequence[Value] = ()
+    ) -> list[sqlite3.Row]:
+        """Return rows in our turn, also those that are not on the disk yet.
+
+        For whoever tells nobody of it before a transaction of his own has ended.
+        """
+        if self.in_transaction:
+            return await self._execute(sql, parameters)
         async with self._turn:
-            if self._closed:
-                raise RuntimeError("the store is closed")
+            self._check_open()
             return await self._execute(sql, parameters)
 
     async def execute(self, sql: str, parameters: Sequence[Value] = ()) -> None:
@@ -285,8 +331,8 @@ class Database:
         SQLite leaves old pages in the log until it is full; closing does this, too.
         Where another program reads the file just now, nothing is wiped.
         """
-        async with self._turn:
-            if not self._closed:
+        with contextlib.suppress(_ClosedError):
+            async with self._turn_outside():
                 await self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     # --- an old copy that was put back ------------------------------------------
@@ -385,8 +431,7 @@ class Database:
                 return await self._connection.run(statements, is_inside=False)
         if transaction.is_broken:
             raise self._undone()
-        is_inside, transaction.has_begun = transaction.has_begun, True
-        begin = () if is_inside else (_BEGIN,)
+        is_inside, begin = transaction.group.has_begun, transaction.begin()
         gathered, transaction.gathered = transaction.gathered, []
         try:
             with sqlite_errors(self.path):
@@ -406,42 +451,128 @@ class Database:
             why="an earlier statement of the transaction failed and undid it",
         )
 
-    async def _commit(self, transaction: _Transaction) -> None:
+    async def _end(self, transaction: Transaction, follow: Callable[[], bool]) -> None:
+        """End a transaction: with a commit, unless somebody comes who can share it."""
         if self._closed:
-            raise RuntimeError("the store was closed before the transaction ended")
+            raise RuntimeError(_CLOSED_BEFORE)
         for write in self._before_commit:
             await write()
         if transaction.is_broken:
             raise self._undone()
-        if transaction.wrote:
-            [row] = await self._run(_COUNT, _COMMIT)
-            transaction.generation = int(row["value"])
-        elif transaction.has_begun:
-            await self._run(_COMMIT)
+        if transaction.is_idle:
+            self._call(Moment.ENDED)
+            if not transaction.group.ended:
+                self._conclude(transaction.group)
+        else:
+            is_last = not (follow() or self._waiting) or transaction.group.is_full
+            await self._end_in_group(transaction, is_last=is_last)
 
-    async def _undo(self) -> None:
-        cancelled = await to_the_end(self._roll_back())
+    async def _end_in_group(self, transaction: Transaction, *, is_last: bool) -> None:
+        group = transaction.group
+        statements = [_COUNT] if transaction.wrote else []
+        if is_last:
+            statements.append(COMMIT)
+        elif statements or transaction.is_part:
+            statements += transaction.release()
+        if statements:
+            rows = await self._run(*statements)
+            if transaction.wrote:
+                group.generation = int(rows[0]["value"])
+        group.ended += 1
+        self._group = group
+        self._call(Moment.ENDED)
+        if is_last:
+            self._conclude(group)
+
+    async def _finish(self, group: Group) -> None:
+        """Have a group on the disk, or undone, whoever does it."""
+        async with self._turn:
+            if not group.is_over and self._closed:
+                await self._lose(group, RuntimeError(_CLOSED_BEFORE))
+            elif not group.is_over:
+                await self._commit(group)
+
+    async def _commit(self, group: Group) -> None:
+        """Commit what has ended; what fails is for its members to raise."""
+        try:
+            if group.has_begun:
+                with sqlite_errors(self.path):
+                    await self._connection.run((COMMIT,), is_inside=True)
+        except UndoneError:
+            await self._lose(group, self._undone())
+        except StoreError as error:
+            await self._lose(group, error)
+        else:
+            self._conclude(group)
+
+    def _conclude(self, group: Group) -> None:
+        group.is_over, self._group = True, None
+        self._note(group.generation)
+        self._call(Moment.COMMITTED)
+
+    async def _lose(self, group: Group, failure: Exception) -> None:
+        """Undo all of a group."""
+        group.is_over, self._group, group.failure = True, None, failure
+        try:
+            if not self._closed:  # else SQLite undid it
+                with sqlite_errors(self.path):
+                    await self._connection.undo(to_savepoint=False)
+        except StoreError:
+            log.debug("what was undone by SQLite was undone again")
+        finally:
+            self._call(Moment.UNDONE)
+            self._call(Moment.LOST)
+
+    async def _undo(self, transaction: Transaction) -> None:
+        cancelled = await to_the_end(self._roll_back(transaction))
         if cancelled:
             raise cancelled
 
-    async def _roll_back(self) -> None:
+    async def _roll_back(self, transaction: Transaction) -> None:
+        """Undo one transaction, and leave what it would have shared a commit with."""
+        group = transaction.group
+        is_left = False
         try:
             if self._closed:
                 return  # by then SQLite undid it
-            with sqlite_errors(self.path):
-                await self._connection.rollback()  # behind what still runs there
+            is_left = await self._undo_one(transaction)
         finally:
-            for drop in self._on_rollback:
-                drop()
+            self._call(Moment.UNDONE)
+            if not is_left:
+                group.is_over, self._group, group.failure = True, None, self._undone()
+                self._call(Moment.LOST)
             log.debug("transaction undone")
+
+    async def _undo_one(self, transaction: Transaction) -> bool:
+        """Undo a transaction in SQLite; tell whether those before it are left."""
+        group = transaction.group
+        has_others = group.ended > 0
+        with sqlite_errors(self.path):  # behind what still runs there
+            if transaction.is_part:
+                return await self._connection.undo(to_savepoint=True)
+            if transaction.has_begun or not group.has_begun:
+                has_failed = self._connection.has_commit_failed
+                await self._connection.undo(to_savepoint=False)
+                group.has_begun = False
+                return has_others and not has_failed
+        return has_others
 
     async def _close(self) -> None:
         """Wait for the transaction that is open; one that hangs can be cut short."""
         try:
             await self._turn.acquire()
+        except BaseException:
+            self._closed = True
+            raise
+        cancelled = None
+        try:
+            if self._group is not None:
+                cancelled = await to_the_end(self._commit(self._group))
         finally:
             self._closed = True  # for good: who waits for a turn gets it, and is told
-        self._turn.release()
+            self._turn.release()
+        if cancelled:
+            raise cancelled
 
 
 def _cap_library_log() -> None:

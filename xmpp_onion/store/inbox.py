@@ -54,8 +54,11 @@ class Inbox:
         self._seen_limit = seen_limit
 
     async def is_seen(self, key: str) -> bool:
-        """Return whether a stanza was marked before."""
-        rows = await self._database.fetch("SELECT 1 FROM seen WHERE key = ?", (key,))
+        """Return whether a stanza was marked before.
+
+        By a transaction that has ended, if it is not on the disk yet.
+        """
+        rows = await self._database.peek("SELECT 1 FROM seen WHERE key = ?", (key,))
         return bool(rows)
 
     async def mark_seen(self, key: str) -> None:

@@ -5,15 +5,18 @@ unchanged: 12 stores for each device and message, of which 1 is new. So writes
 are kept until the commit, and only what differs goes to the disk.
 """
 
+from collections.abc import Collection
+
 from xmpp_onion.store.database import Database
+from xmpp_onion.store.group import Moment
 from xmpp_onion.store.rows import checksum, compare
 
 
 class Keys:
     """Text by key. Reads come from memory after the first one.
 
-    Inside a transaction a read sees what it stored; outside, only what is on the
-    disk. A roll-back drops the cache.
+    Inside a transaction a read sees what it stored; outside, only what a transaction
+    that has ended did. A roll-back drops the cache.
     """
 
     def __init__(self, database: Database) -> None:
@@ -22,8 +25,13 @@ class Keys:
         self._changed: dict[str, str | None] = {}  # this transaction's; None: deleted
         self._unchecked: list[str] = []  # rows without a checksum
         database.before_commit(self._write)
-        database.after_commit(self._settle)
+        database.at(Moment.ENDED, self._settle)
         database.on_rollback(self._drop)
+
+    @property
+    def changing(self) -> Collection[str]:
+        """The keys that the open transaction has changed."""
+        return self._changed.keys()
 
     async def load(self, key: str) -> str | None:
         """Return the text stored under a key, or None."""

@@ -11,7 +11,17 @@ from typing import NamedTuple
 
 import aiosqlite
 
-__all__ = ["Connection", "Inserted", "Statement", "UndoneError", "Value"]
+__all__ = [
+    "BEGIN",
+    "COMMIT",
+    "RELEASE",
+    "SAVEPOINT",
+    "Connection",
+    "Inserted",
+    "Statement",
+    "UndoneError",
+    "Value",
+]
 
 Value = str | bytes | int | float | None
 
@@ -56,8 +66,23 @@ class Statement(NamedTuple):
     inserted: Inserted | None = None
 
 
+BEGIN = Statement("BEGIN IMMEDIATE")
+COMMIT = Statement("COMMIT")
+SAVEPOINT = Statement("SAVEPOINT one")
+RELEASE = Statement("RELEASE one")
+_BACK = Statement("ROLLBACK TO one")
+
+
 class Connection(aiosqlite.Connection):
-    """A connection in a thread of its own that takes several statements at once."""
+    """A connection in a thread of its own that takes several statements at once.
+
+    Attributes:
+        has_commit_failed: Whether a commit was the last thing that was tried, and
+            failed. Nothing that it would have kept may be committed after that:
+            what a disk refused to sync it may seem to sync the next time.
+    """
+
+    has_commit_failed = False
 
     async def run(
         self, statements: Iterable[Statement], *, is_inside: bool
@@ -80,6 +105,33 @@ class Connection(aiosqlite.Connection):
         )
         return rows
 
+    async def undo(self, *, to_savepoint: bool) -> bool:
+        """Undo what is not committed, behind whatever still runs.
+
+        Args:
+            to_savepoint: Leave what was written before the last :data:`SAVEPOINT`.
+
+        Returns:
+            Whether that is still there: SQLite undoes all by itself on some errors,
+            and after a commit that failed all is undone.
+        """
+        is_left: bool = await self._execute(  # type: ignore[no-untyped-call] # aiosqlite has no types for it
+            self._undo, to_savepoint
+        )
+        return is_left
+
+    def _undo(
+        self,
+        to_savepoint: bool,  # noqa: FBT001 - called by the thread, with what undo() got
+    ) -> bool:
+        has_failed, self.has_commit_failed = self.has_commit_failed, False
+        if to_savepoint and not has_failed and self._conn.in_transaction:
+            self._run_one(_BACK)
+            self._run_one(RELEASE)
+            return True
+        self._conn.rollback()
+        return False
+
     def _run(
         self,
         statements: Sequence[Statement],
@@ -89,7 +141,9 @@ class Connection(aiosqlite.Connection):
             raise UndoneError
         found: list[sqlite3.Row] = []
         for statement in statements:
+            self.has_commit_failed = statement is COMMIT
             found = self._run_one(statement) or found
+        self.has_commit_failed = False
         return found
 
     def _run_one(self, statement: Statement) -> list[sqlite3.Row]:

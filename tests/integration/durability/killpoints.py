@@ -29,8 +29,9 @@ VARIABLE = "XMPP_ONION_KILL"
 # kind -> (class, method, whether the kill comes before or after it)
 _PLACES: dict[str, list[tuple[type, str, str]]] = {
     "store": [(Connection, "_run_one", "before")],
-    "commit": [(Database, "_commit", "before")],
-    "committed": [(Database, "_commit", "after")],
+    "commit": [(Database, "_end", "before")],
+    "ended": [(Database, "_end_in_group", "after")],
+    "committed": [(Database, "_conclude", "before")],
     "encrypted": [(Omemo, "encrypt", "after"), (RoomEncryption, "encrypt", "after")],
     "decrypted": [(Omemo, "decrypt", "after")],
     "send": [(Session, "send", "before")],

@@ -22,6 +22,7 @@ ALICE, BOB = "alice", "bob"
 _DEPTH = {
     "store": 240,
     "commit": 60,
+    "ended": 60,
     "committed": 60,
     "wire": 60,
     "ack": 30,
@@ -33,8 +34,27 @@ _DEPTH = {
     "send": 24,
     "sent": 24,
 }
-SENDER = ["store", "commit", "committed", "encrypted", "send", "sent", "wire", "ack"]
-RECEIVER = ["store", "commit", "committed", "decrypted", "came", "confirmed", "wire"]
+SENDER = [
+    "store",
+    "commit",
+    "ended",
+    "committed",
+    "encrypted",
+    "send",
+    "sent",
+    "wire",
+    "ack",
+]
+RECEIVER = [
+    "store",
+    "commit",
+    "ended",
+    "committed",
+    "decrypted",
+    "came",
+    "confirmed",
+    "wire",
+]
 RECEIVER += ["handled"]
 assert set(SENDER) | set(RECEIVER) == set(KINDS)
 

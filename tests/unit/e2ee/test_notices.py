@@ -1,5 +1,6 @@
 """New devices, changed and copied keys are told: once each, and never a storm."""
 
+import asyncio
 import contextlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -293,3 +294,36 @@ async def test_nobody_can_keep_from_us_that_the_key_of_another_changed(
 
         rows = await Inbox(database).pending()
         assert changed in [read_event(row.event_json) for row in rows]
+
+
+# --- transactions that share a commit -----------------------------------------------
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+async def test_what_is_told_is_told_once_beside_what_is_undone(
+    tmp_path: Path, *, is_lost: bool
+) -> None:
+    async with Database.open(tmp_path / "store.db") as database:
+        notices, arrived = Notices(), []
+        notices.attach(database)
+        notices.watch(lambda: arrived.append(None))
+
+        async def end_first() -> None:
+            async with database.transaction(follow=lambda: True):
+                notices.add(new_device(1))
+
+        async def fail() -> None:
+            async with database.transaction():
+                notices.add(new_device(1))
+                notices.add(new_device(2))
+                if is_lost:
+                    await database.execute("ROLLBACK")  # as SQLite may by itself
+                await database.execute("INSERT INTO nowhere VALUES (1)")
+
+        await asyncio.gather(end_first(), fail(), return_exceptions=True)
+        await notices.flush()
+        rows = await Inbox(database).pending()
+
+    events = [read_event(row.event_json) for row in rows]
+    assert [one.device for one in events if isinstance(one, NewDevice)] == [1, 2]
+    assert len(arrived) == (1 if is_lost else 2)

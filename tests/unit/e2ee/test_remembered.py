@@ -111,3 +111,45 @@ async def test_a_message_reads_no_device_record_twice(
     await alice.encrypt(bob, "hello")
 
     assert not [key for key in loads if key.startswith(f"/devices/{bob.jid}/")]
+
+
+async def test_a_level_is_known_without_a_transaction_until_something_changes(
+    peers: OmemoPeers,
+) -> None:
+    alice, bob = await peers.add("alice", Trust.BTBV), await peers.add("bob")
+    jid, fingerprint = bob.jid, bob.omemo.fingerprint
+    await alice.meet(bob)
+    await alice.devices(bob)
+    known = alice.omemo.known_level
+
+    assert await known(jid, fingerprint) is TrustLevel.BLINDLY_TRUSTED
+    assert await known(jid, "0" * 64) is None
+
+    async with alice.database.transaction():
+        await alice.omemo.set_trust(jid, fingerprint, TrustLevel.DISTRUSTED)
+        await alice.omemo.level(jid, fingerprint)
+        assert await known(jid, fingerprint) is None, "others may not see it yet"
+    assert await known(jid, fingerprint) is TrustLevel.DISTRUSTED
+
+    async with alice.database.transaction():
+        await alice.omemo.set_trust(jid, fingerprint, TrustLevel.UNDECIDED)
+        await alice.omemo.policies.set(jid, Trust.MANUAL)
+        await alice.omemo.level(jid, fingerprint)
+    async with alice.database.transaction():
+        await alice.omemo.policies.set(jid, Trust.BTBV)
+    assert await known(jid, fingerprint) is None
+
+
+async def test_a_level_that_a_roll_back_undid_is_not_known(peers: OmemoPeers) -> None:
+    alice, bob = await peers.add("alice", Trust.BTBV), await peers.add("bob")
+    await alice.meet(bob)
+    await alice.devices(bob)
+
+    with pytest.raises(StoreError):
+        await distrust_and_fail(alice, bob)
+
+    known = alice.omemo.known_level
+    assert await known(bob.jid, bob.omemo.fingerprint) in {
+        None,
+        TrustLevel.BLINDLY_TRUSTED,
+    }

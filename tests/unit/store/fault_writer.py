@@ -1,6 +1,7 @@
 """What test_faults.py runs as processes of their own: ``python fault_writer.py HOW …``.
 
 ``write FILE COUNT``  writes transactions, and says the number of each that is there
+``together FILE COUNT``  the same, three at a time
 ``fill FOLDER``       fills a small file system, makes room, and says what came of it
 ``open FILE``         opens a store of any version, and brings it forward
 """
@@ -35,6 +36,20 @@ async def write(path: Path, count: int) -> None:
         for number in range(first, first + count):
             await write_one(database, number)
             print(number, flush=True)  # noqa: T201 - what the test reads
+
+
+async def write_together(path: Path, count: int) -> None:
+    """Write in threes, which wait for each other and share a commit."""
+
+    async def one(number: int) -> None:
+        await write_one(database, number)
+        print(number, flush=True)  # noqa: T201 - what the test reads
+
+    async with Database.open(path) as database:
+        for first in range(1, count, 3):
+            async with asyncio.TaskGroup() as tasks:
+                for number in range(first, first + 3):
+                    tasks.create_task(one(number))
 
 
 def fill_up(folder: Path) -> Path:
@@ -115,6 +130,8 @@ async def open_it(path: Path) -> None:
 match sys.argv[1:]:
     case ["write", path, count]:
         asyncio.run(write(Path(path), int(count)))
+    case ["together", path, count]:
+        asyncio.run(write_together(Path(path), int(count)))
     case ["fill", folder]:
         asyncio.run(fill(Path(folder)))
     case ["make", folder]:

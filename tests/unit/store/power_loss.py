@@ -62,12 +62,14 @@ class Disk:
         return bytes(self.with_(writes))
 
 
-def record(path: Path, trace: Path, transactions: int, root: Path) -> list[str]:
+def record(
+    path: Path, trace: Path, transactions: int, root: Path, how: str = "write"
+) -> list[str]:
     """Run a writer under ``strace`` and return its calls, in order."""
     subprocess.run(
         [  # noqa: S607 - from the PATH, as everywhere
             "strace", "-f", "-y", "-xx", "-s", "70000", "-e", f"trace={_CALLS}",
-            "-o", str(trace), sys.executable, str(WRITER), "write", str(path),
+            "-o", str(trace), sys.executable, str(WRITER), how, str(path),
             str(transactions),
         ],
         env={"PYTHONPATH": str(root)},
@@ -96,7 +98,8 @@ def replay(
         said = _DATA.match(found["rest"] or "")
         is_said = found["file"] == "1" and found["name"] == "write"
         if said and (is_said or name.endswith(".generation")):
-            promised = int((_bytes(said).split() or [promised])[0])
+            number = int((_bytes(said).split() or [promised])[0])
+            promised = max(promised, number)  # the last of a group is told first
             continue
         if not name.startswith(str(path)) or name.endswith(("-shm", ".lock")):
             continue

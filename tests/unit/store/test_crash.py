@@ -15,7 +15,7 @@ PARTS = 8
 async def write_and_kill(
     path: Path, *, key: bytes | None, lines: int, delay: float
 ) -> int:
-    """Return the last number that the writer said was on the disk, 0 for none."""
+    """Return the highest number that the writer said was on the disk, 0 for none."""
     root = WRITER.parents[3]
     writer = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -26,15 +26,13 @@ async def write_and_kill(
         stdout=asyncio.subprocess.PIPE,
     )
     assert writer.stdout
-    said = b""
-    for _ in range(lines):
-        said = await writer.stdout.readline() or said
+    said = [await writer.stdout.readline() or b"0" for _ in range(lines)]
     await asyncio.sleep(delay)
     assert writer.returncode is None, "it failed by itself"
     writer.kill()
     rest = (await writer.stdout.read()).split(b"\n")[:-1]  # the last may be cut
     await writer.wait()
-    return int(rest[-1] if rest else said or b"0")
+    return max(int(number) for number in [b"0", *said, *rest])
 
 
 async def check(path: Path, *, key: bytes | None, promised: int) -> int:
