@@ -1,5 +1,6 @@
 """``xmpp-onion config``: what was set, and who said it."""
 
+import difflib
 from pathlib import Path
 
 import click
@@ -9,6 +10,28 @@ from xmpp_onion.cli.settings import Settings
 from xmpp_onion.configuration import SETTINGS, Entry, Source, config_path
 
 __all__ = ["command"]
+
+
+class _SettingName(click.Choice[str]):
+    """The name of a setting: all are completed, and none is listed in an error."""
+
+    def __init__(self) -> None:
+        super().__init__([*SETTINGS])
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """Return the name; one that there is not is told with what it looks like."""
+        if value not in SETTINGS:
+            near = difflib.get_close_matches(value, SETTINGS, 1)
+            meant = f" did you mean {near[0]!r}?" if near else ""
+            self.fail(
+                f"there is no setting {visible(value)!r};{meant} all of them: "
+                "xmpp-onion config show",
+                param,
+                ctx,
+            )
+        return value
 
 
 @click.group("config")
@@ -26,7 +49,7 @@ def _path(settings: Settings) -> None:
 
 
 @command.command("show")
-@click.argument("name", required=False, type=click.Choice(list(SETTINGS)))
+@click.argument("name", required=False, metavar="[NAME]", type=_SettingName())
 @click.pass_obj
 def _show(settings: Settings, name: str | None) -> None:
     """Print each setting, or that of NAME, with its value and who said it.
@@ -39,7 +62,7 @@ def _show(settings: Settings, name: str | None) -> None:
 
 
 @command.command("set")
-@click.argument("name", type=click.Choice([*SETTINGS]))
+@click.argument("name", metavar="NAME", type=_SettingName())
 @click.argument("value")
 @click.pass_obj
 def _set(settings: Settings, name: str, value: str) -> None:
@@ -58,7 +81,7 @@ def _set(settings: Settings, name: str, value: str) -> None:
 
 
 @command.command("unset")
-@click.argument("name", type=click.Choice([*SETTINGS]))
+@click.argument("name", metavar="NAME", type=_SettingName())
 @click.pass_obj
 def _unset(settings: Settings, name: str) -> None:
     """Take NAME out of the file; with --profile out of the table of that one."""

@@ -78,6 +78,18 @@ def test_one_setting_is_shown_alone(command: Command) -> None:
     assert done.out == "bot.prefix = !  (default)\n"
 
 
+@pytest.mark.parametrize("arguments", [["show"], ["set", "3"], ["unset"]])
+def test_a_name_that_is_none_is_told_with_what_it_looks_like(
+    command: Command, arguments: list[str]
+) -> None:
+    what, *value = arguments
+    refused = command("config", what, "socket", *value)
+
+    assert refused.code == 2
+    assert "did you mean 'socks'?" in refused.err
+    assert "bot.prefix" not in refused.err
+
+
 def test_a_control_character_of_the_environment_cannot_act(command: Command) -> None:
     done = command("config", "show", "bot.language", XMPP_ONION_BOT_LANGUAGE="d\x1b[2J")
 
