@@ -38,6 +38,7 @@ def account_folder(profile: str, data_dir: Path | None = None) -> Path:
         raise StoreError(
             f"{profile!a} cannot be the name of a profile",
             why="letters, digits, dots, dashes and underscores can",
+            fix="Take another name, such as `work`.",
         )
     return data_folder(data_dir) / profile
 

@@ -95,6 +95,7 @@ class Secret:
             raise StoreKeyError(
                 "this cannot be a passphrase",
                 why=f"it has {len(content)} bytes; 1 to {_PASSPHRASE_LIMIT_BYTES} can",
+                fix="Take another; six random words are a good one.",
             )
         return cls(Kind.PASSPHRASE, content)
 
@@ -147,7 +148,9 @@ class Secret:
         except UnicodeDecodeError:
             pass
         raise StoreKeyError(
-            f"this {self.kind} cannot be kept in a keyring", why="it is no text"
+            f"this {self.kind} cannot be kept in a keyring",
+            why="it is no text",
+            fix="Encrypt the account with a passphrase: xmpp-onion account passphrase",
         )
 
     def derive(self, header: "_Header") -> bytes:

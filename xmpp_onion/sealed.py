@@ -67,7 +67,7 @@ class Form:
 SERVER: Final = Form("backup", "backup", ServerError)
 """What `xmpp-onion server backup` writes."""
 ACCOUNT: Final = Form("exported account", "account", StoreCorruptError)
-"""What `xmpp-onion account export` writes."""
+"""What `xmpp-onion export` writes."""
 
 _HEADER_LIMIT_BYTES: Final = 4096
 _CHUNK_BYTES: Final = 64 * 1024

@@ -1,5 +1,6 @@
 """The errors: one tree, told truly, and messages that say how to mend things."""
 
+import ast
 import inspect
 import re
 from pathlib import Path
@@ -14,6 +15,14 @@ CLASSES: dict[str, type[XmppOnionError]] = {
     for name, value in vars(errors).items()
     if inspect.isclass(value) and issubclass(value, XmppOnionError)
 }
+
+
+PACKAGE = Path(errors.__file__).parent
+# What a person at a terminal meets, and can do something about.
+MENDABLE = (
+    "account.py", "agent", "cli", "configuration", "places.py", "private.py", "seal.py",
+    "sealed.py", "server", "transport",
+)  # fmt: skip
 
 
 def documented_parents() -> dict[str, str | None]:
@@ -117,3 +126,34 @@ def test_the_page_says_of_each_error_its_code_and_what_to_do(name: str) -> None:
     assert told[1] == first
     assert int(told[2]) == CLASSES[name].exit_code
     assert told[3].endswith(("`", "."))
+
+
+def without_a_way_out(source: str) -> list[int]:
+    """Return the lines where an error is made without ``fix``.
+
+    How a line of the chat is used says itself how to mend it: a ``UsageError``.
+    """
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in CLASSES.keys() - {"UsageError"}
+        and not {"fix", None} & {keyword.arg for keyword in node.keywords}
+    ]
+
+
+@pytest.mark.parametrize("place", MENDABLE)
+def test_an_error_that_somebody_can_mend_says_how(place: str) -> None:
+    where = PACKAGE / place
+    files = [where] if where.is_file() else sorted(where.rglob("*.py"))
+
+    assert files
+    for file in files:
+        lines = without_a_way_out(file.read_text("utf-8"))
+        assert not lines, f"{file.relative_to(PACKAGE)}: {lines}"
+
+
+def test_an_error_without_a_way_out_is_noticed() -> None:
+    assert without_a_way_out('raise TorError("x", why="y")') == [1]
+    assert without_a_way_out('raise TorError("x", fix="y")') == []

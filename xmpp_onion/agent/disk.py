@@ -55,7 +55,12 @@ def check_space(folder: Path) -> str | StoreError:
     try:
         return judge_space(shutil.disk_usage(folder).free, folder)
     except OSError as error:
-        return StoreError(f"{folder} cannot be looked at", why=error.strerror or "")
+        return StoreError(
+            f"{folder} cannot be looked at",
+            why=error.strerror or "",
+            fix="Is its disk there, and is it yours? Look with: ls -ld "
+            f"{shlex.quote(str(folder))}",
+        )
 
 
 def judge_space(free: int, folder: Path) -> str | StoreError:

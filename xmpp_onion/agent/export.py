@@ -209,7 +209,11 @@ def _open(file: Path) -> Iterator[BinaryIO]:
     try:
         source = file.open("rb")
     except OSError as error:
-        raise StoreError(f"{file} cannot be read", why=error.strerror or "") from None
+        raise StoreError(
+            f"{file} cannot be read",
+            why=error.strerror or "",
+            fix="Give the file that `xmpp-onion export` wrote.",
+        ) from None
     with source:
         yield source
 

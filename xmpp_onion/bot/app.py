@@ -387,5 +387,7 @@ def _texts(found: Configuration) -> Texts | None:
         return None if language is None else Texts.of(language)
     except ValueError as error:
         raise ConfigurationError(
-            "the bot does not speak that language", why=str(error)
+            "the bot does not speak that language",
+            why=str(error),
+            fix="Set bot.language to another, or pass `texts` of your own.",
         ) from None

@@ -34,6 +34,7 @@ def make_project(name: str, folder: Path) -> list[Path]:
             f"a bot cannot be called {name!a}",
             why="its name is also that of a Python module: a letter, then letters, "
             "digits and _, in lower case, and none of Python's own",
+            fix="Take another, such as `weather`.",
         )
     words = {
         "NAME": name,

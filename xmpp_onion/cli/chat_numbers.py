@@ -78,7 +78,10 @@ class Numbers:
             UsageError: There is none of this number.
         """
         if number not in self._known:
-            raise UsageError(f"there is no message {number} on the screen")
+            raise UsageError(
+                f"there is no message {number} on the screen",
+                fix="Type the number that stands before it, without the #.",
+            )
         return self._known[number]
 
     def ours(self, message_id: str) -> Numbered | None:

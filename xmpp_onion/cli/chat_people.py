@@ -72,7 +72,10 @@ async def _ask_for_ending(talk: Talk, owner: JID) -> None:
     for device in devices:
         talk.show(f"  {hidden(device.fingerprint)}  {device.trust.word}")
     if not devices:
-        raise UsageError(f"{owner} shows us no device")
+        raise UsageError(
+            f"{owner} shows us no device",
+            fix="They have to log in once with a program that speaks OMEMO.",
+        )
     talk.show(
         "Call, or meet: let them read you the last two groups from their screen, and "
         "type them behind /verify. On theirs: /trust, or xmpp-onion devices list"

@@ -33,7 +33,9 @@ async def _react(talk: Talk, typed: Typed) -> None:
 
 async def _edit(talk: Talk, typed: Typed) -> None:
     if talk.last is None:
-        raise UsageError("you have said nothing yet")
+        raise UsageError(
+            "you have said nothing yet", fix="Only what was said here can be changed."
+        )
     if not typed.text:
         raise UsageError(f"it is used as /{typed.usage}")
     await talk.client.correct(talk.last.where, talk.last.id, typed.text)
@@ -45,7 +47,10 @@ async def _retract(talk: Talk, typed: Typed) -> None:
     if typed.text:
         one = talk.numbers.find(typed.number_and_text()[0])
     if one is None or not one.is_ours:
-        raise UsageError("that is no message of yours")
+        raise UsageError(
+            "that is no message of yours",
+            fix="Give the number of one that `you` stands before.",
+        )
     await talk.client.retract(one.where, one.id)
     talk.show(f"#{one.number} is taken back.")
 
@@ -79,7 +84,10 @@ def _send_file(talk: Talk, typed: Typed, *, is_voice: bool) -> None:
 def _attachment(talk: Talk, number: int) -> Attachment:
     message = talk.numbers.find(number).message
     if message is None or message.attachment is None:
-        raise UsageError(f"no file came with message {number}")
+        raise UsageError(
+            f"no file came with message {number}",
+            fix="Give the number of one that shows [file: …].",
+        )
     return message.attachment
 
 

@@ -182,7 +182,10 @@ async def _share(alice: Client, bob: Ear, folder: Path, steps: Steps) -> None:
         assert message.attachment is not None  # noqa: S101 - Ear looked at it
         got = await message.attachment.save(saved, _shown(step, "down", 0.5))
         if got.read_bytes() != sent.read_bytes():
-            raise SessionError("the file of the demo arrived as another one")
+            raise SessionError(
+                "the file of the demo arrived as another one",
+                fix="That is a mistake of ours: please tell us.",
+            )
         step.done(
             {
                 "event": "downloaded",

@@ -49,7 +49,11 @@ async def play(fetch: Callable[[Path], Awaitable[Path]]) -> None:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if status:
-        raise UsageError("the recording was not played", why=f"{command[0]} failed")
+        raise UsageError(
+            "the recording was not played",
+            why=f"{command[0]} failed",
+            fix="/save it, and play it with another program.",
+        )
 
 
 def _command(kind: str) -> tuple[str, ...]:

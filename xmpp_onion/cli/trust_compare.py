@@ -79,7 +79,10 @@ async def _decide(
     devices = [line for line in lines if line["active"]]
     try:
         if not devices:
-            raise UsageError(f"{owner} shows us no device")
+            raise UsageError(
+                f"{owner} shows us no device",
+                fix="They have to log in once with a program that speaks OMEMO.",
+            )
         for line in devices:
             label = f" {visible(str(line['label']))}" if line["label"] else ""
             digits = hidden(str(line["fingerprint"]))

@@ -3,6 +3,7 @@
 import difflib
 import os
 import re
+import shlex
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -146,18 +147,27 @@ def _read_file(place: Path, *, is_named: bool) -> dict[str, object]:
         raw = private.read_bytes(place, _LIMIT_BYTES + 1)
         if len(raw) > _LIMIT_BYTES:
             raise ConfigurationError(
-                f"{place} is too long", why=f"it may have {_LIMIT_BYTES // 1024} KiB"
+                f"{place} is too long",
+                why=f"it may have {_LIMIT_BYTES // 1024} KiB",
+                fix="Name another file, with --config or $XMPP_ONION_CONFIG.",
             )
         return tomllib.loads(raw.decode("utf-8"))
     except FileNotFoundError:
         if is_named:
-            raise ConfigurationError(f"there is no file {place}") from None
+            raise ConfigurationError(
+                f"there is no file {place}",
+                why="it was named with --config or $XMPP_ONION_CONFIG",
+                fix="Name one that is there, or make an empty one: "
+                f"install -m 600 /dev/null {shlex.quote(str(place))}",
+            ) from None
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         # Its place alone: what stands there may be a secret.
         found = re.search(r"line \d+, column \d+", str(error))
         raise ConfigurationError(
-            f"{place} is no TOML", why=found[0] if found else type(error).__name__
+            f"{place} is no TOML",
+            why=found[0] if found else type(error).__name__,
+            fix="Mend it with an editor, then: xmpp-onion config check",
         ) from None
 
 

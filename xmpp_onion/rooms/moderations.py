@@ -111,7 +111,10 @@ class Moderations:
             SessionError, RoomError, EncryptionError: As ``take_out``.
         """
         if message.room != room:
-            raise AddressError("this message was not said in this room")
+            raise AddressError(
+                "this message was not said in this room",
+                fix="Ask the room that its `room` names.",
+            )
         await self.take_out(
             room,
             message.id,
@@ -149,6 +152,7 @@ class Moderations:
             raise RoomError(
                 "nothing was taken out",
                 why="it is not known what the room calls the message, or no more",
+                fix="Ask an owner or admin who was there when it was said.",
             )
         try:
             async with in_time(self._session, timeout):
@@ -159,5 +163,6 @@ class Moderations:
                     "nothing was taken out",
                     condition=error.condition,
                     why="the server of the room cannot do it",
+                    fix="Its operator has to add a module for XEP-0425.",
                 ) from None
             raise

@@ -55,7 +55,9 @@ async def ask(data: Path, lua: str, *, timeout: float = 10.0) -> str:
         raise _silent(data) from error
     kind, text = answer[:1], answer[1:]
     if kind != "+":
-        raise ServerError("the server refused", why=text)
+        raise ServerError(
+            "the server refused", why=text, fix=f"Read {data / 'prosody.log'}."
+        )
     return text
 
 

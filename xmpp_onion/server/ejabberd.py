@@ -198,7 +198,11 @@ class Ejabberd:
             ) from error
         head, _, text = answer.partition("\r\n\r\n")
         if head.split()[1:2] != ["200"]:
-            raise ServerError("the server refused", why=text[:200])
+            raise ServerError(
+                "the server refused",
+                why=text[:200],
+                fix=f"Read {self._folder.output_file}.",
+            )
         return text
 
     async def _exchange(self, request: str) -> str:

@@ -228,7 +228,9 @@ class Archive:
         """
         if not self._xmpp.takes_stanzas:
             raise SessionError(
-                "the archive could not be asked", why="the session is down"
+                "the archive could not be asked",
+                why="the session is down",
+                fix="It is asked again when the session is back.",
             )
         name, limit = secrets.token_hex(16), 1 if newest else limit
         query = ET.Element(f"{{{MAM}}}query", {"queryid": name})
@@ -277,9 +279,7 @@ class Archive:
             self.drop(query)
         fin = answer.xml.find(f"{{{MAM}}}fin")
         if fin is None:
-            raise SessionError(
-                "the archive could not be read", why="the answer is not one"
-            )
+            raise _unread("the answer is not one")
         is_complete = fin.get("complete") in {"true", "1"} and not query.is_full
         return tuple(query.entries.values()), is_complete
 
@@ -319,7 +319,15 @@ def _form(start: datetime) -> ET.Element:
 
 
 def _no_answer() -> SessionError:
-    return SessionError("the archive could not be read", why="no answer came")
+    return _unread("no answer came")
+
+
+def _unread(why: str) -> SessionError:
+    return SessionError(
+        "the archive could not be read",
+        why=why,
+        fix="It is read again after the next login.",
+    )
 
 
 def _as_ours(condition: str) -> Exception:
@@ -333,4 +341,4 @@ def _as_ours(condition: str) -> Exception:
             fix="Messages that it does not keep for you elsewhere are lost while "
             "you are away.",
         )
-    return SessionError("the archive could not be read", why=condition)
+    return _unread(condition)

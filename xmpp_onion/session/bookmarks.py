@@ -151,6 +151,8 @@ class Bookmarks:
             raise RoomError(
                 "the server would show others which rooms we are in",
                 why="it does not keep private data private",
+                fix="Nothing was left there; note yourself which rooms you are in. "
+                "The operator has to let nodes be for their owner alone (XEP-0223).",
             )
 
     async def _retract(self, room: JID) -> None:

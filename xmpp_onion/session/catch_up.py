@@ -146,7 +146,9 @@ class CatchUp:
         except ExpiredError:
             if self._since is None or self._start is not None:
                 raise SessionError(
-                    "the archive could not be read", why="item-not-found"
+                    "the archive could not be read",
+                    why="item-not-found",
+                    fix="It is read again after the next login.",
                 ) from None
             log.warning("the archive has forgotten where we were")
             self._drop_newest()

@@ -113,7 +113,10 @@ class TokenProof:
             AuthenticationError: Always.
         """
         del challenge
-        raise AuthenticationError("the server asks for more than a token proves")
+        raise AuthenticationError(
+            "the server asks for more than a token proves",
+            fix="This may be an impostor: ask the operator before you try again.",
+        )
 
     def verify(self, shown: bytes) -> None:
         """Check that the server has the token, too.
@@ -135,4 +138,7 @@ def _text(message: bytes) -> str:
     try:
         return message.decode()
     except UnicodeDecodeError:
-        raise AuthenticationError("the server's login messages are malformed") from None
+        raise AuthenticationError(
+            "the server's login messages are malformed",
+            fix="This may be no XMPP server: ask its operator.",
+        ) from None

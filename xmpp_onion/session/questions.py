@@ -68,7 +68,11 @@ def _login_refused(failure: ET.Element) -> SessionError:
         (child.tag.rpartition("}")[2] for child in failure), "no reason given"
     )
     if reason == _TEMPORARY:
-        return SessionError("the server cannot check passwords just now", why=reason)
+        return SessionError(
+            "the server cannot check passwords just now",
+            why=reason,
+            fix="Try again in a moment; if it stays, ask its operator.",
+        )
     return AuthenticationError(
         "the server refused the user name or the password",
         why=ascii(reason[:40]).strip("'"),
@@ -82,6 +86,7 @@ def unexpected(answer: ET.Element) -> StreamViolationError:
         "the server answered something that was not asked",
         condition="policy-violation",
         why=f"an element {answer.tag.rpartition('}')[2][:40]!a}",
+        fix="Try again in a moment; if it stays, ask its operator.",
     )
 
 

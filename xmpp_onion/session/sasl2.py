@@ -134,7 +134,10 @@ def read_success(answer: ET.Element) -> Success:
     """
     bound = answer.find(f"{{{BIND2}}}bound")
     if answer.find(f"{{{BIND2}}}failed") is not None:
-        raise SessionError("the server gives us no resource")
+        raise SessionError(
+            "the server gives us no resource",
+            fix="Try again in a moment; log out other devices if it stays.",
+        )
     token = answer.find(f"{{{FAST}}}token")
     return Success(
         who=answer.findtext(f"{{{SASL2}}}authorization-identifier", ""),
@@ -194,4 +197,7 @@ def decode(text: str | None) -> bytes:
     try:
         return base64.b64decode(text or "", validate=True)
     except ValueError:  # not base64, not even ASCII
-        raise AuthenticationError("the server's login messages are malformed") from None
+        raise AuthenticationError(
+            "the server's login messages are malformed",
+            fix="This may be no XMPP server: ask its operator.",
+        ) from None

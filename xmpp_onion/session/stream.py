@@ -219,7 +219,11 @@ class Session:
                 fix="Wait longer; a first circuit may take a minute.",
             ) from None
         if self.state is State.CLOSED:
-            raise self._failure or SessionLostError("the session was closed")
+            raise self._failure or SessionLostError(
+                "the session was closed",
+                why="its `async with` block has ended",
+                fix="Enter a new one.",
+            )
 
     async def events(self) -> AsyncIterator[SessionEvent]:
         """Yield what happens, in its order. One reader at a time.

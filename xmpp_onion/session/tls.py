@@ -54,13 +54,18 @@ async def start_tls(wire: Wire, domain: OnionAddress, pinned: str) -> str:
     """
     answer = await wire.next_element()
     if answer.tag != f"{{{_TLS}}}proceed":
-        raise SessionError("the server did not start TLS")
+        raise SessionError(
+            "the server did not start TLS",
+            fix="Try again in a moment; if it stays, ask its operator.",
+        )
     wire.refuse_leftovers()
     try:
         der = await wire.start_tls(_context(), domain, _HANDSHAKE_TIMEOUT)
     except ssl.SSLError as error:
         raise SessionError(
-            "TLS with the server failed", why=error.reason or "handshake failed"
+            "TLS with the server failed",
+            why=error.reason or "handshake failed",
+            fix="Try again in a moment; if it stays, ask its operator.",
         ) from error
     shown = hashlib.sha256(der).hexdigest()
     if not der or (pinned and not hmac.compare_digest(shown, pinned.lower())):

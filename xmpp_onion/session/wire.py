@@ -247,8 +247,15 @@ class Wire(asyncio.Protocol):
         """
         element = await self._elements.get()
         if element is None:
-            raise SessionError("the login was cut short", why=self._reason)
+            raise self._cut_short()
         return element
+
+    def _cut_short(self) -> SessionError:
+        return SessionError(
+            "the login was cut short",
+            why=self._reason,
+            fix="Try again in a moment; if it stays, ask the server's operator.",
+        )
 
     async def start_tls(
         self, context: ssl.SSLContext, name: str, timeout: float
@@ -259,7 +266,7 @@ class Wire(asyncio.Protocol):
         anything is written.
         """
         if self.transport is None:
-            raise SessionError("the login was cut short", why=self._reason)
+            raise self._cut_short()
         transport = await self._loop.start_tls(
             self.transport,
             self,
@@ -268,7 +275,7 @@ class Wire(asyncio.Protocol):
             ssl_handshake_timeout=timeout,
         )
         if transport is None:
-            raise SessionError("the login was cut short", why=self._reason)
+            raise self._cut_short()
         self.transport = transport
         tls = cast("ssl.SSLObject", transport.get_extra_info("ssl_object"))
         return tls.getpeercert(binary_form=True) or b""

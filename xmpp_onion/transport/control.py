@@ -255,7 +255,10 @@ class Control:
             name, _, value = line.partition("=")
             if name == key:
                 return value
-        raise ControlPortError(f"Tor does not tell its {key}")
+        raise ControlPortError(
+            f"Tor does not tell its {key}",
+            fix="Make sure that it is Tor 0.4.8 or newer: `tor --version`.",
+        )
 
     @contextlib.asynccontextmanager
     async def events(self, kind: str) -> AsyncIterator[asyncio.Queue[str | None]]:
@@ -312,7 +315,10 @@ class Control:
             else:
                 answer.set_exception(
                     ControlPortError(
-                        "Tor refused a command", why=f"{texts[-1]} ({codes[-1]})"
+                        "Tor refused a command",
+                        why=f"{texts[-1]} ({codes[-1]})",
+                        fix="Its log may say more. It has to be Tor 0.4.8 or newer: "
+                        "`tor --version`.",
                     )
                 )
 

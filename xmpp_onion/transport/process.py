@@ -143,7 +143,7 @@ async def _control_port(process: asyncio.subprocess.Process, written: Path) -> E
         if (place := _read_place(written)) is not None:
             return place
         await asyncio.sleep(_START_PAUSE)
-    raise TorNotRunningError("tor ended")
+    raise TorNotRunningError("tor ended", fix="Start again.")
 
 
 def find_launched(data_dir: Path) -> Endpoint | None:
