@@ -346,3 +346,32 @@ async def test_more_than_a_login_may_hold_waits_behind_it_and_all_of_it_is_taken
             seen = [await anext(events) for _ in range(count + 1)]
         assert isinstance(seen[0], Connected)
         assert all(isinstance(event, Received) for event in seen[1:])
+
+
+async def test_a_resumption_that_ends_with_the_stream_is_not_tried_again() -> None:
+    # So Prosody 0.12 answers where it could not keep all that came meanwhile.
+    async def script(peer: Peer) -> None:
+        await meet(peer)
+        match len(server.peers):
+            case 1:
+                await _begin(peer)
+                peer.writer.transport.abort()
+            case 2:
+                await peer.send(
+                    f"<success {S2}><additional-data>{responder()}</additional-data>"
+                    f"<authorization-identifier>{peer.account}/here"
+                    f"</authorization-identifier><failed {SM} h='0'/></success>"
+                    "<stream:error><resource-constraint "
+                    "xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
+                )
+            case _:
+                await peer.send(success(peer))
+
+    async with HostileServer(script) as server:
+        async with visit(server, tls=False, known=KNOWN) as session:
+            await until(lambda: len(server.peers) > 2)
+            await session.wait_online(20)
+        third = server.peers[2].heard
+        assert "<resume" in server.peers[1].heard
+    assert "<resume" not in third
+    assert "SCRAM" not in third  # the server is still known
