@@ -5,7 +5,7 @@ sender several times for each message, writes log texts that nobody reads, and m
 every answer, also those that are not sent.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import omemo
 from omemo.message import PlainKeyMaterial
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["Opened", "Receiver"]
+
+_NotedT = TypeVar("_NotedT", str, int)
 
 
 class Opened(NamedTuple):
@@ -123,12 +125,16 @@ class Receiver:
 
     async def _answer_later(self, session: Session) -> None:
         """Note where the library looks for answers when the history was read."""
-        storage, place = self._door.storage, f"/queue/{session.namespace}"
-        jids = set((await storage.load_list(place, str)).maybe([]))
-        await storage.store(place, [*jids | {session.bare_jid}])
-        place = f"{place}/{session.bare_jid}"
-        devices = set((await storage.load_list(place, int)).maybe([]))
-        await storage.store(place, [*devices | {session.device_id}])
+        place = f"/queue/{session.namespace}"
+        await self._note(place, session.bare_jid, str)
+        await self._note(f"{place}/{session.bare_jid}", session.device_id, int)
+
+    async def _note(self, place: str, noted: _NotedT, kind: type[_NotedT]) -> None:
+        """Put something on a list; nearly always, in an archive, it is there."""
+        storage = self._door.storage
+        there: list[_NotedT] = (await storage.load_list(place, kind)).maybe([])
+        if noted not in there:
+            await storage.store(place, [*there, noted])
 
 
 def _is_stale(session: Session) -> bool:

@@ -5,10 +5,12 @@ import time
 
 import pytest
 from oldmemo import oldmemo
+from omemo.types import JSONType
 from twomemo import twomemo
 
 from xmpp_onion.e2ee import Encrypted, SendEmpty, Trust, UploadBundle
 from xmpp_onion.e2ee.pre_keys import OFFERED
+from xmpp_onion.e2ee.storage import KeyStorage
 from xmpp_onion.errors import DecryptionError
 from xmpp_onion.testing.omemo_peer import OmemoPeer, OmemoPeers
 
@@ -155,6 +157,29 @@ async def test_one_answer_for_each_session_goes_out_at_the_end(
     assert during == []
     assert await alice.read(answer, bob) == ""
     assert await alice.read(await bob.encrypt(alice, "back"), bob) == "back"
+
+
+async def test_that_an_answer_is_owed_is_noted_once(
+    peers: OmemoPeers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted: list[str] = []
+    store = KeyStorage._store
+
+    async def note(storage: KeyStorage, key: str, value: JSONType) -> None:
+        noted.append(key)
+        await store(storage, key, value)
+
+    bob, alice, carol = [await peers.add(name) for name in ("bob", "alice", "carol")]
+    sent = [(await one.encrypt(bob, "hello"), one) for one in (alice, carol) * 3]
+    monkeypatch.setattr(KeyStorage, "_store", note)
+    bob.omemo.begin_history()
+    for encrypted, sender in sent:
+        await bob.read(encrypted, sender)
+
+    queued = [key for key in noted if key.startswith("/queue/")]
+    assert len(queued) == 4  # for each of the two: the account, and its device
+    await end(bob)
+    assert len(bob.take_empties()) == 2
 
 
 async def test_who_is_not_accepted_gets_no_answer(peers: OmemoPeers) -> None:
