@@ -106,6 +106,7 @@ class Courier:
         self._parked: dict[str, int] = {}  # rooms that have to wait, from which row on
         self._room_lines: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._waiting: dict[int, asyncio.Future[None]] = {}
+        self._early: dict[int, str] = {}  # what became of rows nobody waited for yet
         self._under_way: set[int] = set()
         self._under_way_bytes = 0
         self._is_full = False
@@ -179,7 +180,9 @@ class Courier:
         waiting = self._waiting.setdefault(
             row_id, asyncio.get_running_loop().create_future()
         )
-        if self._has_ended:
+        if row_id in self._early:
+            self._tell(row_id, self._early.pop(row_id))
+        elif self._has_ended:
             _give_up(waiting)
         return waiting
 
@@ -274,11 +277,23 @@ class Courier:
     def _tell_failed(self) -> None:
         """Tell who waits for the ack of what has failed, once that is on the disk."""
         while self._has_failed:
-            self._fail(*self._has_failed.popitem())
+            self._tell(*self._has_failed.popitem())
 
-    def _fail(self, row_id: int, why: str) -> None:
+    def _tell(self, row_id: int, why: str = "") -> None:
+        """Tell who waits for a row that it is acknowledged, or why it never will be.
+
+        Others may bring a row to the disk and the server before whoever put it there
+        comes to wait for that.
+        """
         waiting = self._waiting.pop(row_id, None)
-        if waiting is not None and not waiting.done():
+        if waiting is None:
+            self._early[row_id] = why
+            if len(self._early) > 2 * _AT_ONCE:
+                del self._early[next(iter(self._early))]
+        elif not waiting.done():
+            if not why:
+                waiting.set_result(None)
+                return
             waiting.set_exception(
                 DeliveryFailedError("the message was not sent", why=why)
             )
@@ -312,7 +327,9 @@ class Courier:
         """Begin to carry what comes next, as far as there is room."""
         while room := self._room():
             offered = self._offered
-            rows = await self._outbox.pending(after=offered, limit=room)
+            rows = await self._outbox.pending(
+                after=offered, limit=room, is_patient=True
+            )
             if not rows or offered != self._offered:
                 return  # the session ended meanwhile: older rows come first
             for row in rows:
@@ -379,13 +396,17 @@ class Courier:
             if not self._is_parked(row):
                 admitted = await self._watch.admit(row)
                 if admitted is None:
-                    self._fail(row.id, _NO_READER)
+                    self._tell(row.id, _NO_READER)
             if admitted is None:
                 self._note_back(row)
                 return None
             return self._session.send(admitted.stanza_xml, row.message_id)
 
     async def _carry(self, row: OutboxRow) -> None:
+        if row.id > self._offered:  # a session ended meanwhile: older rows come first
+            self._note_back(row)
+            self._work.set()
+            return
         try:
             acknowledged = await self._begin(row)
             if acknowledged is None:
@@ -416,9 +437,7 @@ class Courier:
                     await self._deliveries.acknowledge(row.message_id, row.to)
         for row in rows:
             self._note_back(row)
-            waiting = self._waiting.pop(row.id, None)
-            if waiting is not None and not waiting.done():
-                waiting.set_result(None)
+            self._tell(row.id)
         if self._is_full and self._has_room_again():
             self._is_full = False
             self._work.set()

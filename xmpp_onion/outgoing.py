@@ -5,8 +5,9 @@ it is the courier's (:mod:`.courier`).
 """
 
 import asyncio
+import contextlib
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import replace
 from weakref import WeakValueDictionary
 from xml.etree import ElementTree as ET
@@ -35,6 +36,41 @@ __all__ = ["ACK_TIMEOUT", "Outgoing"]
 # Seconds that a message may wait for the server's ack before send() gives up
 # waiting (the message stays queued): a broken circuit is rebuilt in less.
 ACK_TIMEOUT = 120.0
+
+
+class _Line:
+    """Messages to one recipient, in the order in which they were given."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()  # fair: waiters are woken in order
+        self._waiting = 0
+
+    @contextlib.asynccontextmanager
+    async def turn(self, deadline: float | None) -> AsyncIterator[Callable[[], bool]]:
+        """Wait for the turn; what is yielded gives it up, and tells if anybody waits.
+
+        Raises:
+            TimeoutError: It did not come in time.
+        """
+        self._waiting += 1
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._turn.acquire()
+        finally:
+            self._waiting -= 1
+        is_held = True
+
+        def give_up() -> bool:
+            nonlocal is_held
+            if is_held:
+                is_held = False
+                self._turn.release()
+            return self._waiting > 0
+
+        try:
+            yield give_up
+        finally:
+            give_up()
 
 
 class Outgoing:
@@ -72,7 +108,7 @@ class Outgoing:
         self._courier = courier
         self._deliveries = deliveries
         self._confirmations = confirmations
-        self._lines: WeakValueDictionary[JID, asyncio.Lock] = WeakValueDictionary()
+        self._lines: WeakValueDictionary[JID, _Line] = WeakValueDictionary()
 
     async def send(
         self,
@@ -171,26 +207,29 @@ class Outgoing:
 
         Messages to one recipient are kept in the order in which they were given.
         """
-        line = self._lines.setdefault(to, asyncio.Lock())
-        try:
-            async with asyncio.timeout_at(deadline):
-                await line.acquire()
-        except TimeoutError:
-            raise _no_keys_in_time() from None
-        try:
-            if self._post.is_room(to):
-                return await self._post.keep(
-                    to, what, deadline, allow_clear=allow_clear, along=along
+        line = self._lines.setdefault(to, _Line())
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                follow = await stack.enter_async_context(line.turn(deadline))
+            except TimeoutError:
+                raise _no_keys_in_time() from None
+            try:
+                if self._post.is_room(to):
+                    return await self._post.keep(
+                        to, what, deadline, allow_clear=allow_clear, along=along
+                    )
+                return await self._keep_outgoing(
+                    to,
+                    what,
+                    deadline,
+                    allow_clear=allow_clear,
+                    along=along,
+                    follow=follow,
                 )
-            return await self._keep_outgoing(
-                to, what, deadline, allow_clear=allow_clear, along=along
-            )
-        except NoDevicesError:
-            if not what.received:
-                await self._post.check_person(to)
-            raise
-        finally:
-            line.release()
+            except NoDevicesError:
+                if not what.received:
+                    await self._post.check_person(to)
+                raise
 
     async def _keep_outgoing(
         self,
@@ -200,13 +239,19 @@ class Outgoing:
         *,
         allow_clear: bool,
         along: Write | None,
+        follow: Callable[[], bool],
     ) -> tuple[Delivery, asyncio.Future[None]]:
         stamps = await self._provision.stamps(to, deadline)
         while True:
             losses = await self._fetch_recipient(to, deadline)
             try:
                 return await self._encrypt(
-                    to, what, allow_clear=allow_clear, stamps=stamps, along=along
+                    to,
+                    what,
+                    allow_clear=allow_clear,
+                    stamps=stamps,
+                    along=along,
+                    follow=follow,
                 )
             except EncryptionError:
                 # What a broken connection left out may be all that was missing.
@@ -232,13 +277,15 @@ class Outgoing:
         allow_clear: bool,
         stamps: Sequence[ET.Element],
         along: Write | None,
+        follow: Callable[[], bool],
     ) -> tuple[Delivery, asyncio.Future[None]]:
         message_id = what.id or secrets.token_hex(16)
         asks = what.text is not None  # a confirmation is not confirmed
         plain = Plain(what.text, write_content(_asking(what)))
         beside = write_content(what)
         clear = beside if allow_clear else ()
-        async with self._database.transaction():
+        # Whoever is next in the line shares the commit, if there is anybody.
+        async with self._database.transaction(follow=follow):
             encrypted = await self._encrypt_or(to, plain, has_clear=bool(clear))
             check_timer(what, older(encrypted.elements), allow_clear=allow_clear)
             delivery = Delivery(

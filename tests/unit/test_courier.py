@@ -21,7 +21,11 @@ from xmpp_onion.e2ee import (
     UploadBundle,
     Withdraw,
 )
-from xmpp_onion.errors import DeviceListError, NotAcknowledgedError
+from xmpp_onion.errors import (
+    DeliveryFailedError,
+    DeviceListError,
+    NotAcknowledgedError,
+)
 from xmpp_onion.session import message_stanza
 from xmpp_onion.store import Database, Outbox, OutboxRow
 
@@ -40,9 +44,11 @@ class OutboxThatCounts(Outbox):
     looks = 0
     most = 0
 
-    async def pending(self, *, after: int = 0, limit: int = -1) -> list[OutboxRow]:
+    async def pending(
+        self, *, after: int = 0, limit: int = -1, is_patient: bool = False
+    ) -> list[OutboxRow]:
         self.looks += 1
-        rows = await super().pending(after=after, limit=limit)
+        rows = await super().pending(after=after, limit=limit, is_patient=is_patient)
         self.most = max(self.most, len(rows))
         return rows
 
@@ -175,6 +181,37 @@ async def test_what_is_acknowledged_leaves_the_outbox(tmp_path: Path) -> None:
 
         assert desk.line.sent == ["a", "b"]
         assert await desk.outbox.pending() == []
+
+
+async def test_who_comes_to_wait_when_it_is_acknowledged_already_is_told(
+    tmp_path: Path,
+) -> None:
+    async with at_work(tmp_path, nothing) as desk:
+        async with desk.database.transaction():
+            kept = await desk.outbox.put("a", to=BOB, message_id="a")
+        desk.courier.wake()
+        while desk.courier._under_way or not desk.line.sent:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+
+        await desk.courier.expect(kept.id)
+
+
+async def test_who_comes_to_wait_when_it_has_failed_already_is_told(
+    tmp_path: Path,
+) -> None:
+    line = SlowLine()
+    async with at_work(tmp_path, nothing, line) as desk:
+        async with desk.database.transaction():
+            kept = await desk.outbox.put(for_devices(7), to=BOB, message_id="a")
+        desk.courier.wake()
+        while not line.waiting:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+        desk.chores.effects = [Withdraw(bobs(7))]
+        async with desk.database.transaction():
+            await desk.courier.keep_effects()
+
+        with pytest.raises(DeliveryFailedError):
+            await desk.courier.expect(kept.id)
 
 
 class SlowLine(Line):

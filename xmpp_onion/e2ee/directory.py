@@ -193,6 +193,16 @@ class Directory:
         await together(*(fetch(*one) for one in stale))
         return failures
 
+    def is_fresh(self, jids: Collection[JID], *, is_crowd: bool = False) -> bool:
+        """Tell whether :meth:`fetch_lists` would ask nobody."""
+        for jid in jids:
+            self._use(jid.bare)
+        return all(
+            self._is_fresh(namespace, jid, is_crowd=is_crowd)
+            for jid in jids
+            for namespace in NAMESPACES
+        )
+
     def _is_fresh(self, namespace: str, jid: str, *, is_crowd: bool) -> bool:
         """Tell whether a list need not be fetched now."""
         key = (namespace, jid)

@@ -418,6 +418,10 @@ class Omemo:
         """
         await self._supply.fetch(jids)
 
+    async def has_all_for(self, jids: Collection[JID]) -> bool:
+        """Tell whether :meth:`fetch` would ask nobody. No network, no transaction."""
+        return await self._supply.is_idle(jids)
+
     async def is_ready_for(self, jids: Collection[JID]) -> bool:
         """Tell whether fetching could change nothing that matters. In a transaction.
 

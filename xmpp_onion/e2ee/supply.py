@@ -63,6 +63,14 @@ class Supply:
             except DeviceListError:
                 log.info("not all bundles could be fetched")
 
+    async def is_idle(self, jids: Collection[JID]) -> bool:
+        """Tell whether :meth:`fetch` would ask nobody; waits for nothing."""
+        wanted = {jid.bare for jid in jids} | {self._own}
+        if not self._directory.is_fresh(wanted, is_crowd=len(jids) > 1):
+            return False
+        devices = [(j, i) for j in wanted for i in await self._known.listed(j)]
+        return not any([await self._missing_bundle(*device) for device in devices])
+
     async def is_complete(self, jids: Collection[JID]) -> bool:
         """Tell whether each known device of these JIDs, and of ours, can be written to.
 

@@ -200,12 +200,11 @@ class Database:
             finally:
                 self._current = None
                 _inside.reset(token)
-        if not (transaction.group.is_over or transaction.is_idle):
-            # Behind those that waited already, for turns are fair.
-            cancelled = await to_the_end(self._finish(transaction.group)) or cancelled
-        transaction.check()
+        if not transaction.is_idle:
+            cancelled = await self._wait_for_commit(transaction) or cancelled
         if cancelled:
-            raise cancelled
+            raise cancelled from transaction.group.failure
+        transaction.check()
 
     @contextlib.asynccontextmanager
     async def _turn_of_one(self) -> AsyncIterator[None]:
@@ -264,11 +263,23 @@ class Database:
     # --- statements -------------------------------------------------------------
 
     async def fetch(
-        self, sql: str, parameters: Sequence[Value] = ()
+        self, sql: str, parameters: Sequence[Value] = (), *, is_patient: bool = False
     ) -> list[sqlite3.Row]:
-        """Return the rows of a query: inside a transaction, or in our turn."""
+        """Return the rows of a query: inside a transaction, or in our turn.
+
+        Args:
+            sql: The query.
+            parameters: Of the query.
+            is_patient: Let transactions that share a commit come to their end, for
+                some milliseconds, where others commit what has ended.
+        """
         if self.in_transaction:
             return await self._execute(sql, parameters)
+        if is_patient:
+            async with self._turn:
+                group = self._group
+            if group is not None:
+                await group.wait()
         async with self._turn_outside():
             return await self._execute(sql, parameters)
 
@@ -464,7 +475,9 @@ class Database:
             if not transaction.group.ended:
                 self._conclude(transaction.group)
         else:
-            is_last = not (follow() or self._waiting) or transaction.group.is_full
+            transaction.is_followed = follow()
+            is_last = not (transaction.is_followed or self._waiting)
+            is_last = is_last or transaction.group.is_full
             await self._end_in_group(transaction, is_last=is_last)
 
     async def _end_in_group(self, transaction: Transaction, *, is_last: bool) -> None:
@@ -484,13 +497,28 @@ class Database:
         if is_last:
             self._conclude(group)
 
+    async def _wait_for_commit(
+        self, transaction: Transaction
+    ) -> asyncio.CancelledError | None:
+        """Have what has ended on the disk, or undone, whoever does it."""
+        group, cancelled = transaction.group, None
+        if transaction.is_followed:
+            cancelled = await group.wait_to_the_end()
+        if not group.is_over:
+            cancelled = await to_the_end(self._finish(group)) or cancelled
+        return cancelled
+
     async def _finish(self, group: Group) -> None:
-        """Have a group on the disk, or undone, whoever does it."""
-        async with self._turn:
-            if not group.is_over and self._closed:
-                await self._lose(group, RuntimeError(_CLOSED_BEFORE))
-            elif not group.is_over:
-                await self._commit(group)
+        async with self._turn:  # behind those that wait already: turns are fair
+            await self._settle(group)
+
+    async def _settle(self, group: Group) -> None:
+        if group.is_over:
+            return
+        if self._closed:
+            await self._lose(group, RuntimeError(_CLOSED_BEFORE))
+        else:
+            await self._commit(group)
 
     async def _commit(self, group: Group) -> None:
         """Commit what has ended; what fails is for its members to raise."""
@@ -506,13 +534,14 @@ class Database:
             self._conclude(group)
 
     def _conclude(self, group: Group) -> None:
-        group.is_over, self._group = True, None
+        self._group = None
         self._note(group.generation)
         self._call(Moment.COMMITTED)
+        group.close()
 
     async def _lose(self, group: Group, failure: Exception) -> None:
         """Undo all of a group."""
-        group.is_over, self._group, group.failure = True, None, failure
+        self._group = None
         try:
             if not self._closed:  # else SQLite undid it
                 with sqlite_errors(self.path):
@@ -522,6 +551,7 @@ class Database:
         finally:
             self._call(Moment.UNDONE)
             self._call(Moment.LOST)
+            group.close(failure)
 
     async def _undo(self, transaction: Transaction) -> None:
         cancelled = await to_the_end(self._roll_back(transaction))
@@ -539,8 +569,9 @@ class Database:
         finally:
             self._call(Moment.UNDONE)
             if not is_left:
-                group.is_over, self._group, group.failure = True, None, self._undone()
+                self._group = None
                 self._call(Moment.LOST)
+                group.close(self._undone())
             log.debug("transaction undone")
 
     async def _undo_one(self, transaction: Transaction) -> bool:

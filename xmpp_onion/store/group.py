@@ -6,6 +6,7 @@ before all of the group is on the disk; if that fails, all of it is undone and e
 is told so.
 """
 
+import asyncio
 import enum
 from collections.abc import Callable
 
@@ -17,6 +18,9 @@ __all__ = ["Group", "Hook", "Moment", "Transaction"]
 # Transactions with one commit at most: the first of them waits for the others, and
 # each takes about a thousandth of a second.
 _TOGETHER = 32
+# Seconds that a group stays open for who was let come. He has to read in memory what
+# it takes to encrypt; if he asks the network, nobody waits for that.
+_GRACE = 0.01
 
 Hook = Callable[[], None]
 
@@ -54,8 +58,35 @@ class Group:
         self.ended = 0
         self.has_begun = False
         self.is_over = False
+        self._go = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
         self.failure: Exception | None = None
         self.generation = 0
+
+    def close(self, failure: Exception | None = None) -> None:
+        """Let everybody go on who waits for it."""
+        self.is_over, self.failure = True, failure
+        self._go.set()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def wait(self) -> None:
+        """Wait until it is over, or was open for long enough."""
+        if self._timer is None and not self.is_over:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(_GRACE, self._go.set)
+        await self._go.wait()
+
+    async def wait_to_the_end(self) -> asyncio.CancelledError | None:
+        """Do the same, whoever is cancelled meanwhile; return the cancellation."""
+        cancelled: asyncio.CancelledError | None = None
+        while True:
+            try:
+                await self.wait()
+            except asyncio.CancelledError as error:
+                cancelled = error
+            else:
+                return cancelled
 
     @property
     def is_full(self) -> bool:
@@ -73,6 +104,7 @@ class Transaction:
         group: That.
         wrote: Whether it changed anything.
         has_begun: Whether SQLite knows of it: from its first statement on.
+        is_followed: Whether somebody was let come who shall share its commit.
         is_part: Whether it lies behind a savepoint.
         gathered: What is to be written, and goes with what is next read.
         is_broken: Whether a statement failed, and those behind it were not run.
@@ -82,6 +114,7 @@ class Transaction:
         self.group = group
         self.wrote = False
         self.has_begun = False
+        self.is_followed = False
         self.is_part = False
         self.gathered: list[Statement] = []
         self.is_broken = False

@@ -155,15 +155,20 @@ class Outbox:
                 return int(row["id"])
         return 0
 
-    async def pending(self, *, after: int = 0, limit: int = -1) -> list[OutboxRow]:
+    async def pending(
+        self, *, after: int = 0, limit: int = -1, is_patient: bool = False
+    ) -> list[OutboxRow]:
         """Return what is not yet acknowledged, oldest first.
 
         Args:
             after: Only what was accepted after this row; 0 for all.
             limit: How many at most; all by default, which may be a lot of memory.
+            is_patient: Wait some milliseconds for what is accepted just now.
         """
         rows = await self._database.fetch(
-            "SELECT * FROM outbox WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
+            "SELECT * FROM outbox WHERE id > ? ORDER BY id LIMIT ?",
+            (after, limit),
+            is_patient=is_patient,
         )
         return [self._read(row) for row in rows]
 

@@ -10,13 +10,14 @@ import pytest
 from tests.integration.client.conftest import Enrol
 from tests.integration.client.taken import all_taken
 from xmpp_onion import JID, Client
-from xmpp_onion.store import ContactRow
+from xmpp_onion.store import ContactRow, group
 from xmpp_onion.store.statements import Connection, Statement
 from xmpp_onion.testing.loopback import LoopbackDialer
 
 pytestmark = pytest.mark.prosody
 
 MESSAGES = 20
+MANY = 96
 # What may come between: the word of a new bundle, a job, a look at what is due.
 BESIDE = 6
 
@@ -151,3 +152,35 @@ def note_writes(client: Client, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
     monkeypatch.setattr(connection.transport, "write", note)
     return written
+
+
+async def test_messages_that_are_said_at_once_share_commits_and_keep_their_order(
+    enrol: Enrol, wire: LoopbackDialer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits: Counter[Connection] = Counter()
+    run_one = Connection._run_one
+
+    def note(connection: Connection, statement: Statement) -> list[sqlite3.Row]:
+        commits[connection] += statement.sql == "COMMIT"
+        return run_one(connection, statement)
+
+    alices, bobs = await enrol("alice"), await enrol("bob")
+    async with Client(alices, tor=wire) as alice, Client(bobs, tor=wire) as bob:
+        to_bob = bob.messages()
+        async with asyncio.timeout(120):
+            await alice.send(bobs.jid, "begun")
+            await anext(to_bob)
+            await settle(alice)
+            await settle(bob)
+            # However slow this machine is just now: nobody is given up.
+            monkeypatch.setattr(group, "_GRACE", 60.0)
+            monkeypatch.setattr(Connection, "_run_one", note)
+
+            await asyncio.gather(
+                *(alice.send(bobs.jid, str(number)) for number in range(MANY))
+            )
+            sent = commits[alice._database._connection]
+            read = [(await anext(to_bob)).text for _ in range(MANY)]
+
+    assert read == [str(number) for number in range(MANY)]
+    assert sent <= MANY // 4 + BESIDE

@@ -22,3 +22,21 @@ async def test_a_device_whose_session_made_room_for_others_is_written_to_again(
 
     sent = await alice.encrypt(bob, "to all of them")
     assert (sent.devices, sent.skipped) == (3, ())
+
+
+async def test_nobody_need_be_asked_when_fetching_would_ask_nobody(
+    peers: OmemoPeers,
+) -> None:
+    alice, bob = await peers.add("alice"), await peers.add("bob")
+    assert not await alice.omemo.has_all_for([bob.jid])
+
+    await alice.omemo.fetch([bob.jid])
+    assert await alice.omemo.has_all_for([bob.jid])
+
+    laptop = await peers.add("bob", device="laptop")
+    is_told = laptop.omemo.device_id in alice.omemo._directory.ids(bob.jid)
+    assert await alice.omemo.has_all_for([bob.jid]) is not is_told
+
+    await alice.omemo.fetch([bob.jid])
+    alice.omemo._directory.expire()
+    assert not await alice.omemo.has_all_for([bob.jid])

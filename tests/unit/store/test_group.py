@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from xmpp_onion.errors import StoreError
-from xmpp_onion.store import Database, Inbox, Keys, Moment
+from xmpp_onion.store import Database, Inbox, Keys, Moment, group
 from xmpp_onion.store.statements import Connection, Statement
 
 MANY = 10
@@ -298,3 +298,51 @@ async def test_what_has_to_be_behind_one_may_come_before_its_commit(
 
         assert outcomes == [["0", "1"], ["0", "1"]]
         assert ran["COMMIT"] == 1
+
+
+async def test_nobody_waits_long_for_one_who_does_not_come(path: Path) -> None:
+    async with Database.open(path) as database:
+        assert await put(database, "0", is_followed=True) == ["0"]
+
+
+async def test_a_patient_read_lets_a_group_come_to_its_end(
+    path: Path, ran: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group, "_GRACE", 60.0)
+    async with Database.open(path) as database:
+
+        async def read() -> int:
+            rows = await database.fetch("SELECT 1 FROM inbox", is_patient=True)
+            return len(rows)
+
+        outcomes = await together(
+            database,
+            put(database, "0", is_followed=True),
+            read(),
+            put(database, "1", is_followed=True),
+            put(database, "2"),
+        )
+
+        assert outcomes[1] == 3
+        assert ran["COMMIT"] == 1
+
+
+async def test_a_cancelled_one_that_is_followed_comes_when_it_is_on_the_disk(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group, "_GRACE", 60.0)
+    async with Database.open(path) as database:
+        leading = asyncio.ensure_future(put(database, "0", is_followed=True))  # noqa: TID251 - a test
+        while database._group is None:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0)
+        for _ in range(10):  # until it waits for who was let come
+            await asyncio.sleep(0)
+        leading.cancel()
+        await asyncio.sleep(0)
+        assert not leading.done()
+
+        await put(database, "1")
+
+        with pytest.raises(asyncio.CancelledError):
+            await leading
+        assert on_disk(database) == ["0", "1"]
