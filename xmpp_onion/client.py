@@ -495,9 +495,9 @@ class Client(Speaker):
                 assert_never(event)
 
     async def _take_message(self, event: Received) -> None:
-        if await self._feed.take(event.stanza.xml):
+        if await self._feed.take(event.element):
             return
-        incoming = read_message(event.stanza, own=self.account.jid)
+        incoming = read_message(event.element, own=self.account.jid)
         if incoming is None:
             return
         if incoming.notice is not None and incoming.notice.moved:

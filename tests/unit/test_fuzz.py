@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
-from slixmpp.stanza import Message as Stanza
 
 from xmpp_onion import waiting
 from xmpp_onion.address import JID
@@ -81,7 +80,7 @@ class Reader:
     inbox: Inbox
 
     async def take(self, element: ET.Element) -> None:
-        incoming = read_message(Stanza(xml=element, recv=True), own=self.peer.jid)
+        incoming = read_message(element, own=self.peer.jid)
         if incoming is not None:
             await self.clerk.take_in(incoming, None)
             while await SetAside(self.peer.database).senders():  # noqa: ASYNC110 - nobody tells

@@ -1,9 +1,7 @@
 """What a session yields, in the order it happened."""
 
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
-
-from slixmpp.stanza import Message
+from dataclasses import dataclass, field
 
 from xmpp_onion.address import JID
 from xmpp_onion.errors import InvalidJIDError
@@ -53,11 +51,11 @@ class Received:
     """A message stanza came. Nothing in it is authenticated.
 
     Args:
-        stanza: The message.
+        element: The message.
         is_early: Something that came before it, of others, was not yielded yet.
     """
 
-    stanza: Message
+    element: ET.Element = field(repr=False)
     is_early: bool = False
 
 

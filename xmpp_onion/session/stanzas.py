@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from slixmpp.stanza import Message
-
 from xmpp_onion.address import JID
 from xmpp_onion.errors import InvalidJIDError
 from xmpp_onion.session.guards import Outline
@@ -157,7 +155,7 @@ def presence_stanza(
 
 
 def read_message(
-    stanza: Message, *, own: JID, now: datetime | None = None
+    message: ET.Element, *, own: JID, now: datetime | None = None
 ) -> Incoming | None:
     """Return what a message stanza is, or None if a person did not send it.
 
@@ -166,11 +164,11 @@ def read_message(
     that our own server did not make.
 
     Args:
-        stanza: As it came.
+        message: As it came.
         own: Our own account: only it and its server are believed about times.
         now: The time it came; an argument so that tests can be exact.
     """
-    found = _open_carbon(stanza.xml, own)
+    found = _open_carbon(message, own)
     if found is None:
         return None
     element, stamped = found

@@ -14,7 +14,6 @@ from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
-from slixmpp.stanza import Message
 from slixmpp.xmlstream.xmlstream import NotConnectedError
 
 from xmpp_onion.address import JID
@@ -467,7 +466,7 @@ class Session:
             said = read_room_message(element, self.rooms.known)
             if said is not None:
                 return RoomChanged(said)
-            return Received(Message(self.xmpp, xml=element, recv=True))
+            return Received(element)
         if is_push(element):
             contact = read_push(element, self._account)
             return None if contact is None else RosterChange(contact)

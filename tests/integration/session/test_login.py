@@ -217,7 +217,7 @@ def words(to: JID, text: str) -> tuple[str, str]:
 async def next_words(session: Session) -> str | None:
     received = (await read_until(session, Received))[-1]
     assert isinstance(received, Received)
-    return received.stanza.xml.findtext(f"{ENCRYPTED}/payload")
+    return received.element.findtext(f"{ENCRYPTED}/payload")
 
 
 @pytest.mark.parametrize("resumption", ["ours", "Prosody's own"])

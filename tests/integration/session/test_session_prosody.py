@@ -46,7 +46,7 @@ def stanza(to: JID, text: str) -> tuple[str, str]:
 
 
 def text_of(received: Received, own: JID) -> str:
-    incoming = read_message(received.stanza, own=own)
+    incoming = read_message(received.element, own=own)
     assert isinstance(incoming, Incoming)
     (encrypted,) = incoming.encrypted
     return encrypted.findtext(f"{OMEMO}payload", "")
@@ -177,7 +177,7 @@ async def test_two_sessions_chat(connect: Connect) -> None:
     await alice.session.send(*stanza(bob.session.jid, "to bob"))
     received = await bob.next(Received)
     assert text_of(received, bob.session.jid.bare) == "to bob"
-    incoming = read_message(received.stanza, own=bob.session.jid.bare)
+    incoming = read_message(received.element, own=bob.session.jid.bare)
     assert incoming is not None
     assert incoming.sender == alice.session.jid
     assert incoming.stanza_id  # Prosody's archive has it

@@ -1,7 +1,7 @@
 import asyncio
+import xml.etree.ElementTree as ET
 
 import pytest
-from slixmpp.stanza import Message
 
 from xmpp_onion.address import JID
 from xmpp_onion.errors import SessionLostError
@@ -112,7 +112,7 @@ async def test_nothing_overtakes_the_end_of_a_connection() -> None:
 
 async def test_a_message_says_whether_it_has_overtaken_another() -> None:
     queue, _, _ = make()
-    message = Received(Message())
+    message = Received(ET.Element("{jabber:client}message"))
     queue.put(message, (0, 1), 10, lane="far")
     queue.put(message, (0, 2), 1)
     assert (queue.near.length, queue.near.size_bytes) == (1, 1)

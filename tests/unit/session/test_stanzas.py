@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from slixmpp.stanza import Message
 
 from xmpp_onion.address import JID
 from xmpp_onion.session.guards import StanzaReader
@@ -36,11 +35,11 @@ def encrypted(payload: str | None = "QUJD") -> ET.Element:
     return element
 
 
-def arrived(text: str) -> Message:
+def arrived(text: str) -> ET.Element:
     """Return a stanza as our reader makes it of what is on the wire."""
     _, element = StanzaReader().feed(HEADER + text.encode())
     assert isinstance(element, ET.Element)
-    return Message(xml=element, recv=True)
+    return element
 
 
 def incoming(inside: str = "", attributes: str = "") -> Incoming | None:
@@ -55,7 +54,7 @@ ENCRYPTED = f"<encrypted xmlns='{OMEMO}'><header sid='7'/></encrypted>"
 
 
 def test_a_message_carries_what_omemo_clients_expect() -> None:
-    message = arrived(message_stanza(BOB, "f" * 32, [encrypted()], receipt=True)).xml
+    message = arrived(message_stanza(BOB, "f" * 32, [encrypted()], receipt=True))
     assert message.attrib == {"type": "chat", "id": "f" * 32, "to": BOB}
     assert [child.tag for child in message] == [
         f"{{{OMEMO}}}encrypted",
@@ -93,7 +92,7 @@ def test_a_silent_message_has_no_text_for_people_and_is_read_as_such() -> None:
 
 
 def test_an_empty_omemo_message_has_no_fallback_text() -> None:
-    message = arrived(message_stanza(BOB, "f" * 32, [encrypted(None)])).xml
+    message = arrived(message_stanza(BOB, "f" * 32, [encrypted(None)]))
     assert message.find("{jabber:client}body") is None
     assert message.find("{urn:xmpp:receipts}request") is None
 
@@ -101,12 +100,12 @@ def test_an_empty_omemo_message_has_no_fallback_text() -> None:
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"])))
 def test_text_cannot_break_out_of_a_stanza(text: str) -> None:
     xml = message_stanza(BOB, "id", [encrypted(text)])
-    message = arrived(xml).xml
+    message = arrived(xml)
     assert message.findtext(f".//{{{OMEMO}}}payload", "") == text.replace("\r", "\n")
 
 
 def test_a_presence_about_a_subscription_goes_to_the_bare_jid() -> None:
-    presence = arrived(presence_stanza(ALICE, "subscribe", "1")).xml
+    presence = arrived(presence_stanza(ALICE, "subscribe", "1"))
     assert presence.tag == "{jabber:client}presence"
     assert presence.attrib == {"type": "subscribe", "id": "1", "to": ALICE.bare}
 
@@ -260,7 +259,7 @@ def test_no_stanza_makes_reading_raise(data: bytes) -> None:
     text = data.decode("latin-1").translate(dict.fromkeys(range(32)))
     message = ET.Element("{jabber:client}message", {"from": text, "id": text})
     ET.SubElement(message, f"{{{OMEMO}}}encrypted", {"x": text}).text = text
-    read_message(Message(xml=message, recv=True), own=BOB)
+    read_message(message, own=BOB)
 
 
 # --- copies and notices -----------------------------------------------------------
