@@ -149,6 +149,7 @@ TESTED_IN = {
     "agent/findings.py": "unit/cli/test_doctor.py",
     "e2ee/read_back.py": "integration/client/test_beside.py",
     "files/answers.py": "hostile/files/test_http.py",
+    "files/parcel.py": "hostile/files/test_sent_ahead.py",
     "cli/server_check.py": "unit/cli/test_server.py",
     "server/drift.py": "unit/server/test_checkup.py",
     "server/outside.py": "onion/cli/test_own_tor.py",

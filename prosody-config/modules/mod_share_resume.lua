@@ -61,10 +61,11 @@ end
 
 local function put(event, path)
 	local request, response = event.request, event.response;
+	local object, kept, slot = place_of(path);
 	if request.body_sink then -- all of it came
+		senders[object] = nil; -- its connection may send the next object already
 		return share.handle_upload(event, path);
 	end
-	local object, kept, slot = place_of(path);
 	local offset = tonumber(request.headers.upload_offset or "");
 	if not object or not offset or offset < 0 then return 400; end
 	-- What is announced is the rest: no byte more goes to the disk.

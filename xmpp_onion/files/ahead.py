@@ -10,7 +10,7 @@ from typing import Final, Self
 
 from xmpp_onion.chat import Slot
 from xmpp_onion.errors import XmppOnionError
-from xmpp_onion.files.lane import AskSlot
+from xmpp_onion.files.parcel import AskSlot
 
 __all__ = ["Ahead"]
 

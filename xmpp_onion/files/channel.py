@@ -34,6 +34,9 @@ class Channel(Protocol):
     async def receive(self) -> bytes:
         """Return what came; nothing at the end."""
 
+    def receive_now(self) -> bytes | None:
+        """Return what came; nothing at the end, and None if there is nothing yet."""
+
     def close(self) -> None:
         """Let go of the connection."""
 
@@ -56,6 +59,14 @@ class Plain:
     async def receive(self) -> bytes:
         """Return what came; nothing at the end."""
         return await self._loop.sock_recv(self._sock, _READ_BYTES)  # type: ignore[arg-type]  # a socket in all but name
+
+    def receive_now(self) -> bytes | None:
+        """Return what came; nothing at the end, and None if there is nothing yet."""
+        try:
+            data: bytes = self._sock.recv(_READ_BYTES)  # type: ignore[attr-defined]  # a socket in all but name
+        except BlockingIOError:
+            return None
+        return data
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -101,6 +112,19 @@ class Tls:
             return await self._run(lambda: self._tls.read(_READ_BYTES))
         except ssl.SSLZeroReturnError:
             return b""
+
+    def receive_now(self) -> bytes | None:
+        """Return what came; nothing at the end, and None if there is nothing yet."""
+        while True:
+            try:
+                return self._tls.read(_READ_BYTES)
+            except ssl.SSLZeroReturnError:
+                return b""
+            except ssl.SSLWantReadError:
+                data = self._below.receive_now()
+                if data is None:
+                    return None
+                self._feed(data)
 
     def close(self) -> None:
         """Let go of the connection. What is cut short is known by its length."""

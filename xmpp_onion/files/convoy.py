@@ -47,6 +47,7 @@ async def over_lanes(
         async with lanes() as lane:
             while claimed or claim() is not None:
                 await carry(lane, claimed.popleft(), claim)
+            await lane.settle()
 
     try:
         async with asyncio.TaskGroup() as tasks:

@@ -168,7 +168,9 @@ class Wire:
         *,
         start: int | None = None,
     ) -> AsyncIterator[int]:
-        """Store an object; yield bytes sent, and end when the server has them all.
+        """Send an object; yield how many bytes of it are out.
+
+        Whether the server takes it says ``stored()``, in the order of the objects.
 
         Args:
             place: Where.
@@ -179,7 +181,7 @@ class Wire:
                 They are left out.
 
         Raises:
-            TransferError: The server does not take it, or the circuit died.
+            TransferError: The circuit died.
         """
         sent = start or 0
         with translated():
@@ -195,11 +197,33 @@ class Wire:
                 sent += len(part)
                 yield sent
             await self._send(put, h11.EndOfMessage())
+
+    async def stored(self) -> None:
+        """Return when the server has the first object that is out.
+
+        Raises:
+            TransferError: It does not take it, or the circuit died.
+        """
+        with translated():
             answer = await self._answer()
             await self._finish()
         if answer.status_code not in {200, 201, 204}:
             raise refused("store", answer.status_code)
         self._begin_anew()
+
+    def heard(self) -> bool:
+        """Tell whether an answer came to an object that is all out.
+
+        Raises:
+            TransferError: The circuit died.
+        """
+        if len(self._asked) < 2:  # the last one is on its way
+            return False
+        with translated():
+            data = self._channel.receive_now()
+            if data is not None:
+                self._asked[0].http.receive_data(data)
+        return data is not None
 
     async def get(
         self,
@@ -388,6 +412,11 @@ class Wire:
     def is_reusable(self) -> bool:
         """Whether another request may follow, and nothing is waited for."""
         return self._stays and not self._asked
+
+    @property
+    def can_store(self) -> bool:
+        """Whether an object may follow: what is waited for are answers to such."""
+        return self._stays and all(each.start is None for each in self._asked)
 
 
 def _behind(pieces: Iterable[bytes], start: int) -> Iterator[bytes]:

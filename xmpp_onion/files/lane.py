@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Final, Protocol, Self, TypeVar
 
-from xmpp_onion.chat import Place, Slot
+from xmpp_onion.chat import Place
 from xmpp_onion.errors import (
     AuthenticationError,
     CertificateError,
@@ -17,14 +18,13 @@ from xmpp_onion.errors import (
     TransferError,
     XmppOnionError,
 )
+from xmpp_onion.files.answers import broken
 from xmpp_onion.files.http import Dialer, Pace, Wire, isolated
+from xmpp_onion.files.parcel import AskSlot, Parcel
 
-__all__ = ["PATIENCE", "AskSlot", "Into", "Lane"]
+__all__ = ["PATIENCE", "Into", "Lane"]
 
 log = logging.getLogger(__name__)
-
-AskSlot = Callable[[int], Awaitable[Slot]]
-"""Returns a new slot for an object of so many bytes."""
 
 # Seconds without a step forward until a transfer gives up. Tor may have to find a
 # new guard, or the server to come back; what was done is kept all the same.
@@ -32,6 +32,10 @@ PATIENCE: Final = 600.0
 # Seconds until the second try, and the longest pause between two.
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 30.0
+
+# Objects that are out and not answered, where the server keeps what breaks off: with
+# the next one on its way a circuit has four megabytes, two seconds of the fastest.
+_UNANSWERED: Final = 1
 
 # RFC 9110, section 15.5.17: the object ends where we would go on. Either all of it
 # came and the process died before it was opened, or it is another one: begin anew.
@@ -60,7 +64,7 @@ _Done = TypeVar("_Done")
 
 
 class Lane:
-    """Carries one object at a time, over a circuit of its own.
+    """Carries one object after the other, over a circuit of its own.
 
     Args:
         dialer: The way through Tor.
@@ -84,6 +88,9 @@ class Lane:
         self._isolation = isolated(account)
         self._wire: Wire | None = None
         self._end: tuple[str, int] | None = None
+        # What is not at the server, as far as we know; in the order it goes out.
+        self._open: deque[Parcel] = deque()
+        self._gained = 0
 
     async def __aenter__(self) -> Self:
         return self
@@ -105,54 +112,128 @@ class Lane:
         *,
         again: Callable[[], Iterable[bytes]] | None = None,
     ) -> Place:
-        """Store an object and return where it is.
-
-        Each try has a slot of its own: a server need not take one twice. If it keeps
-        what broke off, the object goes on instead where that ends.
-
-        Args:
-            ask: Asks for a slot.
-            size: Bytes of the object.
-            pieces: Begins the object anew; what it yields has ``size`` bytes.
-            told: Told how many bytes of it are out, at each try.
-            again: Yields the very bytes of the last try again; None if nobody can.
+        """Store an object, alone, and return where it is; see ``Parcel``.
 
         Raises:
             FileError: The server does not take it.
             TorError: It could not be reached for a long time.
         """
-        best = 0
-        slot: Slot | None = None
+        places: list[Place] = []
 
-        async def send(
-            place: Place, source: Iterable[bytes], start: int | None
-        ) -> None:
-            nonlocal best
-            told(start or 0)
-            wire = await self._connected(place)
-            headers = slot.headers if slot else ()
-            async for sent in wire.put(place, headers, size, source, start=start):
-                best = max(best, sent)
-                told(sent)
+        async def done(place: Place) -> None:
+            places.append(place)
 
-        async def attempt() -> Place:
-            nonlocal slot
-            if slot and slot.resume and again:
-                kept = await self._kept_of(slot.resume, slot.headers, size)
-                if kept is None:
-                    return slot.get
-                if kept and await _goes_on(send(slot.resume, again(), kept)):
-                    return slot.get
-                self._drop()
-            told(0)
-            slot = await ask(size)
-            if slot.resume and again:
-                await send(slot.resume, pieces(), 0)
-            else:
-                await send(slot.put, pieces(), None)
-            return slot.get
+        parcel = Parcel(
+            ask=ask, size=size, pieces=pieces, told=told, done=done, again=again
+        )
+        await self.send(parcel)
+        await self.settle()
+        return places[0]
 
-        return await self._insist(attempt, lambda: best)
+    async def send(self, parcel: Parcel) -> None:
+        """Send an object, and return when another may follow.
+
+        Where the server keeps what breaks off, that is when all of it is out: its
+        answer is taken while the next one goes. ``settle()`` waits for the last.
+
+        Raises:
+            FileError: The server does not take it, or one before.
+            TorError: It could not be reached for a long time.
+        """
+        self._open.append(parcel)
+        await self._insist(lambda: self._deliver(_UNANSWERED), lambda: self._gained)
+
+    async def settle(self) -> None:
+        """Return when the server has all that was sent.
+
+        Raises:
+            FileError: It does not take it.
+            TorError: It could not be reached for a long time.
+        """
+        await self._insist(lambda: self._deliver(0), lambda: self._gained)
+
+    async def _deliver(self, unanswered: int) -> None:
+        """Send what is not out, and wait until few enough are unanswered."""
+        for parcel in tuple(self._open):
+            if parcel.wire is None or parcel.wire is not self._wire:
+                await self._carry(parcel)
+        if self._open and not self._open[-1].goes_on:
+            unanswered = 0
+        while len(self._open) > unanswered:
+            await self._confirm()
+
+    async def _confirm(self) -> None:
+        """Put the first one aside when the server has it."""
+        parcel = self._open[0]
+        if parcel.wire is None:  # nobody may take for stored what never went out
+            raise broken("it did not begin")
+        await parcel.wire.stored()
+        await self._put_aside(parcel)
+
+    async def _confirm_before(self, parcel: Parcel) -> None:
+        """Wait for the answers to all before one: they come in this order."""
+        while self._open[0] is not parcel:
+            await self._confirm()
+
+    async def _put_aside(self, parcel: Parcel) -> None:
+        self._open.popleft()
+        self._gained += 1
+        if parcel.slot is not None:
+            await parcel.done(parcel.slot.get)
+
+    async def _carry(self, parcel: Parcel) -> None:
+        """Send an object: what the server has not got of it, or all of it anew."""
+        if self._wire is not None and not self._wire.can_store:
+            await self._confirm_before(parcel)
+        if parcel.goes_on:
+            await self._confirm_before(parcel)
+            if await self._carry_on(parcel):
+                return
+            self._drop()
+        parcel.told(0)
+        parcel.slot = slot = await parcel.ask(parcel.size)
+        if slot.resume and parcel.again:
+            await self._send(parcel, slot.resume, parcel.pieces(), 0)
+        else:
+            await self._confirm_before(parcel)
+            await self._send(parcel, slot.put, parcel.pieces(), None)
+
+    async def _carry_on(self, parcel: Parcel) -> bool:
+        """Send the rest, and tell whether the server took it.
+
+        Not if it does not know of the beginning.
+        """
+        slot = parcel.slot
+        if slot is None or slot.resume is None or parcel.again is None:
+            return False
+        kept = await self._kept_of(slot.resume, slot.headers, parcel.size)
+        if kept == 0:
+            return False
+        if kept is not None:
+            try:
+                await self._send(parcel, slot.resume, parcel.again(), kept)
+                await self._confirm()
+            except TransferError as error:
+                if error.can_retry:
+                    raise
+                return False
+            return True
+        await self._put_aside(parcel)
+        return True
+
+    async def _send(
+        self, parcel: Parcel, place: Place, source: Iterable[bytes], start: int | None
+    ) -> None:
+        parcel.told(start or 0)
+        wire = await self._connected(place, is_stored=True)
+        headers = parcel.slot.headers if parcel.slot else ()
+        async for sent in wire.put(place, headers, parcel.size, source, start=start):
+            self._gained += max(0, sent - parcel.best)
+            parcel.best = max(parcel.best, sent)
+            parcel.told(sent)
+            if wire.heard():
+                await self._confirm()
+        parcel.wire = wire
 
     async def fetch(
         self,
@@ -231,12 +312,18 @@ class Lane:
             return None
         return int(said) if said.isdigit() and int(said) <= size else 0
 
-    async def _connected(self, place: Place, start: int = 0) -> Wire:
+    async def _connected(
+        self, place: Place, start: int = 0, *, is_stored: bool = False
+    ) -> Wire:
         """Return a wire to where an object lies: the one there is, or a new one."""
-        end = place.host, place.port
-        if self._wire is not None and (
-            end != self._end
-            or not (self._wire.is_reusable or self._wire.awaits(place, start))
+        end, wire = (place.host, place.port), self._wire
+        if wire is not None and not (
+            end == self._end
+            and (
+                wire.is_reusable
+                or wire.awaits(place, start)
+                or (is_stored and wire.can_store)
+            )
         ):
             self._drop()
         if self._wire is None:
@@ -276,17 +363,6 @@ class Lane:
             self._isolation = isolated(self._account)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
-
-
-async def _goes_on(sending: Awaitable[None]) -> bool:
-    """Tell whether a server took the rest; not if it does not know of the beginning."""
-    try:
-        await sending
-    except TransferError as error:
-        if error.can_retry:
-            raise
-        return False
-    return True
 
 
 def _may_mend(error: XmppOnionError) -> bool:

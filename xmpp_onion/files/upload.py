@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from xmpp_onion.chat import Attachment, Link, Progress
+from xmpp_onion.chat import Attachment, Link, Place, Progress
 from xmpp_onion.files.ahead import Ahead
 from xmpp_onion.files.cipher import (
     CHUNK_OVERHEAD,
@@ -23,7 +23,8 @@ from xmpp_onion.files.cipher import (
 from xmpp_onion.files.convoy import LANES, Claim, NewLane, Tally, over_lanes
 from xmpp_onion.files.index import Index
 from xmpp_onion.files.journal import Journal
-from xmpp_onion.files.lane import AskSlot, Lane
+from xmpp_onion.files.lane import Lane
+from xmpp_onion.files.parcel import AskSlot, Parcel
 from xmpp_onion.files.source import Source
 
 __all__ = ["upload_chunks", "upload_single"]
@@ -112,16 +113,21 @@ async def upload_chunks(
             same = _same(content, sent_before, source)
             return cipher.seal(number, chain(same, _blank(held[number] - size)), nonce)
 
+        async def done(place: Place) -> None:
+            await journal.note(begun, number, place)
+            tally.finish(number, size)
+
         start, size = number * chunk_size, sizes[number]
-        place = await lane.store(
-            ahead.ask,
-            held[number] + CHUNK_OVERHEAD,
-            anew,
-            lambda sent: tally.part(number, min(sent, size)),
-            again=again,
+        await lane.send(
+            Parcel(
+                ask=ahead.ask,
+                size=held[number] + CHUNK_OVERHEAD,
+                pieces=anew,
+                told=lambda sent: tally.part(number, min(sent, size)),
+                done=done,
+                again=again,
+            )
         )
-        await journal.note(begun, number, place)
-        tally.finish(number, size)
 
     async with ahead:
         await over_lanes(lanes, left, carry, count=circuits)

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from typing import Self
 
 import pytest
 
@@ -44,3 +45,96 @@ async def test_objects_asked_for_at_once_come_one_after_the_other(
             assert head.startswith(b"HTTP/1.1 200 ")
             assert await reader.readexactly(len(data)) == data
     writer.close()
+
+
+def resumable(put: str) -> str:
+    """Return the other door to an object, where it goes on."""
+    return "/resume/" + put.split("/", 2)[2]
+
+
+class Sender:
+    """A connection on which objects are stored without waiting for answers."""
+
+    def __init__(self, prosody: Prosody) -> None:
+        self._prosody = prosody
+
+    async def __aenter__(self) -> Self:
+        self._reader, self._writer = await asyncio.open_connection(  # noqa: TID251 - loopback
+            "127.0.0.1", self._prosody.http_port
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def begin(self, slot: tuple[str, str, str]) -> None:
+        put, headers, _ = slot
+        self._writer.write(
+            f"PUT {resumable(put)} HTTP/1.1\r\nHost: {self._prosody.onion}\r\n"
+            f"Content-Length: {SIZE}\r\nUpload-Offset: 0\r\n{headers}\r\n".encode()
+        )
+
+    def send(self, data: bytes) -> None:
+        self._writer.write(data)
+
+    async def answer(self) -> bytes:
+        async with asyncio.timeout(60):
+            head = await self._reader.readuntil(b"\r\n\r\n")
+        assert b"content-length: 0\r\n" in head.lower()
+        return head.split()[1]
+
+
+async def test_objects_sent_at_once_are_all_stored(
+    prosody: Prosody, member: LightMember
+) -> None:
+    objects = [secrets.token_bytes(SIZE) for _ in range(5)]
+    slots = [await slot_for(prosody, member, SIZE) for _ in objects]
+    async with Sender(prosody) as sender:
+        for slot, data in zip(slots, objects, strict=True):
+            sender.begin(slot)
+            sender.send(data)
+        answers = [await sender.answer() for _ in objects]
+
+    assert answers == [b"201"] * 5
+    for (_, _, get), data in zip(slots, objects, strict=True):
+        assert (await http(prosody, "GET", get))[1] == data
+
+
+async def test_who_asks_for_a_stored_object_does_not_end_what_follows_it(
+    prosody: Prosody, member: LightMember
+) -> None:
+    first, second = [await slot_for(prosody, member, SIZE) for _ in range(2)]
+    data = secrets.token_bytes(SIZE)
+    async with Sender(prosody) as sender:
+        sender.begin(first)
+        sender.send(data)
+        sender.begin(second)
+        sender.send(data[:100_000])
+        assert await sender.answer() == b"201"
+
+        _, said = await http(prosody, "GET", resumable(first[0]), first[1])
+
+        assert said == b"all"
+        sender.send(data[100_000:])
+        assert await sender.answer() == b"201"
+
+
+async def test_of_several_that_broke_off_each_is_kept(
+    prosody: Prosody, member: LightMember
+) -> None:
+    first, second = [await slot_for(prosody, member, SIZE) for _ in range(2)]
+    data = secrets.token_bytes(SIZE)
+    async with Sender(prosody) as sender:
+        sender.begin(first)
+        sender.send(data)
+        sender.begin(second)
+        sender.send(data[:100_000])
+        assert await sender.answer() == b"201"
+
+        kept = [
+            (await http(prosody, "GET", resumable(put), headers))[1]
+            for put, headers, _ in (first, second)
+        ]
+
+    assert kept[0] == b"all"
+    assert int(kept[1]) <= 100_000

@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from xmpp_onion.address import OnionAddress
 from xmpp_onion.chat import Place
 from xmpp_onion.errors import FileChangedError
 from xmpp_onion.files import Journal, Lane, Source, upload_chunks
-from xmpp_onion.files.lane import AskSlot
+from xmpp_onion.files.parcel import Parcel
 from xmpp_onion.store import Database, Keys
 from xmpp_onion.testing.loopback import LoopbackDialer
 
@@ -35,21 +35,13 @@ class Twice(Lane):
         super().__init__(LoopbackDialer(0), "alice")
         self._between = between
 
-    async def store(
-        self,
-        ask: AskSlot,  # noqa: ARG002 - as Lane has it
-        size: int,  # noqa: ARG002 - as Lane has it
-        pieces: Callable[[], Iterable[bytes]],
-        told: Callable[[int], None],  # noqa: ARG002 - as Lane has it
-        *,
-        again: Callable[[], Iterable[bytes]] | None = None,
-    ) -> Place:
-        if again is not None:
-            Twice.first, Twice.second = b"".join(pieces()), b""
+    async def send(self, parcel: Parcel) -> None:
+        if parcel.again is not None:
+            Twice.first, Twice.second = b"".join(parcel.pieces()), b""
             self._between()
-            for piece in again():
+            for piece in parcel.again():
                 Twice.second += piece
-        return PLACE
+        await parcel.done(PLACE)
 
 
 async def test_a_chunk_that_goes_on_is_the_same_chunk(
