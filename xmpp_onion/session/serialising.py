@@ -11,7 +11,8 @@ __all__ = ["CLIENT", "serialise"]
 
 CLIENT: Final = "jabber:client"
 """The namespace of stanzas between a client and its server."""
-_XML: Final = "{http://www.w3.org/XML/1998/namespace}"
+_XML_NAMESPACE: Final = "http://www.w3.org/XML/1998/namespace"
+_XML: Final = f"{{{_XML_NAMESPACE}}}"
 _ESCAPES: Final = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&apos;", '"': "&quot;"}
 )
@@ -37,6 +38,9 @@ def _names(tag: str) -> tuple[str, str]:
 
 def _write(element: ET.Element, outer: str, pieces: list[str]) -> None:
     namespace, name = _names(element.tag)
+    if namespace == _XML_NAMESPACE:
+        # Anybody may send such an element, and only this prefix may name it.
+        name, namespace = f"xml:{name}", outer
     declared = "" if namespace == outer else f' xmlns="{namespace}"'
     pieces.append(f"<{name}{declared}")
     for key, value in element.attrib.items():

@@ -17,12 +17,16 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 @pytest.mark.parametrize("author", [ALICE, None])
 @pytest.mark.parametrize("body", ["", "<body>fallback</body>"])
+# All that a parser takes, and that a server passes on.
+@pytest.mark.parametrize(
+    "inside", ["", "<xml:a xml:b='c'><d/><e xmlns='urn:x'/></xml:a>", "<a xmlns=''/>f"]
+)
 def test_a_room_message_is_the_same_after_waiting(
-    author: JID | None, body: str
+    author: JID | None, body: str, inside: str
 ) -> None:
     element = ET.fromstring(  # noqa: S314 - our own text
         f"<message xmlns='jabber:client' type='groupchat' from='{ROOM}/al' id='m1'>"
-        "<encrypted xmlns='urn:xmpp:omemo:2'><header sid='7'/></encrypted>"
+        f"<encrypted xmlns='urn:xmpp:omemo:2'><header sid='7'/>{inside}</encrypted>"
         f"{body}</message>"
     )
     said = read_groupchat(element, author=author, now=NOW)
