@@ -4,7 +4,6 @@ from xmpp_onion.files.cipher import TAG_BYTES
 from xmpp_onion.files.convoy import LANES
 from xmpp_onion.files.download import download, drafts_of
 from xmpp_onion.files.drafts import Drafts
-from xmpp_onion.files.http import Dialer, Pace
 from xmpp_onion.files.index import CHUNK_BYTES, choose_chunk_size
 from xmpp_onion.files.journal import Journal
 from xmpp_onion.files.lane import Lane
@@ -13,6 +12,7 @@ from xmpp_onion.files.page import PAGE_BYTES, fetch_page
 from xmpp_onion.files.sound import Sound, read_sound
 from xmpp_onion.files.source import Source
 from xmpp_onion.files.upload import upload_chunks, upload_single
+from xmpp_onion.files.way import Dialer, Pace
 
 __all__ = [
     "CHUNK_BYTES",

@@ -10,15 +10,13 @@ of its own, and what stands behind an answer belongs to the next request that wa
 """
 
 import asyncio
-import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, Protocol, Self
+from typing import Final, Self
 
 import h11
 
-from xmpp_onion.address import OnionAddress
 from xmpp_onion.chat import Place
 from xmpp_onion.files.answers import (
     broken,
@@ -29,61 +27,23 @@ from xmpp_onion.files.answers import (
     stays,
     translated,
 )
-from xmpp_onion.files.channel import Channel, Connection, Plain, Tls
+from xmpp_onion.files.channel import Channel, Plain, Tls
 from xmpp_onion.files.tempo import Tempo
-from xmpp_onion.transport import Isolation, Purpose
+from xmpp_onion.files.way import Dialer, Pace
+from xmpp_onion.transport import Isolation
 
-__all__ = ["Body", "Dialer", "Pace", "Wire", "isolated"]
+__all__ = ["Body", "Wire"]
 
 # A head has fifteen lines; Prosody's have 700 bytes.
 _HEAD_LIMIT: Final = 16 * 1024
 _SEND_BYTES: Final = 64 * 1024
 # Interim answers before the real one. Nothing that we ask for has any.
 _INTERIM_LIMIT: Final = 5
-_DIAL_TIMEOUT: Final = 60.0
 # What an answer may send that has no use: an error page.
 _PAGE_LIMIT: Final = 64 * 1024
 # Objects asked for and not begun: eight megabytes of ours, two seconds of the fastest
 # circuit.
 _AHEAD: Final = 4
-
-
-class Dialer(Protocol):
-    """What a transfer needs of Tor; the tests have one that stays on loopback."""
-
-    async def dial(
-        self,
-        address: OnionAddress,
-        port: int,
-        *,
-        isolation: Isolation,
-        timeout: float = _DIAL_TIMEOUT,
-    ) -> Connection:
-        """Connect to an onion service and return the connected socket."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How slow a server may be before another circuit is tried.
-
-    Attributes:
-        idle: Seconds without a byte, either way.
-        answer: Seconds until an answer begins. What we sent may still be on its way:
-            Tor and the kernel hold several megabytes between us and the server.
-        window: In so many seconds at least ``window_bytes`` have to come: who drips
-            a byte a minute is not waited for.
-        window_bytes: A circuit of a kilobyte a second is worse than another one.
-    """
-
-    idle: float = 60.0
-    answer: float = 300.0
-    window: float = 120.0
-    window_bytes: int = 64 * 1024
-
-
-def isolated(account: str) -> Isolation:
-    """Return the isolation of one transfer: a circuit that nothing else uses."""
-    return Isolation(account, Purpose.FILES, turn=secrets.randbits(62) + 1)
 
 
 @dataclass(slots=True)

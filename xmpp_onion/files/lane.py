@@ -19,8 +19,9 @@ from xmpp_onion.errors import (
     XmppOnionError,
 )
 from xmpp_onion.files.answers import broken
-from xmpp_onion.files.http import Dialer, Pace, Wire, isolated
+from xmpp_onion.files.http import Wire
 from xmpp_onion.files.parcel import AskSlot, Parcel
+from xmpp_onion.files.way import Dialer, Pace, isolated
 
 __all__ = ["PATIENCE", "Into", "Lane"]
 

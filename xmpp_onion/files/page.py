@@ -3,7 +3,8 @@
 from typing import Final
 
 from xmpp_onion.chat import Place
-from xmpp_onion.files.http import Dialer, Pace, Wire, isolated
+from xmpp_onion.files.http import Wire
+from xmpp_onion.files.way import Dialer, Pace, isolated
 
 __all__ = ["PAGE_BYTES", "fetch_page"]
 

@@ -11,9 +11,10 @@ import pytest
 
 from xmpp_onion.chat import Place
 from xmpp_onion.errors import TransferError
-from xmpp_onion.files.http import Pace, Wire, isolated
+from xmpp_onion.files.http import Wire
 from xmpp_onion.files.lane import Lane
 from xmpp_onion.files.tempo import Tempo
+from xmpp_onion.files.way import Pace, isolated
 from xmpp_onion.testing.hostile_http import PLACE, Server, ok
 from xmpp_onion.testing.loopback import LoopbackDialer
 

@@ -9,8 +9,8 @@ import pytest
 
 from xmpp_onion.chat import Place, Slot
 from xmpp_onion.errors import FileError, FileTooLargeError, TransferError
-from xmpp_onion.files.http import Pace
 from xmpp_onion.files.lane import Lane
+from xmpp_onion.files.way import Pace
 from xmpp_onion.testing.hostile_http import PLACE, Answer, Server, ok, part, serving
 
 DATA = bytes(range(256)) * 1000

@@ -10,9 +10,9 @@ import pytest
 
 from xmpp_onion.chat import Place, Slot
 from xmpp_onion.errors import FileChangedError, TransferError
-from xmpp_onion.files.http import Pace
 from xmpp_onion.files.lane import Lane
 from xmpp_onion.files.parcel import Parcel
+from xmpp_onion.files.way import Pace
 from xmpp_onion.testing.hostile_http import PLACE, Server, announced, ok
 from xmpp_onion.testing.loopback import LoopbackDialer
 

@@ -15,7 +15,8 @@ from xmpp_onion.address import OnionAddress
 from xmpp_onion.chat import Place
 from xmpp_onion.errors import TransferError
 from xmpp_onion.files.channel import Plain, Tls
-from xmpp_onion.files.http import Pace, Wire
+from xmpp_onion.files.http import Wire
+from xmpp_onion.files.way import Pace
 from xmpp_onion.server.certificate import make_certificate
 from xmpp_onion.testing.loopback import LoopbackDialer
 from xmpp_onion.transport import Isolation, Purpose
