@@ -111,7 +111,7 @@ class Courier:
         self._under_way_bytes = 0
         self._is_full = False
         self._acknowledged: list[OutboxRow] = []
-        self._acknowledging = asyncio.Lock()
+        self._is_acknowledging = False
         self._offered = 0  # rows up to this one were offered to this session
         self._open = asyncio.Event()
         self._work = asyncio.Event()
@@ -420,15 +420,22 @@ class Courier:
             self._work.set()
             return
         self._acknowledged.append(row)
-        async with self._acknowledging:
-            await asyncio.sleep(0)  # until all are here whom the same ack is for
-            await self._keep_acknowledged()
+        if not self._is_acknowledging:  # else whoever is at it does it for all: a
+            # task that waited for its turn would hold a row that nobody counts
+            await self._acknowledge_all()
+
+    async def _acknowledge_all(self) -> None:
+        self._is_acknowledging = True
+        try:
+            while self._acknowledged:
+                await asyncio.sleep(0)  # until all are here whom the same ack is for
+                await self._keep_acknowledged()
+        finally:
+            self._is_acknowledging = False
 
     async def _keep_acknowledged(self) -> None:
         """Forget what the server has: all of one ack in one transaction."""
         rows, self._acknowledged = self._acknowledged, []
-        if not rows:
-            return  # whoever was before us in this line has done it
         async with self._database.transaction():
             for row in rows:
                 await self._outbox.remove(row.id)
