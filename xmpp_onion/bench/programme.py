@@ -94,6 +94,7 @@ class Machine:
         load: How many programs wanted to run, in the last minute.
         prosody: The server's version.
         at: When.
+        rate: Bytes a second that a connection took; 0 if as many as came.
     """
 
     version: str
@@ -103,6 +104,7 @@ class Machine:
     load: float
     prosody: str
     at: datetime
+    rate: int = 0
 
     @classmethod
     def look(cls, stage: Stage) -> "Machine":
@@ -115,6 +117,7 @@ class Machine:
             load=round(os.getloadavg()[0], 1),
             prosody=stage.server.version,
             at=datetime.now(UTC),
+            rate=round(stage.rate),
         )
 
     def as_line(self) -> dict[str, object]:
@@ -129,11 +132,13 @@ class Machine:
             "load": self.load,
             "prosody": self.prosody,
             "at": f"{self.at:%Y-%m-%dT%H:%M:%SZ}",
+            "rate": self.rate,
         }
 
     def __str__(self) -> str:
         return (
             f"xmpp-onion {self.version}, Python {self.python}, Prosody {self.prosody}, "
             f"{self.system}, {self.cores} cores at load {self.load}, "
-            f"{self.at:%Y-%m-%d %H:%M} UTC"
+            + (f"{self.rate / 1000:g} kB/s a connection, " if self.rate else "")
+            + f"{self.at:%Y-%m-%d %H:%M} UTC"
         )

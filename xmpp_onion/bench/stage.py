@@ -28,15 +28,17 @@ class Stage:
     Attributes:
         server: It.
         folder: For what contestants keep.
+        rate: Bytes that each way of a connection takes in a second; 0 for no limit.
     """
 
     server: Prosody
     folder: Path
+    rate: float = 0.0
 
     @classmethod
     @asynccontextmanager
     async def build(
-        cls, folder: Path, *, program: str = "prosody"
+        cls, folder: Path, *, program: str = "prosody", rate: float = 0.0
     ) -> AsyncIterator[Self]:
         """Start a server of our configuration in a folder.
 
@@ -46,17 +48,20 @@ class Stage:
         Args:
             folder: An empty one.
             program: The Prosody, by name or path.
+            rate: As above.
         """
         initialise(folder / "server")
         if modules := find_modules():
             add_quick_login(folder / "server", modules, program=program)
         async with Prosody(folder / "server", program=program) as server:
-            yield cls(server, folder)
+            yield cls(server, folder, rate)
 
     def way(self, rtt: float = 0.0) -> ChaosProxy:
         """Return a way to the server, so long; enter it."""
         return ChaosProxy(
-            routes={str(self.server.onion): self.server.c2s_port}, rtt=rtt
+            routes={str(self.server.onion): self.server.c2s_port},
+            rtt=rtt,
+            rate=self.rate,
         )
 
     async def enrol(self, local: str, way: ChaosProxy) -> Login:

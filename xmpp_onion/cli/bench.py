@@ -69,6 +69,12 @@ def _read_rtts(
     help="Seconds that a round trip takes; 0,0.1,0.5,1, and 0.2 with --quick.",
 )
 @click.option(
+    "--rate",
+    type=click.FloatRange(1, 1_000_000),
+    metavar="KB",
+    help="Kilobytes a second that a connection takes each way; else all that come.",
+)
+@click.option(
     "--only",
     type=click.Choice(CONTESTANTS),
     help="Measure one of them alone.",
@@ -85,6 +91,7 @@ def command(
     *,
     quick: bool,
     rtts: tuple[float, ...],
+    rate: float | None,
     only: str | None,
     out: Path | None,
 ) -> int:
@@ -113,7 +120,7 @@ def command(
     jobs = plan(contestants, chosen, course)
     if not quick and only is None:
         jobs.append(plan_first_byte())
-    return asyncio.run(_run(settings, jobs, out))
+    return asyncio.run(_run(settings, jobs, out, rate=1000 * (rate or 0.0)))
 
 
 def _choose(settings: Settings, only: str | None) -> dict[str, Enter]:
@@ -148,13 +155,15 @@ def _check_folder(out: Path) -> None:
         ) from error
 
 
-async def _run(settings: Settings, jobs: Sequence[Job], out: Path | None) -> int:
+async def _run(
+    settings: Settings, jobs: Sequence[Job], out: Path | None, *, rate: float
+) -> int:
     figures: list[Figure] = []
     is_finished = False
     async with until_terminated(), AsyncExitStack() as stack:
         scratch = ScratchFolder.make("xmpp-onion-bench-")
         stack.callback(scratch.remove)
-        stage = await stack.enter_async_context(Stage.build(scratch.path))
+        stage = await stack.enter_async_context(Stage.build(scratch.path, rate=rate))
         machine = Machine.look(stage)
         _begin(settings, machine)
         with Steps(settings.output) as steps:

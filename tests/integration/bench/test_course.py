@@ -51,6 +51,13 @@ async def test_our_client_waits_as_often_as_it_says(
     assert await counts("ours", prosody_program, tmp_path) == OURS
 
 
+async def test_each_way_to_the_server_has_the_bound_that_was_asked_for(
+    tmp_path: Path,
+) -> None:
+    async with Stage.build(tmp_path, rate=5000) as stage:
+        assert stage.way(RTT).rate == 5000
+
+
 @pytest.mark.skipif(find_modules() is None, reason="a quick login is the floor")
 async def test_hand_written_stanzas_show_what_is_possible(tmp_path: Path) -> None:
     assert await counts("raw", "prosody", tmp_path) == FLOOR

@@ -1,5 +1,6 @@
 import json
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -43,6 +44,11 @@ def test_what_is_written_can_be_read(tmp_path: Path) -> None:
     assert [fault for line in lines for fault in faults(line)] == []
     for path in written[2:]:
         parse(path.read_text())
+
+
+def test_a_bound_on_bytes_is_told_beside_the_machine() -> None:
+    assert "20 kB/s a connection" in str(replace(MACHINE, rate=20_000))
+    assert "kB/s" not in str(MACHINE)
 
 
 def test_of_one_delay_no_line_is_drawn() -> None:

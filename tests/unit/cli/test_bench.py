@@ -19,6 +19,11 @@ def test_what_is_no_list_of_delays_is_refused(command: "Command", rtts: str) -> 
     assert "is no list of seconds such as 0,0.5,1" in done.err.replace("\n", " ")
 
 
+@pytest.mark.parametrize("rate", ["0", "-1", "fast"])
+def test_what_is_no_rate_is_refused(command: "Command", rate: str) -> None:
+    assert command("bench", "--rate", rate).code == 2
+
+
 def test_a_folder_that_cannot_be_written_to_is_told_before_the_work(
     command: "Command", tmp_path: Path
 ) -> None:
