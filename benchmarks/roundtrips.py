@@ -1,6 +1,6 @@
 """Round trips and seconds of connecting and writing: ours beside the bare libraries.
 
-    python benchmarks/roundtrips.py [--rtt 0 0.2 0.5] [--only bare|raw|ours]
+    python benchmarks/roundtrips.py [--rtt 0 0.2 0.5] [--only bare|profanity|raw|ours]
         [--strangers 10] [--backlog 1000] [--prosody PROGRAM]
 
 All log in to the same Prosody on loopback, through a SOCKS5 proxy that delays each

@@ -176,6 +176,7 @@ TESTED_IN = {
     "bench/contestants.py": "integration/bench/test_course.py",
     "bench/first_byte.py": "onion/test_tor_network.py",
     "bench/peers.py": "integration/bench/test_course.py",
+    "bench/profanity.py": "foreign/test_bench.py",
     "bench/programme.py": "unit/bench/test_report.py",
     "bench/raw.py": "integration/bench/test_course.py",
     "bench/stage.py": "integration/bench/test_course.py",

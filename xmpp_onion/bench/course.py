@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from xmpp_onion.bench.figures import Figure
 from xmpp_onion.bench.peers import Enter, Login, Peer
@@ -16,6 +16,10 @@ __all__ = ["Course"]
 
 _LIMIT_SECONDS = 900.0
 _TEXT = "hello"
+
+# Who asks about one stranger after the other: the count of a chain so long does not
+# repeat (Profanity, ten of them: 21, 21, 22).
+_ONE_BY_ONE = frozenset({"profanity"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,8 @@ class Course:
                 else was read than was said.
         """
         async with stage.way() as near, stage.way(rtt) as far:
-            run = _Run(self, _Meter(contestant, rtt, far), enter, stage, near, far)
+            mine = replace(self, strangers=0) if contestant in _ONE_BY_ONE else self
+            run = _Run(mine, _Meter(contestant, rtt, far), enter, stage, near, far)
             for step in (run.log_in, run.talk, run.catch_up):
                 try:
                     async with asyncio.timeout(_LIMIT_SECONDS):
@@ -122,7 +127,8 @@ class _Run:
     async def log_in(self) -> None:
         """Alice logs in for the first time; Bob has an account, too."""
         self._bob = await self.stage.enrol("bob", self.near)
-        self._alice = await self.stage.enrol("alice", self.far)
+        alice = await self.stage.enrol("alice", self.far)
+        self._alice = alice._replace(is_measured=True)
         async with self.enter(self._bob):
             pass  # has published its keys
         async with AsyncExitStack() as stack:

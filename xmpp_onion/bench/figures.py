@@ -46,6 +46,9 @@ SUBJECTS: Final = {
 """By name, in the order in which they are shown."""
 
 
+_NOT_DONE: Final = "-"  # what a contestant leaves out
+
+
 @dataclass(frozen=True, slots=True)
 class Figure:
     """What something took.
@@ -159,7 +162,7 @@ def _in_order(names: Iterable[str]) -> list[str]:
 def _count(figures: Sequence[Figure], name: str) -> str:
     mine = [each for each in figures if each.contestant == name]
     if not mine:
-        return ""
+        return _NOT_DONE
     return str(max(mine, key=lambda each: each.rtt).round_trips)
 
 
@@ -167,7 +170,7 @@ def _seconds(figures: Sequence[Figure], name: str, rtt: float) -> str:
     for each in figures:
         if each.contestant == name and each.rtt == rtt:
             return f"{each.seconds:.2f} s"
-    return ""
+    return _NOT_DONE
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

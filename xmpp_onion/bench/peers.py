@@ -42,6 +42,8 @@ class Login(NamedTuple):
         socks: The way to the server.
         server: Which runs.
         folder: For what is kept between two logins.
+        is_measured: Whether this is who is measured. A contestant that only shows how
+            it does itself may leave the others to this library.
     """
 
     jid: JID
@@ -49,6 +51,7 @@ class Login(NamedTuple):
     socks: str
     server: Prosody
     folder: Path
+    is_measured: bool = False
 
 
 Enter: TypeAlias = Callable[[Login], AbstractAsyncContextManager[Peer]]

@@ -10,7 +10,11 @@ from pathlib import Path
 import click
 
 from xmpp_onion.agent.signals import until_terminated
-from xmpp_onion.bench.contestants import CONTESTANTS, find_contestants
+from xmpp_onion.bench.contestants import (
+    CONTESTANTS,
+    HOW_TO_INSTALL,
+    find_contestants,
+)
 from xmpp_onion.bench.course import Course
 from xmpp_onion.bench.figures import Figure, render
 from xmpp_onion.bench.peers import Enter
@@ -36,7 +40,6 @@ __all__ = ["command"]
 # Seconds. Longer than any circuit takes, and what all contestants are waited for.
 _LONGEST_RTT = 5.0
 _MOST_RTTS = 8
-_NOT_INSTALLED = "slixmpp-omemo is not installed"
 
 
 def _read_rtts(
@@ -99,10 +102,10 @@ def command(
 
     A Prosody on loopback, behind a proxy that makes the way to it long and counts:
     how often this client waits for the server, and for how long; beside it the bare
-    libraries, if slixmpp-omemo is installed, and hand-written stanzas, which show
-    what is possible. Without --quick also a private Tor network, whose relays are as
-    far from each other as in the open one. Nothing leaves this machine, nothing stays
-    behind.
+    libraries, if slixmpp-omemo is installed, Profanity, if it is, and hand-written
+    stanzas, which show what is possible. Without --quick also a private Tor network,
+    whose relays are as far from each other as in the open one. Nothing leaves this
+    machine, nothing stays behind.
     """
     if shutil.which("prosody") is None:
         raise ProsodyNotFoundError(
@@ -126,17 +129,16 @@ def command(
 def _choose(settings: Settings, only: str | None) -> dict[str, Enter]:
     """Return who is measured, and say who is missing."""
     found = find_contestants()
+    if only is None:
+        for name in sorted(set(HOW_TO_INSTALL) - set(found)):
+            settings.output.note(f"Left out: {name}. {HOW_TO_INSTALL[name]}.")
+        return found
     if only in found:
         return {only: found[only]}
-    if "bare" not in found and only is None:
-        settings.output.note(f"The bare libraries are left out: {_NOT_INSTALLED}.")
-        return found
-    if only is None:
-        return found
     raise BenchmarkError(
-        "the bare libraries cannot be measured",
-        why=_NOT_INSTALLED,
-        fix="Install it beside this package: pip install slixmpp-omemo",
+        f"{only} cannot be measured",
+        why="it is not installed",
+        fix=HOW_TO_INSTALL[only],
     )
 
 

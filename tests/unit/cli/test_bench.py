@@ -53,3 +53,16 @@ def test_without_a_tor_it_says_what_to_install(
 
     assert done.code == 3
     assert "the program tor is not installed" in str(done.lines[0]["what"])
+
+
+def test_a_client_that_is_not_installed_cannot_be_measured(
+    command: "Command", tmp_path: Path
+) -> None:
+    (tmp_path / "prosody").touch(mode=0o755)
+
+    done = command("bench", "--json", "--only", "profanity", PATH=str(tmp_path))
+
+    assert done.code == 7
+    [line] = done.lines
+    assert line["what"] == "profanity cannot be measured"
+    assert "apt-get install profanity" in str(line["fix"])
