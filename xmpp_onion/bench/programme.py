@@ -34,7 +34,7 @@ QUICK_RTTS: Final = (0.2,)
 _ROUNDS: Final = 11  # of which the median is taken
 
 QUICK: Final = Course(strangers=5, backlog=50)
-"""What is done in less than a minute."""
+"""What is done in less than a minute by each."""
 
 
 @dataclass(frozen=True, slots=True)

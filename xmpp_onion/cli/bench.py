@@ -62,7 +62,7 @@ def _read_rtts(
 
 @click.command("bench")
 @click.option(
-    "--quick", is_flag=True, help="One delay and little to do: less than a minute."
+    "--quick", is_flag=True, help="One delay and little to do: a minute or two."
 )
 @click.option(
     "--rtt",
