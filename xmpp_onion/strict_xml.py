@@ -41,7 +41,9 @@ def _write_plain(
     Returns:
         Whether it is of that kind; if not, what was written is of no use.
     """
-    name, text = element.tag.removeprefix(start), element.text or ""
+    if not element.tag.startswith(start):
+        return False  # of another namespace, or of none
+    name, text = element.tag[len(start) :], element.text or ""
     is_plain = (
         _NAME.fullmatch(name)
         and _TEXT.fullmatch(text)

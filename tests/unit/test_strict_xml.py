@@ -98,6 +98,7 @@ def made(text: str) -> ET.Element:
 @example(element=made("<e xmlns='urn:x'>A<k>B</k>C<k xmlns='urn:y'/></e>"))
 @example(element=made("<e xmlns='urn:x'><k>B</k>C</e>"))
 @example(element=made("<e xmlns='urn:x'><k xmlns='urn:y'/></e>"))
+@example(element=made("<e xmlns='urn:x'><k xmlns=''/></e>"))
 @example(element=made("<e xmlns='urn:x' xmlns:y='urn:y' y:a='1'/>"))
 @example(element=made("<e xmlns='urn:x' a='&lt;'/>"))
 @example(element=made("<e xmlns='urn:x'>&lt;</e>"))
