@@ -10,7 +10,7 @@ from xmpp_onion.address import OnionAddress
 from xmpp_onion.chat import Place
 from xmpp_onion.testing.loopback import LoopbackDialer
 
-__all__ = ["ONION", "PLACE", "Answer", "Server", "ok", "part", "serving"]
+__all__ = ["ONION", "PLACE", "Answer", "Server", "listening", "ok", "part", "serving"]
 
 ONION = OnionAddress.from_public_key(bytes(32))
 """A name that nobody has the key of."""
@@ -36,41 +36,60 @@ class Server:
     bodies: list[bytes] = field(default_factory=list)
 
 
+Handle: TypeAlias = Callable[
+    ["Server", asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
+]
+"""Has a connection until it returns; that the other end has gone ends it, too."""
+
+
 @asynccontextmanager
-async def serving(answers: Sequence[Answer]) -> AsyncIterator[Server]:
-    """Answer one request after the other; the last answer is given for ever."""
-    left = list(answers)
+async def listening(handle: Handle) -> AsyncIterator[Server]:
+    """Hand over each connection that comes, and close it afterwards."""
     server = Server(LoopbackDialer(0))
 
     async def connected(
         reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                server.requests.append(head)
-                server.bodies.append(await reader.readexactly(announced(head)))
-                answer = left.pop(0) if len(left) > 1 else left[0]
-                if isinstance(answer, bytes):
-                    writer.write(answer)
-                else:
-                    await answer(writer)
-                await writer.drain()
-                if b"keep-alive" not in (answer if isinstance(answer, bytes) else b""):
-                    return
-        except (OSError, asyncio.IncompleteReadError):
-            pass
+            await handle(server, reader, writer)
+        except* (OSError, EOFError):
+            pass  # who was there has gone
         finally:
             writer.close()
 
-    listening = await asyncio.start_server(connected, "127.0.0.1", 0)
-    server.dialer.port = listening.sockets[0].getsockname()[1]
+    socket = await asyncio.start_server(connected, "127.0.0.1", 0)
+    server.dialer.port = socket.sockets[0].getsockname()[1]
     try:
         yield server
     finally:
         server.dialer.cut()
-        listening.close()
-        await listening.wait_closed()
+        socket.close()
+        await socket.wait_closed()
+
+
+@asynccontextmanager
+async def serving(answers: Sequence[Answer]) -> AsyncIterator[Server]:
+    """Answer one request after the other; the last answer is given for ever."""
+    left = list(answers)
+
+    async def handle(
+        server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            server.requests.append(head)
+            server.bodies.append(await reader.readexactly(announced(head)))
+            answer = left.pop(0) if len(left) > 1 else left[0]
+            if isinstance(answer, bytes):
+                writer.write(answer)
+            else:
+                await answer(writer)
+            await writer.drain()
+            if b"keep-alive" not in (answer if isinstance(answer, bytes) else b""):
+                return
+
+    async with listening(handle) as server:
+        yield server
 
 
 def announced(head: bytes) -> int:

@@ -15,8 +15,7 @@ from xmpp_onion.files.http import Wire
 from xmpp_onion.files.lane import Lane
 from xmpp_onion.files.tempo import Tempo
 from xmpp_onion.files.way import Pace, isolated
-from xmpp_onion.testing.hostile_http import PLACE, Server, ok
-from xmpp_onion.testing.loopback import LoopbackDialer
+from xmpp_onion.testing.hostile_http import PLACE, Server, listening, ok
 
 SIZE = 100_000
 FIRST, SECOND, THIRD = (replace(PLACE, target=f"/share/{n}") for n in "123")
@@ -76,32 +75,19 @@ Behaviour: TypeAlias = Callable[[Asking], Awaitable[None]]
 async def serving(*behaviours: Behaviour) -> AsyncIterator[Server]:
     """Behave on each connection as told; on the last for ever."""
     left = list(behaviours)
-    server = Server(LoopbackDialer(0))
 
-    async def connected(
-        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    async def handle(
+        server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         asking = Asking(reader, writer, server.requests)
         behave = left.pop(0) if len(left) > 1 else left[0]
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                reading = tasks.create_task(asking.read())
-                await behave(asking)
-                reading.cancel()
-        except* (OSError, EOFError):
-            pass  # who asked has gone
-        finally:
-            writer.close()
+        async with asyncio.TaskGroup() as tasks:
+            reading = tasks.create_task(asking.read())
+            await behave(asking)
+            reading.cancel()
 
-    listening = await asyncio.start_server(connected, "127.0.0.1", 0)
-    server.dialer.port = listening.sockets[0].getsockname()[1]
-    try:
-        async with asyncio.timeout(60):
-            yield server
-    finally:
-        server.dialer.cut()
-        listening.close()
-        await listening.wait_closed()
+    async with listening(handle) as server, asyncio.timeout(60):
+        yield server
 
 
 def body_of(target: bytes) -> bytes:

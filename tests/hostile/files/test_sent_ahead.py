@@ -13,8 +13,7 @@ from xmpp_onion.errors import FileChangedError, TransferError
 from xmpp_onion.files.lane import Lane
 from xmpp_onion.files.parcel import Parcel
 from xmpp_onion.files.way import Pace
-from xmpp_onion.testing.hostile_http import PLACE, Server, announced, ok
-from xmpp_onion.testing.loopback import LoopbackDialer
+from xmpp_onion.testing.hostile_http import PLACE, Server, announced, listening, ok
 
 PACE = Pace(idle=60, answer=60)
 CREATED = ok(b"", status="201 Created")
@@ -55,28 +54,15 @@ Behaviour: TypeAlias = Callable[[Taking], Awaitable[None]]
 async def serving(*behaviours: Behaviour) -> AsyncIterator[Server]:
     """Behave on each connection as told; on the last for ever."""
     left = list(behaviours)
-    server = Server(LoopbackDialer(0))
 
-    async def connected(
-        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    async def handle(
+        server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         behave = left.pop(0) if len(left) > 1 else left[0]
-        try:
-            await behave(Taking(reader, writer, server.requests))
-        except (OSError, EOFError):
-            pass  # who sent has gone
-        finally:
-            writer.close()
+        await behave(Taking(reader, writer, server.requests))
 
-    listening = await asyncio.start_server(connected, "127.0.0.1", 0)
-    server.dialer.port = listening.sockets[0].getsockname()[1]
-    try:
-        async with asyncio.timeout(60):
-            yield server
-    finally:
-        server.dialer.cut()
-        listening.close()
-        await listening.wait_closed()
+    async with listening(handle) as server, asyncio.timeout(60):
+        yield server
 
 
 class Sender:
