@@ -250,7 +250,7 @@ async def test_a_file_system_without_shared_memory_is_refused(
 async def test_opening_may_be_cancelled_at_any_step(
     path: Path, key: bytes | None
 ) -> None:
-    threads = threading.active_count()
+    before = set(threading.enumerate())  # what an earlier test left may end meanwhile
 
     for steps in range(40):
         async with asyncio.TaskGroup() as tasks:
@@ -261,10 +261,10 @@ async def test_opening_may_be_cancelled_at_any_step(
 
     await open_and_close(path, key=key)
     for _ in range(3000):  # a thread ends a moment after its last answer
-        if threading.active_count() == threads:
+        if not (left := set(threading.enumerate()) - before):
             return
         await asyncio.sleep(0.01)
-    pytest.fail(f"threads left: {threading.enumerate()}")
+    pytest.fail(f"threads left: {left}")
 
 
 async def test_errors_say_no_value(path: Path, key: bytes | None) -> None:
