@@ -64,7 +64,7 @@ async def ended(sock: socket.socket) -> None:
 
 async def guests_circuits(tor: Tor, onion: OnionAddress) -> set[str]:
     """Return the numbers of the circuits that end at a service of this Tor."""
-    control = await tor._controller()
+    control = await tor._daemon.control()
     answer = await control.ask("GETINFO circuit-status")
     return {
         line.split()[0]
@@ -90,7 +90,7 @@ async def test_an_abusive_circuit_is_closed_and_no_other(
         circuits = await guests_circuits(publisher, server.onion)
         assert len(circuits) == 2
 
-        control = await publisher._controller()
+        control = await publisher._daemon.control()
         async with control.events("CIRC") as events:
             await come_and_be_cut(client, server.onion)
             for sock in mallory:

@@ -161,7 +161,7 @@ class Cut:
     async def _close(self) -> None:
         await self._reached.wait()
         async with Tor.attach(self._network.socks, self._network.control) as tor:
-            control = await tor._controller()
+            control = await tor._daemon.control()
             for line in "\n".join(
                 await control.ask("GETINFO circuit-status")
             ).splitlines():

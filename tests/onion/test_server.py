@@ -125,9 +125,8 @@ async def test_a_server_survives_the_death_of_prosody_and_of_tor(
         second = await until(State.UP, healths)
         greeting = await read_greeting(client, server.onion)
 
-        assert publisher._link
-        assert publisher._link.process
-        publisher._link.process.kill()
+        assert publisher._daemon.link.process
+        publisher._daemon.link.process.kill()
         await until(State.UNREACHABLE, healths)
         await until(State.UP, healths)
         # Other servers are reached through the new one.
@@ -169,7 +168,7 @@ async def test_who_has_a_key_comes_by_a_door_that_others_do_not_find(
         certificate = await register(invite, "alice", "secret", tor=guest)
 
         # The key belongs to Tor, which these two share: so it is taken away again.
-        control = await stranger._controller()
+        control = await stranger._daemon.control()
         label = admission.address.removesuffix(".onion")
         await control.ask(f"ONION_CLIENT_AUTH_REMOVE {label}")
         await stranger.new_identity()
@@ -179,7 +178,7 @@ async def test_who_has_a_key_comes_by_a_door_that_others_do_not_find(
         # The public one is flooded away; alice does not even see it.
         assert server._doors is not None
         public, private = server._doors.services
-        await public._delete(await publisher._controller())
+        await public._delete(await publisher._daemon.control())
         await guest.new_identity()
         account = Account(
             profile="alice",

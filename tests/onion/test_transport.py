@@ -55,7 +55,7 @@ from xmpp_onion.transport import Tor
 
 async def main():
     async with Tor.launch(Path(sys.argv[1]), extra=sys.argv[2:]) as tor:
-        print(tor._link.process.pid, flush=True)
+        print(tor._daemon.link.process.pid, flush=True)
         await asyncio.sleep(600)
 
 asyncio.run(main())
@@ -118,7 +118,7 @@ async def _is_echoed(tor: Tor, address: OnionAddress, isolation: Isolation) -> b
 async def _circuits(tor: Tor, isolation: Isolation) -> set[str]:
     """Return the numbers of the circuits that carry this isolation's streams."""
     user, _ = isolation.credentials()
-    control = await tor._controller()
+    control = await tor._daemon.control()
     lines = "\n".join(await control.ask("GETINFO circuit-status")).splitlines()
     return {line.split()[0] for line in lines if f'SOCKS_USERNAME="{user}"' in line}
 
@@ -358,9 +358,8 @@ async def test_our_own_tor_bootstraps_publishes_and_leaves_nothing(
     threads = set(threading.enumerate())
 
     async with Tor.launch(tmp_path / "data", extra=tor_network.torrc_lines) as ours:
-        assert ours._link
-        assert ours._link.process
-        pid = ours._link.process.pid
+        assert ours._daemon.link.process
+        pid = ours._daemon.link.process.pid
         percents = [percent async for percent, _ in ours.bootstrap()]
         async with ours.onion_service(key_file, {VIRTUAL_PORT: echo_port}) as service:
             assert await _is_echoed(tor, service.address, ALICE)
@@ -412,8 +411,7 @@ async def test_a_tor_of_ours_that_dies_is_started_again(
 
 
 async def _end_child(tor: Tor, how: signal.Signals) -> int:
-    assert tor._link
-    process = tor._link.process
+    process = tor._daemon.link.process
     assert process
     process.send_signal(how)
     await process.wait()
@@ -459,9 +457,8 @@ async def test_a_tor_that_is_killed_while_starting_is_a_bootstrap_error(
     async with Tor.launch(tmp_path / "data", extra=DEAD_NETWORK) as ours:
         progress = ours.bootstrap()
         await anext(progress)
-        assert ours._link
-        assert ours._link.process
-        ours._link.process.kill()
+        assert ours._daemon.link.process
+        ours._daemon.link.process.kill()
 
         with pytest.raises(BootstrapError):
             async for _ in progress:
@@ -479,7 +476,7 @@ async def test_a_real_control_port_lets_in_by_cookie_socket_or_password(
         f"ControlPort unix:{folder}/socket",
     ]
     async with Tor.launch(tmp_path / "data", extra=extra) as ours:
-        place = (await ours._controller())._place
+        place = (await ours._daemon.control())._place
         for password in None, PASSWORD:
             for control in place, folder / "socket":
                 async with Tor.attach(ours.socks, control, password=password) as tor:

@@ -7,8 +7,10 @@ neither whether it runs nor where it could be met (Tor rendezvous specification 
 
 import base64
 import re
+import socket
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
@@ -19,7 +21,7 @@ from xmpp_onion.errors import (
     DialError,
     InvalidOnionAddressError,
 )
-from xmpp_onion.transport.replies import GONE
+from xmpp_onion.transport.replies import GONE, NO_KEY
 
 if TYPE_CHECKING:
     from xmpp_onion.transport.control import Control
@@ -28,14 +30,14 @@ __all__ = [
     "Admission",
     "Admissions",
     "ClientKey",
-    "is_about_key",
-    "key_forgotten",
     "make_client_key",
-    "without_key",
 ]
 
 # An x25519 key of 32 bytes in base32, as Tor's own files have it; without padding.
 _KEY: Final = re.compile(r"[A-Z2-7]{51}[AQ]")
+
+DialIt: TypeAlias = Callable[[OnionAddress], Awaitable[socket.socket]]
+"""Dials an address; raises `DialError`."""
 
 
 class ClientKey(NamedTuple):
@@ -126,6 +128,32 @@ class Admission:
                 fix="It has to be Tor 0.4.6 or newer: `tor --version`.",
             ) from None
 
+    async def reach(self, dial_it: DialIt, control: "Control") -> socket.socket:
+        """Dial it when Tor has the key.
+
+        Raises:
+            DialError: As ``dial_it``.
+            ControlPortError: As `tell`.
+            TorNotRunningError: As `tell`.
+        """
+        await self.tell(control)
+        return await dial_it(self.address)
+
+    async def try_without_key(self, dial_it: DialIt) -> socket.socket:
+        """Dial it through a Tor that has to have the key already.
+
+        Raises:
+            DialError: As ``dial_it``; what a private door may look like to who has no
+                key for it is told as that.
+        """
+        try:
+            return await dial_it(self.address)
+        except DialError as error:
+            is_about_key = isinstance(error, ClientAuthorizationError)
+            if is_about_key or error.reply in GONE:
+                raise _without_key(error) from error
+            raise
+
     @property
     def torrc_line(self) -> str:
         """The one line of a file ``….auth_private`` in Tor's ClientOnionAuthDir."""
@@ -146,13 +174,48 @@ class Admissions:
         """Return the one for a service, or for a sub-domain of it."""
         return self._known.get(name.service)
 
+    async def reach(
+        self,
+        name: OnionAddress,
+        dial_it: DialIt,
+        control: "Callable[[], Awaitable[Control]] | None",
+    ) -> socket.socket:
+        """Dial what ``name`` leads to, once Tor has the key for it, if there is one.
 
-def is_about_key(error: DialError) -> bool:
-    """Tell whether a private door may look like this to who has no key for it."""
-    return isinstance(error, ClientAuthorizationError) or error.reply in GONE
+        Tor forgets keys at a new identity, for which others may ask too, and which
+        comes up to ten seconds late: that may be between the key and the dial. So a
+        key that it has not any more is given once again.
+
+        Args:
+            name: Which service.
+            dial_it: Dials an address.
+            control: Returns the control connection; None for a Tor that has none,
+                and so has to have the key already.
+
+        Raises:
+            DialError: As ``dial_it``; where it may be about the key, it says so.
+            ControlPortError: Tor does not take the key.
+            TorNotRunningError: Tor has ended.
+        """
+        admission = self.find(name)
+        if admission is None:
+            return await dial_it(name)
+        if control is None:
+            return await admission.try_without_key(dial_it)
+        try:
+            return await admission.reach(dial_it, await control())
+        except DialError as error:
+            if error.reply != NO_KEY:
+                raise
+        try:
+            return await admission.reach(dial_it, await control())
+        except DialError as error:
+            if error.reply != NO_KEY:
+                raise
+            raise _key_forgotten(error) from error
 
 
-def without_key(error: DialError) -> DialError:
+def _without_key(error: DialError) -> DialError:
     """Return what a failure means where Tor could not be given the key."""
     return ClientAuthorizationError(
         error.what,
@@ -166,7 +229,7 @@ def without_key(error: DialError) -> DialError:
     )
 
 
-def key_forgotten(error: DialError) -> DialError:
+def _key_forgotten(error: DialError) -> DialError:
     """Return what it means that Tor has no key, where it was given one just before."""
     return ClientAuthorizationError(
         error.what,

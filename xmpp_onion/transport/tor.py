@@ -5,67 +5,36 @@ Whatever fails, nothing goes past Tor: there is no other way out to fall back to
 
 import asyncio
 import contextlib
-import dataclasses
-import logging
 import math
-import re
 import socket
-from collections.abc import (
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 
 from xmpp_onion import private
 from xmpp_onion.address import OnionAddress
-from xmpp_onion.errors import (
-    BootstrapError,
-    ControlPortError,
-    DialError,
-    DialTimeoutError,
-    TorError,
-    TorNotRunningError,
-)
-from xmpp_onion.transport.admission import (
-    Admission,
-    Admissions,
-    is_about_key,
-    key_forgotten,
-    without_key,
-)
+from xmpp_onion.errors import DialError, DialTimeoutError, TorError
+from xmpp_onion.transport.admission import Admission, Admissions
 from xmpp_onion.transport.attach import attached, read_place
+from xmpp_onion.transport.bootstrap import PATIENCE, Bootstrap
 from xmpp_onion.transport.control import Control
+from xmpp_onion.transport.daemon import Daemon, Opener
 from xmpp_onion.transport.descriptor import Published, look_up
 from xmpp_onion.transport.dial import Endpoint, Isolation, dial, probe
+from xmpp_onion.transport.dials import Dials
 from xmpp_onion.transport.guard import Guard
-from xmpp_onion.transport.link import Link
 from xmpp_onion.transport.onion import OnionService
 from xmpp_onion.transport.process import launched
-from xmpp_onion.transport.replies import GONE, NO_KEY
+from xmpp_onion.transport.replies import GONE
 from xmpp_onion.transport.service_folder import CircuitPort, read_options
 
 __all__ = ["Tor"]
 
-log = logging.getLogger(__name__)
-
-# A dial holds a thread until it is answered; more than these wait their turn.
-_DIALS_AT_ONCE: Final = 64
-# Seconds between two looks at the bootstrap phase, and how long one may last.
-_PHASE_PAUSE: Final = 0.2
-_PATIENCE: Final = 120.0
 # A service may be down for a day: no more often is Tor told to forget what it knows
 # of it, in seconds.
 _FORGET_PAUSE: Final = 30.0
-
-Opener = Callable[[Executor], contextlib.AbstractAsyncContextManager[Link]]
 
 
 class Tor:
@@ -79,19 +48,12 @@ class Tor:
 
     def __init__(self, open_link: Opener) -> None:
         """Use ``Tor.attach()`` or ``Tor.launch()`` instead."""
-        self._open_link = open_link
-        self._stack = contextlib.AsyncExitStack()
-        self._link_stack = contextlib.AsyncExitStack()
-        self._link: Link | None = None
-        self._pool: Executor | None = None
+        self._daemon = Daemon(open_link)
+        self._bootstrap = Bootstrap(self._daemon)
+        self._dials = Dials()
         self._admissions = Admissions()
-        self._is_ready = False
+        self._stack = contextlib.AsyncExitStack()
         self._forgot_at = -math.inf
-        self._bootstrapping = asyncio.Lock()
-        self._reopening = asyncio.Lock()
-        self._reopened = asyncio.Event()
-        self._dialing: set[asyncio.Timeout] = set()
-        self._dial_ended = asyncio.Event()
 
     @classmethod
     def attach(
@@ -148,13 +110,12 @@ class Tor:
             ControlPortError: The password for the control port is wrong.
         """
         async with contextlib.AsyncExitStack() as stack:
-            pool = ThreadPoolExecutor(_DIALS_AT_ONCE, thread_name_prefix="tor-dial")
-            stack.callback(self._shut, pool)
-            stack.push_async_callback(self._close_link)
-            await self._open(pool)
-            stack.push_async_callback(self._end_dials)
+            pool = self._dials.open()
+            stack.callback(self._dials.shut)
+            stack.push_async_callback(self._daemon.close)
+            await self._daemon.open(pool)
+            stack.push_async_callback(self._dials.end)
             self._stack = stack.pop_all()
-        self._pool = pool
         return self
 
     async def __aexit__(
@@ -163,30 +124,29 @@ class Tor:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._link = None
+        self._daemon.forget()
         await self._stack.aclose()
 
     def __repr__(self) -> str:
-        return f"<Tor at {self._link.socks}>" if self._link else "<Tor, not entered>"
+        place = f" at {self.socks}" if self._daemon.is_open else ", not entered"
+        return f"<Tor{place}>"
 
     @property
     def socks(self) -> Endpoint:
         """Where it listens for our connections."""
-        return self._entered().socks
+        return self._daemon.link.socks
 
     async def socks_elsewhere(self, known: Endpoint) -> Endpoint:
         """Return where it listens once that is another place than ``known``.
 
         A Tor of our own that was started again has another port.
         """
-        while (place := self.socks) == known:
-            await self._reopened.wait()
-        return place
+        return await self._daemon.socks_elsewhere(known)
 
     @property
     def is_own(self) -> bool:
         """Whether it is a child of ours, and nobody else's."""
-        return self._entered().process is not None
+        return self._daemon.link.process is not None
 
     def shorten_log(self, limit: int) -> None:
         """Drop the older half of our child's log if it has more than ``limit`` bytes.
@@ -194,16 +154,16 @@ class Tor:
         Raises:
             StoreError: It cannot be written.
         """
-        if (log_file := self._entered().log_file) is not None:
+        if (log_file := self._daemon.link.log_file) is not None:
             private.shorten(log_file, limit)
 
     @property
     def has_control(self) -> bool:
         """Whether onion services can be published here."""
-        return self._entered().control is not None
+        return self._daemon.link.control is not None
 
-    async def bootstrap(
-        self, *, patience: float = _PATIENCE
+    def bootstrap(
+        self, *, patience: float = PATIENCE
     ) -> AsyncIterator[tuple[int, str]]:
         """Yield how far Tor has come, as percent and words, until it is at 100.
 
@@ -217,24 +177,7 @@ class Tor:
             BootstrapError: It is stuck, or it ended on the way.
             TorNotRunningError: It is not there any more.
         """
-        if self._entered().control is None:
-            await probe(self.socks)
-            yield 100, "attached"
-            return
-        loop = asyncio.get_running_loop()
-        phase = _Phase(-1, "not started")
-        deadline = loop.time() + patience
-        while phase.percent < 100:
-            latest = await self._phase(phase)
-            if latest.percent > phase.percent:
-                deadline = loop.time() + patience
-                yield latest.percent, latest.summary
-            elif loop.time() > deadline:
-                raise self._stuck(latest, patience)
-            phase = max(phase, latest, key=lambda seen: seen.percent)
-            if phase.percent < 100:
-                await asyncio.sleep(_PHASE_PAUSE)
-        self._is_ready = True
+        return self._bootstrap.steps(patience)
 
     async def look_up(self, onion: OnionAddress) -> Published:
         """Read back what the directories tell of an onion service.
@@ -268,9 +211,9 @@ class Tor:
             TorNotRunningError: It is not there any more.
             ControlPortError: It does not say.
         """
-        if self._entered().control is None:
+        if self._daemon.link.control is None:
             return None
-        control = await self._controller()
+        control = await self._daemon.control()
         texts = [
             await control.get_info(f"consensus/{name}")
             for name in ("valid-after", "valid-until")
@@ -311,10 +254,10 @@ class Tor:
             BootstrapError: Tor does not get into its network.
             TorNotRunningError: Tor has ended, or this object was closed.
         """
-        with self._telling_that_tor_ended():
-            async with self._until_closed():
-                await self._revive()
-                await self._wait_ready()
+        with self._daemon.with_last_words():
+            async with self._dials.one() as pool:
+                await self._daemon.revive()
+                await self._bootstrap.wait()
 
                 async def dial_it(place: OnionAddress) -> socket.socket:
                     return await dial(
@@ -322,23 +265,16 @@ class Tor:
                         port,
                         socks=self.socks,
                         isolation=isolation,
-                        pool=self._threads(),
+                        pool=pool,
                         timeout=timeout,
                         first=first,
                     )
 
+                control = self._daemon.control if self.has_control else None
                 try:
-                    return await self._by_its_door(address, dial_it)
+                    return await self._admissions.reach(address, dial_it, control)
                 except DialError as error:
-                    if error.reply is None:
-                        await probe(self.socks)  # no answer: has Tor ended, or hung?
-                    if isinstance(error, DialTimeoutError):
-                        await self._forget()
-                    elif error.reply in GONE:
-                        await self._forget(pause=_FORGET_PAUSE)
-                    is_private = self._admissions.find(address) is not None
-                    if is_private and not self.has_control and is_about_key(error):
-                        raise without_key(error) from error
+                    await self._learn_from(error)
                     raise
 
     def admit(self, name: OnionAddress, admission: Admission) -> None:
@@ -376,7 +312,7 @@ class Tor:
             StorePermissionError: Others can read the key.
         """
         if not self.has_control:
-            raise self._no_control("an onion service cannot be published")
+            raise self._daemon.without_control("an onion service cannot be published")
         return OnionService(
             key_file,
             ports,
@@ -391,42 +327,23 @@ class Tor:
         Raises:
             ControlPortError: There is no control port.
         """
-        await self._revive()
-        await (await self._controller()).ask("SIGNAL NEWNYM")
+        await self._daemon.revive()
+        await (await self._daemon.control()).ask("SIGNAL NEWNYM")
 
     # --- inside ---------------------------------------------------------------------
 
-    def _entered(self) -> Link:
-        if self._link is None:
-            raise _closed()
-        return self._link
+    async def _learn_from(self, error: DialError) -> None:
+        """Look whether Tor is there, or knows something old.
 
-    def _threads(self) -> Executor:
-        if self._pool is None:
-            raise _closed()
-        return self._pool
-
-    async def _open(self, pool: Executor) -> None:
-        async with contextlib.AsyncExitStack() as stack:
-            link = await stack.enter_async_context(self._open_link(pool))
-            self._link_stack = stack.pop_all()
-        self._link, self._is_ready = link, link.control is None
-        self._reopened.set()
-        self._reopened = asyncio.Event()
-
-    async def _close_link(self) -> None:
-        await self._link_stack.aclose()
-
-    async def _revive(self) -> None:
-        """Start our child again if it has died."""
-        async with self._reopening:
-            link = self._entered()
-            if link.process is None or not link.has_ended:
-                return
-            log.warning("our Tor has ended and is started again")
-            await self._close_link()
-            # If this fails, the dead link stays, and the next call tries again.
-            await self._open(self._threads())
+        Raises:
+            TorNotRunningError: It has ended, or hangs.
+        """
+        if error.reply is None:
+            await probe(self.socks)
+        if isinstance(error, DialTimeoutError):
+            await self._forget()
+        elif error.reply in GONE:
+            await self._forget(pause=_FORGET_PAUSE)
 
     async def _forget(self, *, pause: float = 0.0) -> None:
         """Let Tor ask for descriptors anew: what it knows may be of an earlier life.
@@ -447,161 +364,9 @@ class Tor:
         with contextlib.suppress(TorError):
             await self.new_identity()
 
-    async def _wait_ready(self) -> None:
-        async with self._bootstrapping:
-            if not self._is_ready:
-                async for percent, summary in self.bootstrap():
-                    log.info("tor: %d %% %s", percent, summary)
-
-    async def _by_its_door(
-        self,
-        name: OnionAddress,
-        dial_it: Callable[[OnionAddress], Awaitable[socket.socket]],
-    ) -> socket.socket:
-        """Dial what ``name`` leads to, with the key for it.
-
-        Tor forgets keys at a new identity, for which others may ask too, and which
-        comes up to ten seconds late: that may be between the key and the dial.
-        """
-        place = await self._let_in(name)
-        try:
-            return await dial_it(place)
-        except DialError as error:
-            was_told = self.has_control and self._admissions.find(name) is not None
-            if not was_told or error.reply != NO_KEY:
-                raise
-        try:
-            return await dial_it(await self._let_in(name))
-        except DialError as error:
-            if error.reply != NO_KEY:
-                raise
-            raise key_forgotten(error) from error
-
-    async def _let_in(self, name: OnionAddress) -> OnionAddress:
-        """Return what to dial for ``name``, once Tor has the key for it, if any."""
-        admission = self._admissions.find(name)
-        if admission is None:
-            return name
-        if self.has_control:
-            await admission.tell(await self._controller())
-        return admission.address
-
-    async def _controller(self) -> Control:
-        """Return the control connection, a new one if the daemon was restarted."""
-        async with self._reopening:
-            link = self._entered()
-            if link.control is None:
-                raise self._no_control("Tor cannot be controlled")
-            if link.control.has_ended and link.reopen is not None:
-                control = await self._link_stack.enter_async_context(link.reopen())
-                self._link = dataclasses.replace(link, control=control)
-                self._is_ready = False  # it begins anew, too
-                return control
-            return link.control
-
     async def _ready_control(self) -> Control:
-        await self._revive()
-        await self._controller()  # of a daemon that came back we wait for the network
-        await self._wait_ready()
-        return await self._controller()
-
-    def _no_control(self, what: str) -> ControlPortError:
-        reason = self._entered().no_control
-        return ControlPortError(
-            what,
-            why=reason.why if reason else "this Tor has no control port that we know",
-            fix=reason.fix
-            if reason
-            else "Add `ControlPort 9051` and `CookieAuthentication 1` to the torrc, "
-            "restart Tor, and give its place; or let us start a Tor of our own.",
-        )
-
-    async def _phase(self, before: "_Phase") -> "_Phase":
-        try:
-            control = await self._controller()
-            return _Phase.parse(await control.get_info("status/bootstrap-phase"))
-        except TorNotRunningError as error:
-            if self._is_ready or before.percent < 0:
-                raise
-            raise BootstrapError(
-                "Tor ended while it was starting",
-                percent=before.percent,
-                why=self._entered().last_words() or error.why,
-                fix="Start it again; its log says why it ended.",
-            ) from error
-
-    def _stuck(self, phase: "_Phase", patience: float) -> BootstrapError:
-        words = ", ".join(filter(None, (phase.summary, phase.warning)))
-        return BootstrapError(
-            "Tor does not get into its network",
-            percent=max(phase.percent, 0),
-            why=f"stuck at {phase.percent} % for {patience:.0f} s ({words})",
-            fix="Check this machine's connection and clock. Where Tor is blocked, "
-            "set up a bridge in the torrc: https://bridges.torproject.org",
-        )
-
-    @contextlib.contextmanager
-    def _telling_that_tor_ended(self) -> Iterator[None]:
-        """Add our child's last words to an error that says it is not there."""
-        try:
-            yield
-        except TorNotRunningError as error:
-            link = self._link
-            if link is None or link.process is None or not link.has_ended:
-                raise
-            raise TorNotRunningError(
-                "our Tor has ended", why=link.last_words(), fix="Start again."
-            ) from error
-
-    @contextlib.asynccontextmanager
-    async def _until_closed(self) -> AsyncIterator[None]:
-        """Let ``__aexit__`` end what runs inside."""
-        try:
-            async with asyncio.timeout(None) as scope:
-                self._dialing.add(scope)
-                try:
-                    yield
-                finally:
-                    self._dialing.discard(scope)
-                    self._dial_ended.set()
-        except TimeoutError:
-            raise _closed() from None
-
-    def _shut(self, pool: Executor) -> None:
-        # Waiting for a thread that only the loop can wake would be for ever.
-        pool.shutdown(wait=not self._dialing, cancel_futures=True)
-
-    async def _end_dials(self) -> None:
-        now = asyncio.get_running_loop().time()
-        while self._dialing:
-            self._dial_ended.clear()
-            for scope in self._dialing:
-                if not scope.expired():
-                    scope.reschedule(now)
-            await self._dial_ended.wait()
-
-
-def _closed() -> TorError:
-    return TorNotRunningError(
-        "this Tor is not in use",
-        why="its `async with` block has not begun or has ended",
-        fix="Dial inside of it: `async with Tor.attach() as tor: …`.",
-    )
-
-
-class _Phase(NamedTuple):
-    """One look at ``status/bootstrap-phase`` (control-spec, STATUS_CLIENT)."""
-
-    percent: int
-    summary: str
-    warning: str = ""
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        percent = re.search(r"PROGRESS=(\d+)", text)
-        fields = dict(re.findall(r'([A-Z]+)="((?:[^"\\]|\\.)*)"', text))
-        return cls(
-            int(percent[1]) if percent else 0,
-            fields.get("SUMMARY", ""),
-            fields.get("WARNING", ""),
-        )
+        await self._daemon.revive()
+        # Of a daemon that came back we wait for the network.
+        await self._daemon.control()
+        await self._bootstrap.wait()
+        return await self._daemon.control()

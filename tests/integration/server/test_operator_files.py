@@ -237,7 +237,7 @@ async def test_each_line_of_the_torrc_is_live_in_tor(
     ours = [line for line in lines if line.startswith("HiddenService")]
 
     async with Tor.launch(tmp_path / "tor", extra=(*ours, *DEAD_NETWORK)) as tor:
-        control = await tor._controller()
+        control = await tor._daemon.control()
         answer = "\n".join(await control.ask("GETCONF HiddenServiceOptions"))
         # What was set: that many lines, in this order.
         assert re.findall(
@@ -251,7 +251,7 @@ async def test_each_line_of_the_torrc_is_live_in_tor(
 async def test_a_tor_of_ours_is_for_us_alone(tmp_path: Path) -> None:
     place = tmp_path / "tor"
     async with Tor.launch(place, extra=DEAD_NETWORK) as tor:
-        control = await tor._controller()
+        control = await tor._daemon.control()
         for name, wanted in {
             "CookieAuthentication": "1", "SafeSocks": "1", "ORPort": "",
             "HashedControlPassword": "", "CookieAuthFileGroupReadable": "0",

@@ -129,7 +129,7 @@ def tell_tor(own: Own, command: str) -> None:
         place = find_launched(own.folder / "tor")
         socks = Options.load(own.folder / "server.json").socks
         async with Tor.attach(socks, place) as tor:
-            await (await tor._controller()).ask(command)
+            await (await tor._daemon.control()).ask(command)
 
     asyncio.run(tell())
 

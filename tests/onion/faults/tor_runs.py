@@ -62,7 +62,7 @@ async def close_circuits(arena: TorArena, rounds: int) -> dict[str, object]:
 
 
 async def _close_all(tor: Tor) -> None:
-    control = await tor._controller()
+    control = await tor._daemon.control()
     for line in "\n".join(await control.ask("GETINFO circuit-status")).splitlines():
         number = line.split()[0] if line.strip() else ""
         if number.isdigit():

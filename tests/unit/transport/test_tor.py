@@ -1,6 +1,6 @@
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +9,6 @@ import pytest
 from xmpp_onion.address import OnionAddress
 from xmpp_onion.errors import (
     AddressError,
-    BootstrapError,
     ControlPortError,
     DialError,
     DialTimeoutError,
@@ -23,16 +22,7 @@ Leftovers = Callable[[], Awaitable[tuple[int, int]]]
 
 ONION = OnionAddress.from_public_key(bytes(32))
 ALICE = Isolation("alice", Purpose.XMPP)
-
-
-def phase(percent: int, summary: str, more: str = "") -> tuple[str, ...]:
-    words = f'TAG=x SUMMARY="{summary}"{more}'
-    value = f"NOTICE BOOTSTRAP PROGRESS={percent} {words}"
-    return f"250-status/bootstrap-phase={value}", "250 OK"
-
-
-async def _all(progress: AsyncIterator[tuple[int, str]]) -> list[tuple[int, str]]:
-    return [step async for step in progress]
+READY = ("250-status/bootstrap-phase=NOTICE BOOTSTRAP PROGRESS=100 TAG=done", "250 OK")
 
 
 async def test_a_tor_without_control_port_dials(leftovers: Leftovers) -> None:
@@ -40,7 +30,6 @@ async def test_a_tor_without_control_port_dials(leftovers: Leftovers) -> None:
         sock = await tor.dial(ONION, 5222, isolation=ALICE)
         sock.close()
 
-        assert await _all(tor.bootstrap()) == [(100, "attached")]
         assert tor.socks == proxy.socks
         assert not tor.has_control
     assert proxy.asked[0].host == ONION
@@ -92,103 +81,6 @@ async def test_a_new_identity_is_asked_of_tor() -> None:
         await tor.new_identity()
 
     assert fake.asked[-1] == "SIGNAL NEWNYM"
-
-
-# --- bootstrap ----------------------------------------------------------------------
-
-
-async def test_bootstrap_only_grows_and_ends_at_100() -> None:
-    async with (
-        FakeSocks() as proxy,
-        FakeControl() as fake,
-        Tor.attach(proxy.socks, fake.place) as tor,
-    ):
-        seen = []
-        fake.answers["GETINFO"] = phase(5, "Connecting to a relay")
-        async for step in tor.bootstrap():
-            seen.append(step)
-            if step[0] == 5:
-                fake.answers["GETINFO"] = phase(50, 'Loading \\"it\\"')
-            elif step[0] == 50:
-                fake.answers["GETINFO"] = phase(3, "fell back")
-                asyncio.get_running_loop().call_later(
-                    0.5, fake.answers.update, {"GETINFO": phase(100, "Done")}
-                )
-
-    assert seen == [
-        (5, "Connecting to a relay"),
-        (50, 'Loading \\"it\\"'),
-        (100, "Done"),
-    ]
-
-
-async def test_a_stuck_bootstrap_tells_where_and_why() -> None:
-    async with (
-        FakeSocks() as proxy,
-        FakeControl() as fake,
-        Tor.attach(proxy.socks, fake.place) as tor,
-    ):
-        fake.answers["GETINFO"] = phase(
-            50, "Loading relay descriptors", ' WARNING="Connection refused"'
-        )
-        with pytest.raises(BootstrapError) as caught:
-            await _all(tor.bootstrap(patience=0.3))
-
-    assert caught.value.percent == 50
-    assert "Loading relay descriptors, Connection refused" in caught.value.why
-    assert "bridge" in caught.value.fix
-
-
-async def test_a_tor_that_ends_on_the_way_is_a_bootstrap_error() -> None:
-    async with (
-        FakeSocks() as proxy,
-        FakeControl() as fake,
-        Tor.attach(proxy.socks, fake.place) as tor,
-    ):
-        fake.answers["GETINFO"] = phase(30, "Loading")
-        progress = tor.bootstrap()
-        assert await anext(progress) == (30, "Loading")
-        fake.answers["PROTOCOLINFO"] = ("HTTP/1.1 400 Bad Request",)
-        fake.hang_up()
-
-        with pytest.raises(BootstrapError) as caught:
-            await _all(progress)
-
-    assert caught.value.percent == 30
-
-
-async def test_a_dial_waits_for_the_network() -> None:
-    async with (
-        FakeSocks() as proxy,
-        FakeControl() as fake,
-        Tor.attach(proxy.socks, fake.place) as tor,
-        asyncio.TaskGroup() as tasks,
-    ):
-        probes = proxy.connections
-        fake.answers["GETINFO"] = phase(90, "Handshake")
-        dialing = [
-            tasks.create_task(tor.dial(ONION, 5222, isolation=ALICE)) for _ in range(3)
-        ]
-        await asyncio.sleep(0.3)
-        assert proxy.connections == probes
-        fake.answers["GETINFO"] = phase(100, "Done")
-        for task in dialing:
-            (await task).close()
-
-        assert proxy.connections == probes + 3
-
-
-async def test_the_control_port_of_a_restarted_tor_is_used_again() -> None:
-    async with (
-        FakeSocks() as proxy,
-        FakeControl() as fake,
-        Tor.attach(proxy.socks, fake.place) as tor,
-    ):
-        fake.hang_up()
-        await asyncio.sleep(0.05)
-        await tor.new_identity()
-
-    assert fake.connections == 2
 
 
 # --- the end ------------------------------------------------------------------------
@@ -246,7 +138,7 @@ async def test_after_a_dial_without_answer_tor_forgets_what_it_knew() -> None:
         FakeControl() as fake,
         Tor.attach(proxy.socks, fake.place) as tor,
     ):
-        fake.answers["GETINFO"] = phase(100, "Done")
+        fake.answers["GETINFO"] = READY
         error = await _error_of(tor.dial(ONION, 1, isolation=ALICE, timeout=0.1))
 
     assert type(error) is DialTimeoutError
@@ -260,7 +152,7 @@ async def test_a_service_that_tor_takes_for_gone_is_looked_up_anew(reply: int) -
         FakeControl() as fake,
         Tor.attach(proxy.socks, fake.place) as tor,
     ):
-        fake.answers["GETINFO"] = phase(100, "Done")
+        fake.answers["GETINFO"] = READY
         for _ in range(2):
             error = await _error_of(tor.dial(ONION, 1, isolation=ALICE))
             assert isinstance(error, DialError)
@@ -276,25 +168,10 @@ async def test_a_port_that_is_closed_is_no_reason_to_forget_anything() -> None:
         FakeControl() as fake,
         Tor.attach(proxy.socks, fake.place) as tor,
     ):
-        fake.answers["GETINFO"] = phase(100, "Done")
+        fake.answers["GETINFO"] = READY
         await _error_of(tor.dial(ONION, 1, isolation=ALICE))
 
     assert "SIGNAL NEWNYM" not in fake.asked
-
-
-async def test_leaving_the_block_ends_dials_and_threads(leftovers: Leftovers) -> None:
-    async with FakeSocks(act=Act.SILENT) as proxy, asyncio.TaskGroup() as tasks:
-        async with Tor.attach(proxy.socks) as tor:
-            dialing = [
-                tasks.create_task(_error_of(tor.dial(ONION, 1, isolation=ALICE)))
-                for _ in range(3)
-            ]
-            await proxy.waiting()
-        assert (await leftovers())[1] == 0
-        errors = [await task for task in dialing]
-
-    assert [type(error) for error in errors] == [TorNotRunningError] * 3
-    assert await leftovers() == (0, 0)
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3, 5, 8, 13])
