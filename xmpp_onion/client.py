@@ -648,7 +648,10 @@ class Client(Speaker):
         return self._omemo.device_id
 
     async def devices(self, jid: str = "") -> tuple[Device, ...]:
-        """Return the devices of somebody, or of ourselves, as now published.
+        """Return the devices of somebody, or of ourselves, as published.
+
+        What a server has promised to tell is not asked for: a change is seen a moment
+        after it was made.
 
         Args:
             jid: Whose; our own if empty.

@@ -70,7 +70,11 @@ class Notary:
         self._own = own
 
     async def devices(self, owner: JID) -> tuple[Device, ...]:
-        """Return the devices of somebody, or of ourselves, as now published."""
+        """Return the devices of somebody, or of ourselves, as published.
+
+        What a server has promised to tell is not asked for: a change is seen a moment
+        after it was made.
+        """
         await self._omemo.fetch([owner])
         async with self._database.transaction():
             devices = await self._omemo.devices(owner)
