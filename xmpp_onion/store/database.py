@@ -440,7 +440,7 @@ class Database:
         if transaction is None:
             with sqlite_errors(self.path):
                 return await self._connection.run(statements, is_inside=False)
-        if transaction.is_broken:
+        if transaction.broken_by is not None:
             raise self._undone()
         is_inside, begin = transaction.group.has_begun, transaction.begin()
         gathered, transaction.gathered = transaction.gathered, []
@@ -451,9 +451,9 @@ class Database:
                 )
         except UndoneError:
             raise self._undone() from None
-        except StoreError:
+        except StoreError as error:
             # Who swallows it must not be told that what came later is on the disk.
-            transaction.is_broken = True
+            transaction.broken_by = error
             raise
 
     def _undone(self) -> StoreError:
@@ -468,7 +468,7 @@ class Database:
             raise RuntimeError(_CLOSED_BEFORE)
         for write in self._before_commit:
             await write()
-        if transaction.is_broken:
+        if transaction.broken_by is not None:
             raise self._undone()
         if transaction.is_idle:
             self._call(Moment.ENDED)
@@ -571,7 +571,7 @@ class Database:
             if not is_left:
                 self._group = None
                 self._call(Moment.LOST)
-                group.close(self._undone())
+                group.close(transaction.broken_by or self._undone())
             log.debug("transaction undone")
 
     async def _undo_one(self, transaction: Transaction) -> bool:

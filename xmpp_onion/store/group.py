@@ -107,7 +107,7 @@ class Transaction:
         is_followed: Whether somebody was let come who shall share its commit.
         is_part: Whether it lies behind a savepoint.
         gathered: What is to be written, and goes with what is next read.
-        is_broken: Whether a statement failed, and those behind it were not run.
+        broken_by: Why a statement failed; those behind it were not run.
     """
 
     def __init__(self, group: Group) -> None:
@@ -117,7 +117,7 @@ class Transaction:
         self.is_followed = False
         self.is_part = False
         self.gathered: list[Statement] = []
-        self.is_broken = False
+        self.broken_by: StoreError | None = None
 
     @property
     def is_idle(self) -> bool:

@@ -175,6 +175,11 @@ async def _put_only(database: Database, text: str) -> None:
         await Keys(database).store(text, text)
 
 
+def reason(outcome: object) -> str:
+    """Return what a store says of why it failed; empty where it did not."""
+    return outcome.why if isinstance(outcome, StoreError) else ""
+
+
 async def test_a_commit_that_fails_undoes_all_and_tells_each(
     trapped: Database,
 ) -> None:
@@ -187,6 +192,9 @@ async def test_a_commit_that_fails_undoes_all_and_tells_each(
 
     assert [type(outcome) for outcome in outcomes] == [StoreError] * MANY
     assert len({id(outcome) for outcome in outcomes}) == MANY
+    assert {reason(outcome) for outcome in outcomes} == {
+        "FOREIGN KEY constraint failed"
+    }
     assert on_disk(trapped) == []
     assert [await keys.load(str(n)) for n in range(MANY)] == [None] * MANY
     assert undone == {Moment.ENDED: MANY - 1, Moment.UNDONE: 1, Moment.LOST: 1}
@@ -198,8 +206,8 @@ async def test_those_that_sqlite_undid_with_another_are_told(trapped: Database) 
 
     outcomes = await together(trapped, *works)
 
-    is_lost = [isinstance(outcome, StoreError) for outcome in outcomes]
-    assert is_lost == [True] * 6 + [False] * (MANY - 6)
+    reasons = [reason(outcome) for outcome in outcomes]
+    assert reasons == ["mine"] * 6 + [""] * (MANY - 6)
     assert on_disk(trapped) == [str(n) for n in range(6, MANY)]
     assert await Keys(trapped).load("0") is None
 
