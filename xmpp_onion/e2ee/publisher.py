@@ -1,5 +1,6 @@
 """What others find of this device: its bundles, and its place in the device lists."""
 
+import asyncio
 import logging
 from collections.abc import Collection
 
@@ -43,6 +44,9 @@ class Publisher:
         self._directory = directory
         self._pep = pep
         self._is_withdrawn = False
+        # A list is read, changed and published by one at a time: who published what
+        # he had read before another one did would undo that.
+        self._turns = {namespace: asyncio.Lock() for namespace in NAMESPACES}
 
     async def missing(self) -> list[str]:
         """Return the versions that were never published. In a transaction.
@@ -102,12 +106,17 @@ class Publisher:
 
     async def refresh_device_list(self, namespace: str) -> None:
         """Fetch our device list and put this device into it. NETWORK."""
-        found = await self._pep.fetch_device_list(namespace, self._own)
-        self._directory.keep(namespace, self._own, found.devices)
-        await self.upload_device_list(namespace)
+        async with self._turns[namespace]:
+            found = await self._pep.fetch_device_list(namespace, self._own)
+            self._directory.keep(namespace, self._own, found.devices)
+            await self._add_this(namespace)
 
     async def upload_device_list(self, namespace: str) -> None:
-        """Add this device, as it is called now, to whatever the list holds."""
+        """Add this device, as it is called now, to whatever the list holds. NETWORK."""
+        async with self._turns[namespace]:
+            await self._add_this(namespace)
+
+    async def _add_this(self, namespace: str) -> None:
         if self._is_withdrawn:
             return
         before = self._directory.lists[namespace, self._own]
@@ -125,11 +134,12 @@ class Publisher:
         if device_id == self._device.device_id:
             self._is_withdrawn = True
         for namespace in NAMESPACES:
-            found = await self._pep.fetch_device_list(namespace, self._own)
-            left = {i: name for i, name in found.devices.items() if i != device_id}
-            if left != found.devices:
-                await self._pep.publish_device_list(namespace, left)
-            self._directory.keep(namespace, self._own, left)
+            async with self._turns[namespace]:
+                found = await self._pep.fetch_device_list(namespace, self._own)
+                left = {i: name for i, name in found.devices.items() if i != device_id}
+                if left != found.devices:
+                    await self._pep.publish_device_list(namespace, left)
+                self._directory.keep(namespace, self._own, left)
 
     async def check_nodes(
         self, namespaces: Collection[str], database: Database

@@ -1,5 +1,6 @@
 """Two OMEMO versions at once: who gets which, in one stanza."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -297,6 +298,29 @@ async def test_a_label_that_its_device_did_not_sign_is_not_shown(
 
     (device,) = await bob.devices(alice)
     assert device.label is None
+
+
+async def test_a_device_that_is_removed_while_our_list_is_published_stays_away(
+    peers: OmemoPeers,
+) -> None:
+    alice, laptop = await peers.add("alice"), await peers.add("alice", device="laptop")
+    both = dict.fromkeys((alice.omemo.device_id, laptop.omemo.device_id))
+    for turns in range(20):
+        peers.server.push(alice.jid, both)
+        async with alice.database.transaction():
+            await alice.omemo.set_label(f"phone {turns}")
+            alice.omemo.take_effects()
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(alice.omemo.perform(UploadDeviceList.kind, OMEMO_2))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            tasks.create_task(alice.omemo.remove_device(laptop.omemo.device_id))
+
+        (left,) = peers.server.lists[OMEMO_2, alice.jid].items()
+        assert left[0] == alice.omemo.device_id
+        assert left[1] is not None
+        assert left[1].label == f"phone {turns}"
 
 
 async def test_our_nodes_are_checked_once_and_what_stays_closed_is_known(
