@@ -38,6 +38,7 @@ from xmpp_onion.e2ee import (
     sender_ids,
 )
 from xmpp_onion.errors import DecryptionError, DeviceListError, XmppOnionError
+from xmpp_onion.one_error import place_of
 from xmpp_onion.rooms import Moderations, RoomNames, Rooms, Shown
 from xmpp_onion.session import (
     Incoming,
@@ -54,6 +55,7 @@ __all__ = ["Clerk"]
 
 log = logging.getLogger(__name__)
 
+_FAULT = "our reader failed at it"
 _NOBODYS = "a room does not say who wrote it, or it was said in private within one"
 
 
@@ -147,6 +149,18 @@ class Clerk:
             incoming: The message, live or from the archive.
             place: Where the archive is taken in up to after it, if that is known.
         """
+        try:
+            await self._take_in(incoming, place)
+        except (XmppOnionError, OSError, MemoryError):
+            raise  # ours to mend; the server still has the message
+        except Exception as fault:  # noqa: BLE001 - a mistake of ours would come back with every login
+            log.error("a message broke its reader (%s)", place_of(fault))  # noqa: TRY400 - a traceback may quote the message
+            async with self._turn:
+                bare = replace(incoming, encrypted=(), excess=_FAULT)
+                await self._keep_unreadable(bare, place, DecryptionError(_FAULT))
+            self.news.set()
+
+    async def _take_in(self, incoming: Incoming, place: Cursor | None) -> None:
         incoming = self._named(incoming)
         if self._is_for_others(incoming):
             # A stranger's is passed with the next message that counts.
@@ -362,7 +376,7 @@ class Clerk:
             ):
                 for step in {_device_of(step): step for step in steps}.values():
                     if step.incoming is not None:
-                        tasks.create_task(self._fetch_ahead(step.incoming))
+                        tasks.create_task(self._try_to_fetch(step.incoming))
 
     async def _fetch_ahead(self, incoming: Incoming) -> None:
         """Fetch once; what fails is fetched again when the message is read."""
@@ -373,6 +387,15 @@ class Clerk:
             return
         with suppress(DeviceListError):
             await self._omemo.fetch_sender(incoming.encrypted, incoming.sender)
+
+    async def _try_to_fetch(self, incoming: Incoming) -> None:
+        """Fetch what a message needs; one that breaks us does so when it is read."""
+        try:
+            await self._fetch_ahead(incoming)
+        except (XmppOnionError, OSError, MemoryError):
+            raise
+        except Exception as fault:  # noqa: BLE001 - as of take_in
+            log.info("nothing is fetched for a message (%s)", place_of(fault))
 
     async def _has_share(self, incoming: Incoming) -> bool:
         """Tell whether a message may make us fetch the keys that it needs."""

@@ -50,6 +50,7 @@ from xmpp_onion.errors import (
     DeviceListError,
     SessionError,
     StoreCorruptError,
+    XmppOnionError,
 )
 from xmpp_onion.expiry import Expiry
 from xmpp_onion.files import Drafts, Journal
@@ -85,6 +86,7 @@ from xmpp_onion.session import (
     Session,
     SessionEvent,
     SubscriptionRequest,
+    outline_of,
     read_message,
 )
 from xmpp_onion.session_memory import SessionMemory
@@ -471,6 +473,33 @@ class Client(Speaker):
                 await self._take_in(event)
 
     async def _take_in(self, event: SessionEvent) -> None:
+        """Take in one event; a mistake of ours ends no client. See `Faults`."""
+        try:
+            await self._take(event)
+        except (XmppOnionError, OSError, MemoryError):
+            raise  # ours to mend; the server still has it
+        except Exception as fault:
+            match event:
+                case Connected() | Disconnected():
+                    raise
+                case RoomChanged() | RosterChange():
+                    self._session.begin_anew(fault)
+                case _:
+                    self._session.faults.note_stanza(fault)
+                    await self._tell_broken(event)
+
+    async def _tell_broken(self, event: SessionEvent) -> None:
+        """Tell that a message could not be read, if so much of it can."""
+        if isinstance(event, Received):
+            outline = outline_of(event.element, "our reader failed at it")
+            try:
+                await self._take_message(replace(event, element=outline))
+            except (XmppOnionError, OSError, MemoryError):
+                raise
+            except Exception as fault:  # noqa: BLE001 - nothing of it can be told
+                self._session.faults.note_stanza(fault)
+
+    async def _take(self, event: SessionEvent) -> None:
         match event:
             case Connected(resumed):
                 if not resumed or not self._ready.is_set():

@@ -32,7 +32,8 @@ or a message. Catch a branch, not a leaf, unless you do something special::
     │   ├── StampError                 a server asks a stranger for too much work
     │   ├── StreamViolationError       the server breaks the rules of the stream
     │   └── SessionLostError           given up; the cause is chained
-    │       └── DuplicateDeviceError   a copy of the account is in use elsewhere
+    │       ├── DuplicateDeviceError   a copy of the account is in use elsewhere
+    │       └── ReaderFaultError       a mistake of ours ends each connection
     ├── EncryptionError
     │   ├── NoDevicesError             the recipient has no device to encrypt for
     │   ├── UndecidedDevicesError      somebody has to decide about devices first
@@ -107,6 +108,7 @@ __all__ = [
     "ProsodyError",
     "ProsodyNotFoundError",
     "RateLimitedError",
+    "ReaderFaultError",
     "RegistrationError",
     "RoomError",
     "ServerError",
@@ -418,6 +420,12 @@ class DuplicateDeviceError(SessionLostError):
     Two of them would use the same keys for different messages. The one that came
     later stays.
     """
+
+
+class ReaderFaultError(SessionLostError):
+    """A mistake of ours ended one connection after another, without a pause between."""
+
+    exit_code = 1
 
 
 # --- encryption -----------------------------------------------------------------

@@ -1,9 +1,36 @@
 """The error of a task as it is, and not the group that a task group makes of it."""
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-__all__ = ["the_one_error"]
+__all__ = ["innermost", "place_of", "the_one_error"]
+
+
+def innermost(error: BaseException) -> BaseException:
+    """Return the first error of a group, of groups in groups too, or ``error``.
+
+    A task group wraps what was raised inside of it; who ends because of it is not
+    interested in how many groups there were.
+    """
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def place_of(error: BaseException) -> str:
+    """Return where a mistake of ours was made: its class, file and line.
+
+    Its text, which may hold what somebody wrote, stays out.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "xmpp_onion" in Path(frame.filename).parts]
+    place = "an unknown place"
+    if frames:
+        last = (ours or frames)[-1]
+        place = f"{Path(last.filename).name}, line {last.lineno}"
+    return f"{type(error).__name__} in {place}"
 
 
 @contextmanager

@@ -4,26 +4,14 @@ For the two places where a program of ours ends: the command line and ``Bot.run`
 """
 
 import errno
-import traceback
-from pathlib import Path
 
 from xmpp_onion.errors import StoreError, StorePermissionError, XmppOnionError
+from xmpp_onion.one_error import innermost, place_of
 
-__all__ = ["explain", "innermost"]
+__all__ = ["explain"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
-
-
-def innermost(error: BaseException) -> BaseException:
-    """Return the first error of a group, of groups in groups too, or ``error``.
-
-    A task group wraps what was raised inside of it; who ends because of it is not
-    interested in how many groups there were.
-    """
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def explain(error: BaseException) -> XmppOnionError:
@@ -51,16 +39,6 @@ def explain(error: BaseException) -> XmppOnionError:
             )
     return XmppOnionError(
         "something went wrong that should not have",
-        why=f"{type(error).__name__} in {_place(error)}",
+        why=place_of(error),
         fix="This is a bug. Run it again with -vv, and report what is printed.",
     )
-
-
-def _place(error: BaseException) -> str:
-    """Return file and line where ``error`` was raised, for a report."""
-    frames = traceback.extract_tb(error.__traceback__)
-    if not frames:
-        return "an unknown place"
-    ours = [frame for frame in frames if "xmpp_onion" in Path(frame.filename).parts]
-    last = (ours or frames)[-1]
-    return f"{Path(last.filename).name}, line {last.lineno}"

@@ -172,7 +172,8 @@ def _end(error: BaseException, output: Output) -> int:
         return 130
     from asyncio import CancelledError  # noqa: PLC0415 - --help does not need it
 
-    from xmpp_onion.agent.failures import explain, innermost  # noqa: PLC0415 - only now
+    from xmpp_onion.agent.failures import explain  # noqa: PLC0415 - only now
+    from xmpp_onion.one_error import innermost  # noqa: PLC0415 - as above
 
     match innermost(error):
         case SystemExit(code=int(code)):

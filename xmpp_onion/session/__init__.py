@@ -19,6 +19,7 @@ from xmpp_onion.session.events import (
 )
 from xmpp_onion.session.gate import Bucket
 from xmpp_onion.session.groupchat import Seat, read_groupchat, seat_of
+from xmpp_onion.session.guards import outline_of
 from xmpp_onion.session.liveness import Timing
 from xmpp_onion.session.login import Dialer
 from xmpp_onion.session.mentions import MENTION_LIMIT
@@ -99,6 +100,7 @@ __all__ = [
     "SubscriptionRequest",
     "Timing",
     "message_stanza",
+    "outline_of",
     "parse_sent",
     "presence_stanza",
     "read_content",

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import secrets
 import xml.etree.ElementTree as ET
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -21,8 +22,10 @@ from slixmpp.stanza import Iq
 
 from xmpp_onion.address import JID
 from xmpp_onion.errors import FeatureMissingError, SessionError
+from xmpp_onion.one_error import place_of
 from xmpp_onion.session.client_xmpp import OnionClient
 from xmpp_onion.session.groupchat import read_room_archived
+from xmpp_onion.session.guards import outline_of
 from xmpp_onion.session.queue import size_of
 from xmpp_onion.session.stanzas import Incoming, read_archived, read_stamp
 
@@ -127,7 +130,7 @@ class Query:
         self.began = self.began or now
         self.seconds = now - self.began
         self.size_bytes += size
-        self.entries[name] = _read_entry(name, result, self)
+        self.entries[name] = _read_or_pass(name, result, self)
         if self.timeout is not None and self.timeout.when() is not None:
             self.timeout.reschedule(now + patience)
 
@@ -203,7 +206,7 @@ class Archive:
         if len(self._breaks) > _REMEMBERED:
             self._breaks.pop(next(iter(self._breaks)))
         if breaks >= _MOST_BREAKS and name and len(name) <= _ID_LIMIT:
-            query.entries.setdefault(name, _read_entry(name, result, query))
+            query.entries.setdefault(name, _read_or_pass(name, result, query))
 
     def ask(
         self,
@@ -287,6 +290,21 @@ class Archive:
         """Take no further result of a query."""
         query.timeout = None
         self._live.pop(query.id, None)
+
+
+def _read_or_pass(name: str, result: ET.Element, query: Query) -> Archived:
+    """Return an entry, and one that breaks us as a message that cannot be read.
+
+    Left out it would stand at the end of what is known, and be asked for for ever.
+    """
+    try:
+        return _read_entry(name, result, query)
+    except Exception as fault:  # noqa: BLE001 - anybody can have a message archived for us
+        log.error("a result broke its reader and was set aside (%s)", place_of(fault))  # noqa: TRY400 - a traceback may quote the message
+        outline = outline_of(result, "our reader failed at it")
+        with suppress(Exception):
+            return _read_entry(name, outline, query)
+        return Archived(name, datetime.now(UTC), None)
 
 
 def _read_entry(name: str, result: ET.Element, query: Query) -> Archived:

@@ -297,15 +297,15 @@ class OnionClient(ClientXMPP):
 
     def _dispatch(self, element: ET.Element) -> None:
         """Let slixmpp's handlers and plugins see a stanza, if they may."""
-        verdict = self.gate.judge(element)
-        if verdict is not Verdict.PASS:
-            self._answer(element, verdict)
-            return
-        if element.tag == _MESSAGE and element.find(_EVENT) is None:
-            return  # no handler is left that matches; to try them all takes long
         try:
+            verdict = self.gate.judge(element)
+            if verdict is not Verdict.PASS:
+                self._answer(element, verdict)
+                return
+            if element.tag == _MESSAGE and element.find(_EVENT) is None:
+                return  # no handler is left that matches; to try them all takes long
             self._spawn_event(element)
-        except Exception as error:  # noqa: BLE001 - what slixmpp cannot digest must not take the stream along
+        except Exception as error:  # noqa: BLE001 - what slixmpp, or the gate, cannot digest must not take the stream along
             log.warning("a stanza could not be handled (%s)", type(error).__name__)
 
     def _answer(self, element: ET.Element, verdict: Verdict) -> None:

@@ -12,14 +12,22 @@ Source: RFC 6120, section 11.1 (restricted XML) and section 4.9.3.14
 """
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from itertools import islice
+from typing import Final, TypeAlias
 from xml.parsers import expat
 
 from xmpp_onion.errors import StreamViolationError
 
-__all__ = ["Limits", "Outline", "StanzaReader", "StreamClosed", "StreamOpened"]
+__all__ = [
+    "Limits",
+    "Outline",
+    "StanzaReader",
+    "StreamClosed",
+    "StreamOpened",
+    "outline_of",
+]
 
 STREAM_TAG: Final = "{http://etherx.jabber.org/streams}stream"
 
@@ -51,6 +59,10 @@ _OUTLINE_TAGS: Final = 16
 _OUTLINE_DEPTH: Final = 5
 _OUTLINE_ATTRIBUTES: Final = 16
 _OUTLINE_LETTERS: Final = 4096
+
+
+_Tag: TypeAlias = tuple[int, str, dict[str, str]]
+"""How deep it is, a stanza's own being 2; its name; its attributes."""
 
 
 class Outline(ET.Element):
@@ -98,9 +110,10 @@ class StanzaReader:
         self._start = 0
         self._builder = ET.TreeBuilder()
         self._excess = ""
-        self._tags: list[tuple[int, str, dict[str, str]]] = []
+        self._tags: list[_Tag] = []
         self._items: list[StreamOpened | ET.Element | StreamClosed] = []
         self._names: dict[str, str] = {}
+        self._is_broken = False
         self._parser = self._make_parser()
 
     def _make_parser(self) -> expat.XMLParserType:
@@ -126,8 +139,10 @@ class StanzaReader:
         Raises:
             StreamViolationError: The stream breaks a rule or a limit; what came
                 before that was yielded. Close the connection.
+            Exception: A mistake of ours; the same holds, for nobody knows where in
+                the stream we are.
         """
-        error = None
+        error: Exception | None = None
         try:
             self._fed += len(data)
             self._parser.Parse(data, False)  # noqa: FBT003 - expat takes no keyword
@@ -135,11 +150,12 @@ class StanzaReader:
         except expat.ExpatError as broken:
             # The text of the error has no content; the bytes stay out of it.
             error = _violation("not-well-formed", expat.ErrorString(broken.code) or "")
-        except StreamViolationError as violation:
+        except Exception as violation:  # noqa: BLE001 - raised below, behind what came before it
             error = violation
         items, self._items = self._items, []
         yield from items
         if error is not None:
+            self._is_broken = True
             raise error
 
     def _check_unfinished(self) -> None:
@@ -197,35 +213,25 @@ class StanzaReader:
             self._items.append(
                 self._outline() if self._excess else self._builder.close()
             )
+            self._tags.clear()
 
     def remains(self, why: str) -> Outline | None:
-        """Return the outline of the stanza in which the stream was broken.
+        """Return the outline of the stanza in which the stream was broken, if it was.
 
         Args:
             why: By what, as a clause.
         """
-        if self._depth < 2 or not self._tags:
+        if not self._is_broken or not self._tags:
             return None
         self._excess = why
         return self._outline()
 
     def _outline(self) -> Outline:
-        path: list[Outline] = []
-        for depth, name, attributes in self._tags:
-            short = {
-                self._clark(key): value
-                for key, value in attributes.items()
-                if len(value) <= _OUTLINE_LETTERS
-            }
-            tag = Outline(
-                self._clark(name), dict([*short.items()][:_OUTLINE_ATTRIBUTES])
-            )
-            tag.why = self._excess
-            del path[depth - 2 :]
-            if path:
-                path[-1].append(tag)
-            path.append(tag)
-        return path[0]
+        tags = [
+            (depth, self._clark(name), {self._clark(k): v for k, v in given.items()})
+            for depth, name, given in self._tags
+        ]
+        return _outline(tags, self._excess)
 
     def _text(self, text: str) -> None:
         if self._depth > 1:
@@ -246,6 +252,40 @@ class StanzaReader:
 
     def _forbid(self, *_details: object) -> None:
         raise _violation("restricted-xml", "it has a document type or a comment")
+
+
+def outline_of(element: ET.Element, why: str) -> Outline:
+    """Return the outline of a stanza that cannot be read for another reason.
+
+    Args:
+        element: The stanza.
+        why: That reason, as a clause.
+    """
+
+    def tags(inner: ET.Element, depth: int) -> Iterator[_Tag]:
+        yield depth, inner.tag, inner.attrib
+        if depth < _OUTLINE_DEPTH:
+            for child in inner:
+                yield from tags(child, depth + 1)
+
+    return _outline(islice(tags(element, 2), _OUTLINE_TAGS), why)
+
+
+def _outline(tags: Iterable[_Tag], why: str) -> Outline:
+    path: list[Outline] = []
+    for depth, name, attributes in tags:
+        short = [
+            (key, value)
+            for key, value in attributes.items()
+            if len(value) <= _OUTLINE_LETTERS
+        ]
+        tag = Outline(name, dict(short[:_OUTLINE_ATTRIBUTES]))
+        tag.why = why
+        del path[depth - 2 :]
+        if path:
+            path[-1].append(tag)
+        path.append(tag)
+    return path[0]
 
 
 def _violation(condition: str, why: str) -> StreamViolationError:

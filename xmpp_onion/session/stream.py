@@ -10,6 +10,7 @@ import re
 import secrets
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Final, Self
@@ -49,6 +50,8 @@ from xmpp_onion.session.events import (
     SessionEvent,
     read_request,
 )
+from xmpp_onion.session.faults import Faults
+from xmpp_onion.session.guards import outline_of
 from xmpp_onion.session.lanes import NEAR
 from xmpp_onion.session.liveness import SILENT, Liveness, Timing
 from xmpp_onion.session.login import Attempt, Credentials, Dialer, Login
@@ -81,6 +84,12 @@ _OVERFLOW_BYTES: Final = 64 * 1024 * 1024
 # Logins in a row that a server may end for reasons of its own. One that always does
 # may mean what we say first after all, and has to be asked some time.
 _SPARED: Final = 3
+
+
+# The lane of what broke our reader: whose it is, it may not be able to say.
+_BROKEN: Final = "set aside"
+# What is kept of it takes no more than this, and mostly far less.
+_OUTLINE_BYTES: Final = 1024 * 1024
 
 
 async def forget(known: Remembered) -> None:
@@ -154,6 +163,7 @@ class Session:
         self._ask_ahead = ask_ahead
         # Logins that were given up, and may come through after all.
         self._ghosts = 0
+        self.faults = Faults()
         self._spared = 0
         self._paused = False
         self._proved = False
@@ -265,14 +275,13 @@ class Session:
             try:
                 await self._attempt()
             except (XmppOnionError, OSError, NotConnectedError) as error:
-                self._last_error = as_ours(error)
-                log.info("session: attempt failed (%s)", type(error).__name__)
-                if is_fatal(self._last_error):
-                    if self._last_error is error:
-                        raise  # an error is not its own cause
-                    raise self._last_error from error
+                self._fail(error, as_ours(error))
+            except Exception as error:  # noqa: BLE001 - a mistake of ours; see `faults`
+                self._fail(error, self.faults.note_end(error))
+                self._proved = False
             if self._proved:
                 self._proved = False
+                self.faults.forget()
                 delays = self._delays()  # it worked: start over with short pauses
             self._move(Event.LOST)
             delay = self._pause(delays)
@@ -280,6 +289,14 @@ class Session:
             log.warning("not connected (%s); next attempt in %.1f s", kind, delay)
             await asyncio.sleep(delay)
             self._move(Event.RETRY)
+
+    def _fail(self, error: Exception, told: XmppOnionError) -> None:
+        """Note why an attempt failed; raise that if there is to be no other."""
+        self._last_error = told
+        log.info("session: attempt failed (%s)", type(error).__name__)
+        if is_fatal(told):
+            # An error is not its own cause.
+            raise told from (None if told is error else error)
 
     def _delays(self) -> Iterator[float]:
         timing, jitter = self.timing, secrets.SystemRandom().random
@@ -311,9 +328,14 @@ class Session:
             login = await self._log_in(wire, attempt, dialed)
             self._move(Event.READY)
             await self._stay(wire, login)
+        except SessionError:
+            if wire.fault is None:
+                raise
         finally:
             await wire.close()
             dialed.connection.close()
+        if wire.fault is not None:
+            raise wire.fault
 
     async def _log_in(self, wire: Wire, attempt: Attempt, dialed: Dialed) -> Login:
         try:
@@ -356,12 +378,14 @@ class Session:
         if login.resumed:
             self._queue.drop_stanzas()
         self._queue.put(Connected(login.resumed))
-        self.xmpp.go_online(
-            wire, resumed=login.resumed, early=login.early, said=login.said
-        )
-        self._online.set()
         try:
+            self.xmpp.go_online(
+                wire, resumed=login.resumed, early=login.early, said=login.said
+            )
+            self._online.set()
             reason = await self._tend(wire, resumed=login.resumed)
+        except Exception as fault:  # noqa: BLE001 - raised when all has ended in order
+            wire.fault, reason = fault, "our side of it failed"
         finally:
             self._online.clear()
             self.losses += 1
@@ -369,6 +393,7 @@ class Session:
         if wire.remains is not None:
             # A stream that is resumed would begin with the same stanza.
             self.archive.break_off(wire.remains)
+        if wire.remains is not None or wire.fault is not None:
             self.xmpp.resume_id = ""
         if not self.xmpp.resume_id:
             self.xmpp.forget_stream()
@@ -424,18 +449,52 @@ class Session:
 
     def _deliver(self, element: ET.Element, ticket: Ticket | None) -> bool:
         """Queue what the reader has to know; tell whether it was queued."""
-        event = self._event_of(element)
+        try:
+            event, lane = self._event_of(element), self._lane_of(element)
+            size_bytes = size_of(element)
+        except Exception as fault:  # noqa: BLE001 - anybody can have a stanza sent to us
+            self._refuse_state(element, fault)
+            self.faults.note_stanza(fault)
+            event, lane = self._set_aside(element), _BROKEN
+            size_bytes = _OUTLINE_BYTES
         if event is None:
             return False
-        lane = self._lane_of(element)
-        self._queue.put(event, ticket, size_of(element), lane=lane)
+        self._queue.put(event, ticket, size_bytes, lane=lane)
         return True
+
+    def _refuse_state(self, element: ET.Element, fault: Exception) -> None:
+        """Raise ``fault`` if what broke us may have changed a room or our contacts."""
+        sender = element.get("from", self._account)
+        is_of_rooms = sender.partition("/")[0] in self.rooms.known
+        is_said = element.get("type") == "groupchat" and "/" in sender
+        is_push_of_ours = is_push(element) and sender == self._account
+        if is_push_of_ours or (is_of_rooms and not is_said):
+            raise fault
+
+    def _set_aside(self, element: ET.Element) -> SessionEvent | None:
+        """Return what tells of a message that broke us; of others nothing is told."""
+        if element.tag != _MESSAGE:
+            return None
+        outline = outline_of(element, "our reader failed at it")
+        with suppress(Exception):
+            if self.archive.take(outline):
+                return None
+        return Received(outline)
 
     def know_contacts(self, contacts: frozenset[JID]) -> None:
         """Let these people, by their bare JIDs, wait for no others from now on."""
         if contacts != self._contacts:
             self._queue.bar()  # who becomes a contact must not overtake himself
             self._contacts = contacts
+
+    def begin_anew(self, fault: Exception) -> None:
+        """End the connection for a mistake of ours, made with what it yielded.
+
+        The next one resumes nothing, and all that is known of rooms and contacts is
+        read anew.
+        """
+        if self._wire is not None:
+            self._wire.fail(fault)
 
     def _lane_of(self, element: ET.Element) -> str:
         """Return whose turn a stanza takes, and whose order it keeps.

@@ -73,6 +73,7 @@ class Wire(asyncio.Protocol):
         stream_error: The condition that the server ended the stream with.
         is_let_in: The login has succeeded; what comes behind it is no part of it.
         remains: The outline of the stanza that we ended it for, if it was one.
+        fault: The mistake of ours that ended it, if it was one.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
@@ -93,6 +94,7 @@ class Wire(asyncio.Protocol):
         self.is_let_in = self._is_full = False
         self._has_ended = False  # we have; nothing may follow
         self.remains: Outline | None = None
+        self.fault: Exception | None = None
 
     # --- life -----------------------------------------------------------------
 
@@ -177,9 +179,22 @@ class Wire(asyncio.Protocol):
     def refuse(self, error: StreamViolationError) -> None:
         """Tell the server which rule it broke, and close."""
         log.warning("the server broke a rule: %s", error.why or error.what)
-        self._reason = self._reason or error.why or error.what
+        self._end_stream(error.condition, error.why or error.what)
+
+    def fail(self, fault: Exception) -> None:
+        """End a stream that a mistake of ours lost the thread of.
+
+        Left to asyncio the connection would end as if by itself, and so would each
+        later one that begins with the same.
+        """
+        self.fault = fault
+        self.remains = self._reader.remains("our reader failed at it")
+        self._end_stream("undefined-condition", "our reader failed")
+
+    def _end_stream(self, condition: str, reason: str) -> None:
+        self._reason = self._reason or reason
         self.write(
-            f"<stream:error><{error.condition} "
+            f"<stream:error><{condition} "
             f"xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>{FOOTER}"
         )
         self._flush()
@@ -295,6 +310,8 @@ class Wire(asyncio.Protocol):
                     receiver(element)
         except StreamViolationError as error:
             self.refuse(error)
+        except Exception as fault:  # noqa: BLE001 - counted by the session; see `fail`
+            self.fail(fault)
 
     def data_received(self, data: bytes) -> None:
         """Read what came; asyncio calls this."""
@@ -310,6 +327,8 @@ class Wire(asyncio.Protocol):
         except StreamViolationError as error:
             self.remains = self._reader.remains("it breaks the rules of XMPP streams")
             self.refuse(error)
+        except Exception as fault:  # noqa: BLE001 - as above
+            self.fail(fault)
 
     def _count_login(self, size_bytes: int) -> None:
         """Refuse a login without end; stop reading what comes behind its end."""

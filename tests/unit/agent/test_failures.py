@@ -2,8 +2,9 @@ import errno
 
 import pytest
 
-from xmpp_onion.agent.failures import explain, innermost
+from xmpp_onion.agent.failures import explain
 from xmpp_onion.errors import AuthenticationError, StoreError, StorePermissionError
+from xmpp_onion.one_error import innermost
 
 
 def raised(text: str) -> Exception:
