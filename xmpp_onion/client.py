@@ -387,7 +387,7 @@ class Client(Speaker):
             await self._prepare_keys()
         self._check_device()
         async with self._database.transaction():
-            if self._database.is_rolled_back:
+            if self._database.progress.is_rolled_back:
                 await self._start_over()
             await self._courier.review()
             await self._courier.keep_effects()

@@ -49,7 +49,10 @@ class Hopes:
         for row_id in [*self._given]:
             if _has_failed(self._given[row_id]):
                 del self._given[row_id]
-        if self._database.is_rolled_back or await self._omemo.policies.has_changed():
+        if (
+            self._database.progress.is_rolled_back
+            or await self._omemo.policies.has_changed()
+        ):
             return
         under_way = self._session.under_way()
         for row in await self._outbox.pending(limit=_AT_ONCE):

@@ -83,7 +83,7 @@ class FarWitness:
         await self.open()
         self._asked = None
         if not self._has_heard and self._key:
-            node = (NODE, self._database.store_id)
+            node = (NODE, self._database.progress.store_id)
             self._asked = self._nodes.ask(self._nodes.own, node, newest=False)
 
     async def ask(self) -> None:
@@ -97,7 +97,7 @@ class FarWitness:
         try:
             found = await self._nodes.fetch(
                 self._nodes.own,
-                (NODE, self._database.store_id),
+                (NODE, self._database.progress.store_id),
                 newest=False,
                 asked=asked,
             )
@@ -105,9 +105,9 @@ class FarWitness:
             return
         self._has_heard = True
         if found is not None:
-            store_id = self._database.store_id
+            store_id = self._database.progress.store_id
             self.heard = read_testimony(found, self._key, store_id)
-            self._database.heed_witness(self.heard)
+            self._database.progress.heed(self.heard)
 
     async def run(self) -> None:
         """Tell the server after each login, and when there is much to tell."""
@@ -117,11 +117,13 @@ class FarWitness:
             await self.open()
             if not self._may_tell():
                 continue
-            generation = self._database.reached
+            generation = self._database.progress.reached
             try:
                 await self._nodes.publish(
-                    (NODE, self._database.store_id),
-                    write_testimony(generation, self._key, self._database.store_id),
+                    (NODE, self._database.progress.store_id),
+                    write_testimony(
+                        generation, self._key, self._database.progress.store_id
+                    ),
                     max_items="max",
                     access_model="whitelist",
                 )
@@ -137,11 +139,11 @@ class FarWitness:
         self._due.set()
 
     def _may_tell(self) -> bool:
-        is_old = self._database.is_rolled_back
+        is_old = self._database.progress.is_rolled_back
         return bool(self._key) and self._has_heard and not is_old
 
     def _look(self) -> None:
-        if self.told and self._database.reached - self.told >= _EVERY:
+        if self.told and self._database.progress.reached - self.told >= _EVERY:
             self._due.set()
 
     async def _see_to_privacy(self) -> None:
@@ -158,13 +160,15 @@ class FarWitness:
 
     async def close(self) -> None:
         """Tell the server once more, and do not wait for what it says."""
-        generation = self._database.reached
+        generation = self._database.progress.reached
         if not self._may_tell() or generation <= self.told:
             return
         if (await self._storage.load(_CHECKED)).is_just:  # the node is there
             await self._nodes.post(
-                (NODE, self._database.store_id),
-                write_testimony(generation, self._key, self._database.store_id),
+                (NODE, self._database.progress.store_id),
+                write_testimony(
+                    generation, self._key, self._database.progress.store_id
+                ),
             )
 
 

@@ -31,6 +31,7 @@ from xmpp_onion.store.connection import (
 )
 from xmpp_onion.store.conversion import finish
 from xmpp_onion.store.group import Group, Hook, Moment, Transaction
+from xmpp_onion.store.progress import Progress
 from xmpp_onion.store.rows import reading
 from xmpp_onion.store.statements import (
     COMMIT,
@@ -46,11 +47,6 @@ log = logging.getLogger(__name__)
 
 Write: TypeAlias = Callable[[], Awaitable[None]]
 """Writes something inside a transaction that somebody else has begun."""
-
-# How far an old copy is put behind its note: further than it gets by counting
-# before somebody accepts that it is old.
-_OUT_OF_REACH = 1_000_000
-
 
 _CLOSED_BEFORE = "the store was closed before the transaction ended"
 _COUNT = Statement("UPDATE generation SET value = value + 1 RETURNING value")
@@ -82,21 +78,18 @@ class Database:
 
     Attributes:
         path: The file.
-        store_id: 32 hex digits that name the file and say nothing of the account;
-            a copy has the same. Empty without a witness.
+        progress: How far it has come, and whether it was further once.
     """
 
     def __init__(self, path: Path, connection: Connection) -> None:
         self.path = path
-        self.store_id = ""
+        self.progress = Progress(path)
         self._connection = connection
         self._turn = asyncio.Lock()  # fair: waiters are woken in order
         self._waiting = 0  # transactions that wait for theirs
         self._current: Transaction | None = None
         self._group: Group | None = None  # of what has ended and is not committed
         self._closed = False
-        self._generation = self._opened_at = 0
-        self._witness: Witness | None = None
         self._before_commit: list[Callable[[], Awaitable[None]]] = []
         self._hooks: dict[Moment, list[Hook]] = {moment: [] for moment in Moment}
 
@@ -126,7 +119,7 @@ class Database:
                 known to exist, so that a lost file is noticed.
             migrations: Tests append to them; see :mod:`xmpp_onion.store.schema`.
             witness: A folder outside of the account's, where it is noted how far
-                the file has come; see :attr:`is_rolled_back`. None notes nothing.
+                the file has come; see `Progress`. None notes nothing.
 
         Raises:
             StoreLockedError: Another process, or this one, has it open.
@@ -346,7 +339,7 @@ class Database:
             async with self._turn_outside():
                 await self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    # --- an old copy that was put back ------------------------------------------
+    # --- how far it has come ----------------------------------------------------
 
     async def generation(self) -> int:
         """Return how many transactions have changed this file.
@@ -356,41 +349,15 @@ class Database:
         rows = await self.fetch("SELECT value FROM generation")
         return int(rows[0]["value"])
 
-    @property
-    def reached(self) -> int:
-        """The generation of what is on the disk; needs no turn."""
-        return self._generation
-
-    @property
-    def is_rolled_back(self) -> bool:
-        """Whether this file was further once: an old copy took its place.
-
-        It stays so, after a restart too, until :meth:`accept_rollback`.
-        """
-        return self._witness is not None and self._generation < self._witness.value
-
-    def heed_witness(self, generation: int) -> None:
-        """Take notice of how far the file was when somebody else was told.
-
-        What counts is where it was when it was opened: an old copy may have got
-        past that by counting. A copy that is older than that says so from now on.
-
-        Args:
-            generation: What :meth:`generation` was before the file was opened;
-                authentic.
-        """
-        if generation > self._opened_at:
-            self._take_for_old(generation)
-
     async def accept_rollback(self) -> None:
         """Count on from where the file was once, with this transaction.
 
         Raises:
             RuntimeError: Not inside a transaction.
         """
-        if self._witness is not None:
+        if highest := self.progress.highest:
             await self.execute(
-                "UPDATE generation SET value = max(value, ?)", (self._witness.value,)
+                "UPDATE generation SET value = max(value, ?)", (highest,)
             )
 
     async def _call_witness(
@@ -400,26 +367,10 @@ class Database:
             return
         [row] = await self._execute("SELECT value, store_id FROM generation")
         with reading(self.path, "generation"):
-            self._generation = self._opened_at = int(row["value"])
-        self.store_id = str(row["store_id"])
-        self._witness = stack.enter_context(Witness.open(folder, self.store_id))
-        if self.is_rolled_back:
-            self._take_for_old(self._witness.value)
-
-    def _take_for_old(self, generation: int) -> None:
-        """Note a generation that the file does not reach before it is accepted."""
-        if self._witness is not None:
-            self._witness.note(max(generation, self._generation) + _OUT_OF_REACH)
-            log.warning(
-                "%s is an old copy of what was here; encryption is begun anew",
-                self.path,
-            )
-
-    def _note(self, generation: int) -> None:
-        """Note what is on the disk now; nothing of it is on the wire yet."""
-        self._generation = max(self._generation, generation)
-        if self._witness is not None:
-            self._witness.note(generation)
+            generation = int(row["value"])
+        store_id = str(row["store_id"])
+        known = stack.enter_context(Witness.open(folder, store_id))
+        self.progress.begin(generation, known, store_id)
 
     # --- inside -----------------------------------------------------------------
 
@@ -535,7 +486,7 @@ class Database:
 
     def _conclude(self, group: Group) -> None:
         self._group = None
-        self._note(group.generation)
+        self.progress.note(group.generation)
         self._call(Moment.COMMITTED)
         group.close()
 

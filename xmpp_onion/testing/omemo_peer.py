@@ -85,7 +85,7 @@ class OmemoPeer:
     async def __aenter__(self) -> Self:
         await self.open()
         await self.omemo.prepare(self.database)
-        if self.database.is_rolled_back:
+        if self.database.progress.is_rolled_back:
             async with self.database.transaction():
                 await self.omemo.retire_sessions()
                 await self.database.accept_rollback()

@@ -130,7 +130,7 @@ async def test_only_we_can_read_what_the_server_knows(
         Client(await enrol("bob"), tor=wire) as bob,
     ):
         await until_told(alice)
-        item = (NODE, alice._database.store_id)
+        item = (NODE, alice._database.progress.store_id)
         nodes, those = Nodes(alice._session.xmpp), Nodes(bob._session.xmpp)
 
         assert await nodes.access_model(NODE) == "whitelist"
@@ -148,7 +148,7 @@ async def test_a_client_that_ends_tells_the_server_how_far_it_came(
         for number in range(10):
             async with alice._database.transaction():
                 await alice._inbox.mark_seen(str(number))
-        reached = alice._database.reached
+        reached = alice._database.progress.reached
 
     async with Client(account, tor=wire) as alice:
         assert alice._far_witness.heard >= reached

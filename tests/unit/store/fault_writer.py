@@ -88,7 +88,7 @@ async def fill(folder: Path) -> None:
     async with Database.open(path, witness=folder / ".state") as database:
         found = len(await Inbox(database).pending())
         [row] = await database.fetch("PRAGMA integrity_check")
-        is_rolled_back = database.is_rolled_back
+        is_rolled_back = database.progress.is_rolled_back
         await write_one(database, found + 1)
         later = len(await Inbox(database).pending())
     print(  # noqa: T201 - what the test reads

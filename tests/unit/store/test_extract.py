@@ -77,8 +77,8 @@ async def test_a_copy_has_a_name_and_a_count_of_its_own(tmp_path: Path) -> None:
     names = set()
     for name in ("store", "there"):
         async with Database.open(tmp_path / name, witness=tmp_path / "state") as found:
-            names.add(found.store_id)
-            assert not found.is_rolled_back
+            names.add(found.progress.store_id)
+            assert not found.progress.is_rolled_back
 
     assert len(names) == 2
 

@@ -1,7 +1,6 @@
-"""An old copy that is put back is noticed; nothing else is taken for one."""
+"""The note beside a store: private, never ahead, and harmless when it is damaged."""
 
 import os
-import shutil
 import sqlite3
 import stat
 from pathlib import Path
@@ -50,97 +49,6 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-async def is_rolled_back(path: Path, state: Path) -> bool:
-    async with Database.open(path, witness=state) as database:
-        return database.is_rolled_back
-
-
-def copy(path: Path, to: Path) -> None:
-    """Copy the folder of an account that is closed, as a backup does."""
-    shutil.rmtree(to, ignore_errors=True)
-    shutil.copytree(path.parent, to)
-
-
-async def test_an_old_copy_that_is_put_back_is_noticed(
-    path: Path, state: Path, tmp_path: Path
-) -> None:
-    await write(path, state, 3)
-    copy(path, tmp_path / "backup")
-    await write(path, state)
-
-    copy(tmp_path / "backup" / path.name, path.parent)
-
-    assert await is_rolled_back(path, state)
-
-
-async def test_it_stays_noticed_until_it_is_accepted(
-    path: Path, state: Path, tmp_path: Path
-) -> None:
-    await write(path, state)
-    copy(path, tmp_path / "backup")
-    await write(path, state, 5)
-    copy(tmp_path / "backup" / path.name, path.parent)
-
-    await write(path, state, 10)  # other work does not hide it
-
-    async with Database.open(path, witness=state) as database:
-        assert database.is_rolled_back
-        async with database.transaction():
-            await database.accept_rollback()
-            assert database.is_rolled_back  # it is not on the disk yet
-        assert not database.is_rolled_back
-        assert await database.generation() > 1_000_000
-    assert not await is_rolled_back(path, state)
-
-
-async def test_an_acceptance_that_is_undone_does_not_count(
-    path: Path, state: Path, tmp_path: Path
-) -> None:
-    await write(path, state)
-    copy(path, tmp_path / "backup")
-    await write(path, state, 5)
-    copy(tmp_path / "backup" / path.name, path.parent)
-
-    async with Database.open(path, witness=state) as database:
-        with pytest.raises(KeyError):
-            await write_in_vain(database, accept=True)
-
-        assert database.is_rolled_back
-
-
-async def test_what_is_copied_to_another_machine_is_no_alarm(
-    path: Path, state: Path, tmp_path: Path
-) -> None:
-    await write(path, state, 3)
-    copy(path, tmp_path / "elsewhere")
-
-    assert not await is_rolled_back(tmp_path / "elsewhere" / path.name, tmp_path / "s")
-
-
-async def test_another_account_in_its_place_is_no_alarm(
-    path: Path, state: Path
-) -> None:
-    await write(path, state, 3)
-    shutil.rmtree(path.parent)
-
-    await write(path, state)
-
-    assert not await is_rolled_back(path, state)
-
-
-async def test_an_encrypted_store_is_watched_as_well(
-    path: Path, state: Path, tmp_path: Path, key: bytes | None
-) -> None:
-    async with Database.open(path, key=key, witness=state) as database:
-        copy(path, tmp_path / "backup")
-        async with database.transaction():
-            await Inbox(database).add("{}")
-    copy(tmp_path / "backup" / path.name, path.parent)
-
-    async with Database.open(path, key=key, witness=state) as database:
-        assert database.is_rolled_back
-
-
 async def test_the_note_is_written_before_the_transaction_returns(
     path: Path, state: Path
 ) -> None:
@@ -181,28 +89,6 @@ async def test_a_note_that_cannot_be_made_is_an_error(path: Path, state: Path) -
 
     with pytest.raises(StorePermissionError, match="symbolic link"):
         await write(path, state)
-
-
-async def test_what_another_witness_saw_counts_as_much(path: Path, state: Path) -> None:
-    await write(path, state, 3)
-    async with Database.open(path, witness=state) as database:
-        for _ in range(10):  # an old copy gets past it by counting
-            async with database.transaction():
-                await Inbox(database).add("{}")
-        database.heed_witness(4)
-
-        assert database.is_rolled_back
-    assert await is_rolled_back(path, state)
-
-
-async def test_what_another_witness_saw_before_we_opened_is_no_alarm(
-    path: Path, state: Path
-) -> None:
-    await write(path, state, 3)
-    async with Database.open(path, witness=state) as database:
-        database.heed_witness(3)
-
-        assert not database.is_rolled_back
 
 
 @pytest.mark.parametrize(
