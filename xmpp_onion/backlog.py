@@ -14,7 +14,7 @@ from datetime import datetime
 
 from xmpp_onion.address import JID
 from xmpp_onion.errors import FeatureMissingError, SessionError
-from xmpp_onion.session import CatchUp, Incoming, Page, Session
+from xmpp_onion.session import CatchUp, Incoming, Invitation, Page, Session
 from xmpp_onion.store import Cursor, Cursors
 
 __all__ = ["Backlog", "Step"]
@@ -35,11 +35,13 @@ class Step:
     Attributes:
         cursor: Where the archive is taken in up to after it.
         incoming: The message.
+        invitation: What it is instead, where somebody asks us into a room.
         missing: The archive may have lost what it got between these times.
     """
 
     cursor: Cursor
     incoming: Incoming | None = None
+    invitation: Invitation | None = None
     missing: tuple[datetime, datetime] | None = None
 
 
@@ -141,9 +143,9 @@ def _steps(page: Page, archive: str) -> Iterator[Step]:
     end = Cursor(page.last_id, page.at, archive)
     is_at_end = False
     for entry in page.entries:
-        if entry.incoming is not None:
+        if entry.incoming is not None or entry.invitation is not None:
             cursor = Cursor(entry.id, entry.at, archive)
             is_at_end = cursor == end
-            yield Step(cursor, entry.incoming)
+            yield Step(cursor, entry.incoming, entry.invitation)
     if not is_at_end:
         yield Step(end)

@@ -122,10 +122,12 @@ class Clerk:
         )
 
     async def take_step(self, step: Step) -> None:
-        """Take in one step of a backlog: a message, or what the archive has lost."""
+        """Take in one step of a backlog: what came, or what the archive has lost."""
         if step.incoming is not None:
             await self.take_in(step.incoming, step.cursor)
             return
+        if step.invitation is not None:
+            await self._rooms.take(step.invitation)
         async with self._database.transaction():
             await self._move(step.cursor)
             if step.missing is not None:

@@ -6,6 +6,7 @@ invites, a contact too, so what it says costs a place in the box at most.
 """
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Final
@@ -76,8 +77,15 @@ class Invitations:
         await self._silence.run()
 
     async def take(self, invitation: Invitation) -> None:
-        """Put an invitation into the box, and tell it; nothing is joined."""
+        """Put an invitation into the box, and tell it; nothing is joined.
+
+        One that was in it before is not told again, though the archive and the
+        offline store repeat it after it was answered.
+        """
         room, inviter = invitation.room, invitation.inviter
+        key = _key_of(invitation)
+        if key and await self._inbox.is_seen(key):
+            return
         is_contact, here = await self._is_contact(inviter), 0
         of_inviter, of_stranger = 0, ""
         for row in await self._table.invitations():
@@ -94,11 +102,13 @@ class Invitations:
             self._left_out += 1
             self._silence.begin()
             return
-        told = await self._told(room, inviter, datetime.now(UTC))
+        told = await self._told(room, inviter, invitation.at or datetime.now(UTC))
         async with self._database.transaction():
             if of_stranger:
                 await self._table.remove_invitation(room)
-            await self._table.add_invitation(room, inviter)
+            await self._table.add_invitation(room, inviter, told.at)
+            if key:
+                await self._inbox.mark_seen(key)
             await self._inbox.put(write_event(told))
         self._news.set()
 
@@ -153,3 +163,11 @@ class Invitations:
             await self._table.set_left_out(0)
         self._left_out = 0
         return tuple(each.sender for each in waiting)
+
+
+def _key_of(invitation: Invitation) -> str:
+    """Return by what one is known again; empty if its sender gave it no name."""
+    if not invitation.id:
+        return ""
+    parts = ("invitation", invitation.inviter, invitation.room, invitation.id)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -26,6 +26,7 @@ from xmpp_onion.one_error import place_of
 from xmpp_onion.session.client_xmpp import OnionClient
 from xmpp_onion.session.groupchat import read_room_archived
 from xmpp_onion.session.guards import outline_of
+from xmpp_onion.session.muc import Invitation, read_invitation
 from xmpp_onion.session.queue import size_of
 from xmpp_onion.session.stanzas import Incoming, read_archived, read_stamp
 
@@ -69,11 +70,13 @@ class Archived:
         id: The archive's name for it.
         at: When the archive got it.
         incoming: The message, or None if nobody else sent one there.
+        invitation: What it is instead, where somebody asks us into a room.
     """
 
     id: str
     at: datetime
     incoming: Incoming | None
+    invitation: Invitation | None = None
 
 
 class ExpiredError(Exception):
@@ -317,10 +320,14 @@ def _read_entry(name: str, result: ET.Element, query: Query) -> Archived:
     message = forwarded.find("{jabber:client}message")
     if message is None:
         return Archived(name, at, None)
-    if query.room is None:
-        incoming = read_archived(message, own=query.own, at=at, stanza_id=name)
-    else:
+    if query.room is not None:
         incoming = read_room_archived(message, room=query.room, at=at, stanza_id=name)
+        return Archived(name, at, incoming)
+    invitation = read_invitation(message, at=at)
+    if invitation is not None:
+        is_own = invitation.inviter == query.own  # as we sent it to somebody
+        return Archived(name, at, None, None if is_own else invitation)
+    incoming = read_archived(message, own=query.own, at=at, stanza_id=name)
     return Archived(name, at, incoming)
 
 

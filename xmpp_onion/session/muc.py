@@ -9,7 +9,8 @@ Source: XEP-0045, sections 5 to 10 and 15.6 (status codes); XEP-0249.
 
 import xml.etree.ElementTree as ET
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final, TypeAlias
 
 from xmpp_onion.address import JID
@@ -28,6 +29,7 @@ __all__ = [
     "read_account",
     "read_affiliations",
     "read_configuration",
+    "read_invitation",
     "read_room_message",
     "read_room_presence",
 ]
@@ -138,11 +140,15 @@ class Invitation:
         inviter: The bare JID of who asks. Direct: from whom it came. Mediated: what
             the room says.
         is_direct: It came from the inviter, not through the room.
+        id: What its sender called it; empty if they did not.
+        at: When our own archive got it; None if it came now.
     """
 
     room: JID
     inviter: JID
     is_direct: bool
+    id: str = ""
+    at: datetime | None = None
 
 
 RoomNews: TypeAlias = RoomPresence | RoomSignal | Invitation
@@ -238,7 +244,7 @@ def read_room_message(
         return None
     x = element.find(_X)
     if x is not None and not sender.resource:
-        invited = _read_mediated(x, sender)
+        invited = _read_mediated(element, x, sender)
         if invited is not None or sender not in rooms:
             return invited
         signal = RoomSignal(sender, _codes(x), tuple(_items(x, MUC_USER)))
@@ -246,13 +252,24 @@ def read_room_message(
     return _read_direct(element, sender, rooms)
 
 
-def _read_mediated(x: ET.Element, room: JID) -> Invitation | None:
+def read_invitation(element: ET.Element, *, at: datetime) -> Invitation | None:
+    """Return the invitation in a message that our own archive kept for us, if any.
+
+    Args:
+        element: What the archive forwards.
+        at: When the archive got it.
+    """
+    said = read_room_message(element, ())
+    return replace(said, at=at) if isinstance(said, Invitation) else None
+
+
+def _read_mediated(element: ET.Element, x: ET.Element, room: JID) -> Invitation | None:
     invite = x.find(f"{{{MUC_USER}}}invite")
     inviter = None if invite is None else read_account(invite.get("from", ""))
     # A room has a name; without one it is a whole server.
     if inviter is None or not room.local:
         return None
-    return Invitation(room, inviter, is_direct=False)
+    return Invitation(room, inviter, is_direct=False, id=_read_id(element))
 
 
 def _read_direct(
@@ -266,7 +283,11 @@ def _read_direct(
     is_more = element.find(_X) is not None or element.find("{*}encrypted") is not None
     if is_more or element.get("type") == "groupchat":
         return None
-    return Invitation(room, sender.bare, is_direct=True)
+    return Invitation(room, sender.bare, is_direct=True, id=_read_id(element))
+
+
+def _read_id(message: ET.Element) -> str:
+    return message.get("id", "")[:_WORDS_LIMIT]
 
 
 # --- answers ------------------------------------------------------------------

@@ -164,15 +164,20 @@ class Rooms:
                 for row in rows
             ]
 
-    async def add_invitation(self, room: str, inviter: str) -> None:
+    async def add_invitation(self, room: str, inviter: str, at: datetime) -> None:
         """Keep an invitation; one into the same room stays as it is.
+
+        Args:
+            room: Where to.
+            inviter: Who asks.
+            at: Since when.
 
         Raises:
             RuntimeError: Not inside a transaction.
         """
         await self._database.execute(
             "INSERT OR IGNORE INTO invitations (room, inviter, at) VALUES (?, ?, ?)",
-            (room, inviter, datetime.now(UTC).isoformat()),
+            (room, inviter, at.astimezone(UTC).isoformat()),
         )
 
     async def remove_invitation(self, room: str) -> None:

@@ -319,6 +319,25 @@ async def test_an_invitation_of_a_contact_waits_and_nothing_is_joined(
         assert await bob.rooms.invitations.all() == ()
 
 
+async def test_who_is_away_finds_the_invitation_and_once(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    account = await enrol("bob")
+    async with Client(account, tor=wire):
+        pass  # it has been there: what comes from now on is its
+    async with Client(await enrol("alice"), tor=wire) as alice:
+        room = await alice.create_room(address(alice))
+        await room.invite(account.jid)
+    async with Client(account, tor=wire) as bob:
+        invited = await next_change(bob.events(), RoomChange.INVITED)
+        assert (invited.sender, invited.who) == (room.jid, alice.jid)
+        assert await bob.rooms.invitations.refuse(room.jid)
+    async with Client(account, tor=wire) as bob:
+        assert bob._settling is not None
+        await bob._settling
+        assert await bob.rooms.invitations.all() == ()
+
+
 async def test_who_has_no_account_is_not_invited_and_no_member(
     enrol: Enrol, wire: LoopbackDialer
 ) -> None:

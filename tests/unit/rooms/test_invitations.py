@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,24 @@ async def test_a_strangers_invitation_is_told_as_one_and_stands_behind_contacts(
     assert (strange.who, strange.change) == (EVE, RoomChange.INVITED)
     assert "no contact" in strange.reason
     assert known.reason == ""
+
+
+async def test_one_that_was_answered_is_not_told_again_by_archive_or_offline_store(
+    database: Database, box: Invitations
+) -> None:
+    at = datetime(2026, 11, 26, 12, tzinfo=UTC)
+    kept = replace(invitation(1), id="a", at=at)
+    await box.take(kept)
+    (waiting,) = await box.all()
+    await box.refuse(kept.room)
+    await box.take(replace(kept, at=None))
+    none = await box.all()
+    await box.take(replace(kept, id="b"))
+
+    assert waiting.at == at
+    assert none == ()
+    assert [each.sender for each in await box.all()] == [kept.room]
+    assert len(await told(database)) == 2
 
 
 async def test_strangers_fill_a_small_box_and_what_is_beyond_is_a_number(

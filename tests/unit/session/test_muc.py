@@ -1,6 +1,8 @@
 """What rooms send: each stanza counts from one place, and nothing of it is endless."""
 
 import xml.etree.ElementTree as ET
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from xmpp_onion.session.muc import (
     LIST_LIMIT,
     read_affiliations,
     read_configuration,
+    read_invitation,
     read_room_message,
     read_room_presence,
 )
@@ -21,6 +24,7 @@ ONION = OnionAddress.from_public_key(bytes(32))
 ROOM = JID(f"friends@muc.{ONION}")
 ROOMS = {ROOM}
 BOB = JID(f"bob@{ONION}")
+NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 USER = "http://jabber.org/protocol/muc#user"
 
 
@@ -121,6 +125,21 @@ def test_a_direct_invitation_is_of_the_person_it_comes_from() -> None:
     element = stanza("message", inner, from_=f"{BOB}/phone")
 
     assert read_room_message(element, set()) == Invitation(ROOM, BOB, is_direct=True)
+
+
+def test_an_invitation_that_the_archive_kept_is_the_same_but_for_its_time() -> None:
+    inner = f"<x xmlns='jabber:x:conference' jid='{ROOM}'/>"
+    element = stanza("message", inner, from_=f"{BOB}/phone", id="1")
+    live = read_room_message(element, set())
+
+    assert live == Invitation(ROOM, BOB, is_direct=True, id="1")
+    assert read_invitation(element, at=NOW) == replace(live, at=NOW)
+
+
+def test_what_a_room_signalled_while_we_were_away_is_no_invitation() -> None:
+    signal = stanza("message", x("<status code='104'/>"), from_=ROOM)
+
+    assert read_invitation(signal, at=NOW) is None
 
 
 @pytest.mark.parametrize(

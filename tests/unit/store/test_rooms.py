@@ -1,6 +1,9 @@
+from datetime import UTC, datetime
+
 from xmpp_onion.store import Database, MemberRow, RoomRow, Rooms
 
 ROOM = "friends@muc.x.onion"
+NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
 
 async def test_a_room_is_kept_with_its_members_until_we_leave(
@@ -45,8 +48,8 @@ async def test_a_second_invitation_into_a_room_changes_nothing(
 ) -> None:
     rooms = Rooms(database)
     async with database.transaction():
-        await rooms.add_invitation(ROOM, "a@x.onion")
-        await rooms.add_invitation(ROOM, "b@x.onion")
+        await rooms.add_invitation(ROOM, "a@x.onion", NOW)
+        await rooms.add_invitation(ROOM, "b@x.onion", NOW)
     assert [row.inviter for row in await rooms.invitations()] == ["a@x.onion"]
 
     async with database.transaction():

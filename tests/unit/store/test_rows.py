@@ -94,7 +94,7 @@ async def _fill(database: Database) -> None:
         await Requests(database).add(WHO, told=False)
         await Rooms(database).put(RoomRow(ROOM, "me"))
         await Rooms(database).put_members(ROOM, [MemberRow(WHO, "member")])
-        await Rooms(database).add_invitation(ROOM, WHO)
+        await Rooms(database).add_invitation(ROOM, WHO, NOW)
         await Cursors(database).move(WHO, Cursor("last", NOW))
         await DeliveryRows(database).add(
             DeliveryRow("m1", WHO, 2, 0, ("device 3",), "queued")
