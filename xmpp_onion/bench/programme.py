@@ -95,6 +95,7 @@ class Machine:
         prosody: The server's version.
         at: When.
         rate: Bytes a second that a connection took; 0 if as many as came.
+        loss: The part of packets that came later, because they got lost.
     """
 
     version: str
@@ -105,6 +106,7 @@ class Machine:
     prosody: str
     at: datetime
     rate: int = 0
+    loss: float = 0.0
 
     @classmethod
     def look(cls, stage: Stage) -> "Machine":
@@ -118,6 +120,7 @@ class Machine:
             prosody=stage.server.version,
             at=datetime.now(UTC),
             rate=round(stage.rate),
+            loss=stage.loss,
         )
 
     def as_line(self) -> dict[str, object]:
@@ -133,6 +136,7 @@ class Machine:
             "prosody": self.prosody,
             "at": f"{self.at:%Y-%m-%dT%H:%M:%SZ}",
             "rate": self.rate,
+            "loss": self.loss,
         }
 
     def __str__(self) -> str:
@@ -140,5 +144,6 @@ class Machine:
             f"xmpp-onion {self.version}, Python {self.python}, Prosody {self.prosody}, "
             f"{self.system}, {self.cores} cores at load {self.load}, "
             + (f"{self.rate / 1000:g} kB/s a connection, " if self.rate else "")
+            + (f"{self.loss * 100:g} % of packets lost, " if self.loss else "")
             + f"{self.at:%Y-%m-%d %H:%M} UTC"
         )

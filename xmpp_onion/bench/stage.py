@@ -29,16 +29,23 @@ class Stage:
         server: It.
         folder: For what contestants keep.
         rate: Bytes that each way of a connection takes in a second; 0 for no limit.
+        loss: The part of packets that get lost on the way, and come later.
     """
 
     server: Prosody
     folder: Path
     rate: float = 0.0
+    loss: float = 0.0
 
     @classmethod
     @asynccontextmanager
     async def build(
-        cls, folder: Path, *, program: str = "prosody", rate: float = 0.0
+        cls,
+        folder: Path,
+        *,
+        program: str = "prosody",
+        rate: float = 0.0,
+        loss: float = 0.0,
     ) -> AsyncIterator[Self]:
         """Start a server of our configuration in a folder.
 
@@ -49,12 +56,13 @@ class Stage:
             folder: An empty one.
             program: The Prosody, by name or path.
             rate: As above.
+            loss: As above.
         """
         initialise(folder / "server")
         if modules := find_modules():
             add_quick_login(folder / "server", modules, program=program)
         async with Prosody(folder / "server", program=program) as server:
-            yield cls(server, folder, rate)
+            yield cls(server, folder, rate, loss)
 
     def way(self, rtt: float = 0.0) -> ChaosProxy:
         """Return a way to the server, so long; enter it."""
@@ -62,6 +70,7 @@ class Stage:
             routes={str(self.server.onion): self.server.c2s_port},
             rtt=rtt,
             rate=self.rate,
+            loss=self.loss,
         )
 
     async def enrol(self, local: str, way: ChaosProxy) -> Login:

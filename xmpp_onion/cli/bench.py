@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import shutil
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import click
@@ -78,6 +79,13 @@ def _read_rtts(
     help="Kilobytes a second that a connection takes each way; else all that come.",
 )
 @click.option(
+    "--loss",
+    type=click.FloatRange(0, 50),
+    default=0.0,
+    metavar="PERCENT",
+    help="Packets that get lost on the way, and come later; else none.",
+)
+@click.option(
     "--only",
     type=click.Choice(CONTESTANTS),
     help="Measure one of them alone.",
@@ -95,6 +103,7 @@ def command(
     quick: bool,
     rtts: tuple[float, ...],
     rate: float | None,
+    loss: float,
     only: str | None,
     out: Path | None,
 ) -> int:
@@ -123,7 +132,8 @@ def command(
     jobs = plan(contestants, chosen, course)
     if not quick and only is None:
         jobs.append(plan_first_byte())
-    return asyncio.run(_run(settings, jobs, out, rate=1000 * (rate or 0.0)))
+    build = partial(Stage.build, rate=1000 * (rate or 0.0), loss=loss / 100)
+    return asyncio.run(_run(settings, jobs, out, build))
 
 
 def _choose(settings: Settings, only: str | None) -> dict[str, Enter]:
@@ -158,14 +168,17 @@ def _check_folder(out: Path) -> None:
 
 
 async def _run(
-    settings: Settings, jobs: Sequence[Job], out: Path | None, *, rate: float
+    settings: Settings,
+    jobs: Sequence[Job],
+    out: Path | None,
+    build: Callable[[Path], AbstractAsyncContextManager[Stage]],
 ) -> int:
     figures: list[Figure] = []
     is_finished = False
     async with until_terminated(), AsyncExitStack() as stack:
         scratch = ScratchFolder.make("xmpp-onion-bench-")
         stack.callback(scratch.remove)
-        stage = await stack.enter_async_context(Stage.build(scratch.path, rate=rate))
+        stage = await stack.enter_async_context(build(scratch.path))
         machine = Machine.look(stage)
         _begin(settings, machine)
         with Steps(settings.output) as steps:

@@ -123,7 +123,7 @@ EVENTS: Final[dict[str, dict[str, str]]] = {
     },
     "measuring": {
         "machine": "version:text python:text system:text cores:whole load:number "
-        "prosody:text at:text rate:whole",
+        "prosody:text at:text rate:whole loss:number",
         "figure": "subject:text contestant:text rtt:number size:whole "
         "round_trips:whole? goal:whole? seconds:number bytes_up:whole bytes_down:whole",
         "measured": "what:text seconds:number",

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import math
+import random
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
@@ -18,6 +20,10 @@ log = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 65_536
 _CHUNKS_IN_FLIGHT = 1024  # 64 MiB: more than any circuit holds at 500 ms
+
+_PACKET_BYTES = 1448  # what TCP puts into a packet of Ethernet
+_RETRANSMISSION_SECONDS = 0.2  # Linux' TCP_RTO_MIN; each further time it doubles
+_MOST_LOSS = 0.5
 
 
 class Direction(StrEnum):
@@ -104,17 +110,24 @@ class ChaosProxy:
         rtt: Seconds that are added to each round trip, half on each way. Order is
             kept.
         rate: Bytes that each way of a connection takes in a second; 0 for no limit.
+        loss: The part of packets that get lost between two relays, up to a half.
+            Tor's links are TCP: nothing is missing in the end, but what was lost
+            comes as much later as TCP takes to send it again, and all that is
+            behind it on its connection waits. Which ones is drawn anew each time,
+            in the same order.
 
     Attributes:
         rtt: As above; a change holds for what is read from then on.
         rate: As above; a change holds for what is delivered from then on.
+        loss: As above; a change holds for what is read from then on.
+        lost: How many reads were late by that.
         requests: Each CONNECT, in order.
         bytes_up: Application bytes delivered to the server so far.
         bytes_down: Application bytes delivered to the client so far.
 
     Raises:
-        ValueError: Both or neither of ``upstream`` and ``routes``, or a negative
-            ``rtt`` or ``rate``.
+        ValueError: Both or neither of ``upstream`` and ``routes``, a negative
+            ``rtt`` or ``rate``, or a ``loss`` outside of 0 to 0.5.
     """
 
     def __init__(
@@ -124,6 +137,7 @@ class ChaosProxy:
         routes: Mapping[str, int] | None = None,
         rtt: float = 0.0,
         rate: float = 0.0,
+        loss: float = 0.0,
     ) -> None:
         if (upstream is None) == (routes is None):
             raise ValueError("give either upstream or routes")
@@ -131,8 +145,12 @@ class ChaosProxy:
             raise ValueError("rtt is a time in seconds and cannot be negative")
         if rate < 0:
             raise ValueError("rate is in bytes per second and cannot be negative")
+        if not 0 <= loss <= _MOST_LOSS:
+            raise ValueError(f"loss is a part of all packets, 0 to {_MOST_LOSS}")
         self.rtt = rtt
         self.rate = rate
+        self.loss = loss
+        self.lost = 0
         self.requests: list[Request] = []
         self.bytes_up = 0
         self.bytes_down = 0
@@ -141,6 +159,7 @@ class ChaosProxy:
         self._client_depth = 0
         self._server_depth = 0
         self._cut_in: int | None = None  # bytes until the armed cut
+        self._chance = random.Random(0)  # noqa: S311 # a dice, and repeated
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._links: set[_Link] = set()
@@ -332,7 +351,8 @@ class ChaosProxy:
             if way is Direction.UP:
                 depth = self._client_depth + 1
             link.on_the_way += bool(data)
-            await link.queues[way].put(_Chunk(data, self._due(), depth))
+            due = self._due() + self._late_by(len(data))
+            await link.queues[way].put(_Chunk(data, due, depth))
 
     async def _write(
         self, link: _Link, way: Direction, writer: asyncio.StreamWriter
@@ -380,6 +400,15 @@ class ChaosProxy:
 
     def _due(self) -> float:
         return asyncio.get_running_loop().time() + self.rtt / 2
+
+    def _late_by(self, size_bytes: int) -> float:
+        """Return for how many seconds TCP sends some of these bytes again."""
+        packets = math.ceil(size_bytes / _PACKET_BYTES)
+        late, again = 0.0, _RETRANSMISSION_SECONDS
+        while self._chance.random() < 1 - (1 - self.loss) ** packets:
+            late, again, packets = late + again, again * 2, 1
+        self.lost += late > 0
+        return late
 
     async def _wait_until(self, due: float) -> None:
         delay = due - asyncio.get_running_loop().time()

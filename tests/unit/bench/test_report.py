@@ -51,6 +51,11 @@ def test_a_bound_on_bytes_is_told_beside_the_machine() -> None:
     assert "kB/s" not in str(MACHINE)
 
 
+def test_what_got_lost_is_told_beside_the_machine() -> None:
+    assert "1.5 % of packets lost" in str(replace(MACHINE, loss=0.015))
+    assert "lost" not in str(MACHINE)
+
+
 def test_of_one_delay_no_line_is_drawn() -> None:
     assert set(plots("here", LOGINS[:2])) == {"round-trips.svg"}
 

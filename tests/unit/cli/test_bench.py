@@ -24,6 +24,11 @@ def test_what_is_no_rate_is_refused(command: "Command", rate: str) -> None:
     assert command("bench", "--rate", rate).code == 2
 
 
+@pytest.mark.parametrize("loss", ["-1", "51", "some"])
+def test_what_is_no_loss_is_refused(command: "Command", loss: str) -> None:
+    assert command("bench", "--loss", loss).code == 2
+
+
 def test_a_folder_that_cannot_be_written_to_is_told_before_the_work(
     command: "Command", tmp_path: Path
 ) -> None:

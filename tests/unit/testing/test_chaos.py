@@ -58,10 +58,10 @@ async def dialed(proxy: ChaosProxy, host: str = ONION) -> Streams:
 
 
 @asynccontextmanager
-async def echoing(rtt: float = 0.0) -> AsyncIterator[ChaosProxy]:
+async def echoing(rtt: float = 0.0, loss: float = 0.0) -> AsyncIterator[ChaosProxy]:
     async with (
         listening(echo) as port,
-        ChaosProxy(routes={ONION: port}, rtt=rtt) as proxy,
+        ChaosProxy(routes={ONION: port}, rtt=rtt, loss=loss) as proxy,
     ):
         yield proxy
 
@@ -215,6 +215,36 @@ async def test_a_slow_way_takes_its_time_and_loses_nothing() -> None:
 def test_a_rate_below_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="negative"):
         ChaosProxy(routes={}, rate=-1.0)
+
+
+async def test_what_gets_lost_comes_later_in_order_and_whole() -> None:
+    loop, data = asyncio.get_running_loop(), bytes(range(250)) * 400
+    async with echoing(loss=0.1) as proxy:
+        reader, writer = await dialed(proxy)
+        started = loop.time()
+        for start in range(0, len(data), 20_000):
+            writer.write(data[start : start + 20_000])
+            echoed = await reader.readexactly(20_000)
+            assert echoed == data[start : start + 20_000]
+        assert proxy.lost > 0
+        assert loop.time() - started >= 0.2
+        assert proxy.bytes_down == len(data)
+        writer.close()
+
+
+async def test_no_packet_gets_lost_unasked() -> None:
+    async with echoing() as proxy:
+        reader, writer = await dialed(proxy)
+        writer.write(bytes(500_000))
+        await reader.readexactly(500_000)
+        assert proxy.lost == 0
+        writer.close()
+
+
+@pytest.mark.parametrize("loss", [-0.01, 0.51, float("nan")])
+def test_a_loss_of_which_nothing_would_arrive_is_refused(loss: float) -> None:
+    with pytest.raises(ValueError, match=r"0 to 0\.5"):
+        ChaosProxy(routes={}, loss=loss)
 
 
 async def test_the_request_shows_what_tor_would_isolate_by() -> None:
