@@ -23,6 +23,7 @@ from xmpp_onion.server import (
     initialise,
 )
 from xmpp_onion.server.folder import Folder, find_unprivileged_user
+from xmpp_onion.server.initialisation import complete
 from xmpp_onion.server.lock import kept
 from xmpp_onion.testing.loopback import LoopbackDialer
 
@@ -154,7 +155,7 @@ async def test_prosody_does_not_start_in_its_folder(tmp_path: Path) -> None:
 
 async def test_a_taken_port_is_replaced_and_a_check_sees_it_run(tmp_path: Path) -> None:
     place = Folder(tmp_path / "server", find_unprivileged_user())
-    place.initialise(choose_ejabberd)
+    complete(place, choose_ejabberd)
     taken = place.read_options().ports.c2s
     with socket.create_server(("127.0.0.1", taken)):
         async with kept(place), Ejabberd(place.path) as server:

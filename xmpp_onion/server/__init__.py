@@ -10,8 +10,8 @@ from xmpp_onion.server.checkup import examine
 from xmpp_onion.server.clients import Guest
 from xmpp_onion.server.doors import give_key, list_keys, revoke_key
 from xmpp_onion.server.ejabberd import Ejabberd
-from xmpp_onion.server.folder import initialise
 from xmpp_onion.server.health import Health, Load, State, note_state, read_health
+from xmpp_onion.server.initialisation import initialise
 from xmpp_onion.server.invites import add_account, create_introduction, create_invite
 from xmpp_onion.server.keeping import keep
 from xmpp_onion.server.open_invites import OpenInvite, list_invites, revoke_invite

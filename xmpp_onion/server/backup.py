@@ -21,6 +21,7 @@ from xmpp_onion.errors import ServerError, StoreError
 from xmpp_onion.seal import Kind, Secret
 from xmpp_onion.sealed import SealedReader, SealedWriter
 from xmpp_onion.server.folder import Folder, find_unprivileged_user
+from xmpp_onion.server.initialisation import complete, initialise
 from xmpp_onion.server.options import Engine, Options
 from xmpp_onion.server.ports import NO_PORTS
 from xmpp_onion.server.saved import note_backup
@@ -128,7 +129,7 @@ def restore(
     finally:
         with suppress(FileNotFoundError):
             shutil.rmtree(draft)
-    Folder(folder, find_unprivileged_user()).initialise()
+    initialise(folder)
     return onion
 
 
@@ -185,7 +186,7 @@ def _adopt(draft: Path) -> OnionAddress:
     options = Options.load(place.options_file)
     replace(options, ports=NO_PORTS, socks=Options().socks).save(place.options_file)
     place.open_to_prosody()
-    return place.initialise()
+    return complete(place)
 
 
 def _refuse_taken(file: Path) -> None:

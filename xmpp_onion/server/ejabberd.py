@@ -15,6 +15,7 @@ from xmpp_onion.errors import ServerError, XmppOnionError
 from xmpp_onion.server.child import end, start
 from xmpp_onion.server.doors import Doors
 from xmpp_onion.server.folder import Folder, find_unprivileged_user
+from xmpp_onion.server.initialisation import complete
 from xmpp_onion.server.lock import locked
 from xmpp_onion.server.log import LOG_LIMIT_BYTES, keep_short, read_tail
 from xmpp_onion.server.options import Engine, Options
@@ -59,7 +60,7 @@ class Ejabberd:
                     why=f"it was made for {self._options.engine}",
                     fix="Make another: xmpp-onion server init --engine ejabberd DIR",
                 )
-            self._folder.initialise()
+            complete(self._folder)
             descriptor = await stack.enter_async_context(locked(self._folder))
             self._avoid_taken_ports()
             stack.push_async_callback(self._stop)

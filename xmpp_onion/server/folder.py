@@ -1,4 +1,4 @@
-"""The folder of a server: what lies in it, who may read it, and how it is made.
+"""The folder of a server: what lies in it, and who may read it.
 
 ::
 
@@ -30,8 +30,6 @@ Started by root, Prosody runs as another user; else all of it belongs to one.
 
 import os
 import pwd
-import stat
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,30 +42,12 @@ from xmpp_onion.server import switch
 from xmpp_onion.server.certificate import make_certificate, read_fingerprint
 from xmpp_onion.server.options import Engine, Options
 from xmpp_onion.server.prosody import describe, describe_unit, find_templates, render
-from xmpp_onion.transport import create_key, read_address
+from xmpp_onion.transport import read_address
 
-__all__ = ["Folder", "RunAs", "find_unprivileged_user", "initialise"]
+__all__ = ["Folder", "RunAs", "find_unprivileged_user"]
 
 # Prosody's user reads them through its group.
 _SHARED_FOLDER, _SHARED_FILE = 0o750, 0o640
-# What a start that was cut short, or a Tor of ours, may leave before there is a key.
-# Drafts of a file begin with its name.
-_OURS = (
-    "onion.key",
-    "address",
-    "onion-service",
-    "server.json",
-    "lock",
-    "keeper",
-    "state",
-    "background",
-    "xmpp-onion.service",
-    "output",
-    "prosody",
-    "tor",
-    "former-",
-    "rotation",
-)
 
 
 class RunAs(NamedTuple):
@@ -97,28 +77,6 @@ def find_unprivileged_user() -> RunAs | None:
         why="we are root, and there is no user prosody or nobody to run it as",
         fix="Install Debian's package prosody, or start as an ordinary user.",
     )
-
-
-def initialise(
-    folder: Path, change: Callable[[Options], Options] | None = None
-) -> OnionAddress:
-    """Make the keys, the certificate and the configuration of a new server.
-
-    Neither Tor nor Prosody has to run. What is there already is kept: whoever
-    calls this twice still has the same address.
-
-    Args:
-        folder: Where.
-        change: Returns what the server is to be, from what it was; a server that
-            runs becomes it at its next start.
-
-    Raises:
-        StorePermissionError: Others can read the folder or a key, or we cannot
-            write there.
-        StoreError: It cannot be made or written.
-        ServerError: It is full of something else.
-    """
-    return Folder(folder, find_unprivileged_user()).initialise(change)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,11 +235,11 @@ class Folder:
         template = (templates / "prosody.cfg.lua").read_text("utf-8")
         text = render(template, describe(self.read_onion(), self.read_options()))
         _write(self.config_file, text, mode=_SHARED_FILE)
-        self._hand_over(self.config_file)
+        self.share(self.config_file)
         for module in sorted((templates / "modules").glob("*.lua")):
             target = self.prosody / "modules" / module.name
             _write(target, module.read_text("utf-8"), mode=_SHARED_FILE)
-            self._hand_over(target)
+            self.share(target)
         unit = (templates / "systemd" / self.unit_file.name).read_text("utf-8")
         names = describe_unit(self.path.absolute(), _user_name())
         _write(self.unit_file, render(unit, names))
@@ -292,9 +250,8 @@ class Folder:
         """Make the part of ejabberd, which reads key and certificate as one file."""
         for name in ("", "certs"):
             place = self.ejabberd / name
-            place.mkdir(mode=_SHARED_FOLDER, exist_ok=True)
+            self.make_shared(place)
             place.chmod(_SHARED_FOLDER)
-            self._hand_over(place)
         data = self.ejabberd / "data"
         if not data.exists():
             private.make_folder(data)
@@ -310,35 +267,7 @@ class Folder:
         for name in ("ejabberd.yml", "inetrc", "start"):
             text = render((templates / name).read_text("utf-8"), names)
             _write(self.ejabberd / name, text, mode=_SHARED_FILE)
-            self._hand_over(self.ejabberd / name)
-
-    def initialise(
-        self, change: Callable[[Options], Options] | None = None
-    ) -> OnionAddress:
-        """Make what is missing, and check what is there."""
-        switch.finish(self.path, self.data)
-        try:
-            self._make_folders()
-            self.check()
-            self._mend_modes()
-            self._refuse_other_address()
-            if not self.key_file.exists():
-                create_key(self.key_file)
-            onion = self.read_onion()
-            _write(self.address_file, f"{onion}\n")
-            self.make_certificate(onion)
-            exists = self.options_file.exists()
-            options = self.read_options() if exists else Options()
-            if change is not None:
-                options = change(options)
-            self.write_options(options.with_all_ports())
-        except OSError as error:
-            raise ServerError(
-                f"the server in {self.path} cannot be set up",
-                why=f"{error.strerror}: {error.filename}",
-                fix="Choose a folder that is yours.",
-            ) from error
-        return onion
+            self.share(self.ejabberd / name)
 
     def read_known_addresses(self) -> frozenset[str]:
         """Return the address that was noted here; of an old folder, its certificates'.
@@ -353,35 +282,9 @@ class Folder:
         except UnicodeDecodeError:
             return frozenset({"one that cannot be read"})
 
-    def _refuse_other_address(self) -> None:
-        """Refuse to go on under a name that people do not know.
-
-        Raises:
-            ServerError: The key is gone, or another one's.
-        """
-        if not (known := self.read_known_addresses()):
-            return
-        name, why = min(known), f"{self.key_file} is missing"
-        if self.key_file.exists():
-            if (found := self.read_onion()) in known:
-                return
-            why = f"{self.key_file} is the key of {found}"
-        raise ServerError(
-            f"the server in {self.path} has lost its address, {name}",
-            why=f"{why}, and its accounts are known by that address alone",
-            fix="Put the key back from a copy of the folder, or restore a backup: "
-            "xmpp-onion server restore FILE NEWDIR. A server with another address is "
-            "made in a folder that is new: xmpp-onion server init NEWDIR",
-        )
-
-    def _mend_modes(self) -> None:
-        """Close what is no key and was left open; keys are refused instead."""
-        self.data.chmod(0o700)
-        for path in self.path.iterdir():
-            status = path.lstat()
-            is_ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
-            if is_ours and path.suffix != ".key" and status.st_mode & 0o077:
-                path.chmod(0o600)
+    def write_address(self, onion: OnionAddress) -> None:
+        """Note the address that the key has to stand for from now on."""
+        _write(self.address_file, f"{onion}\n")
 
     def make_certificate(self, onion: OnionAddress) -> str:
         """Make a certificate for a name that has none, and return its SHA-256."""
@@ -395,7 +298,7 @@ class Folder:
             self.give_away(draft)
             private.publish(draft, key_file)
             _write(certificate, chain.decode("ascii"), mode=_SHARED_FILE)
-            self._hand_over(certificate)
+            self.share(certificate)
         return self.read_certificate_fingerprint(onion)
 
     def check(self) -> None:
@@ -420,7 +323,19 @@ class Folder:
                 self.give_away(file)
             else:
                 file.chmod(_SHARED_FILE)
-                self._hand_over(file)
+                self.share(file)
+
+    def make_shared(self, place: Path) -> None:
+        """Make a folder that Prosody's user may look into, if it is missing."""
+        if not place.exists():
+            place.mkdir(mode=_SHARED_FOLDER)
+            place.chmod(_SHARED_FOLDER)  # a umask may take away too much
+        self.share(place)
+
+    def share(self, path: Path) -> None:
+        """Let Prosody's user read something through its group."""
+        if self.run_as is not None:
+            os.chown(path, -1, self.run_as.gid)
 
     def give_away(self, path: Path) -> None:
         """Make something, and what is in it, belong to Prosody's user.
@@ -442,42 +357,6 @@ class Folder:
 
     def _certificate(self, onion: OnionAddress) -> Path:
         return self.prosody / "certs" / f"{onion}.crt"
-
-    def _make_folders(self) -> None:
-        if not self.path.exists():
-            private.make_folder(self.path)
-        elif not self.path.is_symlink() and not any(self.path.iterdir()):
-            self.path.chmod(0o700)  # empty: nothing was ever readable in it
-        private.check_folder(self.path)  # before anything is put into it
-        self._refuse_foreign()
-        for folder in ("", "certs", "modules"):
-            place = self.prosody / folder
-            if not place.exists():
-                place.mkdir(mode=_SHARED_FOLDER)
-                place.chmod(_SHARED_FOLDER)  # a umask may take away too much
-            self._hand_over(place)
-        if not self.data.exists():
-            private.make_folder(self.data)
-        self.give_away(self.data)
-
-    def _refuse_foreign(self) -> None:
-        """Refuse to put a new server among other files, as into a home folder."""
-        if self.key_file.exists():
-            return
-        others = sorted(
-            path.name for path in self.path.iterdir() if not path.name.startswith(_OURS)
-        )
-        if others:
-            raise ServerError(
-                f"no server is made in {self.path}",
-                why=f"it holds something else, such as {others[0]!a}",
-                fix="Choose a folder that is new or empty.",
-            )
-
-    def _hand_over(self, path: Path) -> None:
-        """Let Prosody's user read something through its group."""
-        if self.run_as is not None:
-            os.chown(path, -1, self.run_as.gid)
 
 
 def _user_name() -> str:

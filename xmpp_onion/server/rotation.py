@@ -15,6 +15,7 @@ from xmpp_onion.errors import ServerError
 from xmpp_onion.moves import Move
 from xmpp_onion.server import switch
 from xmpp_onion.server.folder import Folder, find_unprivileged_user
+from xmpp_onion.server.initialisation import complete
 from xmpp_onion.server.lock import kept, locked
 from xmpp_onion.server.options import Engine, Former, Options
 from xmpp_onion.server.relocation import relocate
@@ -72,7 +73,7 @@ async def rotate(
         place.read_onion()  # or say that there is no server
     async with kept(place), locked(place):
         switch.finish(place.path, place.data)
-        place.initialise()
+        complete(place)
         old, options = place.read_onion(), place.read_options()
         _refuse_other_engines(place, options)
         _refuse_other_disk(place)
@@ -94,7 +95,7 @@ async def rotate(
             )
             switch.commit(place.path)
         switch.finish(place.path, place.data)
-        place.initialise()
+        complete(place)
     return Rotated(old, new, certificate, None if grace is None else now + grace)
 
 

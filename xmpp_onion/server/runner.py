@@ -19,6 +19,7 @@ from xmpp_onion.server.child import end, start
 from xmpp_onion.server.console import ask
 from xmpp_onion.server.folder import Folder, find_unprivileged_user
 from xmpp_onion.server.health import Load
+from xmpp_onion.server.initialisation import complete
 from xmpp_onion.server.lock import locked
 from xmpp_onion.server.log import (
     LOG_LIMIT_BYTES,
@@ -83,7 +84,7 @@ class Prosody:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            self._onion = self._folder.initialise()
+            self._onion = complete(self._folder)
             self._lock = await stack.enter_async_context(locked(self._folder))
             self._options = self._folder.read_options()
             if self._options.engine is not Engine.PROSODY:

@@ -14,6 +14,7 @@ from xmpp_onion.moves import Move
 from xmpp_onion.seal import Kind, Secret
 from xmpp_onion.server import Rotated, backup, initialise, restore, rotate
 from xmpp_onion.server.folder import Folder, find_unprivileged_user
+from xmpp_onion.server.initialisation import complete
 from xmpp_onion.server.lock import locked
 from xmpp_onion.server.options import Engine, Options
 from xmpp_onion.server.ports import NO_PORTS
@@ -235,9 +236,9 @@ def test_whoever_rotates_may_be_killed_anywhere(folder: Path, tmp_path: Path) ->
 
     for left in range(1, beyond, 2):
         copy = place_of(tmp_path / "copies" / str(left))
-        name = copy.initialise()
+        name = complete(copy)
         names.append(name)
-        assert copy.initialise() == name
+        assert complete(copy) == name
         part = name.removesuffix(".onion")
         found = copy.data / f"{part}%2eonion" / "accounts" / "alice.dat"
         assert found.read_text() == f'return "alice@{name}"'

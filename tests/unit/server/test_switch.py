@@ -9,7 +9,8 @@ import pytest
 
 from xmpp_onion.errors import ServerError
 from xmpp_onion.server import switch
-from xmpp_onion.server.folder import Folder, initialise
+from xmpp_onion.server.folder import Folder
+from xmpp_onion.server.initialisation import initialise
 
 # Changes the files of one folder after the other, each time in a process that is
 # killed before the n-th thing that it does to the disk: SIGKILL, so that nothing is
