@@ -42,7 +42,7 @@ class Mouth:
         return True
 
     async def until_nothing_is_owed(self) -> None:
-        async with asyncio.TaskGroup() as tasks, asyncio.timeout(20):
+        async with asyncio.TaskGroup() as tasks, asyncio.timeout(60):
             running = tasks.create_task(self.confirmations.run(self.say))
             while await Owed(self.database).first():  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0)
@@ -86,7 +86,7 @@ async def test_nothing_is_told_before_we_know_whom_and_what_was_answered(
 ) -> None:
     await mouth.owe("m1", "m2")
     friends, mouth.friends = mouth.friends, frozenset()  # as after a start
-    async with asyncio.TaskGroup() as tasks, asyncio.timeout(20):
+    async with asyncio.TaskGroup() as tasks, asyncio.timeout(60):
         running = tasks.create_task(mouth.confirmations.run(mouth.say))
         for _ in range(20):  # whatever it would ask the disk first is answered
             await Owed(mouth.database).first()
@@ -135,7 +135,7 @@ async def test_nobody_looks_after_what_owes_nothing_or_was_undone(
 
     monkeypatch.setattr(Owed, "first", counted)
     mouth.ready.set()
-    async with asyncio.TaskGroup() as tasks, asyncio.timeout(20):
+    async with asyncio.TaskGroup() as tasks, asyncio.timeout(60):
         running = tasks.create_task(mouth.confirmations.run(mouth.say))
         await mouth.owe("m1")
         while not mouth.said:  # noqa: ASYNC110 - nobody tells

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from xmpp_onion import courier
 from xmpp_onion.address import JID, OnionAddress
 from xmpp_onion.courier import Courier
 from xmpp_onion.deliveries import Deliveries
@@ -381,8 +382,9 @@ async def test_what_is_kept_too_late_says_that_it_waits_for_the_next_login(
 
 
 async def test_a_job_that_failed_is_tried_again_with_the_next_connection(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(courier, "_JOB_PAUSE", 3600.0)
     tried: list[str] = []
     failed = asyncio.Event()
 
@@ -397,7 +399,7 @@ async def test_a_job_that_failed_is_tried_again_with_the_next_connection(
         await failed.wait()
         desk.courier.hold()
         desk.courier.open()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while await desk.outbox.jobs():  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)
 
@@ -522,6 +524,7 @@ CARRY_MANY = """
 import asyncio, sys, tracemalloc
 from pathlib import Path
 from tests.unit.test_courier import BOB, Line
+from xmpp_onion import courier
 from xmpp_onion.courier import Courier
 from xmpp_onion.deliveries import Deliveries
 from xmpp_onion.store import Database, Outbox

@@ -128,7 +128,7 @@ async def test_what_failed_is_an_event_with_the_reason(
 async def test_who_waits_is_told_when_it_is_on_the_disk(
     database: Database, deliveries: Deliveries
 ) -> None:
-    async with asyncio.TaskGroup() as tasks, asyncio.timeout(10):
+    async with asyncio.TaskGroup() as tasks, asyncio.timeout(60):
         waiting = tasks.create_task(deliveries.wait("m1", RECEIVED, None))
         await asyncio.sleep(0)
         await confirm(database, deliveries, DISPLAYED)

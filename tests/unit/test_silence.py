@@ -22,7 +22,7 @@ async def test_what_happens_in_a_silence_is_told_when_it_is_over() -> None:
         assert told == []  # nothing was begun
         silence.begin()
         assert silence.is_kept
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await over.wait()
             while silence.is_kept:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0)

@@ -235,7 +235,7 @@ class HostileServer:
         """All that every client sent, decrypted."""
         return "".join(peer.heard for peer in self.peers)
 
-    async def wait_heard(self, text: str, *, timeout: float = 20.0) -> None:
+    async def wait_heard(self, text: str, *, timeout: float = 60.0) -> None:
         """Return when a client has sent ``text``."""
         async with asyncio.timeout(timeout):
             while text not in self.heard:

@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol, TypeVar
 
+from xmpp_onion.errors import SessionLostError
 from xmpp_onion.session import Remembered, Session, SessionEvent, Timing
 from xmpp_onion.testing.hostile import HostileServer
 from xmpp_onion.testing.loopback import LoopbackDialer
 
-__all__ = ["QUICK", "Connect", "Line", "read_until", "visit"]
+__all__ = ["QUICK", "Connect", "Line", "first_failure", "read_until", "visit"]
 
 E = TypeVar("E", bound=SessionEvent)
 
@@ -52,6 +53,20 @@ async def visit(
         yield session
 
 
+async def first_failure(session: Session) -> None:
+    """Raise what a login failed for, when the first one has failed.
+
+    Raises:
+        XmppOnionError: That.
+    """
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                await session.wait_online(0)
+            except SessionLostError:  # no attempt has ended yet
+                await asyncio.sleep(0.01)
+
+
 async def read_until(session: Session, kind: type) -> list[object]:
     """Return the session's events up to the first of ``kind``."""
     seen: list[object] = []
@@ -74,7 +89,7 @@ class Line:
 
     async def next(self, kind: type[E]) -> E:
         """Read on to the next event of that kind."""
-        async with asyncio.timeout(30.0):
+        async with asyncio.timeout(60):
             while True:
                 event = await anext(self._events)
                 self.seen.append(event)

@@ -92,14 +92,14 @@ async def asking(
     answer: Answer,
 ) -> AsyncIterator[tuple[HostileServer, Session]]:
     async with HostileServer(archive(answer)) as server, visit(server) as session:
-        await session.wait_online(20)
+        await session.wait_online(60)
         yield server, session
 
 
 async def read_all(
     archive: Archive, last_id: str | None = "", since: datetime | None = None
 ) -> list[Page]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         catch_up = CatchUp(archive, last_id, since)
         async with aclosing(catch_up.pages()) as pages:
             return [page async for page in pages]
@@ -218,7 +218,7 @@ async def test_a_result_that_nobody_asked_for_is_never_a_live_message() -> None:
     async with (
         HostileServer(archive(answer)) as server,
         visit(server) as session,
-        asyncio.timeout(20),
+        asyncio.timeout(60),
     ):
         await session.wait_online()
         CatchUp(session.archive, "")
@@ -396,7 +396,7 @@ async def test_a_page_that_never_ends_takes_no_more_memory_than_a_page() -> None
             await asyncio.sleep(0)
 
     async with HostileServer(script) as server, visit(server) as session:
-        await session.wait_online(20)
+        await session.wait_online(60)
         session.archive._patience = 0.5
         catch_up = CatchUp(session.archive, "")
         with pytest.raises(SessionError, match="no answer"):
@@ -659,7 +659,7 @@ async def test_what_was_read_before_the_stream_was_ended_counts() -> None:
         HostileServer(archive(poisoned(10, {8: "<!-- x -->"}))) as server,
         visit(server) as session,
     ):
-        await session.wait_online(20)
+        await session.wait_online(60)
         page = await anext(CatchUp(session.archive, "").pages())
 
     assert [entry.id for entry in page.entries] == [str(n) for n in range(1, 8)]

@@ -87,7 +87,7 @@ async def test_nothing_follows_the_end_of_our_stream() -> None:
 
     async with HostileServer(script) as server:
         async with visit(server, tls=False, known=KNOWN) as session:
-            await session.wait_online(20)
+            await session.wait_online(60)
         assert server.peers[0].heard.endswith("</stream:stream>")
 
 
@@ -370,7 +370,7 @@ async def test_a_resumption_that_ends_with_the_stream_is_not_tried_again() -> No
     async with HostileServer(script) as server:
         async with visit(server, tls=False, known=KNOWN) as session:
             await until(lambda: len(server.peers) > 2)
-            await session.wait_online(20)
+            await session.wait_online(60)
         third = server.peers[2].heard
         assert "<resume" in server.peers[1].heard
     assert "<resume" not in third

@@ -74,7 +74,7 @@ async def test_a_good_server_is_logged_in_to_with_one_question() -> None:
         HostileServer(script) as server,
         visit(server, tls=False, known=KNOWN) as session,
     ):
-        await session.wait_online(20)
+        await session.wait_online(60)
         assert server.heard.count("<authenticate") == 1
         assert "the token" not in server.heard
 
@@ -90,7 +90,7 @@ async def test_who_does_not_know_the_token_is_an_impostor(shown: str) -> None:
         visit(server, tls=False, known=KNOWN) as session,
     ):
         with pytest.raises(AuthenticationError):
-            await session.wait_online(20)
+            await session.wait_online(60)
         assert session.state is State.CLOSED
     assert "<presence" not in server.heard
 
@@ -117,7 +117,7 @@ async def test_an_answer_to_an_earlier_question_proves_nothing() -> None:
             known = replace(KNOWN, token="")
             async with visit(server, tls=False, known=known) as session:
                 with pytest.raises(AuthenticationError):
-                    await session.wait_online(20)
+                    await session.wait_online(60)
     assert len(set(seen)) == 2
 
 
@@ -134,7 +134,7 @@ async def test_a_session_of_somebody_else_is_refused(who: str) -> None:
         visit(server, tls=False, known=KNOWN) as session,
     ):
         with pytest.raises(AuthenticationError, match="somebody else"):
-            await session.wait_online(20)
+            await session.wait_online(60)
     assert "<presence" not in server.heard
 
 
@@ -150,7 +150,7 @@ async def test_a_token_that_is_refused_for_ever_costs_one_proof_each_time() -> N
         visit(server, tls=False, known=KNOWN) as session,
     ):
         with pytest.raises(AuthenticationError, match="refused"):
-            await session.wait_online(20)
+            await session.wait_online(60)
         assert session.state is State.CLOSED
     assert server.heard.count("<authenticate") == 2
     assert "PLAIN" not in server.heard
@@ -168,7 +168,7 @@ async def test_who_asks_for_more_than_a_token_gets_nothing() -> None:
         visit(server, tls=False, known=KNOWN) as session,
     ):
         with pytest.raises(AuthenticationError, match="more than a token"):
-            await session.wait_online(20)
+            await session.wait_online(60)
     assert "<response" not in server.heard
 
 
@@ -183,7 +183,7 @@ async def test_a_weaker_way_than_before_is_not_taken() -> None:
         visit(server, tls=False, known=known) as session,
     ):
         with pytest.raises(AuthenticationError, match="weaker"):
-            await session.wait_online(20)
+            await session.wait_online(60)
     assert "<auth" not in server.heard
 
 
@@ -201,7 +201,7 @@ async def test_a_server_that_lost_its_modules_is_asked_before_it_is_told(
         HostileServer(script) as server,
         visit(server, tls=False, known=KNOWN) as session,
     ):
-        await session.wait_online(20)
+        await session.wait_online(60)
         second = server.peers[1].heard
     assert "<authenticate" not in second
     assert second.count("<auth ") == 1
@@ -233,7 +233,7 @@ async def test_a_server_that_has_no_room_for_us_is_still_known(condition: str) -
         HostileServer(script) as server,
         visit(server, tls=False, known=KNOWN) as session,
     ):
-        await session.wait_online(20)
+        await session.wait_online(60)
         assert "SCRAM" not in server.heard
 
 
@@ -256,7 +256,7 @@ async def test_before_tls_nothing_is_said_about_us() -> None:
 
     known = replace(KNOWN, has_tls=True)
     async with HostileServer(script) as server, visit(server, known=known) as session:
-        await session.wait_online(20)
+        await session.wait_online(60)
         before = server.heard.partition("<starttls")[0]
     assert "victim" not in before
     assert "authenticate" not in before
@@ -280,9 +280,9 @@ async def test_an_acknowledgement_of_nothing_we_sent_gives_the_stream_up() -> No
         HostileServer(script) as server,
         visit(server, tls=False, known=KNOWN) as session,
     ):
-        await session.wait_online(20)
+        await session.wait_online(60)
         await server.wait_heard('previd="again"')
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while session.xmpp.resume_id:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)
 
@@ -304,10 +304,10 @@ async def test_a_server_that_lets_nobody_in_without_tls_gets_it_from_the_start()
         for _ in range(2):
             async with visit(server, tls=False, known=KNOWN_ANEW) as session:
                 session._remember = remember
-                await session.wait_online(20)
+                await session.wait_online(60)
             assert known[-1].needs_tls
         async with visit(server, tls=False, known=known[-1]) as session:
-            await session.wait_online(20)
+            await session.wait_online(60)
         before = server.peers[-1].heard.partition("<starttls")[0]
     assert "victim" not in before
     assert "authenticate" not in before
@@ -321,7 +321,7 @@ async def test_tls_that_is_needed_all_of_a_sudden_comes_before_anything_else() -
     async with (
         HostileServer(script) as server,
         visit(server, tls=False, known=KNOWN),
-        asyncio.timeout(20),
+        asyncio.timeout(60),
     ):
         while len(server.peers) < 2 or "</auth" not in server.peers[1].heard:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)

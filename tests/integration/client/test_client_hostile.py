@@ -160,7 +160,7 @@ async def test_what_waits_when_a_client_is_closed_comes_with_the_next_login(
             async with bob._database.transaction():  # nothing can be taken in
                 for number in range(20):
                     await alice.send(bob.jid, str(number))
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     while len(bob._session._queue) < 19:  # noqa: ASYNC110 - nobody tells
                         await asyncio.sleep(0.01)
                 close.set()
@@ -284,7 +284,7 @@ async def test_a_send_that_is_cancelled_while_it_is_kept_goes_out(
         alice._database.before_commit(cancel)
         with pytest.raises(asyncio.CancelledError):
             await sending
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert (await anext(messages)).text == "kept"
 
 
@@ -334,7 +334,7 @@ async def test_a_connection_that_breaks_while_keys_are_fetched_is_a_pause(
 
         monkeypatch.setattr(alice._omemo, "fetch", interrupted)
         await alice.send(bob.jid, "hello")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert (await anext(bob.messages())).text == "hello"
 
 

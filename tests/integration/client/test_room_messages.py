@@ -759,7 +759,7 @@ async def test_a_flood_of_comings_and_goings_asks_for_each_device_list_once(
         room = await come_together(alice, [bob], name)
         again = Session(bob.jid, "secret of bob", tor=wire)
         async with again:
-            await again.wait_online(30)
+            await again.wait_online(60)
             for turn in range(30):
                 going = [room.send(f"{turn}-{n}") for n in range(3)]
                 await again.rooms.enter(JID(name), f"flood{turn}")

@@ -80,7 +80,7 @@ async def log_in(prosody: Prosody, tmp_path: Path) -> AsyncIterator[LogIn]:
             await stack.enter_async_context(session)
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             stack.callback(tasks.create_task(drain(session)).cancel)
-            await session.wait_online(10)
+            await session.wait_online(60)
             await online.omemo.prepare(database)
             await session.announce()
             return online
@@ -113,7 +113,7 @@ async def test_a_list_is_pushed_to_whoever_asked_for_it(
     await alice.pep.publish_device_list(version, more)
 
     assert found == Listing({alice.omemo.device_id: None}, is_watched=True)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await heard.get() != (version, alice.jid, more):
             pass  # the list as it was before, pushed because of the subscription
 
@@ -124,7 +124,7 @@ async def test_what_is_pushed_is_taken_into_account(log_in: LogIn) -> None:
 
     for version in NAMESPACES:
         await alice.pep.publish_device_list(version, {})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             await bob.omemo.fetch([alice.jid])
             try:

@@ -78,7 +78,7 @@ def is_alive(pid: int) -> bool:
 
 
 async def wait_until_gone(pid: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while is_alive(pid):  # noqa: ASYNC110 - another process cannot set an event
             await asyncio.sleep(0.02)
 

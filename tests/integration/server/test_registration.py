@@ -40,7 +40,7 @@ class Guest:
     async def ask(self, text: str) -> ET.Element:
         """Send something and return the next element of the stream."""
         self._writer.write(text.encode())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not self._ready:
                 data = await self._reader.read(8192)
                 assert data, "the server closed the connection"

@@ -11,7 +11,7 @@ from xmpp_onion.session import Session, Timing
 from xmpp_onion.testing.loopback import LoopbackDialer
 from xmpp_onion.testing.visit import Connect, Line
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 QUICK = Timing(first_retry=0.05, longest_retry=0.2)
 
 

@@ -104,7 +104,7 @@ class Device:
             remember=self.remember,
             timing=QUICK,
         ) as session:
-            await session.wait_online(30)
+            await session.wait_online(60)
             yield session
 
 

@@ -64,7 +64,7 @@ async def test_an_invite_makes_one_account_and_no_second(prosody: Prosody) -> No
         await register(invite, "mallory", "pw", tor=tor)
     who = JID(f"alice@{prosody.onion}")
     async with Session(who, "pw", tor=tor, certificate=seen) as session:
-        await session.wait_online(30)
+        await session.wait_online(60)
         assert session.jid.bare == who
 
 
@@ -168,7 +168,7 @@ async def test_a_request_that_is_in_the_filters_when_the_connection_breaks_is_se
         assert alice.session._wire is not None
         alice.session._wire.drop("cut")
 
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert await asyncio.gather(*requests) == [()] * 5
 
 
@@ -226,7 +226,7 @@ async def test_a_stream_that_was_cut_inside_a_stanza_hears_us_again(
     await alice.next(Connected)
     message = stanza(bob.session.jid, "after it")
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         try:
             await alice.session.send(*message)
         except NotAcknowledgedError:  # what the outbox does
@@ -246,7 +246,7 @@ async def test_twenty_cuts_lose_and_double_nothing(connect: Connect) -> None:
             (alice if number % 2 else bob).tor.cut()
             await asyncio.sleep(0.05)
     await asyncio.gather(*acks)
-    await bob.session.wait_online(30)
+    await bob.session.wait_online(60)
     own = bob.session.jid.bare
     got = [text_of(await bob.next(Received), own) for _ in range(100)]
     assert got == [str(number) for number in range(100)]
@@ -298,7 +298,7 @@ async def test_offline_messages_come_when_we_announce_ourselves(
     await alice.session.send(*stanza(bob, "early"))
     tor = LoopbackDialer(prosody.c2s_port)
     async with Session(bob, "password of carol", tor=tor) as session:
-        await session.wait_online(30)
+        await session.wait_online(60)
         await session.announce()
         async for event in session.events():
             if isinstance(event, Received):
@@ -340,7 +340,7 @@ async def test_leaving_leaves_no_task_and_no_connection(prosody: Prosody) -> Non
     tor = LoopbackDialer(prosody.c2s_port)
     before = asyncio.all_tasks()
     async with Session(who, "pw", tor=tor) as session:
-        await session.wait_online(30)
+        await session.wait_online(60)
         wire = session._wire
     assert asyncio.all_tasks() == before
     assert wire is not None
@@ -351,7 +351,7 @@ async def test_leaving_leaves_no_task_and_no_connection(prosody: Prosody) -> Non
 
 async def fail_inside(session: Session) -> None:
     async with session:
-        await session.wait_online(30)
+        await session.wait_online(60)
         raise ZeroDivisionError
 
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.onion
 
 TEXT = "canary-of-what-was-said-51c7"
+# Long: four letters come by chance in one of some five thousand encrypted stores.
+DAVE = "dave-whom-nobody-knows"
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def opened(tmp_path: Path) -> tuple[str, str]:
 def test_an_encrypted_account_is_made_and_used_and_leaves_no_trace(
     world: "World", alice: "Person", opened: tuple[str, str]
 ) -> None:
-    dave = world.enrol("dave", *opened)
+    dave = world.enrol(DAVE, *opened)
 
     with dave.runs("listen", "--json", *opened) as listen:
         assert listen.line()["event"] == "ready"
@@ -41,11 +43,12 @@ def test_an_encrypted_account_is_made_and_used_and_leaves_no_trace(
     doctor = dave.run("doctor", "--offline", *opened)
     raw += [path.read_bytes() for path in dave.folder.iterdir() if path.is_file()]
 
-    assert [done.code for done in (beside, closed, alone, doctor)] == [0, 7, 0, 0]
+    ended = (beside, closed, alone, doctor)
+    assert [done.code for done in ended] == [0, 7, 0, 0], ended
     assert len(raw) >= 6  # twice account.toml, the store and its lock
-    for told in (TEXT, "dave", "alice", world.onion, "SQLite format"):
+    for told in (TEXT, DAVE, "alice", world.onion, "SQLite format"):
         assert not [data for data in raw if told.encode() in data], told
-    assert world.run("--profile", "dave", "account", "remove", "--yes").code == 0
+    assert world.run("--profile", DAVE, "account", "remove", "--yes").code == 0
     assert not dave.folder.exists()
 
 

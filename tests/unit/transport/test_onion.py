@@ -252,8 +252,8 @@ async def test_a_service_is_published_again_when_tor_came_back(
             hello = fake.answers["PROTOCOLINFO"]
             fake.answers["PROTOCOLINFO"] = ("HTTP/1.1 400 Bad Request",)
             fake.hang_up()
-            async with asyncio.timeout(10):
-                await _until(lambda: fake.connections == 2)
+            async with asyncio.timeout(60):
+                await _until(lambda: fake.connections >= 2)
                 assert "not published" in repr(service)
                 fake.answers["PROTOCOLINFO"] = hello
                 await _until(lambda: "not published" not in repr(service))
@@ -341,7 +341,7 @@ async def test_a_guard_that_was_changed_while_tor_was_away_is_the_next_one(
     async with FakeSocks() as proxy, Tor.attach(proxy.socks, fake.place) as tor:
         service = tor.onion_service(key_file, {5222: 40000}, guard=Guard.private(["A"]))
         _tell(fake, service, "UPLOAD $A", "UPLOADED $A")
-        async with service, asyncio.timeout(10):
+        async with service, asyncio.timeout(60):
             hello = fake.answers["PROTOCOLINFO"]
             fake.answers["PROTOCOLINFO"] = ("HTTP/1.1 400 Bad Request",)
             fake.hang_up()
