@@ -3,13 +3,11 @@
 import asyncio
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-
-Leftovers = Callable[[], Awaitable[tuple[int, int]]]
 
 
 @pytest.fixture
@@ -37,21 +35,35 @@ def _busy_threads() -> int:
     )
 
 
+class Leftovers:
+    """What was opened since this was made, and is not gone when it has had its time.
+
+    A thread that has just handed over its result, and the far end that is just
+    closing, need a moment, and a long one where others have the processor.
+    """
+
+    def __init__(self) -> None:
+        self._before = _open_sockets()
+
+    async def __call__(self, *, sockets: int = 0) -> tuple[int, int]:
+        """Return how many sockets are open, and how many threads at work.
+
+        Args:
+            sockets: So many may be.
+        """
+        deadline = asyncio.get_running_loop().time() + 60
+        while True:
+            left = max(_open_sockets() - self._before, 0), _busy_threads()
+            is_over = asyncio.get_running_loop().time() > deadline
+            if is_over or (left[0] <= sockets and not left[1]):
+                return left
+            await asyncio.sleep(0.001)
+
+
 @pytest.fixture
 async def leftovers() -> Leftovers:
-    """Return a function: sockets opened since now, and threads at work.
+    """Return what counts them.
 
     A coroutine, so that the event loop has its own sockets already.
     """
-    before = _open_sockets()
-
-    async def count() -> tuple[int, int]:
-        # A thread that has just handed over its result, and the far end that is
-        # just closing, need a moment. What waits for the network waits longer.
-        for _ in range(100):
-            if (_open_sockets(), _busy_threads()) == (before, 0):
-                break
-            await asyncio.sleep(0.001)
-        return _open_sockets() - before, _busy_threads()
-
-    return count
+    return Leftovers()

@@ -11,7 +11,7 @@ from xmpp_onion.testing.fake_socks import Act, FakeSocks
 from xmpp_onion.transport import Isolation, Purpose, Tor
 from xmpp_onion.transport.dials import Dials
 
-Leftovers = Callable[[], Awaitable[tuple[int, int]]]
+Leftovers = Callable[..., Awaitable[tuple[int, int]]]
 
 ONION = OnionAddress.from_public_key(bytes(32))
 ALICE = Isolation("alice", Purpose.XMPP)
@@ -81,7 +81,7 @@ async def test_leaving_the_block_ends_dials_and_threads(leftovers: Leftovers) ->
         async with Tor.attach(proxy.socks) as tor:
             dialing = [tasks.create_task(_error_of(dial(tor))) for _ in range(3)]
             await proxy.waiting()
-        assert (await leftovers())[1] == 0
+        assert (await leftovers(sockets=99))[1] == 0
         errors = [await task for task in dialing]
 
     assert [type(error) for error in errors] == [TorNotRunningError] * 3

@@ -191,6 +191,7 @@ async def test_it_waits_for_the_uploads_that_have_begun(
     async with _service(fake, pool, key_file) as service, asyncio.TaskGroup() as tasks:
         _tell(fake, service, "UPLOAD $A", "UPLOAD $B", "UPLOADED $A")
         entering = tasks.create_task(service.__aenter__())
+        await _until(lambda: bool(_added(fake)))
         await asyncio.sleep(0.05)
         assert not entering.done()
         label = service.address.removesuffix(".onion")
@@ -230,7 +231,7 @@ async def test_the_end_of_tor_while_publishing_is_told(
 ) -> None:
     async with _service(fake, pool, key_file) as service, asyncio.TaskGroup() as tasks:
         entering = tasks.create_task(_error_of(service))
-        await asyncio.sleep(0.05)
+        await _until(lambda: bool(_added(fake)))
         fake.hang_up()
 
         assert "Tor ended meanwhile" in str(await entering)
