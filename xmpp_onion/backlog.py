@@ -21,11 +21,14 @@ __all__ = ["Backlog", "Step"]
 
 log = logging.getLogger(__name__)
 
-# How often an archive that does not answer as it should is asked. What it still
-# has is asked for with the next login.
+# How often an archive that does not answer as it should is asked while others wait.
 _ATTEMPTS = 2
 # Seconds until it is asked again.
 _PAUSE = 1.0
+# Seconds until one that was given up is asked again; twice as long each time. Nobody
+# waits for it, and a server that is in trouble is not helped by many questions.
+_RETRY = 30.0
+_LONGEST_RETRY = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class Backlog:
     def __init__(
         self, session: Session, cursors: Cursors, own: JID, room: JID | None = None
     ) -> None:
-        self.is_taken_in = False
+        self.is_taken_in = self.is_missing = False
         self._session = session
         self._cursors = cursors
         self._place = (room or own).bare
@@ -99,7 +102,8 @@ class Backlog:
         """Yield steps, a page at a time, to the archive's end.
 
         A connection that breaks is a pause. An archive that cannot be read is
-        given up for this time, and nothing is lost by that: the cursor stays.
+        given up for this time, and nothing is lost by that: the cursor stays, and
+        :meth:`retries` says when it is due again.
 
         Raises:
             XmppOnionError: The session has ended for good.
@@ -114,6 +118,7 @@ class Backlog:
                         yield list(_steps(page, self._room or ""))
             except FeatureMissingError:
                 log.info("the server keeps no archive")
+                self.is_missing = True
                 break
             except SessionError as error:
                 log.info("the archive has to wait: %s", error.why or error.what)
@@ -123,7 +128,20 @@ class Backlog:
                 self.is_taken_in = True
                 return
         else:
-            log.warning("the archive cannot be read; it is tried with the next login")
+            log.warning("the archive cannot be read; it is tried again later")
+
+    async def retries(self) -> AsyncGenerator[None, None]:
+        """Yield when an archive that could not be read is due again, until it was.
+
+        What came while we were away is there and nowhere else: a server that was
+        asked for it sends nothing of it by itself, and the next login may be weeks
+        away.
+        """
+        pause = _RETRY
+        while not (self.is_taken_in or self.is_missing):
+            await asyncio.sleep(pause)
+            yield
+            pause = min(2 * pause, _LONGEST_RETRY)
 
     async def _pages(self) -> AsyncGenerator[Page, None]:
         if self._asked is None:

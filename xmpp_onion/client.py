@@ -152,6 +152,7 @@ class Client(Speaker):
         self._ready = asyncio.Event()
         self._patience: asyncio.Timeout | None = None
         self._settling: asyncio.Task[None] | None = None
+        self._retrying: asyncio.Task[None] | None = None
         self._connects = 0
         self._connected = asyncio.Event()
 
@@ -439,10 +440,18 @@ class Client(Speaker):
             await self._omemo.end_history()
             await self._courier.keep_effects()
         self._clerk.room.begin_anew()
+        self._retrying = self._tasks.create_task(self._retry_archive())
+
+    async def _retry_archive(self) -> None:
+        """Read an archive that could not be read, when it can; nobody waits for it."""
+        async with aclosing(self._backlog.retries()) as retries:
+            async for _ in retries:
+                await self._catch_up()
 
     def _stop_settling(self) -> None:
-        if self._settling is not None:
-            self._settling.cancel()
+        for task in (self._settling, self._retrying):
+            if task is not None:
+                task.cancel()
 
     async def _prepare_keys(self) -> None:
         """Prepare encryption; a connection that breaks meanwhile is a pause."""

@@ -159,6 +159,15 @@ class RoomFeed:
         """Do what a room needs that we came into."""
         await self._rooms.until_kept(room)
         await self._read(reading)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._warm_up(room))
+            async with aclosing(reading.backlog.retries()) as retries:
+                async for _ in retries:
+                    async with self._turns:
+                        await self._read_archive(reading.backlog)
+
+    async def _warm_up(self, room: JID) -> None:
+        """Fetch the keys of the members when it is known that the room is private."""
         while True:
             changed, state = self._rooms.changed, self._rooms.state(room)
             if state is not None and state.is_private:

@@ -77,6 +77,14 @@ class TheArchive:
         self.may_end = asyncio.Event()
         self.began = asyncio.Event()
         self.is_taken_in = False
+        self.is_sound = True
+        self.due = asyncio.Event()
+
+    async def retries(self) -> AsyncGenerator[None, None]:
+        while not self.is_taken_in:
+            await self.due.wait()
+            self.due.clear()
+            yield
 
     async def steps(self) -> AsyncGenerator[list[Step], None]:
         self.reads += 1
@@ -84,8 +92,9 @@ class TheArchive:
         first = (self.clerk.place or 0) + 1
         page = [_step(number) for number in range(first, self.newest + 1)]
         await self.may_end.wait()
-        yield page
-        self.is_taken_in = True
+        if self.is_sound:
+            yield page
+            self.is_taken_in = True
 
 
 def _step(number: int) -> Step:
@@ -270,3 +279,30 @@ async def test_who_waits_for_all_rooms_waits_for_their_archives_and_not_for_ever
         desk.archive.may_end.set()
 
     assert desk.archive.is_taken_in
+
+
+async def test_an_archive_that_cannot_be_read_is_asked_again_until_it_can_be(
+    desk: Desk,
+) -> None:
+    desk.archive.newest, desk.archive.is_sound = 3, False
+    desk.archive.may_end.set()
+    desk.enter()
+    await desk.feed.until_read(ROOM)
+    await desk.say(4)  # nobody waits for what cannot be had
+    assert desk.clerk.taken == ["m4"]
+    assert desk.clerk.place is None
+
+    desk.archive.newest, desk.archive.is_sound = 4, True
+    taken = asyncio.Event()
+
+    async def meanwhile(name: str) -> None:
+        if name == "m4":
+            taken.set()
+
+    desk.clerk.meanwhile = meanwhile  # type: ignore[method-assign] # the test says it
+    desk.archive.due.set()
+    async with asyncio.timeout(60):
+        await taken.wait()
+
+    assert desk.clerk.taken == ["m4", "m1", "m2", "m3"]
+    assert desk.archive.reads == 2

@@ -14,7 +14,16 @@ from typing import TypeAlias
 import pytest
 
 from tests.integration.client.taken import all_taken
-from xmpp_onion import JID, Account, Client, Event, Gap, Message, Undecryptable
+from xmpp_onion import (
+    JID,
+    Account,
+    Client,
+    Event,
+    Gap,
+    Message,
+    Undecryptable,
+    backlog,
+)
 from xmpp_onion.chat import read_event
 from xmpp_onion.clerk import Clerk
 from xmpp_onion.server import Prosody
@@ -67,6 +76,12 @@ async def away(enrol: Enrol, wire: LoopbackDialer) -> AsyncIterator[Account]:
     async with Client(account, tor=wire):
         pass
     yield account
+
+
+@pytest.fixture
+def archive_store(offline_store: Path) -> Path:
+    """Return where a server keeps bob's archive."""
+    return offline_store.parents[1] / "archive" / "bob.list"
 
 
 @pytest.fixture
@@ -300,6 +315,41 @@ async def test_broken_connections_in_a_catch_up_lose_and_repeat_nothing(
             got = by_sender(await read_all(bob))
 
     assert got == {"alice": texts}
+
+
+async def test_an_archive_that_cannot_be_read_is_read_as_soon_as_it_can_be(
+    enrol: Enrol,
+    wire: LoopbackDialer,
+    archive_store: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without another login: what it has, the server sends by no other way."""
+    monkeypatch.setattr(backlog, "_PAUSE", 0.0)
+    monkeypatch.setattr(backlog, "_RETRY", 0.01)
+    async with away(enrol, wire) as bob_account:
+        async with Client(await enrol("alice"), tor=wire) as alice:
+            await write(alice, bob_account.jid, ["one", "two"])
+            whole = archive_store.rename(archive_store.with_suffix(".whole"))
+            archive_store.symlink_to(archive_store)  # no server can open that
+
+            async with Client(bob_account, tor=wire) as bob:
+                before = await bob._cursors.load(bob.jid)
+                assert await read_all(bob) == []
+                archive_store.unlink()
+                whole.rename(archive_store)
+                async with asyncio.timeout(60):
+                    events = bob.messages()
+                    texts = [(await anext(events)).text for _ in range(2)]
+                assert bob._retrying is not None
+                await bob._retrying  # and it is not asked any more
+                await alice.send(bob_account.jid, "three")
+                assert (await anext(events)).text == "three"
+                after = await bob._cursors.load(bob.jid)
+
+        assert texts == ["one", "two"]
+        assert before is not None
+        assert after is not None
+        assert after.last_id != before.last_id
 
 
 async def test_a_server_that_lies_about_its_archive_lets_us_in(
