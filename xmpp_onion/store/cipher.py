@@ -44,8 +44,14 @@ def plain_connector(uri: str, timeout: float) -> Connection:
     """
 
     def connect() -> sqlite3.Connection:
-        # BEGIN and COMMIT are ours.
-        return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=timeout)
+        # BEGIN and COMMIT are ours, and never two threads use it at once.
+        return sqlite3.connect(
+            uri,
+            uri=True,
+            isolation_level=None,
+            timeout=timeout,
+            check_same_thread=False,
+        )
 
     return Connection(connect, iter_chunk_size=64)
 
@@ -65,7 +71,11 @@ def connector(uri: str, key: bytes, timeout: float) -> Connection:
 
     def connect() -> sqlite3.Connection:
         connection: sqlite3.Connection = driver.connect(
-            uri, uri=True, isolation_level=None, timeout=timeout
+            uri,
+            uri=True,
+            isolation_level=None,
+            timeout=timeout,
+            check_same_thread=False,
         )
         # A wrong key would be told on stderr, past our errors.
         connection.execute("PRAGMA cipher_log_level = NONE")

@@ -22,6 +22,7 @@ from typing import Self, TypeAlias
 from xmpp_onion.errors import StoreError
 from xmpp_onion.store import files, schema
 from xmpp_onion.store.connection import (
+    BUSY_TIMEOUT,
     beside,
     configure,
     connect,
@@ -139,6 +140,7 @@ class Database:
             await make_ready(path, migrations, create=create, key=key)
             async with connect(path, mode="rw", key=key) as connection:
                 await configure(path, connection, key)
+                await connection.share(BUSY_TIMEOUT)
                 log.info("store open")
                 database = cls(path, connection)
                 async with contextlib.AsyncExitStack() as stack:
@@ -281,13 +283,15 @@ class Database:
     ) -> list[sqlite3.Row]:
         """Return rows in our turn, also those that are not on the disk yet.
 
-        For whoever tells nobody of it before a transaction of his own has ended.
+        For whoever tells nobody of it before a transaction of his own has ended, and
+        looks for what has an index: it may be found in the thread of the loop.
         """
+        statement = Statement(sql, (parameters,))
         if self.in_transaction:
-            return await self._execute(sql, parameters)
+            return await self._run(statement, is_short=True)
         async with self._turn:
             self._check_open()
-            return await self._execute(sql, parameters)
+            return await self._run(statement, is_short=True)
 
     async def execute(self, sql: str, parameters: Sequence[Value] = ()) -> None:
         """Change rows, at the latest when something is read or the transaction ends.
@@ -314,7 +318,7 @@ class Database:
             RuntimeError: Not inside a transaction.
         """
         self._gather(Statement(sql, (parameters,)))
-        [row] = await self._execute("SELECT last_insert_rowid()")
+        [row] = await self._run(Statement("SELECT last_insert_rowid()"), is_short=True)
         return int(row[0])
 
     async def insert_later(
@@ -385,12 +389,16 @@ class Database:
     ) -> list[sqlite3.Row]:
         return await self._run(Statement(sql, (parameters,)))
 
-    async def _run(self, *statements: Statement) -> list[sqlite3.Row]:
+    async def _run(
+        self, *statements: Statement, is_short: bool = False
+    ) -> list[sqlite3.Row]:
         """Run statements behind what was gathered, all in one go."""
         transaction = self._current if self.in_transaction else None
         if transaction is None:
             with sqlite_errors(self.path):
-                return await self._connection.run(statements, is_inside=False)
+                return await self._connection.run(
+                    statements, is_inside=False, is_short=is_short
+                )
         if transaction.broken_by is not None:
             raise self._undone()
         is_inside, begin = transaction.group.has_begun, transaction.begin()
@@ -398,7 +406,9 @@ class Database:
         try:
             with sqlite_errors(self.path):
                 return await self._connection.run(
-                    (*begin, *gathered, *statements), is_inside=is_inside
+                    (*begin, *gathered, *statements),
+                    is_inside=is_inside,
+                    is_short=is_short,
                 )
         except UndoneError:
             raise self._undone() from None
@@ -439,7 +449,7 @@ class Database:
         elif statements or transaction.is_part:
             statements += transaction.release()
         if statements:
-            rows = await self._run(*statements)
+            rows = await self._run(*statements, is_short=True)
             if transaction.wrote:
                 group.generation = int(rows[0]["value"])
         group.ended += 1

@@ -374,13 +374,13 @@ async def test_a_lock_by_another_program_is_an_error_that_names_it(
     assert shell.stdin
     assert shell.stdout
     await shell.stdout.readline()
-    await database.fetch("PRAGMA busy_timeout = 10")
+    database._connection.patience = 0.01
 
     with pytest.raises(StoreLockedError, match="another program held it"):
         async with database.transaction():
             await Inbox(database).add("{}")
 
-    await database.fetch("PRAGMA busy_timeout = 60000")
+    database._connection.patience = 60
     async with asyncio.TaskGroup() as tasks:  # waits for it, and loses nothing
         add = tasks.create_task(add_event(database))
         shell.stdin.close()

@@ -48,11 +48,15 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     run = Connection.run
 
     async def note(
-        connection: Connection, statements: Iterable[Statement], *, is_inside: bool
+        connection: Connection,
+        statements: Iterable[Statement],
+        *,
+        is_inside: bool,
+        is_short: bool = False,
     ) -> list[sqlite3.Row]:
         statements = [*statements]
         counts.update(statement.sql.split()[0] for statement in statements)
-        return await run(connection, statements, is_inside=is_inside)
+        return await run(connection, statements, is_inside=is_inside, is_short=is_short)
 
     monkeypatch.setattr(Connection, "run", note)
     return counts
