@@ -1,7 +1,6 @@
 """``server invite``: who may come, and what of that is still open."""
 
 import asyncio
-import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import click
 
 from xmpp_onion.address import Invite
 from xmpp_onion.cli.duration import duration
-from xmpp_onion.cli.qr import qr_code, qr_svg
+from xmpp_onion.cli.qr import qr_svg, with_code
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.server import (
     OpenInvite,
@@ -95,11 +94,9 @@ def _tell(settings: Settings, folder: Path, made: Invite, *, page: bool) -> None
 
 
 def _show(settings: Settings, uri: str, more: dict[str, object]) -> None:
-    # A program that reads us wants the URI, a person may want to scan it.
-    picture = f"\n\n{qr_code(uri)}" if sys.stdout.isatty() else ""
     page = f"\n{more['page']}" if "page" in more else ""
     settings.output.result(
-        {"v": 1, "event": "invite", "uri": uri, **more}, f"{uri}{page}{picture}"
+        {"v": 1, "event": "invite", "uri": uri, **more}, f"{with_code(uri)}{page}"
     )
 
 

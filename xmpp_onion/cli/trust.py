@@ -10,7 +10,7 @@ from xmpp_onion.account import Account, parse_recipient
 from xmpp_onion.address import JID
 from xmpp_onion.chat import Line
 from xmpp_onion.cli.devices import grouped, list_devices, told
-from xmpp_onion.cli.qr import qr_code
+from xmpp_onion.cli.qr import with_code
 from xmpp_onion.cli.reach import run
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.e2ee.trust import Trust, parse_fingerprint
@@ -118,9 +118,7 @@ def _qr(settings: Settings) -> int:
 
 
 def _told_uri(line: Line) -> str:
-    uri = str(line["uri"])
-    # A program that reads us wants the URI, a person may want to scan it.
-    return f"{uri}\n\n{qr_code(uri)}" if sys.stdout.isatty() else uri
+    return with_code(str(line["uri"]))
 
 
 @command.command("policy")
@@ -130,10 +128,11 @@ def _told_uri(line: Line) -> str:
 )
 @click.pass_obj
 def _policy(settings: Settings, jid: str | None, policy: str | None) -> int:
-    """Say what to do about new devices of JID alone: a policy, or default.
+    """Say what to do about new devices of JID alone.
 
-    Without arguments, show the account's policy and the contacts with their own.
-    New devices of your own account have to be confirmed under every policy.
+    A policy, or `default`. Without arguments, show the account's policy and the
+    contacts with their own. New devices of your own account have to be confirmed
+    under every policy.
     """
     if jid is None:
         return run(settings, {"do": "policies"}, _told_policy)
@@ -153,7 +152,7 @@ def _told_policy(line: Line) -> str:
 @click.argument("switch", type=click.Choice(["on", "off"]))
 @click.pass_obj
 def _automatic(settings: Settings, switch: str) -> int:
-    """Say whether verified devices tell each other which keys to believe.
+    """Let verified devices tell each other what to believe.
 
     It is on unless you switch it off. Works without a connection; a program that
     runs takes it up when it starts again.
@@ -175,7 +174,10 @@ def _told_automatic(line: Line) -> str:
 @command.command("export")
 @click.pass_obj
 def _export(settings: Settings) -> int:
-    """Print what you decided about devices, one a line, always in one order."""
+    """Print what you decided about devices.
+
+    One a line, always in one order.
+    """
     nothing = "Nothing was decided yet."
     return run(settings, {"do": "export-trust"}, _told_decision, nothing=nothing)
 
@@ -189,10 +191,10 @@ def _told_decision(line: Line) -> str:
 @click.option("--yes", is_flag=True, help="Change it; else it is only shown.")
 @click.pass_obj
 def _import(settings: Settings, file: BinaryIO, *, yes: bool) -> int:
-    """Take over the decisions in FILE, as `export` prints them; - for stdin.
+    """Take over the decisions in FILE; - for stdin.
 
-    What follows a # in a line does not count. A device that is not known yet is
-    decided about when it appears.
+    As `export` prints them. What follows a # in a line does not count. A device
+    that is not known yet is decided about when it appears.
     """
     raw = file.read(_IMPORT_LIMIT_BYTES + 1)
     if len(raw) > _IMPORT_LIMIT_BYTES:
