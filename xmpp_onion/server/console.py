@@ -30,13 +30,14 @@ _PLAIN = re.compile(r"[A-Za-z0-9 ]")
 _ANSWER_LIMIT_BYTES = 256 * 1024
 
 
-async def ask(data: Path, lua: str, *, timeout: float = 10.0) -> str:
+async def ask(data: Path, lua: str, *, fix: str = "", timeout: float = 10.0) -> str:
     """Let a running Prosody evaluate a Lua function body, and return its string.
 
     Args:
         data: Prosody's data folder, where its socket is.
         lua: What to evaluate. ``return value`` answers; ``error(reason)`` refuses.
             Put nothing into it that did not go through `lua_string`.
+        fix: What to do where it refuses; else the log is named.
         timeout: Seconds for all of it.
 
     Raises:
@@ -56,7 +57,7 @@ async def ask(data: Path, lua: str, *, timeout: float = 10.0) -> str:
     kind, text = answer[:1], answer[1:]
     if kind != "+":
         raise ServerError(
-            "the server refused", why=text, fix=f"Read {data / 'prosody.log'}."
+            "the server refused", why=text, fix=fix or f"Read {data / 'prosody.log'}."
         )
     return text
 

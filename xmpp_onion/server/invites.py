@@ -21,8 +21,12 @@ local component, room = prosody.hosts["muc."..{onion}], {room}
 if room and not (component and component.modules.muc.get_room_from_jid(room)) then
 	error("there is no such room", 0)
 end
+local name, usermanager = {local}, require "core.usermanager"
+if name and usermanager.user_exists(name, {onion}) then
+	error("it has an account of that name, and an invite makes a new one", 0)
+end
 local data = {{ room = room; door = {door} }}
-local invite, reason = invites.create_account({local}, data, {seconds})
+local invite, reason = invites.create_account(name, data, {seconds})
 if not invite then error(reason, 0) end
 return invite.token.." "..invite.expires
 """
@@ -30,7 +34,9 @@ return invite.token.." "..invite.expires
 # Prosody 0.12.3 raises an error where there is no such entry.
 _CREATE_INTRODUCTION = """
 local usermanager = require "core.usermanager"
-if not usermanager.user_exists({local}, {onion}) then error("it has no account", 0) end
+if not usermanager.user_exists({local}, {onion}) then
+	error("it has no account of that name", 0)
+end
 local invites = require "core.modulemanager".get_module({onion}, "invites")
 local invite, reason = invites.create_contact({local}, false, {{ }}, {seconds})
 if not invite then error(reason, 0) end
@@ -46,6 +52,8 @@ local made, reason = usermanager.create_user({local}, {password}, {onion})
 if not made then error(reason, 0) end
 return "made"
 """
+
+_COMPARE = "Compare the name; what stands before the @ of an address is one."
 
 
 async def create_invite(
@@ -68,7 +76,8 @@ async def create_invite(
             gets the room's invitation.
 
     Raises:
-        ServerError: The server does not run, or refused; or it has no such room.
+        ServerError: The server does not run, or refused; it has no such room, or has
+            an account of that name.
         InvalidJIDError: No account can have that name.
     """
     place = Folder(folder, find_unprivileged_user())
@@ -93,7 +102,7 @@ async def create_invite(
         seconds=seconds,
     )
     try:
-        token, _, expires = (await ask(place.data, lua)).partition(" ")
+        token, _, expires = (await ask(place.data, lua, fix=_COMPARE)).partition(" ")
     except ServerError:
         if guest:
             revoke_key(folder, guest)
@@ -131,7 +140,7 @@ async def create_introduction(
     lua = _CREATE_INTRODUCTION.format(
         onion=lua_string(onion), local=lua_string(jid.local), seconds=_seconds(lifetime)
     )
-    return Introduction.build(jid, await ask(place.data, lua))
+    return Introduction.build(jid, await ask(place.data, lua, fix=_COMPARE))
 
 
 async def add_account(folder: Path, local: str, password: str) -> JID:

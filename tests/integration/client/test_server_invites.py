@@ -130,6 +130,19 @@ async def test_an_invite_with_a_room_makes_a_member_who_is_invited(
             await b.join(room.jid)
 
 
+async def test_no_invite_is_made_for_a_name_that_is_taken(
+    enrol: Enrol, folder: Path
+) -> None:
+    await enrol("alice")
+
+    with pytest.raises(ServerError, match="refused") as caught:
+        await create_invite(folder, "alice")
+
+    assert "an account of that name" in caught.value.why
+    assert "Compare the name" in caught.value.fix
+    assert await list_invites(folder) == ()
+
+
 @pytest.mark.parametrize("room", ["cellar", "a@b"])
 async def test_an_invite_with_a_room_that_is_none_is_refused(
     folder: Path, room: str
