@@ -181,7 +181,7 @@ class Deliveries:
         except TimeoutError:
             raise NotAcknowledgedError(
                 f"the message is not {state} yet",
-                why=f"nobody has confirmed it within {timeout} seconds",
+                why=f"nobody has confirmed it within {timeout:g} seconds",
                 fix="It is on its way. Many clients confirm to contacts only, or "
                 "never; this one does so after `xmpp-onion contact receipts on`.",
             ) from None

@@ -142,7 +142,7 @@ class Outgoing:
         except TimeoutError:
             raise NotAcknowledgedError(
                 "the server has not confirmed the message",
-                why=f"no answer within {timeout} seconds",
+                why=f"no answer within {timeout:g} seconds",
                 fix="It is queued and goes out when the server can be reached.",
             ) from None
         return replace(delivery, state=DeliveryState.ACKED)

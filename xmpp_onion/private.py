@@ -228,7 +228,10 @@ def _refuse_unless_private(
         fix = f"Check with: ls -ld {quoted}; or choose another place"
     elif theirs != wanted:
         why = f"it belongs to user {theirs}, and has to belong to user {wanted}"
-        fix = f"Run as its owner, or: sudo chown {wanted} {quoted}"
+        fix = (
+            "Choose another place, run as its owner, or, if it should be yours: "
+            f"sudo chown {wanted} {quoted}"
+        )
     elif status.st_mode & 0o077:
         why = f"others can reach it (mode {stat.S_IMODE(status.st_mode):04o})"
         fix = f"chmod {mode:o} {quoted}"

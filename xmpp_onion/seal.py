@@ -242,14 +242,14 @@ class Seal:
         except InvalidUnwrap:
             raise StoreKeyError(
                 f"the {header.kind} is wrong",
-                why="it does not open the account",
-                fix="Try again; nothing was changed",
+                why="what it should open stays closed",
+                fix="Try again; nothing was changed.",
             ) from None
         except MemoryError:
             raise StoreError(
                 "the passphrase cannot be checked",
                 why=f"it takes {header.memory_kib // 1024} MiB of memory",
-                fix="Close something, then try again",
+                fix="Close something, then try again.",
             ) from None
         if len(key) != _KEY_BYTES:
             raise ValueError("a key of another length")

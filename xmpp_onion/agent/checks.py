@@ -42,7 +42,7 @@ def _check_leaks(client: Client) -> str | XmppOnionError:
             why=f"to {', '.join(beside)}",
             fix="End it. If it runs no code but ours, this is a bug: report it.",
         )
-    return f"{len(ends)} connection(s), none of them beside Tor"
+    return f"connections: {len(ends)}, none of them beside Tor"
 
 
 async def _check_keys(client: Client) -> str | XmppOnionError:
@@ -61,7 +61,8 @@ async def _check_keys(client: Client) -> str | XmppOnionError:
             )
     devices = max(one.devices for one in shown)
     pre_keys = min(one.pre_keys for one in shown)
-    return f"published and read back: {devices} device(s), {pre_keys} pre-keys"
+    these = "1 device" if devices == 1 else f"{devices} devices"
+    return f"published and read back: {these}, {pre_keys} pre-keys"
 
 
 def _fault(one: Shown, fingerprint: str) -> str:

@@ -35,7 +35,7 @@ def explain(error: BaseException) -> XmppOnionError:
             return StorePermissionError(
                 "a file cannot be used",
                 why=why,
-                fix="Choose another place with --data-dir, or mend its owner and mode.",
+                fix="Mend its owner and mode, or name another place.",
             )
     return XmppOnionError(
         "something went wrong that should not have",

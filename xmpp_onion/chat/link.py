@@ -159,7 +159,9 @@ def _split(
     if found is None:
         raise _refused("it is no URL, or it has a user name or strange characters")
     if found["scheme"] not in schemes:
-        raise _refused(f"it does not begin with {' or '.join(schemes)}://")
+        raise _refused(
+            f"it does not begin with {' or '.join(f'{s}://' for s in schemes)}"
+        )
     port = int(found["port"] or _USUAL.get(found["scheme"], _TLS_PORT))
     if not 0 < port < 65536:
         raise _refused("its port is none")

@@ -331,7 +331,7 @@ def _line(account: Account) -> dict[str, object]:
 @command.command("encrypt")
 @click.pass_obj
 def _encrypt(settings: Settings) -> None:
-    """Encrypt the account at rest, with its password, keys and messages.
+    """Encrypt the account on the disk: password, keys, messages.
 
     With a passphrase that is asked for, or what --key-file or --passphrase-file
     names.
@@ -365,7 +365,8 @@ def _passphrase(
     The old one opens old copies of the account still.
     """
     account = load_account(settings)
-    secret = unlock.find_given(new_key_file, new_passphrase_file) or unlock.ask_new()
+    secret = unlock.find_given(new_key_file, new_passphrase_file)
+    secret = secret or unlock.ask_new("--new-")
     account = change_secret(account, secret)
     keyring.follow(account.folder, secret)
     settings.output.result(

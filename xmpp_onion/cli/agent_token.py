@@ -17,9 +17,10 @@ __all__ = ["command"]
 
 @click.group("token")
 def command() -> None:
-    """Let other users of this machine have a text sent, to people you name.
+    """Let other users have texts sent, to people you name.
 
-    They reach the agent through the socket of `agent start --share`.
+    They are users of this machine, and reach the agent through the socket of `agent
+    start --share`.
     """
 
 

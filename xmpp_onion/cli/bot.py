@@ -5,6 +5,7 @@ import importlib.util
 import logging
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
@@ -63,7 +64,17 @@ def _new(ctx: click.Context, name: str, folder: Path) -> None:
         {"v": 1, "event": "files", "files": [str(path) for path in files]},
         "\n".join(map(str, files)),
     )
-    settings.output.note(f"Test it: cd {place} && python -m pytest")
+    needs = [name for name in ("pytest", "pytest-asyncio") if not _has(name)]
+    install = f"pip install {' '.join(needs)} && " if needs else ""
+    settings.output.note(f"Test it: {install}cd {place} && python -m pytest")
+
+
+def _has(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 @command.command("run")

@@ -52,7 +52,7 @@ def _path(settings: Settings) -> None:
 @click.argument("name", required=False, metavar="[NAME]", type=_SettingName())
 @click.pass_obj
 def _show(settings: Settings, name: str | None) -> None:
-    """Print each setting, or that of NAME, with its value and who said it.
+    """Print each setting, or that of NAME, and who said it.
 
     `flag`, `environment`, `profile` and `file` (its table, and its top), `default`.
     """
@@ -66,9 +66,10 @@ def _show(settings: Settings, name: str | None) -> None:
 @click.argument("value")
 @click.pass_obj
 def _set(settings: Settings, name: str, value: str) -> None:
-    """Set NAME to VALUE in the file, for every profile; with --profile for that one.
+    """Set NAME to VALUE in the file.
 
-    Comments and all else stay. It is told what counts then: a variable may say more.
+    For every profile; with --profile for that one. Comments and all else stay. It
+    is told what counts then: a variable may say more.
     """
     from xmpp_onion.configuration import edit  # noqa: PLC0415 - for set and unset only
 
@@ -84,7 +85,10 @@ def _set(settings: Settings, name: str, value: str) -> None:
 @click.argument("name", metavar="NAME", type=_SettingName())
 @click.pass_obj
 def _unset(settings: Settings, name: str) -> None:
-    """Take NAME out of the file; with --profile out of the table of that one."""
+    """Take NAME out of the file.
+
+    With --profile out of the table of that one.
+    """
     from xmpp_onion.configuration import edit  # noqa: PLC0415 - as above
 
     if not edit.unset_value(_file(settings), name, _table(settings)):
@@ -118,7 +122,8 @@ def _tell(settings: Settings, entry: Entry) -> None:
         "source": str(source),
         "text": entry.setting.text,
     }
-    told = f"{entry.setting.name} = {visible(entry.shown)}  ({source})"
+    name, value = entry.setting.name, visible(entry.shown)
+    told = f"{name} = {value}  ({source})" if value else f"{name} is not set"
     settings.output.result(line, told)
 
 

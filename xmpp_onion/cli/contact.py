@@ -146,10 +146,10 @@ def _receipts(settings: Settings, switch: str) -> int:
 @timer.argument
 @click.pass_obj
 def _timer(settings: Settings, jid: str, time: int | str | None) -> int:
-    """Set how long what you say to JID may be kept, such as 1d; else show it.
+    """Set, or show, how long what you say to JID may be kept.
 
-    Your store and those of clients that heed it erase it then. The other side sets
-    its own. Needs no connection.
+    Such as 1d. Your store and those of clients that heed it erase it then. The
+    other side sets its own. Needs no connection.
     """
     return timer.turn(settings, parse_recipient(jid), time)
 

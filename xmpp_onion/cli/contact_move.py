@@ -20,7 +20,7 @@ __all__ = ["command"]
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def command(settings: Settings, jid: str, *, yes: bool) -> int:
-    """Go on with the contact JID under the name that their server has now.
+    """Go on with JID under the name that their server has now.
 
     Only if their server proved that with the keys of both names. The keys that you know
     of them, and what you decided about those, stay; JID is taken off your contacts, and

@@ -79,10 +79,10 @@ def _revoke(settings: Settings, folder: Path, name: str) -> None:
 @click.argument("door_file", metavar="F")
 @click.pass_obj
 def account_command(settings: Settings, door_file: str) -> None:
-    """Reach the server by its private door from now on, with the key in F.
+    """Reach the server by its private door from now on.
 
-    F holds what `server door give` printed; - for stdin. A process that holds the
-    account now goes on as before until it ends.
+    F holds the key, as `server door give` printed; - for stdin. A process that
+    holds the account now goes on as before until it ends.
     """
     admission = read_door_file(door_file)
     account = load_account(settings)

@@ -62,7 +62,9 @@ def _split(place: str) -> tuple[Path, str]:
     if place.endswith(os.sep):  # which a path does not keep
         raise click.UsageError(f"there is no folder {where}")
     if where.exists():
-        raise click.UsageError(f"{where} is there already, and is not overwritten")
+        raise click.UsageError(
+            f"{where} is there already, and is not overwritten: name another with -o"
+        )
     if not where.parent.is_dir():
         raise click.UsageError(f"there is no folder {where.parent}")
     return where.parent.absolute(), where.name

@@ -35,7 +35,8 @@ def command(
     sessions, nor what waits to be sent. It may be in use meanwhile, and stays so.
     """
     account = load_account(settings)
-    secret = unlock.find_given(new_key_file, new_passphrase_file) or unlock.ask_new()
+    secret = unlock.find_given(new_key_file, new_passphrase_file)
+    secret = secret or unlock.ask_new("--new-")
     from xmpp_onion.agent import export  # noqa: PLC0415 - not before all was asked
 
     moved = asyncio.run(export.export_account(account, file, secret))

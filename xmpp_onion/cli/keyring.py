@@ -20,7 +20,7 @@ __all__ = ["command", "follow"]
 @click.argument("what", type=click.Choice(["store", "forget"]))
 @click.pass_obj
 def command(settings: Settings, *, what: str) -> None:
-    """Keep the passphrase of the account in your keyring, or forget it there.
+    """Keep the passphrase in your keyring, or forget it there.
 
     What is stored is tried first. It needs the extra `keyring`, and a keyring of
     the system (GNOME, KDE, KeePassXC, macOS) that is unlocked.

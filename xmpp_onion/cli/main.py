@@ -65,6 +65,16 @@ class _LazyGroup(click.Group):
         take_global_options(command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:  # click looks among what is loaded
+            raise click.NoSuchCommand(
+                error.command_name, possibilities=_COMMANDS, ctx=ctx
+            ) from None
+
     def format_commands(
         self,
         ctx: click.Context,  # noqa: ARG002 - click's signature

@@ -62,10 +62,11 @@ def _list(settings: Settings, timeout: float | None, *, bookmarks: bool) -> int:
 @_timeout
 @click.pass_obj
 def _create(settings: Settings, room: str, nick: str, timeout: float | None) -> int:
-    """Make ROOM: members only, nobody anonymous, lasting, archived, not listed.
+    """Make ROOM, for members only.
 
-    All of that is read back. A server that does not make it so is told about, and
-    the room is gone again.
+    Nobody is anonymous there; it lasts, is archived and not listed. All of that is
+    read back. A server that does not make it so is told about, and the room is gone
+    again.
     """
     return _do(settings, {"do": "create-room", "room": room, "nick": nick}, timeout)
 
@@ -129,7 +130,10 @@ def _kick(
     *,
     ban: bool,
 ) -> int:
-    """Throw each JID out of ROOM: no member any more, they read nothing from now on."""
+    """Throw each JID out of ROOM.
+
+    They are no members any more, and read nothing from now on.
+    """
     request = _with_people("kick-from-room", room, people)
     return _do(settings, {**request, "ban": ban}, timeout)
 
@@ -219,7 +223,10 @@ def _subject(
 @_timeout
 @click.pass_obj
 def _members(settings: Settings, room: str, timeout: float | None) -> int:
-    """List who is a member of ROOM, by their accounts, there or not."""
+    """List who is a member of ROOM, there or not.
+
+    By their accounts: names in a room prove nothing.
+    """
     return _do(settings, {"do": "room-members", "room": room}, timeout)
 
 
@@ -229,9 +236,9 @@ def _members(settings: Settings, room: str, timeout: float | None) -> int:
 @_timeout
 @click.pass_obj
 def _strict(settings: Settings, room: str, switch: str, timeout: float | None) -> int:
-    """Send nothing to ROOM while it has a member whom you did not accept, or do.
+    """Send nothing to ROOM before you accepted each member.
 
-    Who is a member now is accepted.
+    Or do, with `off`. Who is a member now is accepted.
     """
     request: Line = {"do": "strict-room", "room": room, "on": switch == "on"}
     return _do(settings, request, timeout)
@@ -254,10 +261,10 @@ def _accept(
 @timer.argument
 @click.pass_obj
 def _timer(settings: Settings, room: str, time: int | str | None) -> int:
-    """Set how long what you say in ROOM may be kept, such as 1d; else show it.
+    """Set, or show, how long what you say in ROOM may be kept.
 
-    Your store and those of clients that heed it erase it then. The others set their
-    own. Needs no connection.
+    Such as 1d. Your store and those of clients that heed it erase it then. The
+    others set their own. Needs no connection.
     """
     return timer.turn(settings, room, time)
 
@@ -323,6 +330,8 @@ def told(line: Line) -> str:
             text = f"{line['count']} invitations wait: xmpp-onion room invitations"
         case "more-invitations":
             text = f"and {line['count']} more, for which there was no room"
+        case _ if line["state"] == "renamed":
+            text = f"{line['room']}: it has another subject now"
         case _:
             text = f"{line['room']}: {line['state']}"
     return visible(text)

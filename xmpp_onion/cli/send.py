@@ -215,7 +215,8 @@ def told(line: "Line") -> str:
     """Return how far a message has come, for a person."""
     if line.get("encrypted") is False:  # it never leaves so
         return visible(f"queued: {line['to']}, encrypted and sent at the next login")
-    text = f"{line['state']}: {line['to']}, encrypted for {line['devices']} device(s)"
+    devices = "1 device" if line["devices"] == 1 else f"{line['devices']} devices"
+    text = f"{line['state']}: {line['to']}, encrypted for {devices}"
     skipped = line["skipped"]
     if isinstance(skipped, list) and skipped:
         text += f"; left out: {', '.join(map(str, skipped))}"
@@ -231,7 +232,7 @@ def _read_text(message: str | None) -> str:
     # What argv cannot spell comes as lone surrogates, which nobody could read.
     message = message.encode(errors="replace").decode()
     if not message:
-        raise click.UsageError("the text is empty")
+        raise click.UsageError("the text is empty: use -m TEXT, or pipe one in")
     if len(message.encode()) > _TEXT_LIMIT_BYTES:
         raise click.UsageError(
             f"the text is too long: a message has at most {_TEXT_LIMIT_BYTES} bytes"

@@ -39,7 +39,7 @@ def command(settings: Settings, message_id: str) -> int:
 @_id
 @click.pass_obj
 def shown_command(settings: Settings, room: str, message_id: str) -> int:
-    """List which members of ROOM say to have been shown your message ID.
+    """List who in ROOM was shown your message ID.
 
     Nobody has to say so, and in a room of more than 50 nobody does. Needs no
     connection.

@@ -184,9 +184,10 @@ def _up(settings: Settings, folder: Path, *, detach: bool, supervised: bool) -> 
 @_FOLDER
 @click.pass_obj
 def _status(settings: Settings, folder: Path) -> int:
-    """Tell name and state of the server of DIR; exit code 0 if it is up, else 7.
+    """Tell name and state of the server of DIR.
 
-    Whoever runs it: another terminal, --detach, or systemd.
+    The exit code is 0 if it is up, else 7. Whoever runs it: another terminal,
+    --detach, or systemd.
     """
     health = asyncio.run(read_health(folder))
     onion = Folder(folder, None).read_onion()

@@ -26,10 +26,10 @@ _FILE = click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 def backup_command(
     settings: Settings, folder: Path, file: Path, *, without_uploads: bool
 ) -> None:
-    """Write the server of DIR into one encrypted file: its address, all of it.
+    """Write the server of DIR into one encrypted file.
 
-    It may run meanwhile. What encrypts it is asked for, or named with the global
-    options --passphrase-file and --key-file.
+    All of it, its address too. It may run meanwhile. What encrypts it is asked for,
+    or named with the global options --passphrase-file and --key-file.
     """
     secret = unlock.find_given(settings.key_file, settings.passphrase_file)
     saved = asyncio.run(
@@ -59,10 +59,11 @@ def backup_command(
 @_FOLDER
 @click.pass_obj
 def restore_command(settings: Settings, file: Path, folder: Path) -> None:
-    """Make a server in DIR out of a backup: same address, same accounts.
+    """Make a server in DIR out of a backup.
 
-    Nothing is started. Do not start it while the first one runs, anywhere: two servers
-    of one address answer now here, now there, and people lose messages.
+    With the same address and accounts. Nothing is started. Do not start it while
+    the first one runs, anywhere: two servers of one address answer now here, now
+    there, and people lose messages.
     """
 
     def find(kind: Kind) -> Secret | None:

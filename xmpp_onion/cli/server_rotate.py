@@ -37,7 +37,7 @@ def command(
     no_redirect: bool,
     new_key: Path | None,
 ) -> None:
-    """Give the server of DIR another onion name, with its people and rooms.
+    """Give the server of DIR another onion name.
 
     It must be stopped, and is not started. Passwords, contacts, rooms, archives and
     keys stay; invites that nobody used have to be made anew. People are told when they

@@ -51,15 +51,20 @@ def find_given(key_file: Path | None, passphrase_file: str | None) -> Secret | N
     return None
 
 
-def ask_new() -> Secret:
+def ask_new(options: str = "--") -> Secret:
     """Ask for a new passphrase, twice.
+
+    Args:
+        options: How the options begin that would name one: ``--new-`` where the
+            global ones say what opens what is there.
 
     Raises:
         UsageError: Nobody can be asked here.
     """
     if not _can_ask():
         raise click.UsageError(
-            "there is nothing to encrypt with: use --passphrase-file F or --key-file F"
+            f"there is nothing to encrypt with: use {options}passphrase-file F or "
+            f"{options}key-file F"
         )
     return _ask("New passphrase", twice=True)
 

@@ -79,7 +79,8 @@ def _told(line: dict[str, object]) -> str:
     match line["libraries"]:
         case dict(libraries):
             told += [
-                f"{name} {found or 'missing'}" for name, found in libraries.items()
+                f"{name} {found}" if found else f"{name} is not installed"
+                for name, found in libraries.items()
             ]
     for name in ("tor", "prosody"):
         match line[name]:

@@ -116,7 +116,7 @@ def _check_files(place: Folder) -> _Finding:
     if loose:
         return StorePermissionError(
             f"others can reach files of the server: {loose[0]}",
-            why=f"the modes of {len(loose)} file(s) are too open",
+            why=f"modes are too open, of {len(loose)} in all",
             fix=f"Take it from all others: chmod -R o-rwx {place.path}; "
             f"chmod go-rwx {loose[0]}",
         )

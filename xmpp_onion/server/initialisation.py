@@ -137,8 +137,8 @@ def _make_folders(place: Folder) -> None:
         private.make_folder(place.path)
     elif not place.path.is_symlink() and not any(place.path.iterdir()):
         place.path.chmod(0o700)  # empty: nothing was ever readable in it
+    _refuse_foreign(place)  # or one would be told to close a home, or a web site
     private.check_folder(place.path)  # before anything is put into it
-    _refuse_foreign(place)
     for name in ("", "certs", "modules"):
         place.make_shared(place.prosody / name)
     if not place.data.exists():

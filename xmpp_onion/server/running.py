@@ -160,4 +160,4 @@ def check_dns(options: Options, running: Running | None) -> str | XmppOnionError
             why=f"to {', '.join(beside)}",
             fix="Stop it. If its configuration is as shipped, report this as a bug.",
         )
-    return f"fenced off; {len(ends)} connection(s), none of them beside Tor"
+    return f"fenced off; connections: {len(ends)}, none of them beside Tor"

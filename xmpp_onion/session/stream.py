@@ -224,7 +224,7 @@ class Session:
         except TimeoutError:
             raise self._last_error or SessionLostError(
                 "the session is not up yet",
-                why=f"it did not come up within {timeout} seconds",
+                why=f"it did not come up within {timeout:g} seconds",
                 fix="Wait longer; a first circuit may take a minute.",
             ) from None
         if self.state is State.CLOSED:

@@ -116,7 +116,7 @@ async def test_the_doctor_asks_the_holder_how_it_is(
     found = {line["name"]: line for line in lines}
     assert "it answers" in str(found["account"]["what"])
     assert "none of them beside Tor" in str(found["leaks"]["what"])
-    assert "published and read back: 1 device(s)" in str(found["keys"]["what"])
+    assert "published and read back: 1 device, " in str(found["keys"]["what"])
     assert all(line["ok"] for line in lines)
 
 

@@ -41,6 +41,13 @@ def test_a_closed_file_is_an_error_of_the_store(number: int) -> None:
     assert "/x/y" in found.why
 
 
+def test_a_closed_place_need_not_be_that_of_an_account() -> None:
+    told = explain(PermissionError(errno.EACCES, "Permission denied", "/srv/x"))
+
+    assert "/srv/x" in told.why
+    assert "--data-dir" not in told.fix
+
+
 def test_a_bug_names_its_place_and_not_what_it_says() -> None:
     found = explain(raised("swordfish"))
 

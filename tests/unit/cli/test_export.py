@@ -42,7 +42,10 @@ def test_an_account_goes_out_and_comes_in(
 def test_nobody_to_ask_for_a_passphrase_is_a_usage_error(
     command: "Command", tmp_path: Path
 ) -> None:
-    assert command("export", str(tmp_path / "file")).code == 2
+    done = command("export", str(tmp_path / "file"))
+
+    assert done.code == 2
+    assert "--new-passphrase-file F" in done.err  # the other one opens what is here
     assert not (tmp_path / "file").exists()
 
 

@@ -103,6 +103,22 @@ def test_help_names_every_command() -> None:
         assert f"\n  {name}" in shown
 
 
+@pytest.mark.parametrize("name", ["", *cli._COMMANDS])
+def test_no_line_of_a_list_of_commands_is_cut_short(name: str) -> None:
+    usage, _, listed = run(*name.split(), "--help").stdout.partition("Commands:")
+
+    assert usage.startswith("Usage: ")
+    assert "..." not in listed
+
+
+@pytest.mark.parametrize("words", [["sned"], ["server", "upp"]])
+def test_a_command_with_a_typo_is_told_what_is_like_it(words: list[str]) -> None:
+    shown = run(*words)
+
+    assert shown.returncode == 2
+    assert "Did you mean" in shown.stderr
+
+
 @pytest.mark.parametrize("name", cli._COMMANDS)
 def test_every_command_explains_itself(name: str) -> None:
     shown = run(name, "--help")

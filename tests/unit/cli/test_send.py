@@ -91,7 +91,7 @@ def test_a_dry_run_is_asked_for_and_shown(
 def test_how_far_it_has_come_is_said() -> None:
     line = {"state": "acked", "to": "a", "devices": 2, "skipped": ["b"],
             "encrypted": True}  # fmt: skip
-    assert told(line) == "acked: a, encrypted for 2 device(s); left out: b"
+    assert told(line) == "acked: a, encrypted for 2 devices; left out: b"
 
 
 @pytest.mark.usefixtures("account")

@@ -54,7 +54,7 @@ def test_how_far_a_message_has_come_is_told_without_a_connection(
 
     (line,) = done.lines
     assert (done.code, line["event"], line["state"]) == (0, "sent", "received")
-    assert shown.out == f"received: bob@{onion}, encrypted for 2 device(s)\n"
+    assert shown.out == f"received: bob@{onion}, encrypted for 2 devices\n"
     assert lost.out.startswith("failed: ")
     assert lost.out.endswith(": nobody is there\n")
 

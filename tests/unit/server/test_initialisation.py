@@ -62,7 +62,7 @@ def test_a_folder_made_beforehand_is_closed_if_it_is_empty(tmp_path: Path) -> No
 
 def test_an_open_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
     (tmp_path / "server").mkdir(mode=0o755)
-    (tmp_path / "server" / "notes").touch()
+    create_key(tmp_path / "server" / "onion.key")
 
     with pytest.raises(StorePermissionError) as caught:
         initialise(tmp_path / "server")
@@ -143,6 +143,9 @@ def test_no_server_is_made_among_other_files(tmp_path: Path) -> None:
         initialise(home)
 
     assert "'letters'" in caught.value.why
+    home.chmod(0o755)
+    with pytest.raises(ServerError, match="no server is made"):
+        initialise(home)  # and nobody is told to close it: it is no server's
     assert [path.name for path in home.iterdir()] == ["letters"]
 
 
