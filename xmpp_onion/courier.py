@@ -200,7 +200,7 @@ class Courier:
         everybody = {JID(to).bare for to in await self._outbox.recipients()}
         everybody.add(self._session.jid.bare)
         for jid in everybody if whose is None else {whose}:
-            for device in await self._omemo.refused_devices(jid):
+            for device in await self._omemo.keyring.refused(jid):
                 await self._withdraw(device)
         self._has_kept = True
 
@@ -270,7 +270,7 @@ class Courier:
 
     async def _own_devices(self) -> frozenset[int]:
         with suppress(DeviceListError):
-            devices = await self._omemo.devices(self._session.jid.bare)
+            devices = await self._omemo.keyring.devices(self._session.jid.bare)
             return frozenset(device.device_id for device in devices)
         return frozenset()
 

@@ -66,6 +66,7 @@ class Notary:
     ) -> None:
         self._database = database
         self._omemo = omemo
+        self._keyring = omemo.keyring
         self._courier = courier
         self._own = own
 
@@ -77,7 +78,7 @@ class Notary:
         """
         await self._omemo.fetch([owner])
         async with self._database.transaction():
-            devices = await self._omemo.devices(owner)
+            devices = await self._keyring.devices(owner)
             if owner == self._own:
                 devices = (await self._omemo.this_device(), *devices)
             await self._courier.keep_effects()
@@ -90,7 +91,7 @@ class Notary:
         async with self._database.transaction():
             for owner in people:
                 with suppress(DeviceListError):
-                    found += await self._omemo.devices(owner)
+                    found += await self._keyring.devices(owner)
             await self._courier.keep_effects()
         return tuple(found)
 
@@ -98,18 +99,18 @@ class Notary:
         """Keep a decision about one device.
 
         A key that takes the place of another, or was shown by somebody else first,
-        is believed when a person says so: see :meth:`Omemo.install`.
+        is believed when a person says so: see `Keyring.install`.
         """
         await self._omemo.fetch([owner])
         is_new = level is TrustLevel.TRUSTED and not await self._knows(
             owner, parse_fingerprint(fingerprint)
         )
         if is_new:
-            await self._omemo.fetch_anew(owner)
+            await self._keyring.fetch_anew(owner)
         async with self._database.transaction():
             if is_new:
-                await self._omemo.install(owner, parse_fingerprint(fingerprint))
-            device = await self._omemo.set_trust(owner, fingerprint, level)
+                await self._keyring.install(owner, parse_fingerprint(fingerprint))
+            device = await self._keyring.set_trust(owner, fingerprint, level)
             await self._courier.keep_effects()
         return device
 
@@ -196,7 +197,9 @@ class Notary:
         await self._omemo.fetch([uri.jid])
         async with self._database.transaction():
             devices = await self._known(uri.jid)
-            owners = await self._omemo.owners(digits for _, digits in uri.fingerprints)
+            owners = await self._keyring.owners(
+                digits for _, digits in uri.fingerprints
+            )
             check_scan(uri, devices, owners)
             done = [await self._verify(uri.jid, *pair) for pair in uri.fingerprints]
             await self._courier.keep_effects()
@@ -217,7 +220,7 @@ class Notary:
         trusted = {e.fingerprint for e in entries if e.level is TrustLevel.TRUSTED}
         await self._omemo.fetch([jid])
         async with self._database.transaction():
-            owners = await self._omemo.owners(trusted)
+            owners = await self._keyring.owners(trusted)
             check_words(jid, trusted, await self._known(jid), owners)
             for change in await self._compare(entries):
                 await self._take_over(change)
@@ -231,7 +234,7 @@ class Notary:
         return Device(entry.jid, 0, digits, level, active=False, own=own)
 
     async def _known(self, jid: JID) -> tuple[Device, ...]:
-        devices = await self._omemo.known_devices(jid)
+        devices = await self._keyring.known(jid)
         if jid != self._own:
             return devices
         return (await self._omemo.this_device(), *devices)
@@ -243,9 +246,9 @@ class Notary:
             return await self._omemo.this_device()
         level = TrustLevel.TRUSTED
         if fingerprint in known:
-            return await self._omemo.set_trust(jid, fingerprint, level)
-        await self._omemo.install(jid, fingerprint, device_id)
-        await self._omemo.promise([(jid, fingerprint, level)])
+            return await self._keyring.set_trust(jid, fingerprint, level)
+        await self._keyring.install(jid, fingerprint, device_id)
+        await self._keyring.promise([(jid, fingerprint, level)])
         own = jid == self._own
         return Device(jid, device_id, fingerprint, level, active=False, own=own)
 
@@ -254,8 +257,8 @@ class Notary:
     async def export(self) -> tuple[Entry, ...]:
         """Return all that people decided; each is a line of text. No connection."""
         async with self._database.transaction():
-            decided = entries_of(await self._omemo.decided_devices())
-            promised = await self._omemo.promised()
+            decided = entries_of(await self._keyring.decided())
+            promised = await self._keyring.promised()
         waiting = {
             Entry(jid, digits, level) for (jid, digits), level in promised.items()
         }
@@ -287,7 +290,7 @@ class Notary:
 
     async def _compare(self, entries: tuple[Entry, ...]) -> tuple[Change, ...]:
         changes: list[Change] = []
-        levels = await self._omemo.promised()
+        levels = await self._keyring.promised()
         for jid in {entry.jid for entry in entries}:
             levels |= {
                 (device.jid, device.fingerprint): device.trust
@@ -308,9 +311,11 @@ class Notary:
     async def _take_over(self, change: Change) -> None:
         known = {device.fingerprint for device in await self._known(change.jid)}
         if change.fingerprint in known:
-            await self._omemo.set_trust(change.jid, change.fingerprint, change.after)
+            await self._keyring.set_trust(change.jid, change.fingerprint, change.after)
         else:
-            await self._omemo.promise([(change.jid, change.fingerprint, change.after)])
+            await self._keyring.promise(
+                [(change.jid, change.fingerprint, change.after)]
+            )
 
     # --- policies ---------------------------------------------------------------
 

@@ -182,9 +182,9 @@ class InboxReader:
         """
         if not isinstance(event, Said):
             return event
-        level = await self._omemo.known_level(event.sender, event.fingerprint)
+        level = await self._omemo.keyring.known_level(event.sender, event.fingerprint)
         if level is None:
             async with self._database.transaction():
-                level = await self._omemo.level(event.sender, event.fingerprint)
+                level = await self._omemo.keyring.level(event.sender, event.fingerprint)
                 await self._courier.keep_effects()
         return replace(event, trust=level.word)

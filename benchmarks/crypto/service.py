@@ -53,7 +53,7 @@ class _Device:
     async def learn(self, name: JID) -> None:
         await self._omemo.fetch([name])
         async with self._transaction():
-            await self._omemo.devices(name)
+            await self._omemo.keyring.devices(name)
 
     async def encrypt(self, name: JID, text: str) -> Message:
         async with self._transaction():

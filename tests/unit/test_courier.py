@@ -82,12 +82,22 @@ class Line:
         return done
 
 
+class NoDevices:
+    """Stands in for a keyring."""
+
+    async def devices(self, jid: JID) -> tuple[Device, ...]:
+        """Return none: the account has no other devices."""
+        del jid
+        return ()
+
+
 class Chores:
     """Stands in for what does the jobs."""
 
     def __init__(self, do: Callable[[str], Awaitable[None]]) -> None:
         self._do = do
         self.effects: list[Effect] = []
+        self.keyring = NoDevices()
 
     async def perform(self, kind: str, payload: str) -> None:
         del payload
@@ -110,11 +120,6 @@ class Chores:
     async def encrypt_letter(self, payload: str) -> None:
         """Fail or not, as a letter does whose bundles do not come, or that is void."""
         await self._do(payload)
-
-    async def devices(self, jid: JID) -> tuple[Device, ...]:
-        """Return none: the account has no other devices."""
-        del jid
-        return ()
 
 
 class Desk:

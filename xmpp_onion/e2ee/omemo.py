@@ -12,7 +12,7 @@ Source: XEP-0384, versions 0.9 (``urn:xmpp:omemo:2``) and 0.3
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from xml.etree import ElementTree as ET
 
@@ -30,11 +30,11 @@ from xmpp_onion.e2ee.effect import (
     SendEmpty,
     UploadBundle,
     UploadDeviceList,
-    withdrawn,
 )
 from xmpp_onion.e2ee.encryption import UNSENT, Encrypted, Encryption
 from xmpp_onion.e2ee.envelope import Plain
 from xmpp_onion.e2ee.healing import Healing, Patient, is_broken
+from xmpp_onion.e2ee.keyring import Keyring
 from xmpp_onion.e2ee.known_devices import KnownDevices
 from xmpp_onion.e2ee.notices import Notices
 from xmpp_onion.e2ee.own_device import OwnDevice
@@ -51,9 +51,7 @@ from xmpp_onion.e2ee.trust import (
     Device,
     Trust,
     TrustLevel,
-    accepts,
 )
-from xmpp_onion.e2ee.trust_messages import Word
 from xmpp_onion.e2ee.versions import (
     OMEMO_OLD,
     addressed,
@@ -62,7 +60,6 @@ from xmpp_onion.e2ee.versions import (
 from xmpp_onion.e2ee.vouching import Vouching, read_letter
 from xmpp_onion.errors import (
     DecryptionError,
-    DeviceListError,
     EncryptionError,
 )
 from xmpp_onion.store import Database, Keys
@@ -107,6 +104,7 @@ class Omemo:
     Attributes:
         policies: What holds for each contact.
         notices: What is to be told about devices.
+        keyring: What is known of devices, and was decided about them.
         rooms: Encrypts for all members of a room at once.
     """
 
@@ -152,33 +150,44 @@ class Omemo:
             directory=self._directory,
             pep=pep,
         )
-        self._decisions = Decisions(
+        decisions = Decisions(
             self._own,
             self._storage,
             self.policies,
             pins=bare_pins,
             notices=self.notices,
         )
-        self._vouching = Vouching(
+        vouching = Vouching(
             self._own,
-            self._decisions,
+            decisions,
             self._storage,
             notices=self.notices,
             effects=self._door.effects,
             is_on=automatic_trust,
         )
-        self._sightings = Sightings(self._storage)
-        records = DeviceRecords(self._door, self._device, self._sightings)
-        self._succession = Succession(self._own, self._door, self._device, records)
+        sightings = Sightings(self._storage)
+        records = DeviceRecords(self._door, self._device, sightings)
+        succession = Succession(self._own, self._door, self._device, records)
         self._known = KnownDevices(
             self._own,
             self._device,
             self._directory,
-            decisions=self._decisions,
-            vouching=self._vouching,
+            decisions=decisions,
+            vouching=vouching,
             records=records,
         )
         self._supply = Supply(self._own, self._device, self._directory, self._known)
+        self.keyring = Keyring(
+            self._device,
+            self._door,
+            self._directory,
+            known=self._known,
+            sightings=sightings,
+            decisions=decisions,
+            vouching=vouching,
+            succession=succession,
+            supply=self._supply,
+        )
         self._encryption = Encryption(
             self._own,
             self._device,
@@ -187,7 +196,7 @@ class Omemo:
             supply=self._supply,
             known=self._known,
             policies=self.policies,
-            vouching=self._vouching,
+            vouching=vouching,
         )
         self.rooms = RoomEncryption(
             self._own, self._encryption, known=self._known, policies=self.policies
@@ -197,8 +206,8 @@ class Omemo:
             self._device,
             self._door,
             known=self._known,
-            sightings=self._sightings,
-            vouching=self._vouching,
+            sightings=sightings,
+            vouching=vouching,
             former=former,
         )
         self._healing = Healing(self._device, self._door, self._own)
@@ -509,134 +518,3 @@ class Omemo:
                 sender which.
         """
         return await self._decryption.decrypt(elements, sender, to=to, room=room)
-
-    # --- devices and trust --------------------------------------------------------
-
-    async def devices(self, jid: JID) -> tuple[Device, ...]:
-        """Return the known devices of a JID, ours without this one. In a transaction.
-
-        Raises:
-            DeviceListError: Nothing is known, and :meth:`fetch` got no answer.
-        """
-        with omemo_errors(EncryptionError, "the devices cannot be read"):
-            devices = await self._known.others(jid.bare)
-        if not devices and not self._directory.is_known(jid.bare):
-            raise DeviceListError(
-                "the devices are not known",
-                why="the server did not answer",
-                fix="Try again in a moment.",
-            )
-        return tuple([await self._sightings.add_to(device) for device in devices])
-
-    async def level(self, jid: JID, fingerprint: str) -> TrustLevel:
-        """Return what holds now about a device. In a transaction.
-
-        Args:
-            jid: Whose device it is.
-            fingerprint: 64 hex digits.
-        """
-        with omemo_errors(EncryptionError, "the devices cannot be read"):
-            devices = await self._known.of(jid.bare)
-        known = {device.fingerprint: device.trust for device in devices}
-        return known.get(fingerprint, TrustLevel.UNDECIDED)
-
-    async def known_level(self, jid: JID, fingerprint: str) -> TrustLevel | None:
-        """Return what :meth:`level` would, if that takes no transaction; else None."""
-        infos = self._door.records.at_hand(jid.bare)
-        if infos is None:
-            return None
-        return await self._decisions.known_level(jid.bare, fingerprint, infos)
-
-    async def set_trust(self, jid: JID, fingerprint: str, level: TrustLevel) -> Device:
-        """Keep what a person decided about a device. In a transaction.
-
-        Args:
-            jid: Whose device it is.
-            fingerprint: All 64 hex digits; spaces and case do not matter.
-            level: TRUSTED or DISTRUSTED; UNDECIDED takes a decision back.
-
-        Raises:
-            EncryptionError: The JID has no such device.
-        """
-        with omemo_errors(EncryptionError, "the decision was not kept"):
-            manager = await self._device.open()
-            known = await self._known.of(jid.bare)
-            device = await self._decisions.set(manager, jid.bare, fingerprint, level)
-            await self._vouching.decided(manager, device, self.fingerprint)
-        if level is TrustLevel.DISTRUSTED:
-            self._door.effects += withdrawn(device, known)
-        return device
-
-    async def fetch_anew(self, jid: JID) -> None:
-        """Fetch what :meth:`install` will need. NETWORK, outside of transactions."""
-        await self._supply.fetch_anew(jid.bare)
-
-    async def install(
-        self, jid: JID, fingerprint: str, device_id: int | None = None
-    ) -> None:
-        """Let a key that a person compared take the place of what is known.
-
-        In a transaction. Who had it, or its device, before loses that, unless
-        somebody verified it; the sessions go, and what waits to be sent to them.
-
-        Args:
-            jid: Whose key it is.
-            fingerprint: 64 hex digits.
-            device_id: Of which device; else of that which shows it to
-                :meth:`fetch_anew`.
-
-        Raises:
-            FingerprintMismatchError: It is ours, or verified as somebody else's.
-        """
-        with omemo_errors(EncryptionError, "the decision was not kept"):
-            await self._device.open()
-            device_id = device_id or self._supply.shown(jid.bare, fingerprint)
-            await self._succession.install(jid.bare, fingerprint, device_id)
-        self._directory.ask_again(jid.bare)
-        self._known.forget_lists()
-        self._supply.forget_sessions()
-
-    async def promise(self, words: Iterable[tuple[JID, str, TrustLevel]]) -> None:
-        """Keep decisions about keys that are not known yet. In a transaction.
-
-        Args:
-            words: Whose key, its fingerprint, TRUSTED or DISTRUSTED.
-        """
-        said = [Word(j.bare, f, level is TrustLevel.TRUSTED) for j, f, level in words]
-        await self._vouching.promise(said, self.fingerprint)
-
-    async def promised(self) -> dict[tuple[JID, str], TrustLevel]:
-        """Return what was decided about keys that are not known yet. In a transaction.
-
-        By whose key it is, and its fingerprint.
-        """
-        await self._device.open()
-        return {
-            (word.owner, word.fingerprint): TrustLevel.TRUSTED
-            if word.is_trusted
-            else TrustLevel.DISTRUSTED
-            for word in await self._vouching.promised(self.fingerprint)
-        }
-
-    async def owners(self, fingerprints: Iterable[str]) -> dict[str, JID]:
-        """Return whose key each fingerprint is beyond doubt. In a transaction."""
-        return await self._succession.owners(fingerprints)
-
-    async def known_devices(self, jid: JID) -> tuple[Device, ...]:
-        """Return what is known of a JID's devices, without this one. In a transaction.
-
-        Unlike :meth:`devices`, whether or not its server ever answered.
-        """
-        with omemo_errors(EncryptionError, "the devices cannot be read"):
-            return await self._known.others(jid.bare)
-
-    async def refused_devices(self, jid: JID) -> tuple[Device, ...]:
-        """Return the devices of a JID that nothing may reach. In a transaction."""
-        known = await self.known_devices(jid)
-        return tuple(device for device in known if not accepts(device.trust))
-
-    async def decided_devices(self) -> tuple[Device, ...]:
-        """Return the devices that somebody decided about, and their owners' others."""
-        jids = await self._decisions.decided_jids()
-        found = [await self.known_devices(jid) for jid in jids]
-        return tuple(device for devices in found for device in devices)

@@ -156,13 +156,13 @@ class OmemoPeer:
         """Return what is known of somebody's devices."""
         await self.omemo.fetch([of.jid])
         async with self.database.transaction():
-            return await self.omemo.devices(of.jid)
+            return await self.omemo.keyring.devices(of.jid)
 
     async def trust(self, whom: "OmemoPeer", level: TrustLevel) -> None:
         """Decide about a device as a person would."""
         await self.omemo.fetch([whom.jid])
         async with self.database.transaction():
-            await self.omemo.set_trust(whom.jid, whom.omemo.fingerprint, level)
+            await self.omemo.keyring.set_trust(whom.jid, whom.omemo.fingerprint, level)
 
     def take_empties(self) -> list[ET.Element]:
         """Take the empty messages that wait to be sent."""

@@ -275,7 +275,7 @@ async def test_a_label_that_came_before_the_key_that_signed_it_is_read(
 
     phone = await peers.add("alice")  # reads its own account's list, and no bundle
     async with phone.database.transaction():
-        known = await phone.omemo.devices(phone.jid)
+        known = await phone.omemo.keyring.devices(phone.jid)
 
     labels = {d.device_id: d.label for d in await phone.devices(laptop)}
     assert laptop.omemo.device_id not in {device.device_id for device in known}

@@ -76,7 +76,7 @@ async def encrypt(peer: OmemoPeer, text: str) -> Encrypted:
 async def devices(peer: OmemoPeer) -> tuple[Device, ...]:
     await peer.omemo.fetch([BARE])
     async with peer.database.transaction():
-        return await peer.omemo.devices(BARE)
+        return await peer.omemo.keyring.devices(BARE)
 
 
 async def hear(peer: OmemoPeer, element: ET.Element) -> Plain | None:
@@ -139,7 +139,7 @@ async def test_its_devices_of_either_version_read_one_stanza_of_ours(
     async with BareAccount(BARE, peers.server, (OMEMO_OLD,)) as old:
         for device in await devices(alice):
             async with alice.database.transaction():
-                await alice.omemo.set_trust(
+                await alice.omemo.keyring.set_trust(
                     BARE, device.fingerprint, TrustLevel.TRUSTED
                 )
         sent = await encrypt(alice, "hello")

@@ -739,33 +739,6 @@ async def test_our_own_other_device_is_left_out_until_it_is_confirmed(
     assert await laptop.read(sent, phone, to=bob) == "hello again"
 
 
-async def test_a_decision_is_about_a_device_that_exists(peers: OmemoPeers) -> None:
-    alice, bob = await peers.add("alice"), await peers.add("bob")
-    await alice.omemo.fetch([bob.jid])
-
-    async with alice.database.transaction():
-        with pytest.raises(EncryptionError, match="trust list"):
-            await alice.omemo.set_trust(bob.jid, "0" * 64, TrustLevel.TRUSTED)
-        grouped = " ".join(
-            [bob.omemo.fingerprint.upper()[:32], bob.omemo.fingerprint[32:]]
-        )
-        device = await alice.omemo.set_trust(bob.jid, grouped, TrustLevel.TRUSTED)
-
-    assert device.trust is TrustLevel.TRUSTED
-    assert (await alice.devices(bob)) == (device,)
-
-
-async def test_the_devices_of_a_silent_server_are_an_error_not_an_empty_list(
-    peers: OmemoPeers,
-) -> None:
-    alice, bob = await peers.add("alice"), await peers.add("bob")
-    alice.pep.failures = 2
-
-    with pytest.raises(DeviceListError):
-        await alice.devices(bob)
-    assert len(await alice.devices(bob)) == 1
-
-
 async def test_before_prepare_there_is_no_identity(peers: OmemoPeers) -> None:
     alice = peers.new("alice")
     await alice.open()
@@ -850,7 +823,7 @@ async def test_a_replacement_of_the_signed_pre_key_that_is_rolled_back_is_repeat
     bob.now += 3601
     await bob.omemo.fetch([alice.jid])
     async with undone(bob):
-        await bob.omemo.devices(alice.jid)
+        await bob.omemo.keyring.devices(alice.jid)
     offered = peers.server.bundles[peers.place(bob)]
 
     await bob.devices(alice)  # not an hour later, when it would be looked at again

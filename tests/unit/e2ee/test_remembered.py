@@ -56,8 +56,10 @@ async def test_what_a_roll_back_undoes_is_not_remembered(peers: OmemoPeers) -> N
 async def distrust_and_fail(alice: OmemoPeer, bob: OmemoPeer) -> None:
     async with alice.database.transaction():
         jid, fingerprint = bob.jid, bob.omemo.fingerprint
-        await alice.omemo.set_trust(jid, fingerprint, TrustLevel.DISTRUSTED)
-        assert await alice.omemo.level(jid, fingerprint) is TrustLevel.DISTRUSTED
+        await alice.omemo.keyring.set_trust(jid, fingerprint, TrustLevel.DISTRUSTED)
+        assert (
+            await alice.omemo.keyring.level(jid, fingerprint) is TrustLevel.DISTRUSTED
+        )
         await alice.database.fetch("no SQL")
 
 
@@ -120,21 +122,21 @@ async def test_a_level_is_known_without_a_transaction_until_something_changes(
     jid, fingerprint = bob.jid, bob.omemo.fingerprint
     await alice.meet(bob)
     await alice.devices(bob)
-    known = alice.omemo.known_level
+    known = alice.omemo.keyring.known_level
 
     assert await known(jid, fingerprint) is TrustLevel.BLINDLY_TRUSTED
     assert await known(jid, "0" * 64) is None
 
     async with alice.database.transaction():
-        await alice.omemo.set_trust(jid, fingerprint, TrustLevel.DISTRUSTED)
-        await alice.omemo.level(jid, fingerprint)
+        await alice.omemo.keyring.set_trust(jid, fingerprint, TrustLevel.DISTRUSTED)
+        await alice.omemo.keyring.level(jid, fingerprint)
         assert await known(jid, fingerprint) is None, "others may not see it yet"
     assert await known(jid, fingerprint) is TrustLevel.DISTRUSTED
 
     async with alice.database.transaction():
-        await alice.omemo.set_trust(jid, fingerprint, TrustLevel.UNDECIDED)
+        await alice.omemo.keyring.set_trust(jid, fingerprint, TrustLevel.UNDECIDED)
         await alice.omemo.policies.set(jid, Trust.MANUAL)
-        await alice.omemo.level(jid, fingerprint)
+        await alice.omemo.keyring.level(jid, fingerprint)
     async with alice.database.transaction():
         await alice.omemo.policies.set(jid, Trust.BTBV)
     assert await known(jid, fingerprint) is None
@@ -148,7 +150,7 @@ async def test_a_level_that_a_roll_back_undid_is_not_known(peers: OmemoPeers) ->
     with pytest.raises(StoreError):
         await distrust_and_fail(alice, bob)
 
-    known = alice.omemo.known_level
+    known = alice.omemo.keyring.known_level
     assert await known(bob.jid, bob.omemo.fingerprint) in {
         None,
         TrustLevel.BLINDLY_TRUSTED,

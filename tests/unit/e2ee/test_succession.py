@@ -39,10 +39,10 @@ async def told(peer: OmemoPeer) -> list[Event]:
 
 async def verify(peer: OmemoPeer, jid: JID, fingerprint: str) -> Device:
     """Verify a key that is not known, as the notary does."""
-    await peer.omemo.fetch_anew(jid)
+    await peer.omemo.keyring.fetch_anew(jid)
     async with peer.database.transaction():
-        await peer.omemo.install(jid, fingerprint)
-        device = await peer.omemo.set_trust(jid, fingerprint, VERIFIED)
+        await peer.omemo.keyring.install(jid, fingerprint)
+        device = await peer.omemo.keyring.set_trust(jid, fingerprint, VERIFIED)
         peer.effects += peer.omemo.take_effects()
     return device
 
@@ -52,10 +52,10 @@ async def scan(peer: OmemoPeer, jid: JID, device_id: int, fingerprint: str) -> N
     await peer.omemo.fetch([jid])
     async with peer.database.transaction():
         uri = TrustUri(jid, ((device_id, fingerprint),))
-        devices = await peer.omemo.known_devices(jid)
-        check_scan(uri, devices, await peer.omemo.owners([fingerprint]))
-        await peer.omemo.install(jid, fingerprint, device_id)
-        await peer.omemo.promise([(jid, fingerprint, VERIFIED)])
+        devices = await peer.omemo.keyring.known(jid)
+        check_scan(uri, devices, await peer.omemo.keyring.owners([fingerprint]))
+        await peer.omemo.keyring.install(jid, fingerprint, device_id)
+        await peer.omemo.keyring.promise([(jid, fingerprint, VERIFIED)])
         peer.effects += peer.omemo.take_effects()
 
 
@@ -118,7 +118,7 @@ async def test_a_key_goes_to_whom_a_person_says_and_who_copied_it_loses_it(
     copy_bundles(peers, bob, mallory)
     await alice.omemo.fetch([mallory])
     async with alice.database.transaction():
-        (squatter,) = await alice.omemo.devices(mallory)
+        (squatter,) = await alice.omemo.keyring.devices(mallory)
     with pytest.raises(NoDevicesError, match="belongs to another account"):
         await alice.encrypt(bob, "not yet")
 
@@ -133,7 +133,7 @@ async def test_a_key_goes_to_whom_a_person_says_and_who_copied_it_loses_it(
     assert (device.fingerprint, device.trust) == (bob.omemo.fingerprint, VERIFIED)
     await alice.omemo.fetch([mallory])
     async with alice.database.transaction():
-        assert await alice.omemo.known_devices(mallory) == ()
+        assert await alice.omemo.keyring.known(mallory) == ()
     losses = [e for e in await told(alice) if isinstance(e, KeyReuse)]
     assert (losses[-1].sender, losses[-1].owner) == (mallory, bob.jid)
     withdrawn = [e.device for e in alice.effects if isinstance(e, Withdraw)]

@@ -234,7 +234,7 @@ async def test_who_distrusts_a_key_withdraws_it_under_each_of_its_numbers(
     assert len(await alice.devices(bob)) == 2
 
     async with alice.database.transaction():
-        await alice.omemo.set_trust(
+        await alice.omemo.keyring.set_trust(
             bob.jid, bob.omemo.fingerprint, TrustLevel.DISTRUSTED
         )
         effects = alice.omemo.take_effects()

@@ -53,7 +53,7 @@ async def decide(
     """Decide as a person does, and keep what is to be told."""
     await peer.omemo.fetch([whom.jid])
     async with peer.database.transaction():
-        await peer.omemo.set_trust(whom.jid, whom.omemo.fingerprint, verdict)
+        await peer.omemo.keyring.set_trust(whom.jid, whom.omemo.fingerprint, verdict)
         peer.effects += peer.omemo.take_effects()
 
 
@@ -82,7 +82,7 @@ async def hear(peer: OmemoPeer, speaker: OmemoPeer, element: ET.Element) -> None
     device = known[speaker.omemo.fingerprint]
     async with peer.database.transaction():
         manager = await peer.omemo._device.open()
-        vouching, digits = peer.omemo._vouching, peer.omemo.fingerprint
+        vouching, digits = peer.omemo.keyring._vouching, peer.omemo.fingerprint
         await vouching.hear(manager, device, [element], digits)
         peer.effects += peer.omemo.take_effects()
 
@@ -197,7 +197,7 @@ async def test_a_contact_says_nothing_about_others_or_about_us(
             for whom in (a1, a2, bob)
             for word in [Word(whom.jid, whom.omemo.fingerprint, is_trusted=True)]
         ]
-        element = await mallory.omemo._vouching.element(manager, words)
+        element = await mallory.omemo.keyring._vouching.element(manager, words)
     assert element is not None
 
     await hear(a1, mallory, element)
@@ -234,7 +234,7 @@ async def test_nobody_else_decides_about_this_very_device(peers: OmemoPeers) -> 
     async with a2.database.transaction():
         manager = await a2.omemo._device.open()
         word = Word(a1.jid, a1.omemo.fingerprint, is_trusted=False)
-        element = await a2.omemo._vouching.element(manager, [word])
+        element = await a2.omemo.keyring._vouching.element(manager, [word])
     assert element is not None
 
     await hear(a1, a2, element)
@@ -283,7 +283,7 @@ async def test_what_is_heard_in_a_transaction_that_is_undone_was_not_heard(
     async with b1.database.transaction():
         manager = await b1.omemo._device.open()
         word = Word(b2.jid, b2.omemo.fingerprint, is_trusted=True)
-        element = await b1.omemo._vouching.element(manager, [word])
+        element = await b1.omemo.keyring._vouching.element(manager, [word])
     assert element is not None
     known = {d.fingerprint: d for d in await a1.devices(b1)}
 
@@ -292,7 +292,7 @@ async def test_what_is_heard_in_a_transaction_that_is_undone_was_not_heard(
             manager = await a1.omemo._device.open()
             speaker = known[b1.omemo.fingerprint]
             digits = a1.omemo.fingerprint
-            await a1.omemo._vouching.hear(manager, speaker, [element], digits)
+            await a1.omemo.keyring._vouching.hear(manager, speaker, [element], digits)
             raise UndoneError
 
     assert await level(a1, b2) is TrustLevel.UNDECIDED
@@ -349,4 +349,4 @@ async def test_a_letter_waits_for_a_bundle_that_is_missing(peers: OmemoPeers) ->
     await deliver(a1, job, (bob,))
 
     assert await level(bob, a2) is TrustLevel.BLINDLY_TRUSTED  # heard, not yet believed
-    assert await bob.omemo._vouching._load()
+    assert await bob.omemo.keyring._vouching._load()

@@ -119,23 +119,27 @@ class NoOmemo:
     """Has no other devices and wants nothing from the network.
 
     Attributes:
-        refused: Devices that the policy does not accept.
+        distrusted: Devices that the policy does not accept.
         has_changed: Whether the account's policy is another than before.
     """
 
     def __init__(self) -> None:
-        self.refused: list[Device] = []
+        self.distrusted: list[Device] = []
         self.has_changed = False
 
     async def devices(self, jid: JID) -> tuple[Device, ...]:
         del jid
         return ()
 
-    async def refused_devices(self, jid: JID) -> tuple[Device, ...]:
-        return tuple(device for device in self.refused if device.jid == jid)
+    async def refused(self, jid: JID) -> tuple[Device, ...]:
+        return tuple(device for device in self.distrusted if device.jid == jid)
 
     @property
     def policies(self) -> "NoOmemo":
+        return self
+
+    @property
+    def keyring(self) -> "NoOmemo":
         return self
 
     async def take_change(self) -> bool:
@@ -202,7 +206,7 @@ class Desk:
 
     async def review(self, *refused: Device, whose: JID | None = None) -> None:
         """Have a policy refuse some devices from now on."""
-        self.omemo.refused, self.omemo.has_changed = [*refused], True
+        self.omemo.distrusted, self.omemo.has_changed = [*refused], True
         async with self.database.transaction():
             await self.courier.review(whose)
 
