@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from xmpp_onion.transport.descriptor import Published
     from xmpp_onion.transport.dial import Endpoint, Isolation, Purpose, probe
     from xmpp_onion.transport.guard import Guard
+    from xmpp_onion.transport.lifeline import Lifeline
+    from xmpp_onion.transport.listener import Listener, Peer, open_streams
     from xmpp_onion.transport.local import (
         dial_local,
         listen_local,
         open_local,
+        peer_process,
         peer_user,
         tell_local,
     )
@@ -33,7 +36,10 @@ _HOMES = {
     "Endpoint": "dial",
     "Guard": "guard",
     "Isolation": "dial",
+    "Lifeline": "lifeline",
+    "Listener": "listener",
     "OnionService": "onion",
+    "Peer": "listener",
     "Published": "descriptor",
     "Purpose": "dial",
     "Tor": "tor",
@@ -46,6 +52,8 @@ _HOMES = {
     "listeners": "witness",
     "make_client_key": "admission",
     "open_local": "local",
+    "open_streams": "listener",
+    "peer_process": "local",
     "peer_user": "local",
     "probe": "dial",
     "read_address": "onion",
@@ -60,7 +68,10 @@ __all__ = [
     "Endpoint",
     "Guard",
     "Isolation",
+    "Lifeline",
+    "Listener",
     "OnionService",
+    "Peer",
     "Published",
     "Purpose",
     "Tor",
@@ -73,6 +84,8 @@ __all__ = [
     "listeners",
     "make_client_key",
     "open_local",
+    "open_streams",
+    "peer_process",
     "peer_user",
     "probe",
     "read_address",

@@ -17,6 +17,7 @@ __all__ = [
     "dial_local",
     "listen_local",
     "open_local",
+    "peer_process",
     "peer_user",
     "short_path",
     "tell_local",
@@ -146,7 +147,22 @@ def short_path(path: Path) -> Iterator[str]:
 
 def peer_user(sock: socket.socket) -> int | None:
     """Return the user id of who is at the other end; None if the system is silent."""
+    credentials = _credentials(sock)
+    return None if credentials is None else credentials[1]
+
+
+def peer_process(sock: socket.socket) -> int | None:
+    """Return the process id of who connected; None if the system is silent.
+
+    It is 0 for a process that this one cannot see, as of another container.
+    """
+    credentials = _credentials(sock)
+    return None if credentials is None else credentials[0]
+
+
+def _credentials(sock: socket.socket) -> tuple[int, int, int] | None:
     if not hasattr(socket, "SO_PEERCRED"):
         return None
     raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-    return int(_UCRED.unpack(raw)[1])
+    process, user, group = _UCRED.unpack(raw)
+    return process, user, group
