@@ -149,11 +149,12 @@ def test_every_test_that_keeps_a_promise_exists(page: str) -> None:
     assert [name for name in names if f"def {name}(" not in written] == []
 
 
-# Of the commands for servers and the demo, which have their own pages.
+# Of the commands for servers and the demo, which have their own pages, and what
+# processes say to each other and no command prints.
 EVENTS_ELSEWHERE = {
-    "backup", "done", "door", "door-key", "end", "files", "followed", "initialised",
-    "invite", "log", "moved", "registered", "restored", "revoked", "rotated",
-    "server", "status", "stopped", "tor",
+    "again", "backup", "done", "door", "door-key", "end", "files", "followed",
+    "initialised", "invite", "lent", "log", "moved", "registered", "restored",
+    "revoked", "rotated", "server", "status", "stopped", "tor",
 }  # fmt: skip
 
 

@@ -208,14 +208,21 @@ class Account:
         private.make_folder(self.folder)
         with locks.hold(self.folder / "account.toml.lock"):
             try:
-                newest = self._read_again()
+                newest = self.reload()
             except AccountNotFoundError:
                 newest = self
             changed = change(newest)
             changed.save()
         return changed
 
-    def _read_again(self) -> Self:
+    def reload(self) -> Self:
+        """Return the account as it is on the disk now, opened as it was.
+
+        Raises:
+            AccountNotFoundError: It is there no more.
+            StoreKeyError: It is encrypted, and was not, or otherwise.
+            StoreCorruptError: It is not what ``save`` wrote.
+        """
         with _reading(self.folder):
             text = _read(self.profile, self.folder)
             values = tomllib.loads(text)

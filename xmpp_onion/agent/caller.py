@@ -15,12 +15,17 @@ from xmpp_onion.transport.local import open_local
 if TYPE_CHECKING:
     from xmpp_onion.chat import Line
 
-__all__ = ["END", "LINE_LIMIT_BYTES", "ask", "ask_at", "socket_path"]
+__all__ = ["AGAIN", "END", "LINE_LIMIT_BYTES", "ask", "ask_at", "socket_path"]
 
 # A message of 64 KiB in JSON escapes fits; more is no request of ours.
 LINE_LIMIT_BYTES = 1024 * 1024
 # The last line of every answer: what ends without it was cut short.
 END: "Line" = {"v": 1, "event": "end"}
+# Instead of an answer: nothing was done, for the account is going to another process.
+AGAIN: "Line" = {"v": 1, "event": "again"}
+# An account goes to and fro twice for one talk; who finds it on its way each time is
+# sent in circles by a mistake.
+_TRIES = 20
 
 
 def socket_path(folder: Path) -> Path:
@@ -51,10 +56,29 @@ async def ask(folder: Path, request: "Line") -> AsyncIterator["Line"]:
 async def ask_at(path: Path, request: "Line") -> AsyncIterator["Line"]:
     """Do the same at a socket that is known to be the right one.
 
+    While the account goes from one process to another, this waits at the socket.
+
     Raises:
         OSError: Nobody listens there.
         SessionError: Whoever does ended before it answered.
     """
+    for _ in range(_TRIES):
+        is_moving = False
+        async for line in _ask_once(path, request):
+            if line == AGAIN:
+                is_moving = True
+            else:
+                yield line
+        if not is_moving:
+            return
+    raise SessionError(
+        "nothing was done",
+        why="the account goes from one process to another, again and again",
+        fix="See who has it: xmpp-onion agent status",
+    )
+
+
+async def _ask_once(path: Path, request: "Line") -> AsyncIterator["Line"]:
     reader, writer = await open_local(path, limit_bytes=LINE_LIMIT_BYTES)
     try:
         writer.write(json.dumps(request, ensure_ascii=False).encode() + b"\n")

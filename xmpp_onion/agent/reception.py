@@ -14,12 +14,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from xmpp_onion.agent.caller import END, LINE_LIMIT_BYTES
+from xmpp_onion.agent.caller import AGAIN, END, LINE_LIMIT_BYTES
 from xmpp_onion.chat import Line
 from xmpp_onion.errors import SessionError
-from xmpp_onion.transport import listen_local, peer_user
+from xmpp_onion.transport import Listener, Peer, open_streams, peer_user
 
-__all__ = ["CALLERS", "Answer", "Told", "receive"]
+__all__ = ["CALLERS", "Answer", "Reception", "Told", "Visit", "receive"]
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,9 @@ Told: TypeAlias = Callable[[Line], None]
 """Gets lines that say how far it is, before the answer."""
 Answer: TypeAlias = Callable[[Line, Told], Awaitable[list[Line]]]
 """Does what one line asks for, and returns the lines of the answer."""
+Visit: TypeAlias = Callable[[Line, Peer], bool]
+"""Takes up a request that is more than a question, such as one for the account; it
+keeps the connection then, and returns whether it did."""
 
 CALLERS: Final = 128
 """Connections at once; each may make us hold a line of 1 MiB."""
@@ -42,7 +45,7 @@ _PATIENCE: Final = 10.0
 @asynccontextmanager
 async def receive(
     path: Path, answer: Answer, *, group: int | None = None, patience: float = _PATIENCE
-) -> AsyncIterator[None]:
+) -> AsyncIterator["Reception"]:
     """Answer requests at a socket while the block runs.
 
     Args:
@@ -52,95 +55,121 @@ async def receive(
         group: A group whose users may ask as well; None for this user alone.
         patience: Seconds that a caller may keep us waiting.
     """
-    _clear(path)
-    room = _Room(answer, patience, is_shared=group is not None)
+    listener = Listener.at(path, group=group)
     async with asyncio.TaskGroup() as tasks:
-
-        def connected(
-            reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-        ) -> None:
-            room.let_in(tasks, reader, writer)
-
-        server = await asyncio.start_unix_server(
-            connected, sock=listen_local(path, group=group), limit=LINE_LIMIT_BYTES
+        reception = Reception(
+            listener, answer, tasks, is_shared=group is not None, patience=patience
         )
+        reception.open()
         try:
-            yield
+            yield reception
         finally:
-            server.close()
-            _clear(path)
-            room.clear()
+            listener.remove()
+            reception.close()
 
 
-class _Room:
-    """The callers that are in.
+class Reception:
+    """The callers that are in at one socket.
 
     Args:
+        listener: Where they come in; closed by :meth:`close`.
         answer: As of `receive`.
-        patience: As of `receive`.
+        tasks: Where they are answered.
         is_shared: Whether users other than ours may come.
+        visit: Is asked about each request first; None for nobody.
+        patience: As of `receive`.
     """
 
-    def __init__(self, answer: Answer, patience: float, *, is_shared: bool) -> None:
+    def __init__(
+        self,
+        listener: Listener,
+        answer: Answer,
+        tasks: asyncio.TaskGroup,
+        *,
+        is_shared: bool = False,
+        visit: Visit | None = None,
+        patience: float = _PATIENCE,
+    ) -> None:
+        self.listener = listener
         self._answer = answer
-        self._patience = patience
+        self._group = tasks
         self._is_shared = is_shared
+        self._visit = visit
+        self._patience = patience
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unmet: set[Peer] = set()  # their tasks have not begun
         self._of_user: Counter[int] = Counter()
         self._work = asyncio.Semaphore(_AT_WORK)
+        self._is_open = False
+        self._at_work = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
-    def let_in(
-        self,
-        tasks: asyncio.TaskGroup,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
+    def open(self) -> None:
+        """Let people in, also after :meth:`pause`."""
+        self._is_open = True
+        self.listener.start(self.let_in)
+
+    def pause(self) -> None:
+        """Begin nothing more: who comes waits, and who is in shall ask again."""
+        self._is_open = False
+        self.listener.pause()
+
+    async def drain(self) -> None:
+        """Wait until everything that was begun is done."""
+        await self._idle.wait()
+
+    def close(self) -> None:
+        """Send away everybody."""
+        self._is_open = False
+        self.listener.close()
+        for task in self._tasks:
+            task.cancel()
+
+    def let_in(self, peer: Peer) -> None:
         """Take up a connection, or close it."""
-        user = peer_user(writer.get_extra_info("socket"))
+        user = peer_user(peer)
         if user is None:
             user = os.geteuid()  # the mode of the socket has to do
         is_ours = user in {os.geteuid(), 0}
         if not is_ours and not self._is_shared:
             log.warning("user %d asks at a socket that is not theirs", user)
-            writer.close()
+            peer.close()
             return
-        if len(self._tasks) >= CALLERS or (
+        is_full = len(self._tasks) >= CALLERS or (
             self._is_shared and self._of_user[user] >= _OF_ONE_USER
-        ):
-            _write(writer, _too_many())
-            _write(writer, END)
-            writer.close()
+        )
+        if is_full:
+            self._group.create_task(_refuse(peer))
             return
         self._of_user[user] += 1
-        task = tasks.create_task(self._meet(reader, writer))
+        self._unmet.add(peer)
+        task = self._group.create_task(self._meet(peer))
         self._tasks.add(task)
 
         def left(done: asyncio.Task[None]) -> None:
             self._tasks.discard(done)
             self._of_user[user] -= 1
+            if peer in self._unmet:  # the task was cancelled before it began
+                self._unmet.discard(peer)
+                peer.close()
 
         task.add_done_callback(left)
 
-    def clear(self) -> None:
-        """Send away everybody."""
-        for task in self._tasks:
-            task.cancel()
-
-    async def _meet(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _meet(self, peer: Peer) -> None:
         """Answer one request; whatever comes in, the holder goes on."""
+        self._unmet.discard(peer)
+        reader, writer = await open_streams(peer, limit_bytes=LINE_LIMIT_BYTES)
         try:
             async with asyncio.timeout(self._patience):
                 request = json.loads(await reader.readline())
             if not isinstance(request, dict):
                 return
-            async with self._work:
-                lines = await self._answer(
-                    request, lambda line: self._tell(writer, line)
-                )
+            lines = await self._do(request, writer, peer)
+            if lines is None:
+                return
             for line in [*lines, END]:
-                _write(writer, line)
+                writer.write(_encoded(line))
                 async with asyncio.timeout(self._patience):
                     await writer.drain()
         except Exception as error:  # noqa: BLE001 - no request may end the holder
@@ -149,23 +178,42 @@ class _Room:
         finally:
             writer.close()
 
-    def _tell(self, writer: asyncio.StreamWriter, line: Line) -> None:
-        """Say how far it is, to a caller who reads it."""
-        if writer.transport.get_write_buffer_size() < LINE_LIMIT_BYTES:
-            _write(writer, line)
+    async def _do(
+        self, request: Line, writer: asyncio.StreamWriter, peer: Peer
+    ) -> list[Line] | None:
+        """Return what is answered to a request; None if somebody keeps its caller."""
+        async with self._work:
+            if not self._is_open:
+                return [AGAIN]
+            if self._visit is not None and self._visit(request, peer):
+                return None
+            self._at_work += 1
+            self._idle.clear()
+            try:
+                return await self._answer(request, lambda line: _tell(writer, line))
+            finally:
+                self._at_work -= 1
+                if not self._at_work:
+                    self._idle.set()
 
 
-def _clear(path: Path) -> None:
-    path.unlink(missing_ok=True)
+def _tell(writer: asyncio.StreamWriter, line: Line) -> None:
+    """Say how far it is, to a caller who reads it."""
+    if writer.transport.get_write_buffer_size() < LINE_LIMIT_BYTES:
+        writer.write(_encoded(line))
 
 
-def _write(writer: asyncio.StreamWriter, line: Line) -> None:
-    writer.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+def _encoded(line: Line) -> bytes:
+    return json.dumps(line, ensure_ascii=False).encode() + b"\n"
 
 
-def _too_many() -> Line:
-    return SessionError(
+async def _refuse(peer: Peer) -> None:
+    """Tell somebody that there is no room; who does not read it is not waited for."""
+    _, writer = await open_streams(peer, limit_bytes=LINE_LIMIT_BYTES)
+    error = SessionError(
         "nothing was done",
         why="too many ask the process that holds the account at once",
         fix="Ask again in a moment.",
-    ).as_line()
+    )
+    writer.write(_encoded(error.as_line()) + _encoded(END))
+    writer.close()

@@ -34,14 +34,21 @@ class Watched(Protocol):
 
 
 @asynccontextmanager
-async def watched(client: Watched) -> AsyncIterator[None]:
+async def watched(
+    client: Watched, words_away: Callable[[], str] = lambda: "waiting for the network"
+) -> AsyncIterator[Callable[[str], None]]:
     """Tell systemd that we are ready, how we are, and that we end.
 
-    Does nothing if no systemd started us (sd_notify(3)).
+    Does nothing if no systemd started us (sd_notify(3)). Yields what tells it how we
+    are, in words, where that cannot wait.
+
+    Args:
+        client: Is asked how it is.
+        words_away: Returns what is told while it is away.
     """
     path = os.environ.get("NOTIFY_SOCKET", "")
     if not path:
-        yield
+        yield lambda _words: None
         return
 
     def tell(text: str) -> None:
@@ -54,9 +61,11 @@ async def watched(client: Watched) -> AsyncIterator[None]:
         tell("READY=1\nSTATUS=connected")
         watching = None
         if seconds := _read_watchdog():
-            watching = tasks.create_task(_watch(client, tell, seconds / 2))
+            watching = tasks.create_task(
+                _watch(client, tell, words_away, seconds=seconds / 2)
+            )
         try:
-            yield
+            yield lambda words: tell(f"STATUS={words}")
         finally:
             tell("STOPPING=1")
             if watching is not None:
@@ -70,11 +79,17 @@ def _read_watchdog() -> float:
     return int(text) / _MICROSECONDS if text.isdecimal() and is_ours else 0.0
 
 
-async def _watch(client: Watched, tell: Callable[[str], None], seconds: float) -> None:
+async def _watch(
+    client: Watched,
+    tell: Callable[[str], None],
+    words_away: Callable[[], str],
+    *,
+    seconds: float,
+) -> None:
     while True:
         started = asyncio.get_running_loop().time()
         if client.is_away:
-            tell("WATCHDOG=1\nSTATUS=waiting for the network")
+            tell(f"WATCHDOG=1\nSTATUS={words_away()}")
         elif await _answers(client.ping(seconds)):
             tell("WATCHDOG=1\nSTATUS=connected")
         passed = asyncio.get_running_loop().time() - started

@@ -38,6 +38,10 @@ command.add_command(agent_token.command)
 @command.command("start")
 @click.option("--detach", is_flag=True, help="In the background, until `agent stop`.")
 @click.option(
+    "--wait", "is_patient", is_flag=True,
+    help="Where another process holds the account, wait until it ends.",
+)  # fmt: skip
+@click.option(
     "--share", metavar="PATH", type=click.Path(path_type=Path),
     help="Let others have texts sent through a socket there, who have a token.",
 )  # fmt: skip
@@ -46,23 +50,34 @@ command.add_command(agent_token.command)
 )
 @click.pass_obj
 def _start(
-    settings: Settings, *, detach: bool, share: Path | None, group: str | None
+    settings: Settings,
+    *,
+    detach: bool,
+    is_patient: bool,
+    share: Path | None,
+    group: str | None,
 ) -> int:
     """Log in and stay, until SIGTERM, Ctrl-C or `agent stop`.
 
-    Messages that come wait on the disk for `listen`, `chat` or a bot.
+    Messages that come wait on the disk for `listen`, `chat` or a bot. `chat` of the
+    same profile borrows the account, and the agent takes it again when that ends.
     """
     if (share is None) != (group is None):
         raise click.UsageError("--share needs a --group, and --group a --share")
+    if detach and is_patient:
+        raise click.UsageError("--wait is for a service, and not with --detach")
     if detach:
         return agent_start.start_in_background(settings, share, group)
-    return agent_start.start(settings, share, group)
+    return agent_start.start(settings, share, group, is_patient=is_patient)
 
 
 @command.command("stop")
 @click.pass_obj
 def _stop(settings: Settings) -> int:
-    """End the agent; returns when the account is free."""
+    """End the agent; returns when the account is free.
+
+    One that has lent the account ends at once, and whoever talks goes on.
+    """
     return asyncio.run(_end(settings))
 
 
@@ -72,6 +87,10 @@ async def _end(settings: Settings) -> int:
         if line["event"] == "error":
             settings.output.error(line)
             return int(str(line["code"]))
+        if line.get("lent"):
+            left = _stopped(settings) | {"lent": line["lent"]}
+            settings.output.result(left, _told_left(left))
+            return 0
     folder = places.account_folder(settings.profile, settings.data_dir)
     await _wait_free(folder / "store.sqlite3.lock")
     stopped = _stopped(settings)
@@ -137,9 +156,22 @@ def _told(line: "Line") -> str:
     if line["state"] == "stopped":
         return f"Nobody holds the account of the profile {line['profile']!r}."
     kind = "an agent" if line["agent"] else "another command"
-    waiting = f"{line['queue']} wait to be sent" if line["queue"] else "nothing waits"
-    tor = f", Tor at {line['tor']}" if line["tor"] else ""
-    return visible(
-        f"{line['jid']}: {line['state']}, since {line['since']}; {waiting}{tor} "
-        f"({kind}, process {line['pid']})"
-    )
+    parts = [f"{line['jid']}: {line['state']}"]
+    if "since" in line:
+        parts[0] += f", since {line['since']}"
+        parts += [
+            f"{line['queue']} wait to be sent" if line["queue"] else "nothing waits"
+        ]
+    tor = f", Tor at {line['tor']}" if line.get("tor") else ""
+    lent = f", {_told_loan(line)}" if line.get("lent") else ""
+    return visible(f"{'; '.join(parts)}{tor} ({kind}, process {line['pid']}{lent})")
+
+
+def _told_left(line: "Line") -> str:
+    return visible(f"The agent has ended. The account is still {_told_loan(line)}.")
+
+
+def _told_loan(line: "Line") -> str:
+    lent = line["lent"]
+    assert isinstance(lent, dict)  # noqa: S101 - for the type checker
+    return f"lent to {lent['to']}, process {lent['pid']}"

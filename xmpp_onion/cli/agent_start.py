@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xmpp_onion import places, private
-from xmpp_onion.cli.reach import check_free, hold, load_account
+from xmpp_onion.cli.reach import check_free, enter, load_account
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.errors import StoreError
 
@@ -31,7 +31,7 @@ NotifyAccess=main
 WatchdogSec=5min
 # It is ready once it is logged in, which takes as long as the network takes.
 TimeoutStartSec=infinity
-ExecStart={command} agent start
+ExecStart={command} agent start --wait
 Restart=on-failure
 RestartSec=10
 # 6: the password is wrong, 7: the account cannot be opened. Trying again would help
@@ -54,18 +54,34 @@ WantedBy=default.target
 """
 
 
-def start(settings: Settings, share: Path | None, group: str | None) -> int:
-    """Hold the account until we are told to end."""
-    check_free(settings)
+def start(
+    settings: Settings, share: Path | None, group: str | None, *, is_patient: bool
+) -> int:
+    """Hold the account until we are told to end.
+
+    Args:
+        settings: The global options.
+        share: A socket for other users, if there is to be one.
+        group: Those users.
+        is_patient: Wait for an account that another process holds.
+    """
+    if not is_patient:
+        check_free(settings)
     account = load_account(settings)
-    asyncio.run(_serve(settings, account, share, group))
+    asyncio.run(_serve(settings, account, share, group, is_patient=is_patient))
     return 0
 
 
 async def _serve(
-    settings: Settings, account: "Account", share: Path | None, group: str | None
+    settings: Settings,
+    account: "Account",
+    share: Path | None,
+    group: str | None,
+    *,
+    is_patient: bool,
 ) -> None:
     from xmpp_onion.agent.hatch import Share  # noqa: PLC0415 - it takes a second
+    from xmpp_onion.agent.keeper import keep  # noqa: PLC0415 - as well
     from xmpp_onion.agent.signals import until_terminated  # noqa: PLC0415 - as well
     from xmpp_onion.agent.watchdog import watched  # noqa: PLC0415 - as well
 
@@ -73,12 +89,19 @@ async def _serve(
     stop = asyncio.Event()
     async with (
         until_terminated(),
-        hold(settings, account, login_timeout=None, stop=stop, share=shared) as client,
-        watched(client),
+        keep(
+            account,
+            lambda now: enter(settings, now, login_timeout=None),
+            stop=stop,
+            share=shared,
+            is_patient=is_patient,
+        ) as keeper,
+        watched(keeper, lambda: keeper.words) as tell,
     ):
+        keeper.changed = lambda: tell(keeper.words)
         settings.output.result(
-            {"v": 1, "event": "ready", "jid": client.jid},
-            f"Ready as {client.jid}; stop it with `agent stop` or Ctrl-C.",
+            {"v": 1, "event": "ready", "jid": account.jid},
+            f"Ready as {account.jid}; stop it with `agent stop` or Ctrl-C.",
         )
         await stop.wait()
 

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,12 @@ from xmpp_onion.account import Account, parse_recipient
 from xmpp_onion.address import JID
 from xmpp_onion.agent.signals import until_terminated
 from xmpp_onion.cli.output import Output
-from xmpp_onion.cli.reach import check_free, hold, load_account
+from xmpp_onion.cli.reach import ask_holder, check_free, hold, load_account
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.errors import StoreLockedError
 
 if TYPE_CHECKING:
+    from xmpp_onion.agent.loan import Loan
     from xmpp_onion.cli.chat_screen import Screen
     from xmpp_onion.transport import Tor
 
@@ -41,32 +42,54 @@ def command(settings: Settings, jid: str) -> None:
     to = parse_recipient(jid) if jid else None
     if settings.as_json:
         raise click.UsageError("chat is for people; see `listen --json` and `send`")
-    _check_free(settings)
+    lender = _find_lender(settings)
     account = load_account(settings)
     if sys.stdin.isatty() and sys.stdout.isatty():
-        asyncio.run(_at_terminal(settings, account, to))
+        asyncio.run(_at_terminal(settings, account, to, lender=lender))
     else:
-        asyncio.run(_in_pipe(settings, account, to))
+        asyncio.run(_in_pipe(settings, account, to, lender=lender))
 
 
-def _check_free(settings: Settings) -> None:
-    """Refuse an account that is held, and say what can be done instead.
+def _find_lender(settings: Settings) -> bool:
+    """Return whether an agent has the account, which would lend it.
+
+    Before a passphrase is asked for: whoever else has it keeps it.
 
     Raises:
-        StoreLockedError: It is.
+        StoreLockedError: It is held, and not by an agent; says what can be done.
     """
+    lines = asyncio.run(ask_holder(settings, {"do": "status"}))
+    holder = lines[0] if lines else {}
+    if holder.get("agent") is True and not holder.get("lent"):
+        return True
     try:
         check_free(settings)
     except StoreLockedError as error:
         raise StoreLockedError(
             error.what,
             why=error.why,
-            fix="Chat where it runs already, or end that: `xmpp-onion agent stop`, or "
-            "Ctrl-C there. Beside it `xmpp-onion send JID -m TEXT` works.",
+            fix="Chat where it runs already, or end that with Ctrl-C there: only an "
+            "agent lends the account. Beside it `xmpp-onion send JID -m TEXT` works.",
         ) from None
+    return False
 
 
-async def _at_terminal(settings: Settings, account: Account, to: JID | None) -> None:
+@asynccontextmanager
+async def _borrowed(account: Account, *, lender: bool) -> "AsyncIterator[Loan | None]":
+    """Borrow the account from the agent that has it; None if nobody has it."""
+    from xmpp_onion.agent.loan import borrow  # noqa: PLC0415 - of an agent alone
+
+    async with AsyncExitStack() as stack:
+        loan = None
+        if lender:
+            with suppress(OSError):  # it has ended meanwhile
+                loan = await stack.enter_async_context(borrow(account.folder, "chat"))
+        yield loan
+
+
+async def _at_terminal(
+    settings: Settings, account: Account, to: JID | None, *, lender: bool
+) -> None:
     """Show the line to type on at once, and connect meanwhile."""
     from xmpp_onion.cli.chat_screen import Screen  # noqa: PLC0415 - a pipe needs none
 
@@ -75,7 +98,7 @@ async def _at_terminal(settings: Settings, account: Account, to: JID | None) -> 
 
     async with asyncio.TaskGroup() as tasks:
         talking = tasks.create_task(
-            _talk(settings, account, to, screen=screen, typed=typed)
+            _talk(settings, account, to, lender=lender, screen=screen, typed=typed)
         )
         async with aclosing(screen.lines()) as lines:
             async for line in lines:
@@ -95,6 +118,7 @@ async def _talk(
     account: Account,
     to: JID | None,
     *,
+    lender: bool,
     screen: "Screen",
     typed: asyncio.Queue[str | None],
 ) -> None:
@@ -106,13 +130,18 @@ async def _talk(
     from xmpp_onion.cli.chat_commands import do  # noqa: PLC0415 - as well
     from xmpp_onion.cli.chat_talk import open_talk  # noqa: PLC0415 - as well
 
+    if lender:
+        screen.network = "asking the agent for the account"
+        screen.changed()
     async with (
+        _borrowed(account, lender=lender) as loan,
         desk.hold(
             account,
             socks=settings.socks,
             control=settings.control,
             login_timeout=None,
             watch=lambda tor: _watch(tor, screen),
+            loan=loan,
         ) as client,
         open_talk(client, screen.paper, to, screen.changed) as screen.talk,
     ):
@@ -128,18 +157,22 @@ async def _talk(
 
 
 async def _watch(tor: "Tor", screen: "Screen") -> None:
+    screen.network = "connecting"
     async for percent, _ in tor.bootstrap(patience=_PATIENCE):
         screen.network = f"Tor {percent} %"
         screen.changed()
 
 
-async def _in_pipe(settings: Settings, account: Account, to: JID | None) -> None:
+async def _in_pipe(
+    settings: Settings, account: Account, to: JID | None, *, lender: bool
+) -> None:
     from xmpp_onion.cli.chat_commands import do  # noqa: PLC0415 - it loads a lot
     from xmpp_onion.cli.chat_talk import open_talk  # noqa: PLC0415 - as well
 
     async with (
         until_terminated(),
-        hold(settings, account) as client,
+        _borrowed(account, lender=lender) as loan,
+        hold(settings, account, loan=loan) as client,
         open_talk(client, _Pipe(settings.output), to) as talk,
     ):
         async for line in _stdin():

@@ -183,9 +183,9 @@ async def _log_in(
     """Log in, as any command does that finds no holder, and yield what is found."""
     try:
         async with hold(settings, account) as client:
-            from xmpp_onion.agent import desk  # noqa: PLC0415 - loaded by `hold`
+            from xmpp_onion.agent.requests import perform  # noqa: PLC0415 - it is loaded
 
-            lines = await desk.perform(client, {"do": "check"})
+            lines = await perform(client, {"do": "check"})
     except XmppOnionError as error:
         yield "login", error
         return

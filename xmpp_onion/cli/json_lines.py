@@ -116,7 +116,7 @@ EVENTS: Final[dict[str, dict[str, str]]] = {
     },
     "the agent": {
         "agent": "state:text profile:text* jid:text* agent:yes/no* queue:whole* "
-        "spooled:whole* held:list* tor:text?* since:text* pid:whole*",
+        "spooled:whole* held:list* tor:text?* since:text* pid:whole* lent:table?*",
         "unit": "text:text",
         "token": f"{_TOKEN} token:text*",
         "token-removed": _TOKEN,

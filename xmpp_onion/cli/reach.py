@@ -6,7 +6,7 @@ and connects is loaded when there is none.
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from xmpp_onion.cli.settings import Settings
 
 if TYPE_CHECKING:
     from xmpp_onion.account import Account
-    from xmpp_onion.agent.hatch import Share
+    from xmpp_onion.agent.loan import Loan
     from xmpp_onion.chat import Line
     from xmpp_onion.client import Client
     from xmpp_onion.e2ee.trust import Trust
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ask_holder",
     "check_free",
+    "enter",
     "hold",
     "load_account",
     "print_lines",
@@ -85,10 +86,9 @@ async def hold(
     *,
     trust: "Trust | None" = None,
     login_timeout: float | None = _LOGIN_TIMEOUT,
-    stop: asyncio.Event | None = None,
-    share: "Share | None" = None,
+    loan: "Loan | None" = None,
 ) -> AsyncIterator["Client"]:
-    """Log in as ``account``, tell how it goes, and yield the client.
+    """Log in as ``account``, tell how it goes, serve its socket, and yield the client.
 
     Raises:
         XmppOnionError: As ``agent.desk.hold``.
@@ -99,22 +99,51 @@ async def hold(
     check_store(account.store_path)
     from xmpp_onion.agent import desk  # noqa: PLC0415 - it takes a second to load
 
-    async def watch(tor: "Tor") -> None:
-        # A Tor that was named and is not there is told of without it.
-        settings.output.note(f"Logging in as {account.jid} through Tor…")
-        await watch_bootstrap(tor, settings)
-
     async with desk.hold(
         account,
         socks=settings.socks,
         control=settings.control,
         trust=trust,
         login_timeout=login_timeout,
-        watch=watch,
-        stop=stop,
-        share=share,
+        watch=_watching(settings, account),
+        loan=loan,
     ) as client:
         yield client
+
+
+@asynccontextmanager
+async def enter(
+    settings: Settings,
+    account: "Account",
+    *,
+    login_timeout: float | None = _LOGIN_TIMEOUT,
+) -> AsyncIterator["Client"]:
+    """Log in as ``account``, tell how it goes, and yield the client; serve no socket.
+
+    Raises:
+        XmppOnionError: As ``agent.desk.enter``.
+    """
+    from xmpp_onion.agent import desk  # noqa: PLC0415 - it takes a second to load
+
+    async with desk.enter(
+        account,
+        socks=settings.socks,
+        control=settings.control,
+        login_timeout=login_timeout,
+        watch=_watching(settings, account),
+    ) as client:
+        yield client
+
+
+def _watching(
+    settings: Settings, account: "Account"
+) -> "Callable[[Tor], Awaitable[None]]":
+    async def watch(tor: "Tor") -> None:
+        # A Tor that was named and is not there is told of without it.
+        settings.output.note(f"Logging in as {account.jid} through Tor…")
+        await watch_bootstrap(tor, settings)
+
+    return watch
 
 
 async def watch_bootstrap(tor: "Tor", settings: Settings) -> None:
@@ -152,7 +181,7 @@ def run(
 
     Args:
         settings: The global options.
-        request: What ``agent.desk.perform`` understands.
+        request: What ``agent.requests.perform`` understands.
         tell: Turns a line into text for a person.
         check: Looks at what is asked for where nobody holds the account, before a
             login; a holder does so itself.
@@ -239,6 +268,6 @@ async def _perform(
     timeout = request.get("timeout")
     limit = float(timeout) if isinstance(timeout, int | float) else _LOGIN_TIMEOUT
     async with hold(settings, account, login_timeout=limit) as client:
-        from xmpp_onion.agent import desk  # noqa: PLC0415 - loaded by `hold`
+        from xmpp_onion.agent.requests import perform  # noqa: PLC0415 - it is loaded
 
-        return await desk.perform(client, request, watch)
+        return await perform(client, request, watch)

@@ -61,10 +61,10 @@ async def _through_holder(settings: Settings, owner: JID) -> list[Line] | None:
 
 async def _by_login(settings: Settings, account: Account, owner: JID) -> list[Line]:
     async with hold(settings, account) as client:
-        from xmpp_onion.agent import desk  # noqa: PLC0415 - loaded by `hold`
+        from xmpp_onion.agent.requests import perform  # noqa: PLC0415 - it is loaded
 
         async def ask(request: Line) -> list[Line]:
-            return await desk.perform(client, request)
+            return await perform(client, request)
 
         devices = await ask({"do": "devices", "jid": owner})
         return await _decide(owner, devices, ask)

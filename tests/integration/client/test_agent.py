@@ -214,7 +214,7 @@ async def test_an_agent_says_how_it_is_and_ends_when_it_is_asked_to(
     assert status == {
         "v": 1, "event": "agent", "state": "connected", "jid": account.jid,
         "agent": True, "queue": 0, "spooled": 0, "held": [], "tor": None,
-        "pid": os.getpid(),
+        "pid": os.getpid(), "lent": None,
     }  # fmt: skip
     assert stopping["state"] == "stopping"
 

@@ -11,7 +11,8 @@ from typing import TypeAlias
 import pytest
 
 from xmpp_onion import Account, Client, Correction, Message, Reaction, Retraction
-from xmpp_onion.agent.desk import perform, serve
+from xmpp_onion.agent.desk import serve
+from xmpp_onion.agent.requests import perform
 from xmpp_onion.cli.json_lines import faults
 from xmpp_onion.e2ee import OMEMO_2, Nodes
 from xmpp_onion.e2ee.versions import bundle_node, list_node

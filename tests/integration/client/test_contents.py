@@ -22,7 +22,7 @@ from xmpp_onion import (
     Retraction,
 )
 from xmpp_onion.account import Receipts
-from xmpp_onion.agent.desk import perform
+from xmpp_onion.agent.requests import perform
 from xmpp_onion.chat import line
 from xmpp_onion.errors import AddressError
 from xmpp_onion.testing.loopback import LoopbackDialer

@@ -9,7 +9,7 @@ from oldmemo import oldmemo
 from twomemo import twomemo
 
 from xmpp_onion import JID, Account, Client, NewDevice, Trust, TrustLevel
-from xmpp_onion.agent.desk import perform
+from xmpp_onion.agent.requests import perform
 from xmpp_onion.chat import Line
 from xmpp_onion.e2ee import NAMESPACES, SlixmppPep
 from xmpp_onion.errors import (

@@ -34,7 +34,7 @@ from xmpp_onion import (
     clerk,
     room_post,
 )
-from xmpp_onion.agent.desk import perform
+from xmpp_onion.agent.requests import perform
 from xmpp_onion.chat import Content, Line
 from xmpp_onion.e2ee import OMEMO_2, OMEMO_OLD, Plain, reader_ids
 from xmpp_onion.e2ee.devices import Listing

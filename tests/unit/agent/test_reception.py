@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from xmpp_onion.agent import reception
-from xmpp_onion.agent.caller import END, ask_at
+from xmpp_onion.agent.caller import AGAIN, END, ask_at
 from xmpp_onion.agent.reception import CALLERS, receive
 from xmpp_onion.chat import Line
 from xmpp_onion.errors import SessionError
@@ -159,6 +159,71 @@ async def test_the_socket_goes_with_the_block_and_sends_everybody_away(
     assert json.dumps(END).encode() not in await _rest(reader)
     await asking.__aexit__(None, None, None)
     assert not path.exists()
+
+
+async def test_who_comes_in_a_pause_waits_and_who_is_in_asks_again(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "sock"
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def answer(request: Line, _: Callable[[Line], None]) -> list[Line]:
+        if request.get("do") == "long":
+            begun.set()
+            await may_end.wait()
+        return [request]
+
+    async with (
+        receive(path, answer) as reception,
+        asyncio.timeout(60),
+        asyncio.TaskGroup() as tasks,
+    ):
+        long = tasks.create_task(answers(path, {"do": "long"}))
+        await begun.wait()
+        reader, writer = await open_local(path, limit_bytes=1 << 20)
+        await asyncio.sleep(0.05)  # it is let in
+        reception.pause()
+        draining = tasks.create_task(reception.drain())
+        writer.write(b"{}\n")
+        assert json.loads(await reader.readline()) == AGAIN
+        writer.close()
+        late = tasks.create_task(answers(path, {"do": "late"}))
+        await asyncio.sleep(0.05)
+        assert not draining.done()
+        assert not late.done()
+        may_end.set()
+        await draining
+        assert not late.done()
+        reception.open()
+    assert (long.result(), late.result()) == ([{"do": "long"}], [{"do": "late"}])
+
+
+async def test_who_is_sent_away_again_and_again_hears_why(tmp_path: Path) -> None:
+    asked: list[Line] = []
+
+    async def answer(request: Line, _: Callable[[Line], None]) -> list[Line]:
+        asked.append(request)
+        return [AGAIN]
+
+    async with receive(tmp_path / "sock", answer):
+        with pytest.raises(SessionError, match="nothing was done"):
+            await answers(tmp_path / "sock", {"do": "x"})
+    assert asked == [{"do": "x"}] * 20
+
+
+async def test_an_answer_that_is_not_flushed_yet_survives_its_task(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "sock"
+    huge: Line = {"text": "x" * 900_000}
+
+    async def answer(_request: Line, _: Callable[[Line], None]) -> list[Line]:
+        return [huge]
+
+    async with receive(path, answer), connection(path, b"{}\n") as reader:
+        await asyncio.sleep(0.1)  # its end waits in the buffer of a stream
+        assert json.loads(await reader.readline()) == huge
+        assert json.loads(await reader.readline()) == END
 
 
 async def _rest(reader: asyncio.StreamReader) -> bytes:

@@ -95,6 +95,21 @@ async def test_a_connection_that_is_being_made_anew_is_well(
     assert connection.pinged == 0
 
 
+async def test_somebody_who_is_away_for_a_reason_says_it_and_is_well(
+    systemd: Systemd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "20000")
+    connection = Connection()
+    connection.is_away = True
+    async with watched(connection, lambda: "lent to chat, process 5") as tell:
+        heard = await systemd.heard(3)
+        tell("connected")
+        while (word := (await systemd.heard(1))[0]) == heard[2]:
+            pass
+    assert heard[1:] == ["WATCHDOG=1\nSTATUS=lent to chat, process 5"] * 2
+    assert word == "STATUS=connected"
+
+
 async def test_another_process_is_watched_and_not_we(
     systemd: Systemd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,8 +125,8 @@ async def test_without_systemd_nobody_is_told_and_without_its_socket_we_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    async with watched(Connection()):
-        pass
+    async with watched(Connection()) as tell:
+        tell("nobody hears it")
     assert caplog.text == ""
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
     async with watched(Connection()):

@@ -4,12 +4,13 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from xmpp_onion import Account
+from xmpp_onion import Account, locks
 from xmpp_onion.agent.caller import END, socket_path
 
 if TYPE_CHECKING:
@@ -59,6 +60,55 @@ def test_the_status_is_a_line_and_a_code(
         "bob@x.onion: connected, since 2026-11-26T07:00:00Z; 2 wait to be sent, "
         "Tor at 127.0.0.1:9050 (an agent, process 123)\n"
     )
+
+
+def test_whom_the_account_is_lent_to_is_told(
+    command: "Command", account: Account, answering: "Answering"
+) -> None:
+    loan = {"to": "chat", "pid": 456, "since": "2026-11-26T08:00:00Z"}
+    lent = STATUS | {"lent": loan}
+    answering(socket_path(account.folder), lent, END)
+    done = command("agent", "status", "--json")
+    assert (done.code, done.lines) == (0, [lent])
+    answering(socket_path(account.folder), lent, END)
+    assert command("agent", "status").out == (
+        "bob@x.onion: connected, since 2026-11-26T07:00:00Z; 2 wait to be sent, "
+        "Tor at 127.0.0.1:9050 (an agent, process 123, lent to chat, process 456)\n"
+    )
+    begun = {key: STATUS[key] for key in ("v", "event", "jid", "agent", "pid")}
+    answering(socket_path(account.folder), begun | {"state": "waiting"}, END)
+    done = command("agent", "status")
+    assert (done.code, done.out) == (
+        3,
+        "bob@x.onion: waiting (an agent, process 123)\n",
+    )
+
+    stopping = {"v": 1, "event": "agent", "state": "stopping", "lent": loan}
+    answering(socket_path(account.folder), stopping, END)
+    done = command("agent", "stop", "--json")
+    assert (done.code, done.lines) == (0, [
+        {"v": 1, "event": "agent", "state": "stopped", "profile": "default",
+         "lent": loan}
+    ])  # fmt: skip
+    answering(socket_path(account.folder), stopping, END)
+    assert command("agent", "stop").out == (
+        "The agent has ended. The account is still lent to chat, process 456.\n"
+    )
+
+
+def test_chat_asks_nobody_but_an_agent_that_has_its_account(
+    command: "Command", account: Account, answering: "Answering"
+) -> None:
+    path = account.folder / "store.sqlite3.lock"
+    held = STATUS | {"agent": False}
+    lent = STATUS | {"lent": {"to": "chat", "pid": 456, "since": "x"}}
+    with locks.hold(path):
+        for line in (held, lent):
+            asked = answering(socket_path(account.folder), line, END)
+            done = command("chat", "--", f"a@{account.jid.domain}")
+            assert done.code == 7
+            assert "only an agent lends the account" in done.err
+            assert [json.loads(each) for each in asked] == [{"do": "status"}]
 
 
 @pytest.mark.usefixtures("account")
@@ -137,6 +187,23 @@ def test_a_socket_is_shared_with_a_group_or_not_at_all(
     sock = str(tmp_path / "sock")
     assert command("agent", "start", "--share", sock).code == 2
     assert command("agent", "start", "--group", "root").code == 2
+
+
+def test_an_agent_of_a_service_waits_for_who_holds_its_account(
+    command: "Command", account: Account
+) -> None:
+    waiting = [sys.executable, "-m", "xmpp_onion", "--data-dir", account.folder.parent,
+               "--socks", "127.0.0.1:9", "-v", "agent", "start", "--wait"]  # fmt: skip
+    with ExitStack() as held:
+        held.enter_context(locks.hold(account.folder / "store.sqlite3.lock"))
+        assert command("agent", "start", "--json").code == 7
+        assert command("agent", "start", "--wait", "--detach").code == 2
+        with subprocess.Popen(waiting, stderr=subprocess.PIPE, text=True) as agent:
+            assert agent.stderr is not None
+            assert any("not taken yet" in line for line in agent.stderr)
+            held.close()
+            agent.stderr.read()
+            assert agent.wait(60) == 3  # its turn, and there is no Tor
 
 
 @pytest.mark.usefixtures("account")
