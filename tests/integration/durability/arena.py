@@ -16,6 +16,7 @@ from typing import Self
 
 import checker
 import peer
+import whereabouts
 from clock import clocked
 from peer import Plan
 from process import OwnProcess
@@ -53,7 +54,7 @@ class Arena:
         self.prosody = Prosody(folder / "server", program=program)
         self.patience = patience
         self._program = program
-        self.hangs = 0
+        self.hangs = self._stuck = 0
         self.crashes: list[str] = []
         self.kills = 0
         self.places: Counter[str] = Counter()
@@ -259,30 +260,52 @@ class Arena:
 
     # --- the end ------------------------------------------------------------------
 
-    async def settle(self, profiles: Collection[str]) -> None:
+    async def settle(self, profiles: Collection[str], *, patience: float = 0.0) -> None:
         """Wait until all that was accepted has been handled.
 
         What is stuck gets new processes; if those bring it, it was a hang and no
-        loss.
+        loss. Before that it is written down where it is; see whereabouts.py.
+
+        Args:
+            profiles: Of all of them.
+            patience: Seconds until it counts as stuck; those of the arena if it is 0.
         """
-        if await self._arrive(profiles):
+        if await self._arrive(profiles, patience):
             return
         missing = self._figures(profiles).lost
         for process in self.running.values():
             assert process.pid is not None
             os.kill(process.pid, signal.SIGUSR1)
+        await self._write_down(missing, profiles)
         for profile in profiles:
             await self.stop(profile)
             self.start(self.plan(profile))
         await self._arrive(profiles)
         self.hangs += len(missing) - len(self._figures(profiles).lost)
 
-    async def _arrive(self, profiles: Collection[str]) -> bool:
+    async def _write_down(
+        self, missing: Collection[str], profiles: Collection[str]
+    ) -> None:
+        """Keep where everything is that has to do with what did not arrive."""
+        told = await whereabouts.tell(
+            missing,
+            {name: self.data / name / "store.sqlite3" for name in profiles},
+            {name: self.history(name) for name in profiles},
+            self.prosody.data,
+        )
+        text = json.dumps({**told, "running": [*self.running]}, indent=1)
+        path = self.folder / f"stuck{self._stuck}.json"
+        path.write_text(text, "utf-8")
+        self._stuck += 1
+        sys.stderr.write(text + "\n")
+
+    async def _arrive(self, profiles: Collection[str], patience: float = 0.0) -> bool:
+        patience = patience or self.patience
         newest, since = -1, time.monotonic()
         while (figures := self._figures(profiles)).lost:
             if figures.handled != newest:
                 newest, since = figures.handled, time.monotonic()
-            if time.monotonic() - since > self.patience:
+            if time.monotonic() - since > patience:
                 return False
             await asyncio.sleep(0.1)
         return True

@@ -37,6 +37,7 @@ from xmpp_onion.session import Timing, stream
 _BURST_EVERY, _BURST = 7, 4
 # The exit status of a process that its store has failed.
 FAILED = 7
+_SENT_PAUSE = 0.01  # seconds between two looks whether all is sent
 _LAG_PAUSE = 0.02  # seconds between two looks at the event loop
 
 
@@ -59,7 +60,7 @@ class Plan:
         clock: A file with the time, if it is not that of the machine; see clock.py.
         zone: Its time zone; empty leaves it.
         is_listening: Whether it handles what comes.
-        is_brief: Whether it ends by itself when it has sent everything.
+        is_brief: Whether it ends by itself when the server has all that it sends.
         control: The control port of the Tor at ``socks``, if it may be used.
         torrc: If not empty, a Tor of its own is launched with these lines.
         haste: How many times less than usual it waits for a server that is silent.
@@ -147,6 +148,10 @@ class Peer:
                 await self._talk(client)
             if not plan.is_brief:
                 await asyncio.Event().wait()
+            # What is only on the disk would wait for the next process, and there may
+            # be none: whoever waits for it would look for it at its receiver.
+            while await client.queued():  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(_SENT_PAUSE)
             for helper in helpers:
                 helper.cancel()
 
