@@ -145,15 +145,9 @@ class JID(str):
         """Check ``text`` and return it in canonical form."""
         if isinstance(text, cls):
             return text
-        host = text.partition("/")[0].rpartition("@")[2]
-        try:
-            # Before the library, which would take the Kelvin sign for a k.
-            domain = OnionAddress(host)
-        except InvalidOnionAddressError as error:
-            raise _not_a_jid(text, f"its server: {error.why}") from error
-        jid, *parts = _prepare_plain(text, domain) or _prepare(text)
+        jid, parts = _check_jid(str(text))
         made = super().__new__(cls, jid)
-        made._parts = (parts[0], domain, parts[1])
+        made._parts = parts
         return made
 
     @property
@@ -189,6 +183,20 @@ class JID(str):
 
     def __reduce__(self) -> tuple[type[Self], tuple[str]]:
         return type(self), (str(self),)
+
+
+# The same few come with each stanza. A hostile one has 3 kB: this is 1 MB at most.
+@functools.lru_cache(maxsize=256)
+def _check_jid(text: str) -> tuple[str, tuple[str, OnionAddress, str]]:
+    """Return the canonical form of a JID, and its parts."""
+    host = text.partition("/")[0].rpartition("@")[2]
+    try:
+        # Before the library, which would take the Kelvin sign for a k.
+        domain = OnionAddress(host)
+    except InvalidOnionAddressError as error:
+        raise _not_a_jid(text, f"its server: {error.why}") from error
+    jid, local, resource = _prepare_plain(text, domain) or _prepare(text)
+    return jid, (local, domain, resource)
 
 
 def _prepare_plain(text: str, domain: OnionAddress) -> tuple[str, str, str] | None:

@@ -233,6 +233,14 @@ _KINDS: Mapping[str, type[Event]] = MappingProxyType(
 _NAMES: Mapping[type[Event], str] = MappingProxyType(
     {kind: name for name, kind in _KINDS.items()}
 )
+# What is written of each, in this order.
+_PARTS: Mapping[type[Event], tuple[str, ...]] = MappingProxyType(
+    {
+        kind: tuple(e.name for e in fields(kind) if not e.name.startswith("_"))
+        for kind in _NAMES
+    }
+)
+_SAID = tuple(each.name for each in fields(Said))
 # What JSON has no form for, by the name of the field.
 _READ: Mapping[str, Callable[[str], object]] = MappingProxyType(
     {
@@ -280,7 +288,7 @@ def event_of(
         is_accepted: The policy accepts the sender's device.
         own: Our account, bare; who is mentioned is compared with it.
     """
-    who = {each.name: getattr(said, each.name) for each in fields(Said)}
+    who = {name: getattr(said, name) for name in _SAID}
     text = content.text
     if content.retracts:
         return Retraction(**who, target=content.retracts) if is_accepted else None
@@ -308,11 +316,7 @@ def event_of(
 
 def write_event(event: Event) -> str:
     """Return ``event`` as JSON text for the inbox."""
-    values = {
-        part.name: _plain(getattr(event, part.name))
-        for part in fields(event)
-        if not part.name.startswith("_")
-    }
+    values = {name: _plain(getattr(event, name)) for name in _PARTS[type(event)]}
     return json.dumps({"kind": _NAMES[type(event)], **values}, ensure_ascii=False)
 
 

@@ -137,7 +137,7 @@ def read_envelope(
     named = _named(envelope, "to", to.bare, former)
     if named != {to.bare} and (named or is_room):
         raise _refused("its envelope is for somebody else")
-    if not all(_is_time(one) for one in envelope.iterfind(f"{{{SCE}}}time")):
+    if not all(_is_time(one) for one in envelope.findall(f"{{{SCE}}}time")):
         raise _refused("the time in its envelope is none")
     body = content.find(_BODY)
     payload = tuple(child for child in content if child.tag != _BODY)
@@ -153,7 +153,7 @@ def _named(
 
     What is spelt as ``expected`` need not be parsed: that is most of what comes.
     """
-    texts = (e.get("jid", "") for e in envelope.iterfind(f"{{{SCE}}}{name}"))
+    texts = (e.get("jid", "") for e in envelope.findall(f"{{{SCE}}}{name}"))
     return {expected if text == expected else _bare(text, former) for text in texts}
 
 

@@ -26,6 +26,8 @@ __all__ = ["Parcel", "read_parcel", "read_sender_id"]
 # A key exchange with its message takes 340 characters in either version.
 _MAX_KEY = 4096
 _MAX_ID = 2**32 - 1
+# Ten digits hold every id; Python refuses to read thousands of them.
+_NUMBER = re.compile("[0-9]{1,10}")
 # XEP-0384 0.3, section 4.3 wants 12 bytes; clients of before 2018 send 16.
 _IV_LENGTHS = {12, 16}
 _TRUE = {"true", "1"}
@@ -153,7 +155,7 @@ def _keys(namespace: str, header: ET.Element, own: JID) -> list[ET.Element]:
         return header.findall(place)
     groups = header.findall(f"{place}s")
     ours = (group for group in groups if group.get("jid") == own)
-    return [key for group in ours for key in group.iterfind(place)]
+    return [key for group in ours for key in group.findall(place)]
 
 
 def _only(parent: ET.Element, namespace: str, name: str) -> ET.Element:
@@ -166,8 +168,7 @@ def _only(parent: ET.Element, namespace: str, name: str) -> ET.Element:
 
 def _read_id(element: ET.Element, name: str) -> int:
     text = element.get(name, "")
-    # Ten digits hold every id; Python refuses to read thousands of them.
-    number = int(text) if re.fullmatch("[0-9]{1,10}", text) else -1
+    number = int(text) if _NUMBER.fullmatch(text) else -1
     if not 0 <= number <= _MAX_ID:
         raise ValueError(f"its {name} is no device id")
     return number

@@ -37,6 +37,9 @@ OMEMO_OLD: Final = "eu.siacs.conversations.axolotl"
 NAMESPACES: Final = (OMEMO_2, OMEMO_OLD)
 """The newest first: a device gets the first one that it speaks."""
 
+# Ten digits hold every id; Python refuses to read thousands of them.
+_NUMBER: Final = re.compile("[0-9]{1,10}")
+
 Node = tuple[str, str]
 """The name of a PEP node, and the id of the item in it."""
 
@@ -68,6 +71,7 @@ def addressed(
         own: Whose device, bare.
         device_id: Its number.
     """
+    own = own.bare
     for namespace in NAMESPACES:
         for element in elements:
             if element.tag == f"{{{namespace}}}encrypted" and any(
@@ -80,23 +84,24 @@ def addressed(
 
 def _keys(namespace: str, element: ET.Element, own: JID) -> list[ET.Element]:
     """Return the keys that may be for an account; the older version names none."""
-    place = f"{{{namespace}}}header/{{{namespace}}}"
     if namespace == OMEMO_OLD:
-        return element.findall(f"{place}key")
+        return element.findall(f"{{{namespace}}}header/{{{namespace}}}key")
+    # Each in a step of its own: a path is much slower.
     return [
         key
-        for keys in element.iterfind(f"{place}keys")
-        if keys.get("jid") == own.bare
-        for key in keys.iterfind(f"{{{namespace}}}key")
+        for header in element.findall(f"{{{namespace}}}header")
+        for keys in header.findall(f"{{{namespace}}}keys")
+        if keys.get("jid") == own
+        for key in keys.findall(f"{{{namespace}}}key")
     ]
 
 
 def sender_id(element: ET.Element) -> int:
     """Return the device id that an element claims to come from; 0 if it has none."""
-    header = element.find("{*}header")
+    found = (each for each in element if each.tag.rpartition("}")[2] == "header")
+    header = next(found, None)
     return _number("" if header is None else header.get("sid", ""))
 
 
 def _number(text: str) -> int:
-    # Ten digits hold every id; Python refuses to read thousands of them.
-    return int(text) if re.fullmatch("[0-9]{1,10}", text) else 0
+    return int(text) if _NUMBER.fullmatch(text) else 0

@@ -10,7 +10,7 @@ states), 0466 (how long it may be kept). Whom it mentions is in :mod:`.mentions`
 """
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -38,6 +38,7 @@ _PLACE_DIGITS: Final = 9
 # What is to be kept for longer is kept for so long: nobody means it, and times that
 # no calendar has must not come of it.
 _LONGEST: Final = timedelta(days=366)
+_TYPING: Final = [(f"{{{CHAT_STATES}}}{state}", state) for state in TypingState]
 # As everywhere: ids are chosen by their sender, ours have 32 characters.
 _ID_LIMIT: Final = 1024
 # More than anybody looks at; and the longest emoji that is drawn as one has about
@@ -83,24 +84,25 @@ def write_content(content: Content) -> tuple[ET.Element, ...]:
 
 def read_content(text: str | None, payload: Sequence[ET.Element]) -> Content:
     """Return what was inside of an envelope. Whatever is malformed says nothing."""
-    reply, reactions = _only(payload, REPLY), _only(payload, REACTIONS)
+    alone = _alone(payload)
+    reply, reactions = alone.get(REPLY), alone.get(REACTIONS)
     reacts_to = _id(reactions)
     return Content(
         text=_without_quote(text, payload) if _id(reply) else text,
         reply_to=_id(reply),
         author="" if reply is None else reply.get("to", "")[:_ID_LIMIT],
-        corrects=_id(_only(payload, REPLACE)),
+        corrects=_id(alone.get(REPLACE)),
         reacts_to=reacts_to,
         emojis=_emojis(reactions) if reacts_to else (),
-        retracts=_id(_only(payload, RETRACT)),
-        received=_id(_only(payload, RECEIVED)),
-        displayed=_id(_only(payload, DISPLAYED)),
-        typing=_typing(payload),
-        asks=_only(payload, REQUEST) is not None,
-        markable=_only(payload, MARKABLE) is not None,
+        retracts=_id(alone.get(RETRACT)),
+        received=_id(alone.get(RECEIVED)),
+        displayed=_id(alone.get(DISPLAYED)),
+        typing=_typing(alone),
+        asks=alone.get(REQUEST) is not None,
+        markable=alone.get(MARKABLE) is not None,
         attachment=read_attachment(payload) or linked(text),
         mentions=read_mentions(payload),
-        expires=_timer(_only(payload, EPHEMERAL)),
+        expires=_timer(alone.get(EPHEMERAL)),
     )
 
 
@@ -116,9 +118,12 @@ def _timer(element: ET.Element | None) -> timedelta | None:
     return _LONGEST if is_long else min(timedelta(seconds=int(digits)), _LONGEST)
 
 
-def _only(payload: Iterable[ET.Element], tag: str) -> ET.Element | None:
-    found = [element for element in payload if element.tag == tag]
-    return found[0] if len(found) == 1 else None
+def _alone(payload: Iterable[ET.Element]) -> dict[str, ET.Element | None]:
+    """Return by its tag each element that is alone of its kind; None for others."""
+    found: dict[str, ET.Element | None] = {}
+    for element in payload:
+        found[element.tag] = None if element.tag in found else element
+    return found
 
 
 def _id(element: ET.Element | None) -> str:
@@ -161,11 +166,9 @@ def _emojis(reactions: ET.Element | None) -> tuple[str, ...]:
     )
 
 
-def _typing(payload: Iterable[ET.Element]) -> TypingState | None:
-    for state in TypingState:
-        if _only(payload, f"{{{CHAT_STATES}}}{state}") is not None:
-            return state
-    return None
+def _typing(alone: Mapping[str, ET.Element | None]) -> TypingState | None:
+    found = (state for tag, state in _TYPING if alone.get(tag) is not None)
+    return next(found, None)
 
 
 def _if_any(**attributes: str) -> dict[str, str]:

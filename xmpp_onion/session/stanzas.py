@@ -342,7 +342,7 @@ def _read_stanza_id(element: ET.Element, own: JID) -> str:
     """
     found = [
         stanza_id.get("id", "")[:ID_LIMIT]
-        for stanza_id in element.iterfind("{urn:xmpp:sid:0}stanza-id")
+        for stanza_id in element.findall("{urn:xmpp:sid:0}stanza-id")
         if stanza_id.get("by") == own.bare
     ]
     return found[0] if len(found) == 1 else ""
@@ -356,7 +356,7 @@ def _find_stamp(element: ET.Element, own: JID) -> str | None:
     """
     stamps = [
         delay.get("stamp", "")
-        for delay in element.iterfind("{urn:xmpp:delay}delay")
+        for delay in element.findall("{urn:xmpp:delay}delay")
         if delay.get("from") in {own.bare, own.domain}
     ]
     return stamps[-1] if stamps else None
