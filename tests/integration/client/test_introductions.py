@@ -106,7 +106,7 @@ async def test_two_people_of_two_servers_are_contacts_and_talk_at_once(
     bob = await town.person(theirs, "bob")
     introduction = await create_introduction(ours.folder.path, "alice")
 
-    await bob.add_contact(introduction)
+    await bob.add_contact(introduction, PATIENCE)
     await until_both(bob, alice.jid)
     await until_both(alice, bob.jid)
     await bob.send(alice.jid, "hello")
@@ -133,7 +133,7 @@ async def test_of_those_who_use_one_at_once_one_is_a_contact(town: Town) -> None
 
     async with asyncio.TaskGroup() as tasks:
         for guest in guests:
-            tasks.create_task(guest.add_contact(introduction))
+            tasks.create_task(guest.add_contact(introduction, PATIENCE))
     async with asyncio.timeout(PATIENCE):
         while len((await alice.requests()).waiting) < len(guests) - 1:
             await all_taken(alice)
@@ -160,7 +160,7 @@ async def test_one_that_ended_is_a_request_like_any_other(town: Town, end: str) 
         (invite,) = await list_invites(ours.folder.path)
         await revoke_invite(ours.folder.path, invite.name)
 
-    await bob.add_contact(introduction)
+    await bob.add_contact(introduction, PATIENCE)
 
     await until_asked_by(alice, bob.jid)
     assert bob.jid not in {each.jid for each in await alice.contacts()}
