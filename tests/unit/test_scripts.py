@@ -97,7 +97,7 @@ class Machine(NamedTuple):
     def run(self, code: str) -> "Ended":
         """Run shell ``code`` to its end."""
         with self.start(code) as process:
-            stdout, stderr = process.communicate(timeout=60)
+            stdout, stderr = process.communicate(timeout=300)
         return Ended(process.returncode, stdout, stderr)
 
 
@@ -356,7 +356,7 @@ def test_a_second_set_up_waits_for_the_first(machine: Machine) -> None:
             assert second.stderr
             waiting = second.stderr.readline()
             fcntl.flock(held, fcntl.LOCK_UN)
-            stdout, _ = second.communicate(timeout=60)
+            stdout, _ = second.communicate(timeout=300)
 
     assert waiting == f"Waiting for another set-up of {machine.venv}\n"
     assert stdout == "locked\n"

@@ -193,7 +193,7 @@ async def test_others_ask_the_process_that_holds_the_account(
         (blocked,) = await done("block", jid=alice.jid)
         (listed,) = await done("blocked")
         (unblocked,) = await done("unblock", jid=alice.jid)
-        (added,) = await done("add-contact", jid=alice.jid, timeout=20)
+        (added,) = await done("add-contact", jid=alice.jid, timeout=120)
         (contact,) = await done("contacts")
         (removed,) = await done("remove-contact", jid=alice.jid)
         (failed,) = await done("block", jid=bob.jid)

@@ -206,7 +206,7 @@ async def test_a_contact_is_told_inside_of_the_envelope_and_only_if_we_want_to(
         known = replace(bob_account, receipts=Receipts.CONTACTS, device=bob.fingerprint)
         async with Client(known, tor=wire):
             answered = await alice.send(bob_account.jid, "you tell me")
-            await alice.wait(answered.id, DeliveryState.RECEIVED, timeout=30)
+            await alice.wait(answered.id, DeliveryState.RECEIVED, timeout=120)
         receipt = await next_of(alice, Receipt)
         silent = await alice.delivery(unanswered.id)
 
@@ -226,7 +226,7 @@ async def test_receipts_are_switched_on_while_a_client_runs(
         await befriend(alice, bob)
         (told,) = await perform(bob, {"do": "receipts", "on": True})
         sent = await alice.send(bob.jid, "you tell me")
-        await alice.wait(sent.id, DeliveryState.RECEIVED, timeout=30)
+        await alice.wait(sent.id, DeliveryState.RECEIVED, timeout=120)
 
     assert told == {"v": 1, "event": "receipts", "jid": bob.jid, "on": True}
 
@@ -265,7 +265,7 @@ async def test_a_process_that_dies_before_it_tells_a_contact_tells_him_later(
                 await read_one(bob)
         before = await alice.delivery(sent.id)
         async with Client(replace(known, device=bob.fingerprint), tor=wire) as bob:
-            await alice.wait(sent.id, DeliveryState.RECEIVED, timeout=30)
+            await alice.wait(sent.id, DeliveryState.RECEIVED, timeout=120)
             rows = await bob._database.fetch("SELECT * FROM deliveries")
 
     assert before is not None
@@ -285,6 +285,6 @@ async def test_an_author_is_told_that_a_message_was_displayed(
         with pytest.raises(AddressError, match="stranger"):
             await bob.mark_displayed(message)
         await bob.mark_displayed(message, to_stranger=True)
-        delivery = await alice.wait(sent.id, DeliveryState.DISPLAYED, timeout=30)
+        delivery = await alice.wait(sent.id, DeliveryState.DISPLAYED, timeout=120)
 
     assert delivery.state is DeliveryState.DISPLAYED

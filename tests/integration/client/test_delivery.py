@@ -45,7 +45,7 @@ async def test_a_receipt_of_another_client_moves_the_state(
         sent = await alice.send(bob.jid, "hello")
         before = await alice.delivery(sent.id)
         await say(bob, alice.jid, received(sent.id))
-        after = await alice.wait(sent.id, DeliveryState.RECEIVED, timeout=30)
+        after = await alice.wait(sent.id, DeliveryState.RECEIVED, timeout=120)
         event = await anext(alice.events())
 
     assert before is not None
@@ -109,7 +109,7 @@ async def test_an_error_of_one_device_fails_nothing_that_others_may_have(
             sent.id,
         )
         await say(bob, alice.jid, received(sent.id))
-        delivery = await alice.wait(sent.id, DeliveryState.RECEIVED, timeout=30)
+        delivery = await alice.wait(sent.id, DeliveryState.RECEIVED, timeout=120)
 
     assert delivery.state is DeliveryState.RECEIVED
 
@@ -123,7 +123,7 @@ async def test_states_are_known_after_a_restart_and_receipts_come_from_the_archi
             sent = await alice.send(bob.jid, "hello")
         await say(bob, alice_account.jid, received(sent.id))
         async with Client(alice_account, tor=wire) as alice:
-            delivery = await alice.wait(sent.id, DeliveryState.RECEIVED, timeout=30)
+            delivery = await alice.wait(sent.id, DeliveryState.RECEIVED, timeout=120)
 
     assert delivery.to == bob.jid
     assert delivery.devices == sent.devices

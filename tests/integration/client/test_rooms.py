@@ -513,7 +513,7 @@ async def test_others_ask_the_process_that_holds_the_account_about_rooms(
         (made,) = await done("create-room", room="friends", nick="me")
         (invited,) = await done("invite-to-room", room="friends", people=[bob.jid])
         (listed,) = await done("rooms")
-        members = await done("room-members", room=str(made["room"]), timeout=20)
+        members = await done("room-members", room=str(made["room"]), timeout=120)
         (strict,) = await done("strict-room", room="friends", on=True)
         (accepted,) = await done("accept-in-room", room="friends", people=[bob.jid])
         (granted,) = await done(

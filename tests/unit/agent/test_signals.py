@@ -38,7 +38,7 @@ def end(*signals: signal.Signals) -> tuple[str, int]:
         for number in signals[1:]:
             process.send_signal(number)
         rest = process.stdout.read()
-        return rest, process.wait(timeout=30)
+        return rest, process.wait(timeout=300)
 
 
 def test_sigterm_is_like_the_end_of_the_block() -> None:

@@ -54,7 +54,7 @@ def command(tmp_path: Path) -> Command:
             text=True,
             check=False,
             input=stdin,
-            timeout=60,
+            timeout=300,
             env={
                 "PATH": "/usr/bin:/bin:/usr/sbin:/sbin",
                 "HOME": str(tmp_path),

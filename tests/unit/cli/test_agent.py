@@ -35,7 +35,7 @@ def test_a_send_beside_an_agent_loads_no_library_that_it_does_not_need(
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "xmpp_onion", "--json",
          "--data-dir", str(tmp_path / "data"), "send", f"a@{onion}", "-m", "hi"],
-        capture_output=True, text=True, check=True, timeout=60,
+        capture_output=True, text=True, check=True, timeout=300,
     )  # fmt: skip
 
     assert json.loads(done.stdout) == sent
@@ -203,7 +203,7 @@ def test_an_agent_of_a_service_waits_for_who_holds_its_account(
             assert any("not taken yet" in line for line in agent.stderr)
             held.close()
             agent.stderr.read()
-            assert agent.wait(60) == 3  # its turn, and there is no Tor
+            assert agent.wait(300) == 3  # its turn, and there is no Tor
 
 
 @pytest.mark.usefixtures("account")

@@ -37,7 +37,7 @@ def loaded_by(code: str, home: Path) -> set[str]:
         text=True,
         check=True,
         env={"PATH": "/usr/bin:/bin", "HOME": str(home)},
-        timeout=60,
+        timeout=300,
     )
     return libraries(done.stdout.rpartition("\nLOADED ")[2].split())
 
@@ -151,5 +151,5 @@ def in_terminal(program: list[str], home: Path) -> str:
             pass  # the other end is closed: Linux's way to say so
         finally:
             os.close(ours)
-        assert process.wait(60) == 0, shown
+        assert process.wait(300) == 0, shown
     return shown.decode()

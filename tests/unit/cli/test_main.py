@@ -41,7 +41,7 @@ def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
         input=more.get("input", ""),
-        timeout=60,
+        timeout=300,
     )
 
 

@@ -51,7 +51,7 @@ def own(tmp_path: Path) -> Run:
             text=True,
             capture_output=True,
             check=False,
-            timeout=60,
+            timeout=300,
         )
 
     return run

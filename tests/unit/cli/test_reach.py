@@ -126,7 +126,7 @@ def test_a_send_through_the_holder_does_not_load_the_encryption_libraries(
             text=True,
             check=True,
         )  # fmt: skip
-        thread.join(timeout=10)
+        thread.join(timeout=60)
 
     imported = {line.rsplit("|")[-1].strip() for line in done.stderr.splitlines()}
     assert json.loads(asked[0])["text"] == "hi"

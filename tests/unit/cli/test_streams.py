@@ -18,7 +18,7 @@ def run(streams: str, *arguments: str, data: Path) -> subprocess.CompletedProces
         text=True,
         check=False,
         stdin=subprocess.DEVNULL,
-        timeout=60,
+        timeout=300,
         env={"XMPP_ONION_DATA_DIR": str(data), "HOME": str(data), "PATH": "/usr/bin"},
     )
 

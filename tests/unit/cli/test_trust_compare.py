@@ -63,7 +63,7 @@ def verify(jid: str, folder: Path, typed: bytes) -> tuple[int, str]:
             shown += piece
         os.write(master, typed)
         shown += process.stdout.read()
-        code = process.wait(60)
+        code = process.wait(300)
     os.close(master)
     return code, shown.decode()
 

@@ -207,7 +207,7 @@ def test_beside_its_holder_no_passphrase_is_needed(
         thread = threading.Thread(target=answer)
         thread.start()
         done = command("devices", "list", "--json")
-        thread.join(timeout=10)
+        thread.join(timeout=60)
 
     assert (done.code, done.lines) == (0, [device])
 
@@ -314,7 +314,7 @@ def test_a_new_account_is_encrypted_before_anything_of_it_is_on_the_disk(
             assert process.poll() is None
         text = made.read_text()
         process.terminate()
-        process.wait(timeout=60)
+        process.wait(timeout=300)
 
     assert set(tomllib.loads(text)) == {"sealed", "seal"}
     assert "swordfish" not in text

@@ -52,7 +52,7 @@ def run_elsewhere(path: Path) -> str:
         cwd=Path(__file__).parents[3],
         stdin=subprocess.DEVNULL,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     return done.stdout.strip()
 
