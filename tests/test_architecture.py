@@ -151,6 +151,7 @@ TESTED_IN = {
     "files/answers.py": "hostile/files/test_http.py",
     "files/parcel.py": "hostile/files/test_sent_ahead.py",
     "files/way.py": "hostile/files/test_http.py",
+    "cli/chat_terminal.py": "onion/cli/test_chat_faults.py",
     "cli/server_check.py": "unit/cli/test_server.py",
     "server/drift.py": "unit/server/test_checkup.py",
     "server/outside.py": "onion/cli/test_own_tor.py",

@@ -57,6 +57,7 @@ or a message. Catch a branch, not a leaf, unless you do something special::
     │   ├── StoreLockedError           another process holds the account
     │   ├── StoreKeyError              encrypted, and not with what was given
     │   ├── StoreTooNewError           written by a newer version
+    │   ├── StoreFullError             the disk has no room for it
     │   ├── StorePermissionError       a file others can read or write
     │   └── StoreCorruptError
     ├── UnknownMessageError            none of ours has that id
@@ -117,6 +118,7 @@ __all__ = [
     "StampError",
     "StoreCorruptError",
     "StoreError",
+    "StoreFullError",
     "StoreKeyError",
     "StoreLockedError",
     "StorePermissionError",
@@ -624,6 +626,10 @@ class StoreTooNewError(StoreError):
         self.found = found
         self.known = known
         super().__init__(what, why=why, fix=fix)
+
+
+class StoreFullError(StoreError):
+    """The disk is full. Nothing was written; with room again it goes on."""
 
 
 class StorePermissionError(StoreError):

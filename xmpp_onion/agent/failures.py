@@ -5,7 +5,11 @@ For the two places where a program of ours ends: the command line and ``Bot.run`
 
 import errno
 
-from xmpp_onion.errors import StoreError, StorePermissionError, XmppOnionError
+from xmpp_onion.errors import (
+    StoreFullError,
+    StorePermissionError,
+    XmppOnionError,
+)
 from xmpp_onion.one_error import innermost, place_of
 
 __all__ = ["explain"]
@@ -28,7 +32,7 @@ def explain(error: BaseException) -> XmppOnionError:
         name = f": {error.filename}" if error.filename else ""
         why = f"{error.strerror or type(error).__name__}{name}"
         if error.errno in _FULL:
-            return StoreError(
+            return StoreFullError(
                 "a file could not be written", why=why, fix="Make room; see: df -h"
             )
         if error.errno in _FORBIDDEN:

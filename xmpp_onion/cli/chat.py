@@ -3,8 +3,8 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
-from importlib import import_module
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -19,13 +19,9 @@ from xmpp_onion.errors import StoreLockedError
 
 if TYPE_CHECKING:
     from xmpp_onion.agent.loan import Loan
-    from xmpp_onion.cli.chat_screen import Screen
-    from xmpp_onion.transport import Tor
 
 __all__ = ["command"]
 
-# Seconds without progress after which Tor counts as stuck.
-_PATIENCE = 45.0
 # Seconds that the end of a pipe waits for the server to have all that was said.
 _ACK_PATIENCE = 120.0
 
@@ -45,7 +41,11 @@ def command(settings: Settings, jid: str) -> None:
     lender = _find_lender(settings)
     account = load_account(settings)
     if sys.stdin.isatty() and sys.stdout.isatty():
-        asyncio.run(_at_terminal(settings, account, to, lender=lender))
+        # It loads what draws, and a pipe needs none of that.
+        from xmpp_onion.cli.chat_terminal import at_terminal  # noqa: PLC0415
+
+        borrowed = partial(_borrowed, account, lender=lender)
+        asyncio.run(at_terminal(settings, account, to, borrowed))
     else:
         asyncio.run(_in_pipe(settings, account, to, lender=lender))
 
@@ -75,99 +75,26 @@ def _find_lender(settings: Settings) -> bool:
 
 
 @asynccontextmanager
-async def _borrowed(account: Account, *, lender: bool) -> "AsyncIterator[Loan | None]":
+async def _borrowed(
+    account: Account, asks: Callable[[], None] = lambda: None, *, lender: bool
+) -> "AsyncIterator[Loan | None]":
     """Borrow the account from the agent that has it; None if nobody has it."""
     from xmpp_onion.agent.loan import borrow  # noqa: PLC0415 - of an agent alone
 
     async with AsyncExitStack() as stack:
         loan = None
         if lender:
+            asks()
             with suppress(OSError):  # it has ended meanwhile
                 loan = await stack.enter_async_context(borrow(account.folder, "chat"))
         yield loan
-
-
-async def _at_terminal(
-    settings: Settings, account: Account, to: JID | None, *, lender: bool
-) -> None:
-    """Show the line to type on at once, and connect meanwhile."""
-    from xmpp_onion.cli.chat_screen import Screen  # noqa: PLC0415 - a pipe needs none
-
-    screen = Screen(account.jid, to)
-    typed: asyncio.Queue[str | None] = asyncio.Queue()
-
-    async with asyncio.TaskGroup() as tasks:
-        talking = tasks.create_task(
-            _talk(settings, account, to, lender=lender, screen=screen, typed=typed)
-        )
-        async with aclosing(screen.lines()) as lines:
-            async for line in lines:
-                typed.put_nowait(line)
-                screen.waiting = typed.qsize()
-        if screen.talk is None:
-            talking.cancel()
-            if not typed.empty():
-                settings.output.note(
-                    f"Not sent, for there was no connection yet: {typed.qsize()}"
-                )
-        typed.put_nowait(None)
-
-
-async def _talk(
-    settings: Settings,
-    account: Account,
-    to: JID | None,
-    *,
-    lender: bool,
-    screen: "Screen",
-    typed: asyncio.Queue[str | None],
-) -> None:
-    """Connect, do what was typed, and say what of it is still here at the end."""
-    # In a thread: it takes a second, in which keys are to be seen.
-    await asyncio.to_thread(import_module, "xmpp_onion.agent.desk")
-    await asyncio.to_thread(import_module, "xmpp_onion.cli.chat_commands")
-    from xmpp_onion.agent import desk  # noqa: PLC0415 - loaded by the thread
-    from xmpp_onion.cli.chat_commands import do  # noqa: PLC0415 - as well
-    from xmpp_onion.cli.chat_talk import open_talk  # noqa: PLC0415 - as well
-
-    if lender:
-        screen.network = "asking the agent for the account"
-        screen.changed()
-    async with (
-        _borrowed(account, lender=lender) as loan,
-        desk.hold(
-            account,
-            socks=settings.socks,
-            control=settings.control,
-            login_timeout=None,
-            watch=lambda tor: _watch(tor, screen),
-            loan=loan,
-        ) as client,
-        open_talk(client, screen.paper, to, screen.changed) as screen.talk,
-    ):
-        screen.network = "connected"
-        screen.changed()
-        while (line := await typed.get()) is not None:
-            if not await do(screen.talk, line):
-                screen.end()
-            screen.waiting = typed.qsize()
-            screen.changed()
-        if left := await client.queued():
-            screen.paper.show(_left(left))
-
-
-async def _watch(tor: "Tor", screen: "Screen") -> None:
-    screen.network = "connecting"
-    async for percent, _ in tor.bootstrap(patience=_PATIENCE):
-        screen.network = f"Tor {percent} %"
-        screen.changed()
 
 
 async def _in_pipe(
     settings: Settings, account: Account, to: JID | None, *, lender: bool
 ) -> None:
     from xmpp_onion.cli.chat_commands import do  # noqa: PLC0415 - it loads a lot
-    from xmpp_onion.cli.chat_talk import open_talk  # noqa: PLC0415 - as well
+    from xmpp_onion.cli.chat_talk import left_behind, open_talk  # noqa: PLC0415 - as well
 
     async with (
         until_terminated(),
@@ -179,11 +106,7 @@ async def _in_pipe(
             if not await do(talk, line):
                 break
         if left := await talk.settle(_ACK_PATIENCE):
-            settings.output.note(_left(left))
-
-
-def _left(count: int) -> str:
-    return f"On this disk, not with the server yet: {count}. They go out next time."
+            settings.output.note(left_behind(left))
 
 
 class _Pipe:

@@ -1,7 +1,7 @@
 """What a typed line of a talk does."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from xmpp_onion.cli.chat_marks import LEGEND
 from xmpp_onion.cli.chat_people import PEOPLE
@@ -13,6 +13,9 @@ from xmpp_onion.errors import XmppOnionError
 
 __all__ = ["do"]
 
+# The commands that say a text of some length; without one it is said as well.
+_SAYING: Final = frozenset({"", "reply", "edit"})
+
 Command: TypeAlias = Callable[[Talk, Typed], Awaitable[None]]
 
 
@@ -23,8 +26,10 @@ async def do(talk: Talk, line: str) -> bool:
     """
     if not line.strip():
         return True
+    unsaid = ""
     try:
         typed = read_typed(line)
+        unsaid = line if typed.command in _SAYING else ""
         if typed.command == "quit":
             return False
         if typed.command:
@@ -32,9 +37,9 @@ async def do(talk: Talk, line: str) -> bool:
         else:
             await talk.send(talk.place(), typed.text)
     except XmppOnionError as error:
-        talk.fail(error)
+        talk.fail(error, unsaid)
     except OSError as error:
-        talk.fail_of_system(error)
+        talk.fail_of_system(error, unsaid)
     return True
 
 

@@ -47,6 +47,7 @@ class Screen(Completer):
         talk: What is being talked, once there is a connection.
         network: How far the connection is.
         waiting: Lines that were typed and are not done.
+        is_over: The person has ended it, or somebody for them.
     """
 
     def __init__(self, own: JID, to: JID | None) -> None:
@@ -55,6 +56,7 @@ class Screen(Completer):
         self.talk: Talk | None = None
         self.network = "connecting"
         self.waiting = 0
+        self.is_over = False
         self._has_interrupted = False
         self._session = PromptSession[str](
             history=InMemoryHistory(),
@@ -73,20 +75,23 @@ class Screen(Completer):
         self._session.app.invalidate()
 
     def end(self) -> None:
-        """End :meth:`lines`, as Ctrl-D does."""
+        """End :meth:`lines`, as Ctrl-D does, whatever is typed half."""
+        self.is_over = True
         if self._session.app.is_running:
             self._session.app.exit(exception=EOFError())
 
     async def lines(self) -> AsyncGenerator[str, None]:
         """Yield what is typed, until Ctrl-D, or Ctrl-C twice."""
         with self._all_through_paper():
-            while True:
+            while not self.is_over:
                 try:
                     line = await self._session.prompt_async(self._prompt)
                 except EOFError:
+                    self.is_over = True
                     return
                 except KeyboardInterrupt:
                     if self._has_interrupted:
+                        self.is_over = True
                         return
                     self._has_interrupted = True
                     self.paper.show(

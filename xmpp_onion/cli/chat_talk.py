@@ -16,6 +16,7 @@ from xmpp_onion.chat import (
     Correction,
     Delivery,
     DeliveryFailed,
+    DeliveryState,
     Event,
     Message,
     NewDevice,
@@ -38,7 +39,7 @@ from xmpp_onion.errors import UndecidedDevicesError, UsageError, XmppOnionError
 if TYPE_CHECKING:
     from xmpp_onion.client import Client
 
-__all__ = ["Talk", "open_talk"]
+__all__ = ["Talk", "left_behind", "open_talk"]
 
 # Messages of ours whose state is shown below; more do not fit beside the rest.
 _STATES: Final = 3
@@ -58,6 +59,8 @@ async def open_talk(
     paper: Paper,
     to: JID | None,
     changed: Callable[[], None] = lambda: None,
+    *,
+    before: "Talk | None" = None,
 ) -> AsyncIterator["Talk"]:
     """Show what happens while the block runs; yield what says something.
 
@@ -66,9 +69,10 @@ async def open_talk(
         paper: Where it is shown.
         to: Whom the person writes to first; None for nobody yet.
         changed: Called when what stands below the talk has changed.
+        before: What was talked on this paper until its client ended; it goes on.
     """
     async with asyncio.TaskGroup() as tasks:
-        talk = Talk(client, paper, to, tasks, changed=changed)
+        talk = Talk(client, paper, to, tasks, changed=changed, before=before)
         reading = tasks.create_task(talk.read())
         try:
             yield talk
@@ -87,6 +91,7 @@ class Talk:
         numbers: The messages on the screen.
         names: What people are called there.
         courtesy: What others may see of us.
+        newest: What came last.
         unread: Messages that came in other conversations, since we were there.
         transfers: How far the files are that go or come, in words.
         people: The contacts, once they were asked for.
@@ -98,6 +103,7 @@ class Talk:
         to: As above.
         tasks: Where files go and come, beside what is typed.
         changed: Called when what stands below the lines is another.
+        before: As above.
     """
 
     def __init__(
@@ -108,15 +114,17 @@ class Talk:
         tasks: asyncio.TaskGroup,
         *,
         changed: Callable[[], None] = lambda: None,
+        before: "Talk | None" = None,
     ) -> None:
         self.client = client
-        self.to = to
-        self.last: Numbered | None = None
-        self.numbers = Numbers()
+        self.to: JID | None = to if before is None else before.to
+        self.last: Numbered | None = None if before is None else before.last
+        self.numbers: Numbers = Numbers() if before is None else before.numbers
         self.names = Names(client)
         self.states = States(client, self.numbers, paper, changed)
         self.courtesy = Courtesy(client, self._politely, changed)
-        self.unread: Counter[JID] = Counter()
+        self.unread: Counter[JID] = Counter() if before is None else before.unread
+        self.newest: Event | None = None if before is None else before.newest
         self.transfers: dict[str, str] = {}
         self.people: set[JID] = set()
         self._paper = paper
@@ -125,6 +133,9 @@ class Talk:
         self._busy: set[asyncio.Task[None]] = set()
         self._following: set[asyncio.Task[None]] = set()
         self._polite: set[asyncio.Task[None]] = set()
+        for one in self.numbers if before is not None else ():
+            if one.state is DeliveryState.QUEUED:
+                self._follow(one)
 
     # --- what comes --------------------------------------------------------------
 
@@ -134,7 +145,10 @@ class Talk:
         if self.to is not None:
             self.courtesy.went_to(self.to)
         async for event in self.client.events():
-            self.take(event)
+            # What was shown when a client ended comes again with the next one.
+            if event != self.newest:
+                self.take(event)
+            self.newest = event
 
     def take(self, event: Event) -> None:
         """Show an event."""
@@ -283,10 +297,14 @@ class Talk:
         )
         for each in delivery.skipped:
             self.show(f"  left out: {visible(each)}")
+        self._follow(one)
+        return one
+
+    def _follow(self, one: Numbered) -> None:
+        """Mark a line of ours when the server has it."""
         task = self._tasks.create_task(self.states.follow(one))
         self._following.add(task)
         task.add_done_callback(self._following.discard)
-        return one
 
     def beside(self, work: Awaitable[object]) -> None:
         """Do what takes long without holding up the talk; what goes wrong is shown."""
@@ -313,16 +331,19 @@ class Talk:
         self._polite.add(task)
         task.add_done_callback(self._polite.discard)
 
-    def fail(self, error: XmppOnionError) -> None:
-        """Show what went wrong, why, and how to mend it."""
+    def fail(self, error: XmppOnionError, unsaid: str = "") -> None:
+        """Show what went wrong, why, how to mend it, and what was not said for it."""
         parts = [visible(each) for each in (error.what, error.why, error.fix) if each]
         if isinstance(error, UndecidedDevicesError):
             parts.append("Here: /verify, and it says how.")
+        if unsaid:
+            parts.append(f"Not sent: {visible(unsaid)}")
         self.show("! " + "\n  ".join(parts))
 
-    def fail_of_system(self, error: OSError) -> None:
+    def fail_of_system(self, error: OSError, unsaid: str = "") -> None:
         """Show what the system did not do."""
-        self.show(f"! {error.strerror}: {visible(str(error.filename or ''))}")
+        end = f"\n  Not sent: {visible(unsaid)}" if unsaid else ""
+        self.show(f"! {error.strerror}: {visible(str(error.filename or ''))}{end}")
 
     def progress(self, path: Path) -> Callable[[int, int], None]:
         """Return what shows how far a file is, below the talk."""
@@ -367,6 +388,11 @@ class Talk:
         talks = {one.where for one in self.numbers}
         own = {self.client.jid.bare}
         return sorted((members | set(rooms) | talks | self.people) - own)
+
+
+def left_behind(count: int) -> str:
+    """Return what to tell of messages that are kept, and not with the server."""
+    return f"On this disk, not with the server yet: {count}. They go out next time."
 
 
 def _clock(event: Said) -> str:

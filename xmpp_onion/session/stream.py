@@ -163,6 +163,7 @@ class Session:
         self._ask_ahead = ask_ahead
         # Logins that were given up, and may come through after all.
         self._ghosts = 0
+        self._warned_of: set[str] = set()
         self.faults = Faults()
         self._spared = 0
         self._paused = False
@@ -281,14 +282,20 @@ class Session:
                 self._proved = False
             if self._proved:
                 self._proved = False
+                self._warned_of.clear()
                 self.faults.forget()
                 delays = self._delays()  # it worked: start over with short pauses
             self._move(Event.LOST)
             delay = self._pause(delays)
-            kind = type(self._last_error).__name__
-            log.warning("not connected (%s); next attempt in %.1f s", kind, delay)
+            self._log_pause(type(self._last_error).__name__, delay)
             await asyncio.sleep(delay)
             self._move(Event.RETRY)
+
+    def _log_pause(self, kind: str, delay: float) -> None:
+        """Warn of what is new: an outage of a night must not fill a log or a screen."""
+        level = logging.INFO if kind in self._warned_of else logging.WARNING
+        self._warned_of.add(kind)
+        log.log(level, "not connected (%s); next attempt in %.1f s", kind, delay)
 
     def _fail(self, error: Exception, told: XmppOnionError) -> None:
         """Note why an attempt failed; raise that if there is to be no other."""

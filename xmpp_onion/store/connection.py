@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from xmpp_onion import private
 from xmpp_onion.errors import (
     StoreCorruptError,
     StoreError,
+    StoreFullError,
     StoreKeyError,
     StoreLockedError,
     StorePermissionError,
@@ -42,6 +44,9 @@ PRAGMA temp_store = MEMORY;
 """
 
 
+# A disk with less is full: of memory that is shared there SQLite says no more than that
+# it failed.
+_FULL_BYTES = 64 * 1024
 # How Python's module begins what it says of a text that is not UTF-8.
 _UNDECODABLE = "Could not decode to UTF-8"
 
@@ -259,17 +264,20 @@ def _not_text(path: Path) -> StoreCorruptError:
 def _translate(error: Exception, path: Path) -> StoreError:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     why = str(error)
+    if code == sqlite3.SQLITE_FULL or (
+        code == sqlite3.SQLITE_IOERR
+        and shutil.disk_usage(path.parent).free < _FULL_BYTES
+    ):
+        return StoreFullError(
+            f"{path} was not written",
+            why="the disk is full",
+            fix=f"Make room (see: df -h {path.parent}), then try again",
+        )
     match code:
         case sqlite3.SQLITE_CORRUPT:
             return damaged(path, why)
         case sqlite3.SQLITE_NOTADB:
             return damaged(path, f"{why}: damaged, or encrypted with another key")
-        case sqlite3.SQLITE_FULL:
-            return StoreError(
-                f"{path} was not written",
-                why="the disk is full",
-                fix=f"Make room (see: df -h {path.parent}), then try again",
-            )
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return StoreLockedError(
                 f"{path} is in use",
@@ -283,7 +291,6 @@ def _translate(error: Exception, path: Path) -> StoreError:
                 fix=f"Check with: ls -la {path.parent}",
             )
         case _:
-            # Of memory that is shared on a full disk SQLite says no more than this.
             is_disk = code == sqlite3.SQLITE_IOERR
             fix = f"It may be full: df -h {path.parent}; then try again"
             return StoreError(f"{path} failed", why=why, fix=fix if is_disk else "")

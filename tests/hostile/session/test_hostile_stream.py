@@ -736,6 +736,32 @@ async def test_no_log_has_the_password_a_message_or_a_name(
         assert secret not in caplog.text
 
 
+async def test_an_outage_is_warned_of_once_and_the_next_one_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    logins = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal logins
+        logins += 1
+        if logins in {6, 12}:  # twice it is well, and lost again when that is proved
+            await peer.log_in()
+            await peer.read("<r ")
+            await peer.send(f"<a {SM} h='0'/>")
+            await asyncio.sleep(0.1)
+        raise ConnectionResetError("hang up")
+
+    async with HostileServer(script) as server, visit(server):
+        async with asyncio.timeout(60):
+            while logins < 16:  # noqa: ASYNC110 - the server has no event
+                await asyncio.sleep(0.01)
+    told = [one for one in caplog.records if "not connected" in one.message]
+    warned = [one for one in told if one.levelno == logging.WARNING]
+    assert len(told) >= 14
+    assert len(warned) == 3
+
+
 # --- whose word counts ----------------------------------------------------------------
 
 

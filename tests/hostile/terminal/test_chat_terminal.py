@@ -1,27 +1,20 @@
 """`chat` in a real terminal, tmux, against strings that act or forge a line."""
 
-import os
 import re
-import shutil
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.hostile.terminal.strings import FORGED, STRINGS, SURROUNDED
+from tests.terminal import ROWS, Terminal
 
 ROOT = Path(__file__).resolve().parents[3]
 STAGE = Path(__file__).with_name("stage.py")
-TMUX = shutil.which("tmux") or "tmux"
+ENVIRONMENT = {"PYTHONPATH": str(ROOT)}
 STAGED = [sys.executable, str(STAGE)]
 SHELL = ["bash", "--norc", "--noprofile"]
-# Seconds after which a screen that has not come is an error; never asserted otherwise.
-PATIENCE = 120.0
-
-ROWS = 24
 # How a row begins that says who says something; the rest is under its mark.
 HEAD = re.compile(r"#\d+( |$)|\d\d:\d\d( |$)")
 # A screen keeps no blanks at the end of a row.
@@ -35,72 +28,9 @@ STATE = (
 )
 
 
-class Terminal:
-    """The stage in a tmux of its own."""
-
-    def __init__(self, folder: Path, columns: int, *, in_shell: bool = False) -> None:
-        self._socket = folder / "tmux"
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(folder),
-            "LANG": "C.UTF-8",
-            "TZ": "UTC",
-            "PYTHONPATH": str(ROOT),
-            "PS1": "$ ",
-        }
-        self.tmux(
-            # Whatever a program may ask of a terminal, this one is willing to do.
-            "set-option", "-g", "history-limit", "200000", ";",
-            "set-option", "-g", "remain-on-exit", "on", ";",
-            "set-option", "-s", "set-clipboard", "on", ";",
-            "set-option", "-g", "allow-rename", "on", ";",
-            "set-option", "-g", "allow-passthrough", "on", ";",
-            "new-session", "-d", "-x", str(columns), "-y", str(ROWS),
-            *(part for each in environment.items() for part in ("-e", "=".join(each))),
-            *(SHELL if in_shell else STAGED),
-            start=True,
-        )  # fmt: skip
-
-    def tmux(self, *words: str, start: bool = False) -> str:
-        """Run a command of tmux, and return what it prints."""
-        done = subprocess.run(
-            [
-                TMUX,
-                "-S",
-                self._socket,
-                *(["-f", os.devnull] if start else []),
-                *words,
-            ],
-            capture_output=True,
-            encoding="utf-8",
-            env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "TERM": "screen"},
-            timeout=PATIENCE,
-            check=True,
-        )
-        return done.stdout
-
-    def rows(self) -> list[str]:
-        """Return every row, from the first that was scrolled away to the last."""
-        return self.tmux("capture-pane", "-p", "-S", "-").splitlines()
-
-    def until(self, text: str) -> list[str]:
-        """Wait until a row begins so, and return all of them."""
-        return self.until_matching(re.escape(text))
-
-    def until_matching(self, pattern: str) -> list[str]:
-        """Wait until a row begins as the pattern says, and return all of them."""
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            seen = self.tmux("capture-pane", "-p")
-            if any(re.match(pattern, row) for row in seen.splitlines()):
-                return self.rows()
-            time.sleep(0.1)
-        pytest.fail(f"{pattern} did not come: {seen}")
-
-
 @pytest.fixture(params=[80, 40])
 def terminal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Terminal]:
-    one = Terminal(tmp_path, request.param)
+    one = Terminal(tmp_path, STAGED, ENVIRONMENT, columns=request.param)
     try:
         yield one
     finally:
@@ -170,7 +100,7 @@ def test_a_window_that_changes_its_size_keeps_every_line(terminal: Terminal) -> 
 
 
 def test_ctrl_z_gives_the_terminal_back_and_fg_goes_on(tmp_path: Path) -> None:
-    one = Terminal(tmp_path, 80, in_shell=True)
+    one = Terminal(tmp_path, SHELL, ENVIRONMENT)
     try:
         one.until("$")
         one.tmux("send-keys", "-l", f"{sys.executable} {STAGE}\r")
