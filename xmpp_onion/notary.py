@@ -317,6 +317,20 @@ class Notary:
                 [(change.jid, change.fingerprint, change.after)]
             )
 
+    async def pin(self, owner: JID, fingerprint: str) -> None:
+        """Believe a fingerprint as one that was given beforehand, from now on.
+
+        Raises:
+            InvalidFingerprintError: It is none.
+        """
+        async with self._database.transaction():  # no decision is half taken
+            self._omemo.keyring.pin(owner, fingerprint)
+
+    async def set_automatic_trust(self, *, is_on: bool) -> None:
+        """Let verified devices tell each other whom to believe from now on, or not."""
+        async with self._database.transaction():  # as above
+            self._omemo.keyring.set_automatic_trust(is_on=is_on)
+
     # --- policies ---------------------------------------------------------------
 
     async def policies(self) -> Mapping[JID, Trust]:

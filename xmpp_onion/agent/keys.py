@@ -12,10 +12,6 @@ from xmpp_onion.notary import Change
 __all__ = ["FIELDS", "REQUESTS"]
 
 
-# We read it when we begin: it is kept, and does not hold for us yet.
-_LATER: Line = {"restart": True}
-
-
 async def _list_devices(client: Client, request: Line) -> list[Line]:
     devices = await client.devices(str(request.get("jid", "")))
     this = client.device_id
@@ -35,18 +31,20 @@ async def _pin(client: Client, request: Line) -> list[Line]:
     owner = parse_recipient(str(request["jid"]))
     digits = parse_fingerprint(str(request["fingerprint"]))
     client.account.update(lambda account: account.pin(owner, digits))
-    pinned: Line = {"v": 1, "event": "pinned", "jid": owner, "fingerprint": digits}
-    return [pinned | _LATER]
+    # Beside those that a bot was written with, which are in no file.
+    client.account = client.account.pin(owner, digits)
+    await client.notary.pin(owner, digits)
+    return [{"v": 1, "event": "pinned", "jid": owner, "fingerprint": digits}]
 
 
 async def _set_automatic(client: Client, request: Line) -> list[Line]:
-    """Keep it in the account; what runs takes it up when it starts again."""
+    """Keep it in the account, and do so from now on."""
     is_on = bool(request["on"])
     client.account = client.account.update(
         lambda account: replace(account, automatic_trust=is_on)
     )
-    turned: Line = {"v": 1, "event": "automatic-trust", "jid": client.jid, "on": is_on}
-    return [turned | _LATER]
+    await client.notary.set_automatic_trust(is_on=is_on)
+    return [{"v": 1, "event": "automatic-trust", "jid": client.jid, "on": is_on}]
 
 
 async def _verify_uri(client: Client, request: Line) -> list[Line]:

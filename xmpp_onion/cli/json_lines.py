@@ -67,9 +67,9 @@ EVENTS: Final[dict[str, dict[str, str]]] = {
     },
     "devices and trust": {
         "device": _DEVICE,
-        "pinned": "jid:text fingerprint:text restart:yes/no*",
+        "pinned": "jid:text fingerprint:text",
         "policy": "jid:text policy:text default:yes/no",
-        "automatic-trust": "jid:text on:yes/no restart:yes/no*",
+        "automatic-trust": "jid:text on:yes/no",
         "uri": "jid:text uri:text",
         "decision": "jid:text fingerprint:text trust:text",
         "change": "jid:text fingerprint:text before:text after:text done:yes/no",

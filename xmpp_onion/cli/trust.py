@@ -84,7 +84,7 @@ def _pin(settings: Settings, jid: str, fingerprint: tuple[str, ...]) -> int:
     """Pin a FINGERPRINT of JID in the account.
 
     The policy `pinned` believes nobody else. Works without a connection; a bot that
-    runs takes it up when it starts again.
+    runs believes it at once.
     """
     owner, digits = parse_recipient(jid), parse_fingerprint("".join(fingerprint))
     request: Line = {"do": "pin", "jid": owner, "fingerprint": digits}
@@ -98,13 +98,7 @@ def _pin(settings: Settings, jid: str, fingerprint: tuple[str, ...]) -> int:
 
 
 def _told_pin(line: Line) -> str:
-    return f"Pinned {line['jid']}: {line['fingerprint']}{_told_restart(line)}"
-
-
-def _told_restart(line: Line) -> str:
-    if not line.get("restart"):
-        return ""
-    return "\nThe process that holds the account takes it up when it starts again."
+    return f"Pinned {line['jid']}: {line['fingerprint']}"
 
 
 @command.command("qr")
@@ -155,7 +149,7 @@ def _automatic(settings: Settings, switch: str) -> int:
     """Let verified devices tell each other what to believe.
 
     It is on unless you switch it off. Works without a connection; a program that
-    runs takes it up when it starts again.
+    runs does so at once.
     """
     is_on = switch == "on"
 
@@ -168,7 +162,7 @@ def _automatic(settings: Settings, switch: str) -> int:
 
 
 def _told_automatic(line: Line) -> str:
-    return f"Automatic trust is {'on' if line['on'] else 'off'}.{_told_restart(line)}"
+    return f"Automatic trust is {'on' if line['on'] else 'off'}."
 
 
 @command.command("export")

@@ -1,6 +1,6 @@
 """What was decided about each device, kept in the library's trust records."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, MutableMapping
 from typing import NamedTuple
 
 import omemo
@@ -68,7 +68,7 @@ class Decisions:
         storage: KeyStorage,
         policies: Policies,
         *,
-        pins: Mapping[JID, frozenset[str]],
+        pins: MutableMapping[JID, frozenset[str]],
         notices: Notices,
     ) -> None:
         self._own = own
@@ -135,6 +135,11 @@ class Decisions:
         self._last[jid] = last
         if len(self._last) > _ACCOUNTS:
             del self._last[next(iter(self._last))]
+
+    def pin(self, jid: JID, fingerprint: str) -> None:
+        """Give one more fingerprint beforehand; whoever shares the pins sees it."""
+        self._pins[jid] = self._pinned(jid) | {fingerprint}
+        self._last.pop(jid, None)
 
     async def known_level(
         self, jid: JID, fingerprint: str, infos: Collection[omemo.DeviceInformation]

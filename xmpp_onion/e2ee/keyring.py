@@ -12,7 +12,7 @@ from xmpp_onion.e2ee.session_manager import Door, omemo_errors
 from xmpp_onion.e2ee.sightings import Sightings
 from xmpp_onion.e2ee.succession import Succession
 from xmpp_onion.e2ee.supply import Supply
-from xmpp_onion.e2ee.trust import Device, TrustLevel, accepts
+from xmpp_onion.e2ee.trust import Device, TrustLevel, accepts, parse_fingerprint
 from xmpp_onion.e2ee.trust_messages import Word
 from xmpp_onion.e2ee.vouching import Vouching
 from xmpp_onion.errors import DeviceListError, EncryptionError
@@ -95,6 +95,18 @@ class Keyring:
         if infos is None:
             return None
         return await self._decisions.known_level(jid.bare, fingerprint, infos)
+
+    def pin(self, jid: JID, fingerprint: str) -> None:
+        """Believe a fingerprint from now on, as one that was given beforehand.
+
+        Raises:
+            InvalidFingerprintError: It is none.
+        """
+        self._decisions.pin(jid.bare, parse_fingerprint(fingerprint))
+
+    def set_automatic_trust(self, *, is_on: bool) -> None:
+        """Let verified devices tell each other whom to believe from now on, or not."""
+        self._vouching.is_on = is_on
 
     async def set_trust(self, jid: JID, fingerprint: str, level: TrustLevel) -> Device:
         """Keep what a person decided about a device. In a transaction.

@@ -65,7 +65,7 @@ class Vouching:
         self._storage = storage
         self._notices = notices
         self._effects = effects
-        self._is_on = is_on
+        self.is_on = is_on
 
     async def hear(
         self,
@@ -88,7 +88,7 @@ class Vouching:
             own=self._own,
             own_fingerprint=own_fingerprint,
         )
-        if self._is_on and words and speaker.trust is not TrustLevel.DISTRUSTED:
+        if self.is_on and words and speaker.trust is not TrustLevel.DISTRUSTED:
             await self._add(speaker.jid, speaker.fingerprint, words)
             await self._settle(manager, speaker.jid, own_fingerprint)
 
@@ -114,7 +114,7 @@ class Vouching:
         self, manager: SessionManager, device: Device, own_fingerprint: str
     ) -> None:
         """Tell verified devices what a person decided, and hear who is verified now."""
-        if self._is_on:
+        if self.is_on:
             verified = await self._verified(manager, own_fingerprint)
             for letter in letters(device, verified, own=self._own):
                 self._tell(letter)
@@ -151,7 +151,7 @@ class Vouching:
             one
             for one in waiting
             if one.sender in {jid, self._own}
-            and (self._is_on or one.speaker == own_fingerprint)
+            and (self.is_on or one.speaker == own_fingerprint)
         ]
         if not heard:
             return False
@@ -162,7 +162,7 @@ class Vouching:
         for change in settled.changes:
             await self._carry_out(manager, change)
         letter = passed_on(settled.changes, own=self._own)
-        if self._is_on and letter is not None:
+        if self.is_on and letter is not None:
             self._tell(letter)
         return bool(settled.changes)
 

@@ -54,7 +54,6 @@ async def test_decisions_about_keys_need_no_passphrase_beside_the_holder(
         (turned,) = await command(account, "trust", "automatic", "off")
 
     assert (pinned["event"], pinned["fingerprint"]) == ("pinned", DIGITS)
-    assert (pinned["restart"], turned["restart"]) == (True, True)
     assert (turned["event"], turned["on"]) == ("automatic-trust", False)
     kept = Account.load("alice", account.folder.parent, secret=SECRET)
     assert kept.pins[bob] == frozenset({DIGITS})

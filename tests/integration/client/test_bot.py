@@ -13,6 +13,7 @@ import pytest
 
 import xmpp_onion
 from xmpp_onion import Account, Bot, Client, Message, Trust
+from xmpp_onion.agent.desk import perform
 from xmpp_onion.bot import Texts
 from xmpp_onion.logs import write_logs
 from xmpp_onion.server import Prosody
@@ -158,6 +159,37 @@ async def test_a_pinned_bot_answers_only_who_is_pinned(
     assert "its device is not pinned" in caplog.text
     assert "obey" not in caplog.text
     assert str(mallory.jid) not in caplog.text
+
+
+async def test_a_pin_beside_a_running_bot_counts_at_once(
+    enrol: Enrol, wire: LoopbackDialer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    bot, heard = Bot("echo", trust=Trust.PINNED), []
+
+    @bot.message
+    async def echo(msg: Message) -> str:
+        heard.append(msg.text)
+        return msg.text
+
+    async with Client(await enrol("alice"), tor=wire) as alice:
+        account = await enrol("echo")
+        async with running(bot, account, wire) as client:
+            await alice.send(client.jid, "too early")
+            async with asyncio.timeout(60):
+                while "its device is not pinned" not in caplog.text:  # noqa: ASYNC110 - a log has no event
+                    await asyncio.sleep(0.01)
+            pin = {"jid": alice.jid, "fingerprint": alice.fingerprint}
+            (line,) = await perform(client, {"do": "pin", **pin})
+            (device,) = await client.devices(alice.jid)
+            await alice.send(client.jid, "now")
+            assert await first(alice) == "now"
+
+    assert line["event"] == "pinned"
+    assert device.trust.word == "verified"
+    assert heard == ["now"]
+    kept = Account.load("echo", account.folder.parent)
+    assert kept.pins == {alice.jid: frozenset({alice.fingerprint})}
 
 
 async def test_a_failing_handler_puts_no_word_of_a_message_into_the_log(

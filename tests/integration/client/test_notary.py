@@ -153,6 +153,19 @@ async def test_a_device_that_is_not_published_yet_is_verified_when_it_appears(
         assert str(known.device_id) in uri
 
 
+async def test_automatic_trust_is_switched_at_once_and_kept(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    async with Client(await enrol("alice"), tor=wire) as alice:
+        assert alice._omemo.keyring._vouching.is_on
+        (line,) = await ask(alice, do="automatic-trust", on=False)
+        assert not alice._omemo.keyring._vouching.is_on
+        account = alice.account
+
+    assert (line["event"], line["on"]) == ("automatic-trust", False)
+    assert not Account.load("alice", account.folder.parent).automatic_trust
+
+
 async def test_a_contact_may_have_a_policy_of_its_own(
     enrol: Enrol, wire: LoopbackDialer
 ) -> None:

@@ -1,11 +1,8 @@
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
 
 from xmpp_onion import Account
-from xmpp_onion.chat import Line
-from xmpp_onion.cli.trust import _told_automatic, _told_pin
 
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import Command
@@ -58,16 +55,6 @@ def test_automatic_trust_is_on_until_it_is_switched_off(
     assert not Account.load("default", data).automatic_trust
     assert command("trust", "automatic", "on").code == 0
     assert Account.load("default", data).automatic_trust
-
-
-@pytest.mark.parametrize("tell", [_told_pin, _told_automatic])
-def test_whoever_runs_is_said_to_take_it_up_at_its_next_start(
-    tell: Callable[[Line], str],
-) -> None:
-    line: Line = {"jid": "bob", "fingerprint": "ab", "on": False}
-
-    assert "starts again" not in tell(line)
-    assert "starts again" in tell({**line, "restart": True})
 
 
 def test_an_account_of_before_has_automatic_trust(account: Account) -> None:
