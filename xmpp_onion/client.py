@@ -353,6 +353,7 @@ class Client(Speaker):
         ):
             stack.callback(tasks.create_task(work).cancel)
         stack.push_async_callback(self._far_witness.close)
+        stack.push_async_callback(self._courier.hand_over)
 
     async def _until_ready(self, deadline: float | None) -> None:
         async with moving.noted(self._database, self.jid, self._clerk.news):

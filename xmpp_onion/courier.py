@@ -60,6 +60,8 @@ _RENEWALS_AT_ONCE = 8
 # session after session with us makes each pre-key that it uses one to replace.
 _BUNDLES = 6
 _BUNDLE_EVERY = 10.0
+# Seconds that whoever leaves gives the disk to say what has not gone out yet.
+_LAST_LOOK = 1.0
 # Seconds before a job that failed is tried again on the same connection.
 _JOB_PAUSE = 30.0
 # Word of keys, to devices of which no bundle comes: seconds at most until it is tried
@@ -117,6 +119,7 @@ class Courier:
         self._work = asyncio.Event()
         self._chores = asyncio.Event()
         self._opened = asyncio.Event()
+        self._looked = asyncio.Event()  # set at the end of the look that comes next
         self._has_ended = False
         self._failed: dict[int, str] = {}  # by the transaction that is open
         self._has_kept = False
@@ -299,6 +302,20 @@ class Courier:
             )
             waiting.exception()  # not everybody waits: no warning for that
 
+    async def hand_over(self) -> None:
+        """Return when the session was given what is on the disk and may go out now.
+
+        For whoever is about to leave: what was accepted a moment ago need not wait for
+        the next login. Nobody waits for its acks, nor for a connection that is down.
+        """
+        if self._has_ended or not self._open.is_set() or self._session.is_away:
+            return
+        looked = self._looked
+        self._work.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_LOOK):
+                await looked.wait()
+
     async def run(self) -> None:
         """Carry until cancelled; who still waits then is told so."""
         try:
@@ -321,7 +338,10 @@ class Courier:
                 # that the session refuses would be offered again at once.
                 await self._session.wait_online()
                 self._work.clear()
+                looked, self._looked = self._looked, asyncio.Event()
                 await self._offer(tasks)
+                # Whoever waits for this runs behind the tasks that were begun.
+                looked.set()
 
     async def _offer(self, tasks: asyncio.TaskGroup) -> None:
         """Begin to carry what comes next, as far as there is room."""

@@ -406,7 +406,8 @@ class Speaker:
         """Encrypt ``text`` and return once it is on disk; it goes out by itself.
 
         No network is needed where each known device of the recipient has a session
-        with us; in a room, if we were in it when the network went.
+        with us; in a room, if we were in it when the network went. A client that is
+        closed hands over what waits first, if it is connected, and waits for no ack.
 
         Args:
             to: A JID at an onion server.

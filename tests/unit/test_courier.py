@@ -65,6 +65,10 @@ class Line:
         self.up = asyncio.Event()
         self.up.set()
 
+    @property
+    def is_away(self) -> bool:
+        return not self.up.is_set()
+
     async def wait_online(self) -> None:
         await self.up.wait()
 
@@ -298,6 +302,37 @@ async def test_a_session_that_ends_gives_the_next_all_in_order(
             await asyncio.sleep(0)
 
         assert line.sent == [str(number) for number in range(601)]
+
+
+async def test_who_leaves_hands_over_what_is_on_the_disk(tmp_path: Path) -> None:
+    async with at_work(tmp_path, nothing) as desk:
+        await desk.put("warm")
+        async with desk.database.transaction():
+            for number in range(300):  # more than are read at once
+                await desk.outbox.add(str(number), to=BOB, message_id=str(number))
+
+        await desk.courier.hand_over()
+
+        assert desk.line.sent == ["warm", *map(str, range(300))]
+        desk.stop()
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["told", "not told"])
+async def test_who_leaves_waits_for_no_connection(
+    tmp_path: Path, *, is_known: bool
+) -> None:
+    async with at_work(tmp_path, nothing) as desk:
+        await (await desk.put("warm"))
+        desk.line.up.clear()
+        if is_known:  # the reader of the session's events was told
+            desk.courier.hold()
+        await desk.put("kept")
+
+        await desk.courier.hand_over()
+
+        assert desk.line.sent == ["warm"]
+        assert len(await desk.outbox.pending()) == 1
+        desk.stop()
 
 
 async def test_a_message_does_not_wait_for_a_job(tmp_path: Path) -> None:

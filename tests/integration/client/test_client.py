@@ -20,6 +20,7 @@ from xmpp_onion import (
     Undecryptable,
 )
 from xmpp_onion.chat import Content
+from xmpp_onion.e2ee import FarWitness
 from xmpp_onion.errors import (
     AuthenticationError,
     CertificateError,
@@ -199,6 +200,23 @@ async def test_what_the_server_does_not_confirm_stays_queued_and_goes_out_later(
         assert await take(messages, 2) == ["warm", "kept"]
 
     assert queued.state is DeliveryState.QUEUED
+
+
+async def test_what_is_queued_last_goes_out_before_its_client_is_gone(
+    enrol: Enrol, wire: LoopbackDialer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice_account = await enrol("alice")
+
+    async def tell_nothing(self: FarWitness) -> None:
+        """Take no time: in that it might go out by chance."""
+
+    monkeypatch.setattr(FarWitness, "close", tell_nothing)
+    async with Client(await enrol("bob"), tor=wire) as bob:
+        async with Client(alice_account, tor=wire) as alice:
+            await alice.send(bob.jid, "first")
+            await alice.queue(bob.jid, "last")
+
+        assert await take(bob.messages(), 2) == ["first", "last"]
 
 
 async def test_no_ack_in_time_says_that_it_is_queued(
