@@ -175,6 +175,7 @@ TESTED_IN = {
     "cli/agent_token.py": "unit/cli/test_agent.py",
     "places.py": "unit/test_account.py",
     "one_error.py": "integration/client/test_client.py",
+    "absence.py": "integration/client/test_catch_up.py",
     "ahead.py": "integration/client/test_ahead.py",
     "agent/people.py": "integration/client/test_contacts.py",
     "bench/contestants.py": "integration/bench/test_course.py",

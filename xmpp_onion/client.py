@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Self, assert_never
 
 from xmpp_onion import moving
+from xmpp_onion.absence import Absence
 from xmpp_onion.account import Account, Receipts, parse_recipient
 from xmpp_onion.address import JID, Introduction
 from xmpp_onion.ahead import Ahead
@@ -78,7 +79,6 @@ from xmpp_onion.session import (
     Contact,
     Dialer,
     Disconnected,
-    Incoming,
     Received,
     RoomChanged,
     RosterChange,
@@ -94,7 +94,6 @@ from xmpp_onion.sharing import Sharing
 from xmpp_onion.speaker import Speaker
 from xmpp_onion.store import (
     Attempts,
-    Cursor,
     Cursors,
     Database,
     Inbox,
@@ -151,8 +150,6 @@ class Client(Speaker):
         self._stack = AsyncExitStack()
         self._ready = asyncio.Event()
         self._patience: asyncio.Timeout | None = None
-        self._settling: asyncio.Task[None] | None = None
-        self._retrying: asyncio.Task[None] | None = None
         self._connects = 0
         self._connected = asyncio.Event()
 
@@ -300,11 +297,19 @@ class Client(Speaker):
         )
         self.notary = Notary(self._database, self._omemo, self._courier, own)
         self._omemo.notices.watch(self._clerk.news.set)
-        self._backlog = Backlog(self._session, self._cursors, own)
+        backlog = Backlog(self._session, self._cursors, own)
+        self._absence = Absence(
+            self._database,
+            self._omemo,
+            self._courier,
+            clerk=self._clerk,
+            backlog=backlog,
+            get_on=self._be_patient,
+        )
         self._ahead = Ahead(
             self._session,
             hopes=hopes,
-            backlog=self._backlog,
+            backlog=backlog,
             contacts=self._contacts,
             pep=self._pep,
             witness=self._far_witness,
@@ -336,7 +341,7 @@ class Client(Speaker):
         """Connect, and let everything run that runs beside; the stack ends it."""
         await stack.enter_async_context(self._session)
         tasks = self._tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        stack.callback(self._stop_settling)
+        stack.callback(self._absence.stop)
         for work in (
             self._receive(),
             self._clerk.room.run(),
@@ -379,10 +384,9 @@ class Client(Speaker):
         Until the world sees us, what comes waits in the archive: it is read in its
         order, and the server sends nothing that would have to wait in memory.
         """
-        self._stop_settling()
+        self._absence.begin()
         self.rooms.begin_anew()
         self._feed.look()
-        self._omemo.begin_history()
         await self._ahead.ensure()
         async with asyncio.TaskGroup() as flight:
             flight.create_task(self._far_witness.ask())
@@ -407,13 +411,12 @@ class Client(Speaker):
                 )
             )
         await self._contacts.take_roster()
-        await self._catch_up()
-        is_readable = self._backlog.pause()
+        await self._absence.read()
         await self._session.announce()
         self._ready.set()
         self.rooms.enter_all()
         self._far_witness.tell()
-        self._settling = self._tasks.create_task(self._settle(is_readable))
+        self._absence.settle(self._tasks)
 
     def _check_device(self) -> None:
         """Refuse keys that make another device: a rotten bit, or another's store."""
@@ -432,27 +435,6 @@ class Client(Speaker):
         noticed = RolledBack(sender=self.jid, at=datetime.now(UTC))
         await self._inbox.put(write_event(noticed))
         self._clerk.news.set()
-
-    async def _settle(self, is_readable: bool) -> None:  # noqa: FBT001 - private
-        """Read what the archive got until the world saw us; live messages wait."""
-        if is_readable:
-            await self._catch_up()
-        async with self._database.transaction():
-            await self._omemo.end_history()
-            await self._courier.keep_effects()
-        self._clerk.room.begin_anew()
-        self._retrying = self._tasks.create_task(self._retry_archive())
-
-    async def _retry_archive(self) -> None:
-        """Read an archive that could not be read, when it can; nobody waits for it."""
-        async with aclosing(self._backlog.retries()) as retries:
-            async for _ in retries:
-                await self._catch_up()
-
-    def _stop_settling(self) -> None:
-        for task in (self._settling, self._retrying):
-            if task is not None:
-                task.cancel()
 
     async def _prepare_keys(self) -> None:
         """Prepare encryption; a connection that breaks meanwhile is a pause."""
@@ -541,40 +523,9 @@ class Client(Speaker):
             return
         if incoming.notice is not None and incoming.notice.moved:
             await self._moves.hear(incoming.sender, incoming.notice.moved)
-        await self._wait_for_older(incoming)
-        place = None if event.is_early else self._place_of(incoming)
+        await self._absence.wait_for_older(incoming)
+        place = None if event.is_early else self._absence.place_of(incoming)
         await self._clerk.take_in(incoming, place)
-
-    async def _wait_for_older(self, incoming: Incoming) -> None:
-        """Let what the archive got before a live message come first.
-
-        What is known already need not wait: the offline store repeats all that the
-        archive had, and the archive's answer stands behind that.
-        """
-        settling = self._settling
-        if settling is None or settling.done():
-            return
-        if not await self._clerk.is_known(incoming):
-            await asyncio.wait([settling])
-
-    def _place_of(self, incoming: Incoming) -> Cursor | None:
-        """Return what a live message says about where the archive is.
-
-        Nothing if others may come before it there: what was kept for us meanwhile
-        is sent out of order.
-        """
-        if incoming.stanza_id and not incoming.delayed and self._backlog.is_taken_in:
-            return Cursor(incoming.stanza_id, incoming.at)
-        return None
-
-    async def _catch_up(self) -> None:
-        """Take in what the archive has after the last message that we kept."""
-        async with aclosing(self._backlog.steps()) as pages:
-            async for steps in pages:
-                self._be_patient()
-                await self._clerk.fetch_senders(steps)
-                for step in steps:
-                    await self._clerk.take_step(step)
 
     def _open_archive(self, room: JID) -> Backlog:
         return Backlog(self._session, self._cursors, self.account.jid, room)

@@ -50,9 +50,9 @@ async def write(sender: Client, to: JID, texts: list[str]) -> None:
 
 async def read_all(client: Client) -> list[Event]:
     """Return all that has come by now, and hand it out no more."""
-    assert client._settling is not None
+    assert client._absence.settling is not None
     async with asyncio.timeout(60):
-        await client._settling
+        await client._absence.settling
         await all_taken(client)
     async with client._database.transaction():
         rows = await client._inbox.pending()
@@ -340,8 +340,8 @@ async def test_an_archive_that_cannot_be_read_is_read_as_soon_as_it_can_be(
                 async with asyncio.timeout(60):
                     events = bob.messages()
                     texts = [(await anext(events)).text for _ in range(2)]
-                assert bob._retrying is not None
-                await bob._retrying  # and it is not asked any more
+                assert bob._absence.retrying is not None
+                await bob._absence.retrying  # and it is not asked any more
                 await alice.send(bob_account.jid, "three")
                 assert (await anext(events)).text == "three"
                 after = await bob._cursors.load(bob.jid)

@@ -51,7 +51,7 @@ async def befriend(client: Client, jid: JID) -> None:
 
 async def settle(client: Client) -> None:
     """Return when it has read its archive, done its jobs and sent all it has."""
-    settling = client._settling
+    settling = client._absence.settling
     assert settling is not None
     async with asyncio.timeout(60):
         await asyncio.wait([settling])

@@ -333,8 +333,8 @@ async def test_who_is_away_finds_the_invitation_and_once(
         assert (invited.sender, invited.who) == (room.jid, alice.jid)
         assert await bob.rooms.invitations.refuse(room.jid)
     async with Client(account, tor=wire) as bob:
-        assert bob._settling is not None
-        await bob._settling
+        assert bob._absence.settling is not None
+        await bob._absence.settling
         assert await bob.rooms.invitations.all() == ()
 
 

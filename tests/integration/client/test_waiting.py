@@ -43,7 +43,7 @@ async def befriend(client: Client, jid: str) -> None:
 
 async def settle(client: Client) -> None:
     """Let it read what the archive got during its login: what comes now is live."""
-    settling = client._settling
+    settling = client._absence.settling
     assert settling is not None
     async with asyncio.timeout(30):
         await asyncio.wait([settling])
