@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from xmpp_onion.cli.global_options import makes_the_file
 from xmpp_onion.cli.output import visible
 from xmpp_onion.cli.settings import Settings
 from xmpp_onion.configuration import SETTINGS, Entry, Source, config_path
@@ -40,6 +41,7 @@ def command() -> None:
 
 
 @command.command("path")
+@makes_the_file
 @click.pass_obj
 def _path(settings: Settings) -> None:
     """Print where the file with settings is, or would be."""
@@ -64,12 +66,14 @@ def _show(settings: Settings, name: str | None) -> None:
 @command.command("set")
 @click.argument("name", metavar="NAME", type=_SettingName())
 @click.argument("value")
+@makes_the_file
 @click.pass_obj
 def _set(settings: Settings, name: str, value: str) -> None:
     """Set NAME to VALUE in the file.
 
-    For every profile; with --profile for that one. Comments and all else stay. It
-    is told what counts then: a variable may say more.
+    For every profile; with --profile for that one. A file that is not there is made,
+    for you alone. Comments and all else stay. It is told what counts then: a variable
+    may say more.
     """
     from xmpp_onion.configuration import edit  # noqa: PLC0415 - for set and unset only
 

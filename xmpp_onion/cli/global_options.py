@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
 
@@ -12,7 +12,11 @@ from xmpp_onion.cli.settings import Settings
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-__all__ = ["global_options", "take_global_options"]
+__all__ = ["global_options", "makes_the_file", "take_global_options"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_MAKERS: set[object] = set()
 
 
 def global_options() -> list[click.Option]:
@@ -151,7 +155,17 @@ def _after_settings(  # type: ignore[explicit-any] # a callback, as click has it
 
     @functools.wraps(callback)
     def call(*arguments: object, **options: object) -> object:
-        click.get_current_context().ensure_object(Settings).complete()
+        settings = click.get_current_context().ensure_object(Settings)
+        settings.complete(may_be_missing=callback in _MAKERS)
         return callback(*arguments, **options)
 
     return call
+
+
+def makes_the_file(callback: Callable[P, T]) -> Callable[P, T]:
+    """Mark a command that makes the file with settings, or says where it would be.
+
+    One that was named and is not there is refused by all others.
+    """
+    _MAKERS.add(callback)
+    return callback

@@ -56,15 +56,20 @@ class Settings:
     given: set[str] = field(default_factory=set)
     from_environment: set[str] = field(default_factory=set)
 
-    def complete(self) -> Configuration:
+    def complete(self, *, may_be_missing: bool = False) -> Configuration:
         """Take what nobody typed from the file with settings, and return all of it.
+
+        Args:
+            may_be_missing: A file that was named need not be there: it is to be made.
 
         Raises:
             ConfigurationError: It has what is not known.
             StorePermissionError: Others can reach it.
         """
         flags = {name: getattr(self, name) for name in self.given & _FROM_FILE.keys()}
-        found = Configuration.load(flags=flags, path=self.config)
+        found = Configuration.load(
+            flags=flags, path=self.config, may_be_missing=may_be_missing
+        )
         for name, setting in _FROM_FILE.items():
             if name not in self.given and found[setting] is not None:
                 setattr(self, name, found[setting])

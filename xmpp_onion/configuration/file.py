@@ -61,6 +61,7 @@ class Configuration:
         flags: Mapping[str, object] | None = None,
         path: Path | None = None,
         environ: Mapping[str, str] | None = None,
+        may_be_missing: bool = False,
     ) -> Self:
         """Read the file and the environment.
 
@@ -69,6 +70,7 @@ class Configuration:
                 nothing.
             path: The file, which has to be there; ``config_path()`` by default.
             environ: Variables; by default those of this process.
+            may_be_missing: A file that was named need not be there: it is to be made.
 
         Raises:
             ConfigurationError: A key or value is none of ours, or there is no such
@@ -78,7 +80,7 @@ class Configuration:
         raw = os.environ if environ is None else environ
         is_named = path is not None or bool(raw.get("XMPP_ONION_CONFIG"))
         place = path or config_path(raw)
-        table = _read_file(place, is_named=is_named)
+        table = _read_file(place, is_needed=is_named and not may_be_missing)
         typed = {name: v for name, v in (flags or {}).items() if v is not None}
         top = _flatten(place, {k: v for k, v in table.items() if k != _PROFILES})
         tables = _profiles(place, table)
@@ -141,7 +143,7 @@ def _read(setting: Setting[T], raw: object, source: Source, path: Path) -> T:
 # --- the file ----------------------------------------------------------------------
 
 
-def _read_file(place: Path, *, is_named: bool) -> dict[str, object]:
+def _read_file(place: Path, *, is_needed: bool) -> dict[str, object]:
     """Return what is in the file; an empty table if there is none and need be none."""
     try:
         raw = private.read_bytes(place, _LIMIT_BYTES + 1)
@@ -153,12 +155,12 @@ def _read_file(place: Path, *, is_named: bool) -> dict[str, object]:
             )
         return tomllib.loads(raw.decode("utf-8"))
     except FileNotFoundError:
-        if is_named:
+        if is_needed:
             raise ConfigurationError(
                 f"there is no file {place}",
                 why="it was named with --config or $XMPP_ONION_CONFIG",
-                fix="Name one that is there, or make an empty one: "
-                f"install -m 600 /dev/null {shlex.quote(str(place))}",
+                fix="Name one that is there, or make it with a first setting: "
+                f"xmpp-onion config set --config {shlex.quote(str(place))} NAME VALUE",
             ) from None
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

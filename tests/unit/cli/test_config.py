@@ -176,3 +176,34 @@ def test_the_profile_of_the_environment_is_not_one_that_was_meant(
     command("config", "set", "bot.prefix", "?", XMPP_ONION_PROFILE="alerts")
 
     assert file.read_text() == 'bot.prefix = "?"\n'
+
+
+@pytest.mark.parametrize("how", ["option", "variable"])
+def test_a_file_that_was_named_and_is_missing_is_made_by_set_alone(
+    command: Command, tmp_path: Path, how: str
+) -> None:
+    path = tmp_path / "new" / "folder" / "mine.toml"
+    option = ("--config", str(path)) if how == "option" else ()
+    environ = {"XMPP_ONION_CONFIG": str(path)} if how == "variable" else {}
+
+    assert command("config", "path", *option, **environ).out == f"{path}\n"
+    for refused in (("show",), ("unset", "socks"), ("check",)):
+        done = command("config", *refused, *option, **environ)
+        assert done.code == 7
+        assert f"config set --config {path}" in done.err
+    assert not path.parent.exists()
+
+    made = command("config", "set", "bot.prefix", "?", *option, **environ)
+
+    assert made.code == 0, made.out
+    assert "bot.prefix = ?  (file)" in made.out
+    assert path.read_text() == 'bot.prefix = "?"\n'
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_value_that_cannot_be_makes_no_file(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "mine.toml"
+
+    assert command("config", "set", "socks", "nowhere", "--config", str(path)).code == 2
+    assert not path.parent.exists()
