@@ -14,8 +14,9 @@ from xmpp_onion.files.way import Pace
 from xmpp_onion.testing.hostile_http import PLACE, Answer, Server, ok, part, serving
 
 DATA = bytes(range(256)) * 1000
-# Short, so that what is silent is given up within the test.
-PACE = Pace(idle=0.2, answer=0.2, window=0.2, window_bytes=1000)
+PACE = Pace(idle=60, answer=60, window=60)
+# For who is silent, or drips, and is to be given up within the test.
+HURRIED = Pace(idle=0.2, answer=0.2, window=0.2, window_bytes=1000)
 ACCOUNT = "alice@x.onion"
 
 
@@ -28,9 +29,11 @@ def limit(size: int) -> None:
         raise FileTooLargeError("too large")
 
 
-async def fetch(server: Server, before: bytes = b"", patience: float = 0.0) -> bytes:
+async def fetch(
+    server: Server, before: bytes = b"", patience: float = 0.0, pace: Pace = PACE
+) -> bytes:
     file = io.BytesIO(before)
-    async with lane(server, patience=patience) as one, asyncio.timeout(30):
+    async with lane(server, pace, patience) as one, asyncio.timeout(120):
         size = await one.fetch(PLACE, file, allow=limit, told=lambda _d, _t: None)
     assert len(file.getvalue()) == size
     return file.getvalue()
@@ -119,7 +122,7 @@ LIES: dict[str, Answer] = {
 async def test_nothing_is_taken_from_who_breaks_the_rules(answer: Answer) -> None:
     async with serving([answer]) as server:
         with pytest.raises(FileError):
-            await fetch(server)
+            await fetch(server, pace=HURRIED)
 
 
 async def test_what_stands_behind_an_answer_answers_nothing() -> None:
@@ -221,11 +224,13 @@ async def test_a_range_behind_the_end_is_begun_anew() -> None:
 SLOT = Slot(PLACE, Place(PLACE.host, 5280, "/get"), (("Authorization", "Bearer x"),))
 
 
-async def store(server: Server, data: bytes = DATA, patience: float = 0.0) -> Place:
+async def store(
+    server: Server, data: bytes = DATA, patience: float = 0.0, pace: Pace = PACE
+) -> Place:
     async def ask(_size: int) -> Slot:
         return SLOT
 
-    async with lane(server, patience=patience) as one, asyncio.timeout(30):
+    async with lane(server, pace, patience) as one, asyncio.timeout(120):
         return await one.store(ask, len(data), lambda: [data], lambda _sent: None)
 
 
@@ -261,7 +266,7 @@ async def test_a_server_that_does_not_take_it_is_not_asked_again(status: str) ->
 async def test_an_answer_that_goes_on_is_not_waited_for(answer: Answer) -> None:
     async with serving([answer]) as server:
         with pytest.raises(TransferError):
-            await store(server)
+            await store(server, pace=HURRIED)
 
 
 async def test_what_broke_off_is_stored_again() -> None:
@@ -282,7 +287,7 @@ async def store_resumable(server: Server) -> Place:
     async def ask(_size: int) -> Slot:
         return replace(SLOT, resume=RESUME)
 
-    async with lane(server, patience=60) as one, asyncio.timeout(30):
+    async with lane(server, patience=60) as one, asyncio.timeout(120):
         return await one.store(
             ask, len(DATA), lambda: [DATA], lambda _sent: None, again=lambda: [DATA]
         )

@@ -10,17 +10,21 @@ from xmpp_onion.files import Pace, fetch_page
 from xmpp_onion.testing.hostile_http import ONION, Answer, Server, ok, serving
 
 URL = f"http://{ONION}:5280/feed.xml"
-PACE = Pace(idle=0.2, answer=0.2)
+PACE = Pace(idle=60, answer=60)
+# For who is silent, or drips, and is to be given up within the test.
+HURRIED = Pace(idle=0.2, answer=0.2)
 
 
-async def fetch(server: Server, url: str = URL, limit_bytes: int = 10_000) -> bytes:
-    async with asyncio.timeout(60):
+async def fetch(
+    server: Server, url: str = URL, limit_bytes: int = 10_000, pace: Pace = PACE
+) -> bytes:
+    async with asyncio.timeout(120):
         return await fetch_page(
             server.dialer,
             url,
             account="alice@x.onion",
             limit_bytes=limit_bytes,
-            pace=PACE,
+            pace=pace,
         )
 
 
@@ -95,7 +99,7 @@ async def silence(_writer: asyncio.StreamWriter) -> None:
 async def test_what_means_harm_is_given_up(answer: Answer) -> None:
     async with serving([answer]) as server:
         with pytest.raises(TransferError):
-            await fetch(server)
+            await fetch(server, pace=HURRIED)
     assert len(server.dialer.dialed) == 1
 
 
