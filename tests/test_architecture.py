@@ -273,7 +273,6 @@ TESTED_IN = {
     "session/people.py": "integration/client/test_contacts.py",
     "session/questions.py": "hostile/session/test_hostile_login.py",
     "session/registration.py": "integration/session/test_session_prosody.py",
-    "session/stream.py": "hostile/session/test_hostile_stream.py",
     "session/wire.py": "hostile/session/test_hostile_stream.py",
     "testing/bare_account.py": "unit/e2ee/test_foreign_omemo_2.py",
     "testing/bare_device.py": "unit/e2ee/test_lasting.py",

@@ -171,7 +171,7 @@ class Session:
         self._online = asyncio.Event()
         self.losses = 0
         self.stanza_limit: int | None = None
-        self._last_error: Exception | None = None
+        self._last_error: XmppOnionError | None = None
         self._failure: XmppOnionError | None = None
         self._tasks = asyncio.TaskGroup()
         self._runner: asyncio.Task[None] | None = None
@@ -287,15 +287,16 @@ class Session:
                 delays = self._delays()  # it worked: start over with short pauses
             self._move(Event.LOST)
             delay = self._pause(delays)
-            self._log_pause(type(self._last_error).__name__, delay)
+            self._log_pause(delay)
             await asyncio.sleep(delay)
             self._move(Event.RETRY)
 
-    def _log_pause(self, kind: str, delay: float) -> None:
+    def _log_pause(self, delay: float) -> None:
         """Warn of what is new: an outage of a night must not fill a log or a screen."""
+        kind = type(self._last_error).__name__
         level = logging.INFO if kind in self._warned_of else logging.WARNING
         self._warned_of.add(kind)
-        log.log(level, "not connected (%s); next attempt in %.1f s", kind, delay)
+        log.log(level, "%s; next attempt in %.1f s", self._why(), delay)
 
     def _fail(self, error: Exception, told: XmppOnionError) -> None:
         """Note why an attempt failed; raise that if there is to be no other."""
@@ -304,6 +305,9 @@ class Session:
         if is_fatal(told):
             # An error is not its own cause.
             raise told from (None if told is error else error)
+
+    def _why(self) -> str:
+        return "not connected" if self._last_error is None else self._last_error.what
 
     def _delays(self) -> Iterator[float]:
         timing, jitter = self.timing, secrets.SystemRandom().random
