@@ -49,7 +49,8 @@ or a message. Catch a branch, not a leaf, unless you do something special::
     ├── FileError
     │   ├── FileChangedError           it changed while it was sent
     │   ├── FileDamagedError           what came is not what was sent
-    │   ├── FileTooLargeError          larger than the server, disk or caller allows
+    │   ├── FileTooLargeError          larger than the server or caller allows
+    │   │   └── DiskFullError          larger than what the disk has left
     │   └── TransferError              the server refused it, or breaks the rules
     ├── ConfigurationError             a setting that is unknown, or that cannot be
     ├── StoreError
@@ -86,6 +87,7 @@ __all__ = [
     "DeviceListError",
     "DialError",
     "DialTimeoutError",
+    "DiskFullError",
     "DuplicateDeviceError",
     "EncryptionError",
     "FeatureMissingError",
@@ -555,6 +557,12 @@ class FileDamagedError(FileError):
 
 class FileTooLargeError(FileError):
     """Larger than the server, the disk or the caller allows."""
+
+
+class DiskFullError(FileTooLargeError):
+    """The disk has no room for the file, so nothing of it was fetched."""
+
+    exit_code = 7
 
 
 class TransferError(FileError):

@@ -71,7 +71,7 @@ def _run_command(bot: Bot) -> click.Command:
     def command(
         ctx: click.Context, log_format: str | None, *, is_reloading: bool
     ) -> None:
-        """Answer until it is told to end: Ctrl-C, or SIGTERM."""
+        """Answer until Ctrl-C, or SIGTERM."""
         if is_reloading:
             keep_reloading(Path(sys.argv[0]).parent)
         run_bot(ctx.ensure_object(Settings), bot, log_format)

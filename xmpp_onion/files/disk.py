@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from xmpp_onion.errors import FileError, FileTooLargeError
+from xmpp_onion.errors import DiskFullError, FileError
 from xmpp_onion.files.names import numbered, safe_name
 from xmpp_onion.private import os_errors
 
@@ -26,12 +26,12 @@ def check_room(folder: Path, size: int) -> None:
     """Refuse what the disk cannot hold, before any of it is fetched.
 
     Raises:
-        FileTooLargeError: Too little is free.
+        DiskFullError: Too little is free.
     """
     with os_errors(folder):
         free = shutil.disk_usage(folder).free - _RESERVE
     if size > free:
-        raise FileTooLargeError(
+        raise DiskFullError(
             "the file was not fetched",
             why=f"it needs {size} bytes of room, and the disk has {max(free, 0)}",
             fix="Make room, or choose another folder.",

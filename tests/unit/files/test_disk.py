@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from xmpp_onion.errors import FileError, FileTooLargeError, StoreError
+from xmpp_onion.errors import DiskFullError, FileError, StoreError
 from xmpp_onion.files.disk import check_room, draft, settle
 
 
@@ -65,5 +65,7 @@ def test_two_processes_do_not_fetch_one_file_at_once(tmp_path: Path) -> None:
 def test_what_the_disk_cannot_hold_is_refused(tmp_path: Path) -> None:
     check_room(tmp_path, 1)
 
-    with pytest.raises(FileTooLargeError, match="room"):
+    with pytest.raises(DiskFullError, match="room") as caught:
         check_room(tmp_path, 2**60)
+
+    assert caught.value.exit_code == 7  # a disk that is full, not a server that refuses
