@@ -53,6 +53,8 @@ modules_enabled = {
 	"omemo_open";
 	-- what waits for who is away is no longer on the disk than the archive
 	"offline_tidy";
+	-- who approved of being asked back may be away when they are
+	"early_approval";
 	-- accounts: by invitation only
 	"register_ibr"; "invites"; "invites_register"; "invites_adhoc"; "invites_once";
 	"invites_rooms"; "invite_page";
@@ -284,7 +286,7 @@ for _, was in ipairs({ @FORMER@ }) do
 			"roster"; "disco"; "user_account_management"; "carbons"; "mam"; "smacks";
 			"csi_simple"; "pep"; "bookmarks"; "blocklist"; "vcard4"; "vcard_legacy";
 			"private"; "ping"; "offline"; "omemo_open"; "offline_tidy";
-			"register_ibr"; "invites"; "invites_register"; "invites_adhoc";
+			"early_approval"; "register_ibr"; "invites"; "invites_register"; "invites_adhoc";
 			"invites_once"; "invites_rooms"; "invite_page"; "tombstones"; "fast_login";
 			"resumption";
 			"names_quiet";           -- the new name's does it for both

@@ -118,11 +118,27 @@ async def test_what_happened_while_we_were_away_is_told_with_the_login(
         await next_of(bob.events(), ContactRequest)
         await bob.accept_contact(alice_account.jid)
         async with asyncio.timeout(30):
-            while (await states(bob)).get(alice_account.jid) != "from":
+            while (await states(bob)).get(alice_account.jid) != "both":
                 pass
     async with Client(alice_account, tor=wire) as alice:
         accepted = await next_of(alice.events(), ContactAccepted)
         assert accepted.sender == bob_account.jid
+
+
+async def test_who_asked_and_went_is_a_contact_when_they_are_accepted(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    alice_account, bob_account = await enrol("alice"), await enrol("bob")
+    async with Client(alice_account, tor=wire) as alice:
+        await alice.add_contact(bob_account.jid)
+        assert await states(alice) == {bob_account.jid: "none"}
+    async with Client(bob_account, tor=wire) as bob:
+        await bob.accept_contact(alice_account.jid)
+        async with asyncio.timeout(30):
+            while await states(bob) != {alice_account.jid: "both"}:
+                pass
+    async with Client(alice_account, tor=wire) as alice:
+        assert await states(alice) == {bob_account.jid: "both"}
 
 
 async def test_nothing_comes_from_who_is_blocked_until_he_is_let_through(
