@@ -250,12 +250,13 @@ class Desk:
         their names: who comes meanwhile waits for it.
         """
         is_kept = self.is_lent or (self._loan is not None and not self._loan.is_over)
-        if is_kept and self._receptions:
-            self.pause()
+        self.pause()
+        if not is_kept:
+            for listener in self.listeners:
+                listener.remove()
+        if is_kept or self._client is None:  # then they only waited, and ask again
             await self.drain(_END_PATIENCE)
         for each in self._receptions:
-            if not is_kept:
-                each.listener.remove()
             each.close()
         self._receptions = []
 

@@ -101,7 +101,7 @@ class Reception:
         self._of_user: Counter[int] = Counter()
         self._work = asyncio.Semaphore(_AT_WORK)
         self._is_open = False
-        self._at_work = 0
+        self._begun = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -116,7 +116,7 @@ class Reception:
         self.listener.pause()
 
     async def drain(self) -> None:
-        """Wait until everything that was begun is done."""
+        """Wait until everything that was begun is done, and its answer read."""
         await self._idle.wait()
 
     def close(self) -> None:
@@ -163,20 +163,30 @@ class Reception:
         try:
             async with asyncio.timeout(self._patience):
                 request = json.loads(await reader.readline())
-            if not isinstance(request, dict):
-                return
-            lines = await self._do(request, writer, peer)
-            if lines is None:
-                return
-            for line in [*lines, END]:
-                writer.write(_encoded(line))
-                async with asyncio.timeout(self._patience):
-                    await writer.drain()
+            if isinstance(request, dict):
+                await self._attend(request, writer, peer)
         except Exception as error:  # noqa: BLE001 - no request may end the holder
             log.info("a request ended early: %s", type(error).__name__)
             writer.transport.abort()  # whoever does not read leaves nothing behind
         finally:
             writer.close()
+
+    async def _attend(
+        self, request: Line, writer: asyncio.StreamWriter, peer: Peer
+    ) -> None:
+        """Answer a request; it is begun until its caller has read the answer."""
+        self._begun += 1
+        self._idle.clear()
+        try:
+            lines = await self._do(request, writer, peer)
+            for line in lines or []:
+                writer.write(_encoded(line))
+                async with asyncio.timeout(self._patience):
+                    await writer.drain()
+        finally:
+            self._begun -= 1
+            if not self._begun:
+                self._idle.set()
 
     async def _do(
         self, request: Line, writer: asyncio.StreamWriter, peer: Peer
@@ -184,17 +194,11 @@ class Reception:
         """Return what is answered to a request; None if somebody keeps its caller."""
         async with self._work:
             if not self._is_open:
-                return [AGAIN]
+                return [AGAIN, END]
             if self._visit is not None and self._visit(request, peer):
                 return None
-            self._at_work += 1
-            self._idle.clear()
-            try:
-                return await self._answer(request, lambda line: _tell(writer, line))
-            finally:
-                self._at_work -= 1
-                if not self._at_work:
-                    self._idle.set()
+            lines = await self._answer(request, lambda line: _tell(writer, line))
+            return [*lines, END]
 
 
 def _tell(writer: asyncio.StreamWriter, line: Line) -> None:

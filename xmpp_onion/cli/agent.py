@@ -168,7 +168,9 @@ def _told(line: "Line") -> str:
 
 
 def _told_left(line: "Line") -> str:
-    return visible(f"The agent has ended. The account is still {_told_loan(line)}.")
+    return visible(
+        f"The agent has ended. Its account was {_told_loan(line)}, which goes on."
+    )
 
 
 def _told_loan(line: "Line") -> str:

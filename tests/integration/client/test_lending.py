@@ -22,7 +22,7 @@ from xmpp_onion.agent.keeper import Enter, Keeper, keep
 from xmpp_onion.agent.loan import Loan, borrow
 from xmpp_onion.chat import Line
 from xmpp_onion.cli.json_lines import faults
-from xmpp_onion.errors import StoreLockedError
+from xmpp_onion.errors import AuthenticationError, StoreLockedError
 from xmpp_onion.testing.loopback import LoopbackDialer
 
 Enrol: TypeAlias = Callable[..., Awaitable[Account]]
@@ -426,6 +426,71 @@ async def test_an_agent_that_is_lent_waits_for_whoever_took_the_account_in_betwe
             while keeper.is_away:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)
         assert (await status(account))["agent"] is True
+
+
+async def test_an_agent_that_cannot_log_in_again_lends_the_account_all_the_same(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    account, bob_account = await enrol("alice"), await enrol("bob")
+    async with (
+        Client(bob_account, tor=LoopbackDialer(wire.port)) as bob,
+        agent(account, wire) as (keeper, _),
+        asyncio.TaskGroup() as tasks,
+    ):
+        async with borrow(account.folder, "chat"):
+            wire.refusing = True
+        while keeper.lent is not None:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+        waiting = tasks.create_task(send(account, bob.jid, "to whom"))
+        await asyncio.sleep(0.1)  # it is in, and the login is under way
+        async with borrow(account.folder, "chat") as loan:
+            wire.refusing = False
+            async with (
+                Desk.open(account, loan=loan) as desk,
+                Client(account, tor=wire) as client,
+                desk.seated(client),
+            ):
+                assert (await waiting)["state"] == "acked"
+        await until_back(account)
+        assert await texts(bob, 1) == ["to whom"]
+
+
+async def test_whoever_waits_for_an_agent_that_fails_is_not_left_in_doubt(
+    enrol: Enrol, wire: LoopbackDialer
+) -> None:
+    account = await enrol("alice")
+    logins: list[Account] = []
+    may_fail = asyncio.Event()
+
+    @asynccontextmanager
+    async def enter(now: Account) -> AsyncIterator[Client]:
+        logins.append(now)
+        if len(logins) > 1:
+            await may_fail.wait()
+            raise AuthenticationError("not any more")
+        async with Client(now, tor=wire) as client:
+            yield client
+
+    async def be_agent() -> None:
+        async with keep(account, enter, stop=asyncio.Event()):
+            begun.set()
+            await asyncio.Event().wait()
+
+    begun = asyncio.Event()
+    with pytest.RaisesGroup(AuthenticationError, flatten_subgroups=True):
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(be_agent())
+            await begun.wait()
+            async with borrow(account.folder, "chat"):
+                pass
+            while len(logins) < 2:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+            asking = asyncio.shield(_collect(account, {"do": "contacts"}))
+            await asyncio.sleep(0.1)  # it is in
+            may_fail.set()
+            await asyncio.Event().wait()
+    with pytest.raises(FileNotFoundError):  # nobody holds it, and nothing was done
+        await asking
 
 
 async def test_what_the_talk_changed_about_the_account_holds_for_the_agent(

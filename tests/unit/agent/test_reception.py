@@ -211,19 +211,30 @@ async def test_who_is_sent_away_again_and_again_hears_why(tmp_path: Path) -> Non
     assert asked == [{"do": "x"}] * 20
 
 
-async def test_an_answer_that_is_not_flushed_yet_survives_its_task(
-    tmp_path: Path,
-) -> None:
+async def test_a_pause_waits_until_an_answer_was_read(tmp_path: Path) -> None:
     path = tmp_path / "sock"
     huge: Line = {"text": "x" * 900_000}
+    begun = asyncio.Event()
 
     async def answer(_request: Line, _: Callable[[Line], None]) -> list[Line]:
-        return [huge]
+        begun.set()
+        return [huge] * 3
 
-    async with receive(path, answer), connection(path, b"{}\n") as reader:
-        await asyncio.sleep(0.1)  # its end waits in the buffer of a stream
-        assert json.loads(await reader.readline()) == huge
+    async with (
+        receive(path, answer) as reception,
+        connection(path, b"{}\n") as reader,
+        asyncio.timeout(60),
+        asyncio.TaskGroup() as tasks,
+    ):
+        await begun.wait()
+        reception.pause()
+        draining = tasks.create_task(reception.drain())
+        await asyncio.sleep(0.05)
+        assert not draining.done()
+        for _ in range(3):
+            assert json.loads(await reader.readline()) == huge
         assert json.loads(await reader.readline()) == END
+        await draining
 
 
 async def _rest(reader: asyncio.StreamReader) -> bytes:

@@ -92,7 +92,8 @@ def test_whom_the_account_is_lent_to_is_told(
     ])  # fmt: skip
     answering(socket_path(account.folder), stopping, END)
     assert command("agent", "stop").out == (
-        "The agent has ended. The account is still lent to chat, process 456.\n"
+        "The agent has ended. Its account was lent to chat, process 456, which goes "
+        "on.\n"
     )
 
 
