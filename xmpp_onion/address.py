@@ -138,8 +138,9 @@ class JID(str):
         InvalidJIDError: It is not a JID, or it lives on the open network.
     """
 
-    __slots__ = ("_parts",)
+    __slots__ = ("_bare", "_parts")
     _parts: tuple[str, OnionAddress, str]
+    _bare: Self | None  # what is asked for most, once it was asked for
 
     def __new__(cls, text: str) -> Self:
         """Check ``text`` and return it in canonical form."""
@@ -147,7 +148,7 @@ class JID(str):
             return text
         jid, parts = _check_jid(str(text))
         made = super().__new__(cls, jid)
-        made._parts = parts
+        made._parts, made._bare = parts, None
         return made
 
     @property
@@ -168,12 +169,15 @@ class JID(str):
     @property
     def bare(self) -> Self:
         """The account, without the resource."""
+        if self._bare is not None:
+            return self._bare
         local, domain, resource = self._parts
         if not resource:
             return self
         # What is left of a canonical form is canonical: nothing is checked again.
         bare = super().__new__(type(self), self.partition("/")[0])
-        bare._parts = (local, domain, "")
+        bare._parts, bare._bare = (local, domain, ""), None
+        self._bare = bare
         return bare
 
     @property

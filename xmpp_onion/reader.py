@@ -187,4 +187,5 @@ class InboxReader:
             async with self._database.transaction():
                 level = await self._omemo.keyring.level(event.sender, event.fingerprint)
                 await self._courier.keep_effects()
-        return replace(event, trust=level.word)
+        word = level.word
+        return event if event.trust == word else replace(event, trust=word)

@@ -179,9 +179,9 @@ class StanzaReader:
             self._tags.append((self._depth, name, attributes))
         self._excess = self._excess or self._find_excess(attributes)
         if not self._excess:
-            self._builder.start(
-                self._clark(name), {self._clark(k): v for k, v in attributes.items()}
-            )
+            # Most have none, and each stanza has a dozen elements.
+            named = attributes and {self._clark(k): v for k, v in attributes.items()}
+            self._builder.start(self._clark(name), named)
 
     def _find_excess(self, attributes: dict[str, str]) -> str:
         """Return which limit an element takes its stanza beyond."""
@@ -190,7 +190,9 @@ class StanzaReader:
             return "it is nested too deeply"
         if self._elements > limits.elements:
             return "it has too many elements"
-        if sum(map(len, attributes.values())) > limits.attribute_letters:
+        if attributes and (
+            sum(map(len, attributes.values())) > limits.attribute_letters
+        ):
             return "its attributes are too long"
         return ""
 

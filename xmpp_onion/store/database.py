@@ -183,7 +183,9 @@ class Database:
         """
         if self.in_transaction:
             raise RuntimeError("transactions do not nest: this task is inside one")
-        async with self._turn_of_one():
+        await self._take_turn()
+        try:
+            self._check_open()
             transaction = self._current = Transaction(self._group or Group())
             token = _inside.set(_inside.get() | {transaction})
             try:
@@ -195,24 +197,20 @@ class Database:
             finally:
                 self._current = None
                 _inside.reset(token)
+        finally:
+            self._turn.release()
         if not transaction.is_idle:
             cancelled = await self._wait_for_commit(transaction) or cancelled
         if cancelled:
             raise cancelled from transaction.group.failure
         transaction.check()
 
-    @contextlib.asynccontextmanager
-    async def _turn_of_one(self) -> AsyncIterator[None]:
+    async def _take_turn(self) -> None:
         self._waiting += 1
         try:
             await self._turn.acquire()
         finally:
             self._waiting -= 1
-        try:
-            self._check_open()
-            yield
-        finally:
-            self._turn.release()
 
     def _check_open(self) -> None:
         if self._closed:
