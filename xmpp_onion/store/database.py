@@ -190,6 +190,8 @@ class Database:
             token = _inside.set(_inside.get() | {transaction})
             try:
                 yield
+                # While that task waits for its turn of the loop, whoever is ready comes
+                # to share the commit: without it a busy reader has twice as many.
                 cancelled = await to_the_end(self._end(transaction, follow))
             except BaseException:
                 await self._undo(transaction)
