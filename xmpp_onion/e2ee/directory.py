@@ -56,6 +56,9 @@ _HOUR = 3600.0
 # Seconds until a bundle is asked for again: it doubles up to an hour. A server
 # that did not answer is likely to be back soon; a bundle that is missing is not.
 _WAIT_MISSING = 300.0
+# The same where a message came that cannot be read without it. Whoever adds a device
+# may publish its list before its bundle, and write at once.
+_WAIT_NEEDED = 60.0
 # The same for a list of one version, where there is one of the other: who logs in for
 # the first time publishes one after the other.
 _WAIT_LIST = 60.0
@@ -236,21 +239,33 @@ class Directory:
                 self.hidden.discard(jid)
             self.keep(namespace, jid, found.devices)
 
-    async def fetch_bundles(self, places: Collection[Place]) -> None:
+    async def fetch_bundles(
+        self, places: Collection[Place], *, is_needed: bool = False
+    ) -> None:
         """Fetch the bundles that are not here, in one flight.
 
         What is missing or broken is left out of :attr:`bundles` and not asked for
         again for a while.
 
+        Args:
+            places: Where they are.
+            is_needed: A message cannot be read without them: a minute is enough.
+
         Raises:
             DeviceListError: A server did not answer for at least one of them;
                 the others were fetched.
         """
-        await together(*(self._fetch_bundle(place) for place in places))
+        await together(
+            *(self._fetch_bundle(place, is_needed=is_needed) for place in places)
+        )
 
-    async def _fetch_bundle(self, place: Place) -> None:
+    async def _fetch_bundle(self, place: Place, *, is_needed: bool) -> None:
         async with self._lock(place):
-            if self.has_usable(place) or not self._may_fetch(place):
+            if self.has_usable(place):
+                return
+            if self._is_left_alone(place, is_needed=is_needed):
+                return
+            if not self._may_fetch(place):
                 return
             async with self._slots:
                 # No answer is no absence: a message waits for this bundle.
@@ -303,9 +318,17 @@ class Directory:
         absence = self._absent.get(place)
         return absence is not None and self._clock() < absence.until
 
-    def _may_fetch(self, place: Place) -> bool:
-        if self.is_absent(place):
+    def _is_left_alone(self, place: Place, *, is_needed: bool) -> bool:
+        """Tell whether a bundle was missing when it was asked for a moment ago."""
+        absence = self._absent.get(place)
+        if absence is None:
             return False
+        is_refused = place in self.bundles
+        if not is_needed or is_refused:
+            return self.is_absent(place)
+        return self._clock() < absence.until - absence.wait + _WAIT_NEEDED
+
+    def _may_fetch(self, place: Place) -> bool:
         now, times = self._clock(), self._fetched.setdefault(place.jid, deque())
         self._fetched.move_to_end(place.jid)
         if len(self._fetched) > _COUNTED:

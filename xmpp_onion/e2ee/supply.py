@@ -131,7 +131,8 @@ class Supply:
             # Any bundle of the device tells its identity key.
             listed = self._directory.places(jid, device_id)
             used = [place for place in listed if place.namespace == namespace]
-            await self._directory.fetch_bundles([(used or listed)[0]])
+            needed = (used or listed)[0]
+            await self._directory.fetch_bundles([needed], is_needed=True)
 
     async def is_at_hand(self, elements: Sequence[ET.Element], sender: JID) -> bool:
         """Tell whether a message can be decrypted without fetching anything."""

@@ -15,6 +15,10 @@ from xmpp_onion.testing.omemo_peer import ONION
 ALICE, BOB = JID(f"alice@{ONION}"), JID(f"bob@{ONION}")
 
 
+class Refused:
+    """Stands in for a bundle that is not used."""
+
+
 class Setting:
     """A directory of Alice's, on a server where tests put things."""
 
@@ -61,6 +65,28 @@ async def test_a_missing_bundle_is_asked_for_less_and_less_often() -> None:
             asked_at.append(minute)
 
     assert asked_at == [0, 5, 15, 35, 75, 135, 195]
+
+
+async def test_a_message_has_a_missing_bundle_asked_for_once_a_minute() -> None:
+    setting = Setting()
+
+    for second in range(0, 240, 20):
+        setting.now = float(second)
+        await setting.directory.fetch_bundles([Place(OMEMO_2, BOB, 7)], is_needed=True)
+
+    assert len(setting.pep.requests) == 4
+
+
+async def test_a_message_has_no_bundle_asked_for_that_was_refused() -> None:
+    setting = Setting()
+    place = Place(OMEMO_2, BOB, 7)
+    setting.directory.bundles[place] = Refused()  # type: ignore[assignment] # nobody looks inside
+    setting.directory.mark_refused(place)
+    setting.now = 61.0
+
+    await setting.directory.fetch_bundles([place], is_needed=True)
+
+    assert setting.pep.requests == []
 
 
 async def test_a_server_that_did_not_answer_is_asked_again_at_once() -> None:

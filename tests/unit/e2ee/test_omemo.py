@@ -200,6 +200,24 @@ async def test_a_first_decryption_that_is_rolled_back_can_be_done_again(
     assert UploadBundle(peers.newest) in bob.effects
 
 
+async def test_a_bundle_that_was_missing_is_asked_for_when_a_message_needs_it(
+    peers: OmemoPeers,
+) -> None:
+    alice, bob = await peers.add("alice"), await peers.add("bob")
+    bundles = dict(peers.server.bundles)
+    for place in bundles:
+        if place[1] == alice.jid:  # her list is published, her bundles are not yet
+            del peers.server.bundles[place]
+    with pytest.raises(EncryptionError):
+        await bob.encrypt(alice, "too early")
+    peers.server.bundles.update(bundles)
+    bob.now += 61
+
+    sent = await alice.encrypt(bob, "here I am")
+
+    assert await bob.read(sent, alice) == "here I am"
+
+
 async def test_an_encryption_that_is_rolled_back_reuses_no_key(
     peers: OmemoPeers,
 ) -> None:
