@@ -5,6 +5,7 @@ most statements do. So what belongs together makes one call, and what waits for
 nothing makes none: it is run at once, while that thread has nothing to do.
 """
 
+import contextlib
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -181,7 +182,8 @@ class Connection(aiosqlite.Connection):
 
         Returns:
             Whether that is still there: SQLite undoes all by itself on some errors,
-            and after a commit that failed all is undone.
+            and after a commit that failed, or where the savepoint cannot be reached,
+            all is undone.
         """
         is_left: bool = await self._execute(self._undo, to_savepoint)
         return is_left
@@ -207,9 +209,10 @@ class Connection(aiosqlite.Connection):
     ) -> bool:
         has_failed, self.has_commit_failed = self.has_commit_failed, False
         if to_savepoint and not has_failed and self._conn.in_transaction:
-            self._run_one(_BACK)
-            self._run_one(RELEASE)
-            return True
+            with contextlib.suppress(self._conn.Error):
+                self._run_one(_BACK)
+                self._run_one(RELEASE)
+                return True
         self._conn.rollback()
         return False
 

@@ -216,6 +216,24 @@ async def test_those_that_sqlite_undid_with_another_are_told(trapped: Database) 
     assert await Keys(trapped).load("0") is None
 
 
+async def test_one_that_cannot_be_undone_alone_is_undone_with_all_before_it(
+    trapped: Database,
+) -> None:
+    async def lose_its_savepoint() -> None:
+        async with trapped.transaction():
+            await trapped.execute("RELEASE one")  # as a disk may that cannot be read
+            await Inbox(trapped).put("1")
+            await Inbox(trapped).pending()
+            raise BrokenError
+
+    outcomes = await together(
+        trapped, put(trapped, "0"), lose_its_savepoint(), put(trapped, "2")
+    )
+
+    assert [type(outcome) for outcome in outcomes] == [StoreError, BrokenError, list]
+    assert on_disk(trapped) == ["2"]
+
+
 async def test_a_cancellation_of_one_that_has_ended_comes_when_it_is_on_the_disk(
     database: Database,
 ) -> None:
