@@ -77,6 +77,10 @@ class Sender:
     async def send(self, name: str, data: bytes) -> None:
         await self._lane.send(self.parcel(name, data))
 
+    async def send_two(self) -> None:
+        await self.send("1", FIRST)
+        await self.send("2", SECOND)
+
     def parcel(self, name: str, data: bytes) -> Parcel:
         def at(door: str) -> Place:
             return replace(PLACE, target=f"/{door}/{name}")
@@ -104,6 +108,12 @@ def lane(server: Server, patience: float = 60.0) -> Lane:
 
 
 FIRST, SECOND, THIRD = (bytes([n]) * 100_000 for n in (1, 2, 3))
+
+
+async def take_two(taking: Taking) -> None:
+    """Take two objects and answer neither."""
+    await taking.request()
+    await taking.request()
 
 
 async def test_an_object_goes_before_the_one_before_is_answered() -> None:
@@ -175,10 +185,6 @@ async def test_an_answer_is_taken_while_the_next_object_goes() -> None:
 
 
 async def test_of_two_that_were_out_each_goes_on_where_the_server_has_it() -> None:
-    async def breaks(taking: Taking) -> None:
-        await taking.request()
-        await taking.request()
-
     async def goes_on(taking: Taking) -> None:
         for kept in (b"all", b"70000"):
             assert await taking.request() == b""
@@ -186,10 +192,9 @@ async def test_of_two_that_were_out_each_goes_on_where_the_server_has_it() -> No
         assert await taking.request() == SECOND[70_000:]
         await taking.answer()
 
-    async with serving(breaks, goes_on) as server, lane(server) as one:
+    async with serving(take_two, goes_on) as server, lane(server) as one:
         sender = Sender(one)
-        await sender.send("1", FIRST)
-        await sender.send("2", SECOND)
+        await sender.send_two()
         await one.settle()
 
     assert sender.done == ["/get/1", "/get/2"]
@@ -203,10 +208,6 @@ async def test_of_two_that_were_out_each_goes_on_where_the_server_has_it() -> No
 
 
 async def test_a_rest_goes_before_the_next_is_asked_for() -> None:
-    async def breaks(taking: Taking) -> None:
-        await taking.request()
-        await taking.request()
-
     async def goes_on(taking: Taking) -> None:
         for kept, rest in ((b"100", FIRST[100:]), (b"0", SECOND)):
             await taking.request()
@@ -219,20 +220,15 @@ async def test_a_rest_goes_before_the_next_is_asked_for() -> None:
         assert await taking.request() == SECOND
         await taking.answer()
 
-    async with serving(breaks, goes_on, anew) as server, lane(server) as one:
+    async with serving(take_two, goes_on, anew) as server, lane(server) as one:
         sender = Sender(one)
-        await sender.send("1", FIRST)
-        await sender.send("2", SECOND)
+        await sender.send_two()
         await one.settle()
 
     assert sender.done == ["/get/1", "/get/2"]
 
 
 async def test_what_went_anew_is_answered_before_the_next_is_asked_for() -> None:
-    async def breaks(taking: Taking) -> None:
-        await taking.request()
-        await taking.request()
-
     async def knows_nothing(taking: Taking) -> None:
         await taking.request()
         await taking.answer(ok(b"0"))
@@ -244,12 +240,11 @@ async def test_what_went_anew_is_answered_before_the_next_is_asked_for() -> None
         await taking.answer(ok(b"all"))
 
     async with (
-        serving(breaks, knows_nothing, goes_on) as server,
+        serving(take_two, knows_nothing, goes_on) as server,
         lane(server) as one,
     ):
         sender = Sender(one)
-        await sender.send("1", FIRST)
-        await sender.send("2", SECOND)
+        await sender.send_two()
         await one.settle()
 
     assert sender.done == ["/get/1", "/get/2"]
@@ -262,14 +257,12 @@ async def test_what_went_anew_is_answered_before_the_next_is_asked_for() -> None
 
 async def test_what_a_server_leaves_unanswered_is_not_taken_for_stored() -> None:
     async def behave(taking: Taking) -> None:
-        await taking.request()
-        await taking.request()
+        await take_two(taking)
         await taking.answer()
 
     async with serving(behave) as server, lane(server, patience=0.0) as one:
         sender = Sender(one)
-        await sender.send("1", FIRST)
-        await sender.send("2", SECOND)
+        await sender.send_two()
         with pytest.raises(TransferError):
             await one.settle()
 
@@ -279,8 +272,7 @@ async def test_what_a_server_leaves_unanswered_is_not_taken_for_stored() -> None
 @pytest.mark.parametrize("status", ["403 No", "413 Large", "409 There"])
 async def test_who_refuses_one_is_sent_nothing_behind_the_next(status: str) -> None:
     async def behave(taking: Taking) -> None:
-        await taking.request()
-        await taking.request()
+        await take_two(taking)
         await taking.answer(ok(b"", status=status))
 
     async with serving(behave) as server, lane(server) as one:
@@ -295,8 +287,7 @@ async def test_who_refuses_one_is_sent_nothing_behind_the_next(status: str) -> N
 
 async def test_who_closes_after_an_answer_gets_the_rest_over_another_circuit() -> None:
     async def closes(taking: Taking) -> None:
-        await taking.request()
-        await taking.request()
+        await take_two(taking)
         await taking.answer(ok(b"", "Connection: close", status="201 Created"))
 
     async def goes_on(taking: Taking) -> None:
@@ -316,14 +307,10 @@ async def test_who_closes_after_an_answer_gets_the_rest_over_another_circuit() -
 
 
 async def test_a_file_that_changed_ends_all_of_it() -> None:
-    async def behave(taking: Taking) -> None:
-        await taking.request()
-        await taking.request()
-
     def changed() -> list[bytes]:
         raise FileChangedError("it changed")
 
-    async with serving(behave) as server, lane(server) as one:
+    async with serving(take_two) as server, lane(server) as one:
         sender = Sender(one)
         await sender.send("1", FIRST)
         parcel = sender.parcel("2", SECOND)

@@ -3,7 +3,8 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
-from typing import Self
+from contextlib import asynccontextmanager
+from typing import Self, TypeAlias
 
 import pytest
 
@@ -14,6 +15,8 @@ from xmpp_onion.testing.light_member import LightMember
 pytestmark = pytest.mark.prosody
 
 SIZE = 300_000
+Slot: TypeAlias = tuple[str, str, str]
+"""Where it is put, the lines that go with it, and where it is got."""
 
 
 @pytest.fixture
@@ -67,7 +70,7 @@ class Sender:
     async def __aexit__(self, *_: object) -> None:
         self._writer.close()
 
-    def begin(self, slot: tuple[str, str, str]) -> None:
+    def begin(self, slot: Slot) -> None:
         put, headers, _ = slot
         self._writer.write(
             f"PUT {resumable(put)} HTTP/1.1\r\nHost: {self._prosody.onion}\r\n"
@@ -82,6 +85,22 @@ class Sender:
             head = await self._reader.readuntil(b"\r\n\r\n")
         assert b"content-length: 0\r\n" in head.lower()
         return head.split()[1]
+
+
+@asynccontextmanager
+async def one_and_a_bit(
+    prosody: Prosody, member: LightMember
+) -> AsyncIterator[tuple[Sender, bytes, Slot, Slot]]:
+    """Store one object, and 100,000 bytes of the next, which is the same."""
+    first, second = [await slot_for(prosody, member, SIZE) for _ in range(2)]
+    data = secrets.token_bytes(SIZE)
+    async with Sender(prosody) as sender:
+        sender.begin(first)
+        sender.send(data)
+        sender.begin(second)
+        sender.send(data[:100_000])
+        assert await sender.answer() == b"201"
+        yield sender, data, first, second
 
 
 async def test_objects_sent_at_once_are_all_stored(
@@ -103,15 +122,7 @@ async def test_objects_sent_at_once_are_all_stored(
 async def test_who_asks_for_a_stored_object_does_not_end_what_follows_it(
     prosody: Prosody, member: LightMember
 ) -> None:
-    first, second = [await slot_for(prosody, member, SIZE) for _ in range(2)]
-    data = secrets.token_bytes(SIZE)
-    async with Sender(prosody) as sender:
-        sender.begin(first)
-        sender.send(data)
-        sender.begin(second)
-        sender.send(data[:100_000])
-        assert await sender.answer() == b"201"
-
+    async with one_and_a_bit(prosody, member) as (sender, data, first, _):
         _, said = await http(prosody, "GET", resumable(first[0]), first[1])
 
         assert said == b"all"
@@ -122,15 +133,7 @@ async def test_who_asks_for_a_stored_object_does_not_end_what_follows_it(
 async def test_of_several_that_broke_off_each_is_kept(
     prosody: Prosody, member: LightMember
 ) -> None:
-    first, second = [await slot_for(prosody, member, SIZE) for _ in range(2)]
-    data = secrets.token_bytes(SIZE)
-    async with Sender(prosody) as sender:
-        sender.begin(first)
-        sender.send(data)
-        sender.begin(second)
-        sender.send(data[:100_000])
-        assert await sender.answer() == b"201"
-
+    async with one_and_a_bit(prosody, member) as (_, _, first, second):
         kept = [
             (await http(prosody, "GET", resumable(put), headers))[1]
             for put, headers, _ in (first, second)
