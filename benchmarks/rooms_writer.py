@@ -13,8 +13,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
+
+from worker import Worker, serve
 
 from xmpp_onion.account import Account
 from xmpp_onion.address import JID
@@ -66,33 +67,11 @@ class Sent:
     cpu_seconds: float
 
 
-class Writer:
+class Writer(Worker):
     """The other process; entering returns when it is logged in."""
 
     def __init__(self, place: Place) -> None:
-        self._place = place
-        self._process: asyncio.subprocess.Process
-
-    async def __aenter__(self) -> Self:
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            __file__,
-            json.dumps(asdict(self._place)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        await self._next()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        await self._process.wait()
+        super().__init__(__file__, json.dumps(asdict(place)))
 
     async def join(self) -> None:
         """Enter the room; return when it is in."""
@@ -103,16 +82,7 @@ class Writer:
 
         None waits for the one before: each goes out when it is due.
         """
-        assert self._process.stdin is not None
-        line = json.dumps([prefix, count, rate]) + "\n"
-        self._process.stdin.write(line.encode())
-        return Sent(**json.loads(await self._next()))
-
-    async def _next(self) -> bytes:
-        assert self._process.stdout is not None
-        line = await self._process.stdout.readline()
-        assert line, "the writer died"
-        return line
+        return Sent(**await self.ask(prefix, count, rate))
 
 
 def text(prefix: str, number: int) -> str:
@@ -234,16 +204,12 @@ async def say(voice: Voice, prefix: str, count: int, rate: float) -> Sent:
 
 async def main(place: Place) -> None:
     """Do what stdin says until it ends."""
-    lines = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(lines), sys.stdin
-    )
     async with CONTESTANTS[place.contestant](place) as voice:
-        print("in", flush=True)
-        while line := await lines.readline():
-            prefix, count, rate = json.loads(line)
-            sent = await say(voice, prefix, count, rate)
-            print(json.dumps(asdict(sent)), flush=True)
+
+        async def work(prefix: str, count: int, rate: float) -> dict[str, float]:
+            return asdict(await say(voice, prefix, count, rate))
+
+        await serve(work)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ import logging
 import os
 import secrets
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rooms_server import cpu_seconds
+from worker import Worker, serve
 
 from xmpp_onion.account import Account
 from xmpp_onion.address import JID
@@ -195,68 +195,27 @@ WORK: dict[str, Callable[[Voice, str, int], Awaitable[dict[str, float]]]] = {
 async def be(place: Place) -> None:
     """Do what stdin says until it ends."""
     logging.disable(logging.WARNING)
-    lines = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(lines), sys.stdin
-    )
     async with CONTESTANTS[place.contestant](place) as voice:
-        print("{}", flush=True)
-        while line := await lines.readline():
-            work, prefix, count = json.loads(line)
-            print(json.dumps(await WORK[work](voice, prefix, count)), flush=True)
+        await serve(lambda work, *words: WORK[work](voice, *words))
 
 
 # --- the one that measures ------------------------------------------------------------
 
 
-class Other:
-    """A process that is one of the two; entering returns when it is logged in."""
-
-    def __init__(self, place: Place, profile: str = "") -> None:
-        self._place = place
-        self._profile = ["-m", "cProfile", "-o", profile] if profile else []
-        self._process: asyncio.subprocess.Process
-
-    async def __aenter__(self) -> "Other":
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *self._profile,
-            __file__,
-            "--place",
-            json.dumps(asdict(self._place)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        await self._next()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        await self._process.wait()
-
-    async def do(self, work: str, prefix: str, count: int) -> dict[str, float]:
-        """Have it do something; return what it says of it."""
-        assert self._process.stdin is not None
-        self._process.stdin.write((json.dumps([work, prefix, count]) + "\n").encode())
-        return await self._next()
-
-    async def _next(self) -> dict[str, float]:
-        assert self._process.stdout is not None
-        line = await self._process.stdout.readline()
-        assert line, "a process died"
-        told: dict[str, float] = json.loads(line)
-        return told
+def other(place: Place, profile: str = "") -> Worker:
+    """Return a process that is one of the two; ready when it is logged in."""
+    watched = ["-m", "cProfile", "-o", profile] if profile else []
+    return Worker(*watched, __file__, "--place", json.dumps(asdict(place)))
 
 
 async def together(
-    writer: Other, reader: Other, work: str, count: int
+    writer: Worker, reader: Worker, work: str, count: int
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Have one say something and the other read it."""
     prefix = secrets.token_hex(4)
     async with asyncio.TaskGroup() as tasks:
-        reading = tasks.create_task(reader.do("read", prefix, count))
-        writing = tasks.create_task(writer.do(work, prefix, count))
+        reading = tasks.create_task(reader.ask("read", prefix, count))
+        writing = tasks.create_task(writer.ask(work, prefix, count))
     return writing.result(), reading.result()
 
 
@@ -272,7 +231,7 @@ async def run(
         profiles = [f"{chosen.profile}.{name}.{who}" for who in ("reader", "writer")]
         reader, writer = [
             await stack.enter_async_context(
-                Other(place, profile if chosen.profile else "")
+                other(place, profile if chosen.profile else "")
             )
             for place, profile in zip(places, profiles, strict=True)
         ]
