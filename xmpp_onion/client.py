@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, assert_never
 
-from xmpp_onion import moving
+from xmpp_onion import languages, moving
 from xmpp_onion.absence import Absence
 from xmpp_onion.account import Account, Receipts, parse_recipient
 from xmpp_onion.address import JID, Introduction
@@ -227,6 +227,7 @@ class Client(Speaker):
             automatic_trust=account.automatic_trust,
             is_contact=lambda jid: jid in self._contacts.people,
             former=account.former,
+            languages=languages.preferred(),
         )
         nodes = Nodes(self._session.xmpp)
         self._far_witness = FarWitness(self._database, keys, nodes)

@@ -53,6 +53,7 @@ class Decryption:
         sightings: When each was last heard of.
         vouching: Who hears what verified devices say of others.
         former: The names that our server had.
+        languages: Which of several texts to take; their tags, best first.
     """
 
     def __init__(
@@ -65,8 +66,10 @@ class Decryption:
         sightings: Sightings,
         vouching: Vouching,
         former: Collection[str] = (),
+        languages: Sequence[str] = (),
     ) -> None:
         self._own = own
+        self._languages = languages
         self._former = dict.fromkeys(former, own.domain.service)
         self._device = device
         self._door = door
@@ -168,12 +171,13 @@ class Decryption:
     ) -> Plain:
         if namespace == OMEMO_OLD:
             return Plain(_text(content))
-        if room is not None:
-            return read_envelope(
-                content, sender=sender, to=room, is_room=True, former=self._former
-            )
         return read_envelope(
-            content, sender=sender, to=to or self._own, former=self._former
+            content,
+            sender=sender,
+            to=room or to or self._own,
+            is_room=room is not None,
+            former=self._former,
+            languages=self._languages,
         )
 
     def _tell_change(self, parcel: Parcel, info: omemo.DeviceInformation) -> None:

@@ -7,7 +7,7 @@ no server can present a message in another conversation.
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -19,6 +19,7 @@ from slixmpp.xmlstream.tostring import tostring
 
 from xmpp_onion.address import JID
 from xmpp_onion.errors import DecryptionError, InvalidJIDError
+from xmpp_onion.languages import choose
 from xmpp_onion.strict_xml import StrictReader
 
 __all__ = ["Plain", "read_envelope", "write_envelope"]
@@ -26,6 +27,7 @@ __all__ = ["Plain", "read_envelope", "write_envelope"]
 SCE: Final = "urn:xmpp:sce:1"
 _CLIENT: Final = "jabber:client"
 _BODY: Final = f"{{{_CLIENT}}}body"
+_LANG: Final = "{http://www.w3.org/XML/1998/namespace}lang"
 # The length on the wire is one of these: powers of two up to the last, then its
 # multiples. A short line and a long one, "yes" and "no", look alike.
 _SMALLEST_BUCKET: Final = 256
@@ -102,6 +104,7 @@ def read_envelope(
     to: JID,
     is_room: bool = False,
     former: Mapping[str, str] = _NO_MOVES,
+    languages: Sequence[str] = (),
 ) -> Plain:
     """Return what is in an envelope that was meant for this conversation.
 
@@ -117,6 +120,7 @@ def read_envelope(
             name none.
         former: Each name that our server had, and the one that it has: what was
             written before it moved names who we were.
+        languages: Which text to take where there are several; their tags, best first.
 
     Raises:
         DecryptionError: It is malformed, too large, or names other people. The
@@ -139,11 +143,24 @@ def read_envelope(
         raise _refused("its envelope is for somebody else")
     if not all(_is_time(one) for one in envelope.findall(f"{{{SCE}}}time")):
         raise _refused("the time in its envelope is none")
-    body = content.find(_BODY)
+    body = _choose_body(content, languages)
     payload = tuple(child for child in content if child.tag != _BODY)
     if len(payload) > _PAYLOADS or _is_large(payload, len(data)):
         raise _refused("too much stands beside its text")
     return Plain(None if body is None else body.text or "", payload)
+
+
+def _choose_body(content: ET.Element, languages: Sequence[str]) -> ET.Element | None:
+    """Return the text to show of several that say the same in other languages.
+
+    Of two in one language the first counts: there must not be two.
+
+    Source: RFC 6121, section 5.2.3; RFC 6120, section 8.1.5, what ``xml:lang`` means.
+    """
+    bodies = content.findall(_BODY)
+    if len(bodies) < 2:
+        return bodies[0] if bodies else None
+    return bodies[choose([body.get(_LANG, "") for body in bodies], languages)]
 
 
 def _named(

@@ -99,6 +99,7 @@ class Omemo:
         is_contact: Tells who is on our contact list; what is known of all others is
             forgotten when there is too much of it.
         former: The names that our server had; what names them in old messages means us.
+        languages: Which of several texts of a message to take; their tags, best first.
         clock: Seconds that only go forward; tests pass their own.
 
     Attributes:
@@ -119,6 +120,7 @@ class Omemo:
         automatic_trust: bool = True,
         is_contact: Callable[[JID], bool] = lambda _: False,
         former: Collection[str] = (),
+        languages: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         quiet_libraries()
@@ -209,6 +211,7 @@ class Omemo:
             sightings=sightings,
             vouching=vouching,
             former=former,
+            languages=languages,
         )
         self._healing = Healing(self._device, self._door, self._own)
         self._database: Database | None = None

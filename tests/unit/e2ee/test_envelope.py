@@ -159,3 +159,39 @@ def test_no_clock_is_so_wrong_that_a_message_is_refused(year: int) -> None:
     affixes = f"{FROM}{TO}<time stamp='{year:04}-01-01T00:00:05Z'/>"
 
     assert read(envelope(affixes=affixes)).text == "CANARY"
+
+
+BODIES = "".join(
+    f"<body xmlns='jabber:client'{lang}>{text}</body>"
+    for lang, text in (
+        (" xml:lang='fr'", "bonjour"),
+        ("", "hello"),
+        (" xml:lang='de-AT'", "servus"),
+        (" xml:lang='de-AT'", "baba"),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("languages", "text"),
+    [
+        ((), "hello"),
+        (("de",), "servus"),
+        (("sv", "fr-ca"), "bonjour"),
+        (("sv",), "hello"),
+    ],
+)
+def test_of_several_languages_the_one_that_is_read_is_taken_and_else_the_default(
+    languages: tuple[str, ...], text: str
+) -> None:
+    plain = read_envelope(
+        envelope(BODIES + REPLY), sender=ALICE, to=BOB, languages=languages
+    )
+
+    assert plain.text == text
+    assert [one.tag for one in plain.payload] == ["{urn:xmpp:reply:0}reply"]
+
+
+def test_without_a_default_the_first_language_is_taken() -> None:
+    both = BODIES.replace("<body xmlns='jabber:client'>hello</body>", "")
+    assert read(envelope(both)).text == "bonjour"
