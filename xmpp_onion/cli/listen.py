@@ -69,7 +69,7 @@ async def _listen(
         async for event in client.events():
             if only and not _concerns(event, {*only, client.jid}):
                 continue
-            output.event(line(event), told(event))
+            output.event(line(event), told(event), is_ours=not isinstance(event, Said))
             if program and isinstance(event, Message) and client.accepts(event):
                 await _execute(program, event, settings)
 

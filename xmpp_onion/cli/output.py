@@ -127,15 +127,24 @@ class Output:
         except BrokenPipeError as error:
             raise ReaderGoneError from error
 
-    def event(self, line: dict[str, object], text: str) -> None:
+    def event(
+        self, line: dict[str, object], text: str, *, is_ours: bool = False
+    ) -> None:
         """Print what came from others, as `result` does.
 
         In a terminal each row that continues one is marked: it cannot look like a line
         of ours, however the text was padded.
 
+        Args:
+            line: As in `result`.
+            text: As there.
+            is_ours: We say it about others, and may name commands to type.
+
         Raises:
             ReaderGoneError: Nobody reads it any more. End, quietly.
         """
+        if is_ours:
+            text = of_profile(text, self._profile)
         if sys.stdout.isatty() and not self.as_json:
             text = fold(text, shutil.get_terminal_size().columns)
         self.result(line, text)

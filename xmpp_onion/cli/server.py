@@ -191,16 +191,16 @@ def _status(settings: Settings, folder: Path) -> int:
     """
     health = asyncio.run(read_health(folder))
     onion = Folder(folder, None).read_onion()
-    load, words = health.load, say_state(health.state)
+    load, words = health.load, [onion, say_state(health.state)]
     if load.version:
-        words += (
-            f" {load.sessions} logged in, {load.servers} servers linked, "
+        words.append(
+            f"{load.sessions} logged in, {load.servers} servers linked, "
             f"{load.queue} stanzas wait. Prosody {load.version}."
         )
     if health.tells_circuits is False:
-        words += " Its Tor does not tell circuits: they have no limits."
+        words.append("Its Tor does not tell circuits: they have no limits.")
     line = {"v": 1, **health.as_line(), "onion": onion}
-    settings.output.result(line, f"{onion}\n{words}")
+    settings.output.result(line, "\n".join(words))
     return 0 if health.state is State.UP else ServerError.exit_code
 
 

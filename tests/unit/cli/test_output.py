@@ -81,6 +81,19 @@ def test_a_json_result_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(out)["body"] == "a\nb"
 
 
+def test_what_we_say_of_others_names_the_profile_and_what_they_say_stays(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output = Output(profile="ops")
+    text = "xmpp-onion contact accept eve@x"
+    output.event({}, text)
+    output.event({}, text, is_ours=True)
+
+    theirs, ours = capsys.readouterr().out.splitlines()
+    assert theirs == text
+    assert ours == "xmpp-onion --profile ops contact accept eve@x"
+
+
 def test_an_error_says_what_why_and_how_to_mend_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
