@@ -120,6 +120,8 @@ class Courier:
         self._chores = asyncio.Event()
         self._opened = asyncio.Event()
         self._looked = asyncio.Event()  # set at the end of the look that comes next
+        self._unbegun = 0  # rows under way that the session was not given yet
+        self._all_begun = asyncio.Event()
         self._has_ended = False
         self._failed: dict[int, str] = {}  # by the transaction that is open
         self._has_kept = False
@@ -315,6 +317,9 @@ class Courier:
         with suppress(TimeoutError):
             async with asyncio.timeout(_LAST_LOOK):
                 await looked.wait()
+                while self._unbegun:  # what is for a room is looked at first
+                    self._all_begun.clear()
+                    await self._all_begun.wait()
 
     async def run(self) -> None:
         """Carry until cancelled; who still waits then is told so."""
@@ -340,7 +345,6 @@ class Courier:
                 self._work.clear()
                 looked, self._looked = self._looked, asyncio.Event()
                 await self._offer(tasks)
-                # Whoever waits for this runs behind the tasks that were begun.
                 looked.set()
 
     async def _offer(self, tasks: asyncio.TaskGroup) -> None:
@@ -378,6 +382,7 @@ class Courier:
     def _note_under_way(self, row: OutboxRow) -> None:
         self._under_way.add(row.id)
         self._under_way_bytes += len(row.stanza_xml)
+        self._unbegun += 1
 
     def _note_back(self, row: OutboxRow) -> None:
         self._under_way.discard(row.id)
@@ -402,10 +407,14 @@ class Courier:
                 self._work.set()
 
     async def _begin(self, row: OutboxRow) -> Awaitable[None] | None:
-        """Give a row to the session; None if it has to wait, or nothing is left.
+        """Give a row to the session; None if it has to wait, or nothing is left."""
+        try:
+            return await self._give(row)
+        finally:
+            self._note_begun()
 
-        Those to one room go in their order, however long it takes to look at each.
-        """
+    async def _give(self, row: OutboxRow) -> Awaitable[None] | None:
+        """Do so; those to one room in their order, however long each is looked at."""
         hoped = None if self._hopes is None else self._hopes.take(row.id)
         if hoped is not None:
             return hoped
@@ -422,8 +431,14 @@ class Courier:
                 return None
             return self._session.send(admitted.stanza_xml, row.message_id)
 
+    def _note_begun(self) -> None:
+        self._unbegun -= 1
+        if not self._unbegun:
+            self._all_begun.set()
+
     async def _carry(self, row: OutboxRow) -> None:
         if row.id > self._offered:  # a session ended meanwhile: older rows come first
+            self._note_begun()
             self._note_back(row)
             self._work.set()
             return

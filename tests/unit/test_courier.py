@@ -32,6 +32,7 @@ from xmpp_onion.store import Database, Outbox, OutboxRow
 
 if TYPE_CHECKING:
     from xmpp_onion.e2ee import Effect, Omemo
+    from xmpp_onion.rooms import RoomWatch
     from xmpp_onion.session import Session
 
 
@@ -135,6 +136,7 @@ class Desk:
         do: Callable[[str], Awaitable[None]],
         line: Line | None = None,
         clock: Callable[[], float] = time.monotonic,
+        watch: "RoomWatch | None" = None,
     ) -> None:
         self.database = database
         self.outbox = OutboxThatCounts(database)
@@ -147,6 +149,7 @@ class Desk:
             cast("Session", self.line),
             cast("Omemo", self.chores),
             deliveries=Deliveries(database),
+            watch=watch,
             clock=clock,
         )
 
@@ -169,9 +172,10 @@ async def at_work(
     folder: Path,
     do: Callable[[str], Awaitable[None]],
     line: Line | None = None,
+    watch: "RoomWatch | None" = None,
 ) -> AsyncIterator[Desk]:
     async with Database.open(folder / "account" / "store.db") as database:
-        desk = Desk(database, do, line)
+        desk = Desk(database, do, line, watch=watch)
         desk.courier.open()
         async with asyncio.TaskGroup() as tasks, asyncio.timeout(120):
             running = tasks.create_task(desk.courier.run())
@@ -314,6 +318,36 @@ async def test_who_leaves_hands_over_what_is_on_the_disk(tmp_path: Path) -> None
         await desk.courier.hand_over()
 
         assert desk.line.sent == ["warm", *map(str, range(300))]
+        desk.stop()
+
+
+class SlowWatch:
+    """Stands in for what looks at each stanza to a room, and takes its time."""
+
+    def __init__(self) -> None:
+        self.changed = asyncio.Event()
+
+    def must_wait(self, row: OutboxRow) -> bool:
+        del row
+        return False
+
+    async def admit(self, row: OutboxRow) -> OutboxRow:
+        await asyncio.sleep(0.01)
+        return row
+
+
+async def test_who_leaves_hands_over_what_is_for_a_room(tmp_path: Path) -> None:
+    watch = cast("RoomWatch", SlowWatch())
+    async with at_work(tmp_path, nothing, watch=watch) as desk:
+        async with desk.database.transaction():
+            for number in range(3):
+                await desk.outbox.add(
+                    str(number), to=BOB, message_id=str(number), readers={BOB: (1,)}
+                )
+
+        await desk.courier.hand_over()
+
+        assert desk.line.sent == ["0", "1", "2"]
         desk.stop()
 
 
