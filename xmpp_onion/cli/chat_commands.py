@@ -13,7 +13,9 @@ from xmpp_onion.errors import XmppOnionError
 
 __all__ = ["do"]
 
-# The commands that say a text of some length; without one it is said as well.
+# The commands after which a device may be believed that was not, or the reverse.
+_DECIDING: Final = frozenset({"verify", "distrust", "trust", "devices"})
+# Those that say a text of some length; without one it is said as well.
 _SAYING: Final = frozenset({"", "reply", "edit"})
 
 Command: TypeAlias = Callable[[Talk, Typed], Awaitable[None]]
@@ -34,6 +36,8 @@ async def do(talk: Talk, line: str) -> bool:
             return False
         if typed.command:
             await _COMMANDS[typed.command](talk, typed)
+            if typed.command in _DECIDING:
+                talk.belief.look(talk.to)
         else:
             await talk.send(talk.place(), typed.text)
     except XmppOnionError as error:

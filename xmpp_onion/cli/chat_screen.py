@@ -144,11 +144,14 @@ class Screen(Completer):
         parts = [own, self.network]
         if self.talk is not None and self.talk.is_away:
             parts[1] = "no connection, trying"
+        belief = "" if self.talk is None else self.talk.belief.word
+        # Before what may be long: a narrow terminal cuts the end.
+        parts.append(f"encrypted, {belief}" if belief else "encrypted")
         if self.talk is not None and self.talk.status:
             parts.append(self.talk.status)
         if self.waiting:
             parts.append(f"sending {self.waiting}")
-        return " " + " | ".join([*parts, "encrypted", "/help"])
+        return " " + " | ".join([*parts, "/help"])
 
     def get_completions(
         self,

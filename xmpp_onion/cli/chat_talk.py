@@ -27,6 +27,7 @@ from xmpp_onion.chat import (
     Said,
     Typing,
 )
+from xmpp_onion.cli.chat_belief import Belief
 from xmpp_onion.cli.chat_courtesy import Courtesy
 from xmpp_onion.cli.chat_marks import Paper, head_of, mark_of
 from xmpp_onion.cli.chat_names import SELF, Names
@@ -73,11 +74,12 @@ async def open_talk(
     """
     async with asyncio.TaskGroup() as tasks:
         talk = Talk(client, paper, to, tasks, changed=changed, before=before)
-        reading = tasks.create_task(talk.read())
+        beside = [tasks.create_task(one) for one in (talk.read(), talk.belief.run())]
         try:
             yield talk
         finally:
-            reading.cancel()
+            for one in beside:
+                one.cancel()
             talk.end()
 
 
@@ -91,6 +93,7 @@ class Talk:
         numbers: The messages on the screen.
         names: What people are called there.
         courtesy: What others may see of us.
+        belief: What is believed of the devices of whom the person writes to.
         newest: What came last.
         unread: Messages that came in other conversations, since we were there.
         transfers: How far the files are that go or come, in words.
@@ -123,6 +126,7 @@ class Talk:
         self.names = Names(client)
         self.states = States(client, self.numbers, paper, changed)
         self.courtesy = Courtesy(client, self._politely, changed)
+        self.belief = Belief(client, changed)
         self.unread: Counter[JID] = Counter() if before is None else before.unread
         self.newest: Event | None = None if before is None else before.newest
         self.transfers: dict[str, str] = {}
@@ -141,6 +145,7 @@ class Talk:
 
     async def read(self) -> None:
         """Show what happens, until cancelled."""
+        self.belief.look(self.to)
         await self.courtesy.load()
         if self.to is not None:
             self.courtesy.went_to(self.to)
@@ -165,6 +170,7 @@ class Talk:
             case Correction() | Reaction() | Retraction():
                 self.show(self._change(event))
             case NewDevice(own=False):
+                self.belief.look(self.to)
                 self.show(self._tell_new(event))
             case _:
                 self.show(told(event))
@@ -187,6 +193,7 @@ class Talk:
                 self._changed()
             self.show(f"#{number} {to}{told(event)}")
             return
+        self.belief.look_if_unknown(self.to)
         if came is not None:
             self.courtesy.shown(came)
         head = f"#{number} {_clock(event)} {self._who(event)}: {to}"
@@ -265,6 +272,7 @@ class Talk:
     def go_to(self, to: JID | None) -> None:
         """Write to somebody else from now on."""
         self.to = to
+        self.belief.look(to)
         if to is not None:
             del self.unread[to.bare]
             self.courtesy.went_to(to)
@@ -290,6 +298,7 @@ class Talk:
         one.text = " ".join(text.split())[: _BEGIN + 1]
         number = self.numbers.add(one)
         self.last = one
+        self.belief.look_if_unknown(self.to)
         left_out = f" (not for: {len(delivery.skipped)})" if delivery.skipped else ""
         reply = f"(to #{answers}) " if answers else ""
         self._paper.show_mine(

@@ -37,6 +37,9 @@ AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
 class Rooms:
     """None."""
 
+    def state(self, room: JID) -> None:
+        del room
+
     def all(self) -> tuple[()]:
         return ()
 
@@ -73,6 +76,11 @@ class Connection:
         del message_id, state, timeout
         await asyncio.Event().wait()
         raise AssertionError
+
+    async def devices(self, jid: JID) -> tuple[()]:
+        """Know none."""
+        del jid
+        return ()
 
     async def events(self) -> AsyncIterator[Event]:
         """Yield nothing: what comes is handed over by the stage."""

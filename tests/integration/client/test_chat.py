@@ -99,6 +99,7 @@ async def test_two_people_talk_and_mean_each_others_messages(
         talking(bob, alice.jid.bare) as (his, he_sees),
     ):
         assert await her.type("hello\nBob")
+        await until(lambda: her.talk.belief.word == "tofu")
         await she_sees.until(r"^#1 \d\d:\d\d ✓+ *you: hello\n  \| Bob$")
         await he_sees.until(r"^#1 \d\d:\d\d alice \(tofu\): hello\n  \| Bob$")
         assert await his.type("/reply 1 hi")

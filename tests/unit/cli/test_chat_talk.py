@@ -28,11 +28,16 @@ class Quiet:
     def __init__(self, *rooms: RoomState) -> None:
         self.jid = ALICE
         self.is_away = False
-        self.rooms = SimpleNamespace(all=lambda: rooms)
+        states = {room.jid: room for room in rooms}
+        self.rooms = SimpleNamespace(all=lambda: rooms, state=states.get)
         self.notes = SimpleNamespace(load=self._load)
 
     async def _load(self, key: str) -> None:
         del key
+
+    async def devices(self, jid: JID) -> tuple[()]:
+        del jid
+        return ()
 
     async def events(self) -> AsyncIterator[None]:
         await asyncio.Event().wait()
