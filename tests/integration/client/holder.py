@@ -19,6 +19,13 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
+@asynccontextmanager
+async def as_through_tor() -> AsyncIterator[None]:
+    """Let a login take long enough for others to come meanwhile."""
+    await asyncio.sleep(1)
+    yield
+
+
 async def be_agent(account: Account, wire: LoopbackDialer) -> None:
     @asynccontextmanager
     async def enter(now: Account) -> AsyncIterator[Client]:
@@ -36,6 +43,7 @@ async def talk(account: Account, wire: LoopbackDialer) -> None:
         until_terminated(),
         borrow(account.folder, "chat") as loan,
         Desk.open(account, loan=loan) as desk,
+        as_through_tor(),
         Client(account, tor=wire) as client,
         desk.seated(client),
     ):

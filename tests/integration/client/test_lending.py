@@ -214,16 +214,24 @@ async def test_fifty_sends_over_two_hand_overs_arrive_once_each_and_in_order(
 ) -> None:
     account, bob_account = await enrol("alice"), await enrol("bob")
     sent: list[tuple[str, int, list[Line]]] = []
-    enough = asyncio.Event()
+    enough, logins = asyncio.Event(), []
 
     async def alerts() -> None:
         while len(sent) < 50 or not enough.is_set():
             text = f"alert {len(sent)}"
             sent.append((text, *await command(account, "send", bob.jid, "-m", text)))
 
+    @asynccontextmanager
+    async def enter(now: Account) -> AsyncIterator[Client]:
+        logins.append(now)
+        if len(logins) > 1:
+            await asyncio.sleep(1)  # an alert comes meanwhile
+        async with Client(now, tor=wire) as client:
+            yield client
+
     async with (
         Client(bob_account, tor=wire) as bob,
-        agent(account, wire),
+        keep(account, enter, stop=asyncio.Event()),
         asyncio.TaskGroup() as tasks,
     ):
         sending = tasks.create_task(alerts())
@@ -240,6 +248,7 @@ async def test_fifty_sends_over_two_hand_overs_arrive_once_each_and_in_order(
         await send(account, bob.jid, "the end")
         heard = await texts(bob, len(sent) + 1)
 
+    assert len(logins) == 3
     assert [code for _, code, _ in sent] == [0] * len(sent)
     assert [lines[0]["state"] for _, _, lines in sent] == ["acked"] * len(sent)
     assert heard == [*(text for text, _, _ in sent), "the end"]

@@ -1,8 +1,10 @@
 """A person chats beside an agent that runs, over Tor; alerts go on meanwhile."""
 
 import signal
+import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -28,17 +30,30 @@ def until_back(person: Person) -> None:
 
 
 @pytest.fixture
-def lender(world: World) -> Iterator[Person]:
-    """Somebody whose agent runs in the background."""
+def systemd(tmp_path: Path) -> Iterator[socket.socket]:
+    """Hears what a service says."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "notify"))
+        sock.settimeout(PATIENCE)
+        yield sock
+
+
+@pytest.fixture
+def lender(world: World, systemd: socket.socket) -> Iterator[Person]:
+    """Somebody whose agent runs in the background, as a service."""
     lena = world.people.get("lena") or world.enrol("lena")
     world.people["lena"] = lena
-    assert lena.run("agent", "start", "--detach", "--json").code == 0
+    started = world.run(
+        "--profile", "lena", "agent", "start", "--detach",
+        NOTIFY_SOCKET=systemd.getsockname(), WATCHDOG_USEC="20000000",
+    )  # fmt: skip
+    assert started.code == 0
     yield lena
     assert lena.run("agent", "stop").code == 0
 
 
 def test_a_talk_beside_an_agent_and_alerts_beside_both(
-    world: World, lender: Person, bob: Person
+    world: World, lender: Person, bob: Person, systemd: socket.socket
 ) -> None:
     def alert(text: str) -> None:
         done = lender.run("send", bob.jid, "-m", text, "--json")
@@ -69,6 +84,10 @@ def test_a_talk_beside_an_agent_and_alerts_beside_both(
             assert isinstance(lent, dict)
             assert (lent["to"], lent["pid"]) == ("chat", shown.process.pid)
             assert line["agent"] is True
+            is_lent = f"STATUS=lent to chat, process {shown.process.pid}"
+            for word in (is_lent, f"WATCHDOG=1\n{is_lent}"):
+                while systemd.recv(4096).decode() != word:
+                    pass
             alert("two")
             assert heard() == "two"
             second = lender.run("chat", bob.jid, stdin="no\n")
