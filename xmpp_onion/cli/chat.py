@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from functools import partial
+from functools import partial, reduce
 from typing import TYPE_CHECKING
 
 import click
@@ -13,9 +13,15 @@ from xmpp_onion.account import Account, parse_recipient
 from xmpp_onion.address import JID
 from xmpp_onion.agent.signals import until_terminated
 from xmpp_onion.cli.output import Output
-from xmpp_onion.cli.reach import ask_holder, check_free, hold, load_account
+from xmpp_onion.cli.reach import (
+    ask_holder,
+    check_free,
+    hold,
+    load_account,
+    worse,
+)
 from xmpp_onion.cli.settings import Settings
-from xmpp_onion.errors import StoreLockedError
+from xmpp_onion.errors import NotAcknowledgedError, StoreLockedError
 
 if TYPE_CHECKING:
     from xmpp_onion.agent.loan import Loan
@@ -29,11 +35,12 @@ _ACK_PATIENCE = 120.0
 @click.command("chat")
 @click.argument("jid", metavar="[JID]", default="")
 @click.pass_obj
-def command(settings: Settings, jid: str) -> None:
+def command(settings: Settings, jid: str) -> int:
     """Talk to JID, a person or a room; with /to to somebody else.
 
     What comes is printed above the line that you type. /help names the commands.
-    Without a terminal each line of stdin is sent, and its end is the end.
+    Without a terminal each line of stdin is sent, and its end is the end; the exit
+    code is 0 if the server has all of it.
     """
     to = parse_recipient(jid) if jid else None
     if settings.as_json:
@@ -46,8 +53,8 @@ def command(settings: Settings, jid: str) -> None:
 
         borrowed = partial(_borrowed, account, lender=lender)
         asyncio.run(at_terminal(settings, account, to, borrowed))
-    else:
-        asyncio.run(_in_pipe(settings, account, to, lender=lender))
+        return 0
+    return asyncio.run(_in_pipe(settings, account, to, lender=lender))
 
 
 def _find_lender(settings: Settings) -> bool:
@@ -92,7 +99,7 @@ async def _borrowed(
 
 async def _in_pipe(
     settings: Settings, account: Account, to: JID | None, *, lender: bool
-) -> None:
+) -> int:
     from xmpp_onion.cli.chat_commands import do  # noqa: PLC0415 - it loads a lot
     from xmpp_onion.cli.chat_talk import left_behind, open_talk  # noqa: PLC0415 - as well
 
@@ -107,6 +114,8 @@ async def _in_pipe(
                 break
         if left := await talk.settle(_ACK_PATIENCE):
             settings.output.note(left_behind(left))
+            talk.failed.add(NotAcknowledgedError.exit_code)
+    return reduce(worse, talk.failed, 0)
 
 
 class _Pipe:

@@ -35,7 +35,13 @@ from xmpp_onion.cli.chat_numbers import Numbered, Numbers
 from xmpp_onion.cli.chat_states import States
 from xmpp_onion.cli.output import visible
 from xmpp_onion.cli.told import told
-from xmpp_onion.errors import UndecidedDevicesError, UsageError, XmppOnionError
+from xmpp_onion.errors import (
+    DeliveryFailedError,
+    StoreError,
+    UndecidedDevicesError,
+    UsageError,
+    XmppOnionError,
+)
 
 if TYPE_CHECKING:
     from xmpp_onion.client import Client
@@ -99,6 +105,7 @@ class Talk:
         transfers: How far the files are that go or come, in words.
         people: The contacts, once they were asked for.
         states: Marks what we said as it comes further.
+        failed: The exit codes of what went wrong, for a talk that a script holds.
 
     Args:
         client: As above.
@@ -130,6 +137,7 @@ class Talk:
         self.unread: Counter[JID] = Counter() if before is None else before.unread
         self.newest: Event | None = None if before is None else before.newest
         self.transfers: dict[str, str] = {}
+        self.failed: set[int] = set()
         self.people: set[JID] = set()
         self._paper = paper
         self._tasks = tasks
@@ -164,6 +172,7 @@ class Talk:
                 self.states.confirm(event)
             case DeliveryFailed():
                 self.states.fail(event.id)
+                self.failed.add(DeliveryFailedError.exit_code)
                 self.show(told(event))
             case Message() | OwnMessage():
                 self._say(event)
@@ -342,6 +351,7 @@ class Talk:
 
     def fail(self, error: XmppOnionError, unsaid: str = "") -> None:
         """Show what went wrong, why, how to mend it, and what was not said for it."""
+        self.failed.add(error.exit_code)
         parts = [visible(each) for each in (error.what, error.why, error.fix) if each]
         if isinstance(error, UndecidedDevicesError):
             parts.append("Here: /verify, and it says how.")
@@ -351,6 +361,7 @@ class Talk:
 
     def fail_of_system(self, error: OSError, unsaid: str = "") -> None:
         """Show what the system did not do."""
+        self.failed.add(StoreError.exit_code)
         end = f"\n  Not sent: {visible(unsaid)}" if unsaid else ""
         self.show(f"! {error.strerror}: {visible(str(error.filename or ''))}{end}")
 

@@ -40,10 +40,21 @@ def test_a_pipe_is_talked_through(alice: Person, bob: Person) -> None:
         done = alice.run("chat", bob.jid, stdin="one\n/nothing\ntwo\n")
         heard = [listening.line()["body"] for _ in range(2)]
 
-    assert done.code == 0
+    assert done.code == 2  # of the line that is no command
     assert heard == ["one", "two"]
     assert "you: one" in done.out
     assert "! there is no command /nothing" in done.out
+
+
+def test_a_pipe_that_said_nothing_does_not_end_well(alice: Person) -> None:
+    to_nobody = alice.run("chat", stdin="hello\n")
+    unknown = alice.run(
+        "chat", f"nobody@{alice.jid.partition('@')[2]}", stdin="hello\n"
+    )
+
+    assert to_nobody.code == 2
+    assert unknown.code == 4
+    assert "Not sent: hello" in unknown.out
 
 
 def test_chat_is_for_people(alice: Person) -> None:
