@@ -218,6 +218,6 @@ def test_a_second_chat_says_what_can_be_done_instead(
 
     assert done.code == 7
     assert "in use" in done.err
-    assert "xmpp-onion agent stop" in done.err
+    assert "only an agent lends the account" in done.err
     assert "xmpp-onion send JID" in done.err
     assert done.out == ""
