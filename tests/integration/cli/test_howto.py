@@ -383,6 +383,9 @@ def test_keep_an_agent(town: Town) -> None:
         try:
             page.type(text, "carol", swap=to_dave)
             assert until(of_dave, "message")["body"] == "disk full"
+            talk = "xmpp-onion chat bob@….onion"
+            page.type(talk, "carol", swap={"bob@": "dave@"}, stdin="still full?\n")
+            assert until(of_dave, "message")["body"] == "still full?"
             assert "carol" in page.type("xmpp-onion agent status", "carol").out
         finally:
             page.type("xmpp-onion agent stop", "carol")
