@@ -1,6 +1,8 @@
 """One private Tor network for all tests of this folder that one process runs."""
 
+import asyncio
 import inspect
+import logging
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,6 +11,8 @@ import pytest
 import pytest_asyncio
 
 from xmpp_onion.testing import TorNetwork, default_template
+
+log = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -34,3 +38,20 @@ async def tor_network() -> AsyncIterator[TorNetwork]:
     # circuits for a minute or more.
     async with TorNetwork(relays=8, template=default_template()) as network:
         yield network
+
+
+@pytest_asyncio.fixture(autouse=True, loop_scope="session")
+async def every_node_is_up(request: pytest.FixtureRequest) -> None:
+    """Start again what died by itself: it fails one test, and not all behind it.
+
+    tor 0.4.9.11 was seen to die of signal 11 in ``hs_circ_handle_introduce2``, in the
+    second in which a service had been started again.
+    """
+    if "tor_network" not in request.fixturenames:
+        return
+    network: TorNetwork = request.getfixturevalue("tor_network")
+    await asyncio.sleep(0.01)  # the loop hears of who died while a test held it up
+    for node in network.nodes:
+        if network.pid(node) is None:
+            log.warning("%s had died: %s", node, network.collect_logs()[node][-2000:])
+            await network.restart(node)
