@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import logging
+import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from xmpp_onion.testing import TorNetwork, default_template
 log = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
+# Whoever runs the tests with nohup means them, and not the servers that they start.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 sys.path.insert(0, str(HERE))
 
 
