@@ -45,7 +45,8 @@ def test_nothing_that_comes_acts_or_looks_like_another_line(terminal: Terminal) 
     terminal.tmux("send-keys", "-l", "begin\r")
     terminal.until("THE END")
     terminal.tmux("send-keys", "-l", "still mine\r")
-    rows = terminal.until("TYPED 'still mine'")
+    terminal.until("TYPED 'still mine'")
+    rows = terminal.until_matching(" alice")  # the last row is drawn behind it
 
     begun = rows.index(next(row for row in rows if HEAD.match(row)))
     shown = rows[begun : rows.index("THE END")]
