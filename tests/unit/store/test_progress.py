@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.store.conftest import write, write_in_vain
 from xmpp_onion.store import Database, Inbox
 from xmpp_onion.store.progress import Progress
 from xmpp_onion.store.witness import Witness
@@ -14,30 +15,9 @@ STORE = "00" * 16
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Path:
-    return tmp_path / "state" / "account"
-
-
-@pytest.fixture
 def witness(state: Path) -> Iterator[Witness]:
     with Witness.open(state, STORE) as opened:
         yield opened
-
-
-async def write(path: Path, state: Path, count: int = 1) -> None:
-    async with Database.open(path, witness=state) as database:
-        for _ in range(count):
-            async with database.transaction():
-                await Inbox(database).add("{}")
-
-
-async def write_in_vain(database: Database, *, accept: bool) -> None:
-    """Raise in a transaction, which undoes it."""
-    async with database.transaction():
-        await Inbox(database).add("{}")
-        if accept:
-            await database.accept_rollback()
-        raise KeyError
 
 
 async def is_rolled_back(path: Path, state: Path) -> bool:

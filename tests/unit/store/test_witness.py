@@ -7,32 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.store.conftest import write, write_in_vain
 from xmpp_onion.errors import StorePermissionError
 from xmpp_onion.store import Database, Inbox
 from xmpp_onion.store.witness import Witness
 
 STORE = "00" * 16
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Path:
-    return tmp_path / "state" / "account"
-
-
-async def write(path: Path, state: Path, count: int = 1) -> None:
-    async with Database.open(path, witness=state) as database:
-        for _ in range(count):
-            async with database.transaction():
-                await Inbox(database).add("{}")
-
-
-async def write_in_vain(database: Database, *, accept: bool) -> None:
-    """Raise in a transaction, which undoes it."""
-    async with database.transaction():
-        await Inbox(database).add("{}")
-        if accept:
-            await database.accept_rollback()
-        raise KeyError
 
 
 def note_in(state: Path) -> Path:
