@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from xmpp_onion.transport.dial import Endpoint, Isolation, Purpose, probe
     from xmpp_onion.transport.guard import Guard
     from xmpp_onion.transport.lifeline import Lifeline
-    from xmpp_onion.transport.listener import Listener, Peer, open_streams
+    from xmpp_onion.transport.listener import Listener, Peer
     from xmpp_onion.transport.local import (
         dial_local,
         listen_local,
         open_local,
+        open_streams,
         peer_process,
         peer_user,
         tell_local,
@@ -52,7 +53,7 @@ _HOMES = {
     "listeners": "witness",
     "make_client_key": "admission",
     "open_local": "local",
-    "open_streams": "listener",
+    "open_streams": "local",
     "peer_process": "local",
     "peer_user": "local",
     "probe": "dial",

@@ -16,7 +16,7 @@ from typing import Final, Self, TypeAlias
 
 from xmpp_onion.transport.local import listen_local
 
-__all__ = ["Listener", "Peer", "open_streams"]
+__all__ = ["Listener", "Peer"]
 
 log = logging.getLogger(__name__)
 
@@ -115,24 +115,6 @@ class Listener:
                 self.start(take)
 
         loop.call_later(_PAUSE, go_on)
-
-
-async def open_streams(
-    peer: Peer, *, limit_bytes: int
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Return streams to somebody who was taken in; they close the socket.
-
-    Args:
-        peer: Who.
-        limit_bytes: The longest line.
-    """
-    try:
-        return await asyncio.open_unix_connection(  # noqa: TID251 - no network
-            sock=peer, limit=limit_bytes
-        )
-    except BaseException:
-        peer.close()
-        raise
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

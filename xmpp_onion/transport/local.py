@@ -17,6 +17,7 @@ __all__ = [
     "dial_local",
     "listen_local",
     "open_local",
+    "open_streams",
     "peer_process",
     "peer_user",
     "short_path",
@@ -123,6 +124,18 @@ async def open_local(
         timeout: Seconds for connecting.
     """
     sock = await dial_local(path, timeout=timeout)
+    return await open_streams(sock, limit_bytes=limit_bytes)
+
+
+async def open_streams(
+    sock: socket.socket, *, limit_bytes: int
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Return streams over a connected socket of ours; they close it.
+
+    Args:
+        sock: To whoever is at the other end.
+        limit_bytes: The longest line.
+    """
     try:
         return await asyncio.open_unix_connection(  # noqa: TID251 - no network
             sock=sock, limit=limit_bytes

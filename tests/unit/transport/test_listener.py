@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from xmpp_onion.transport import listener as listeners
-from xmpp_onion.transport.listener import Listener, Peer, open_streams
-from xmpp_onion.transport.local import dial_local
+from xmpp_onion.transport.listener import Listener, Peer
+from xmpp_onion.transport.local import dial_local, open_streams
 
 
 @pytest.fixture
