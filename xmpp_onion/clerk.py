@@ -37,10 +37,11 @@ from xmpp_onion.e2ee import (
     reader_ids,
     sender_ids,
 )
-from xmpp_onion.errors import DecryptionError, DeviceListError, XmppOnionError
+from xmpp_onion.errors import DecryptionError, DeviceListError
 from xmpp_onion.one_error import place_of
 from xmpp_onion.rooms import Moderations, RoomNames, Rooms, Shown
 from xmpp_onion.session import (
+    NO_FAULTS,
     Incoming,
     Notice,
     Session,
@@ -153,7 +154,7 @@ class Clerk:
         """
         try:
             await self._take_in(incoming, place)
-        except (XmppOnionError, OSError, MemoryError):
+        except NO_FAULTS:
             raise  # ours to mend; the server still has the message
         except Exception as fault:  # noqa: BLE001 - a mistake of ours would come back with every login
             log.error("a message broke its reader (%s)", place_of(fault))  # noqa: TRY400 - a traceback may quote the message
@@ -266,7 +267,7 @@ class Clerk:
         except (DecryptionError, DeviceListError) as error:
             log.info("a message could not be read: %s", error.what)
             await self._keep_unreadable(incoming, place, error)
-        except (XmppOnionError, OSError, MemoryError):
+        except NO_FAULTS:
             raise  # ours to mend; the server still has the message
         except Exception as error:  # noqa: BLE001 - what a library cannot digest would come back with every login
             log.error("a message broke its reader (%s)", type(error).__name__)  # noqa: TRY400 - a traceback may quote the message
@@ -394,7 +395,7 @@ class Clerk:
         """Fetch what a message needs; one that breaks us does so when it is read."""
         try:
             await self._fetch_ahead(incoming)
-        except (XmppOnionError, OSError, MemoryError):
+        except NO_FAULTS:
             raise
         except Exception as fault:  # noqa: BLE001 - as of take_in
             log.info("nothing is fetched for a message (%s)", place_of(fault))

@@ -51,7 +51,6 @@ from xmpp_onion.errors import (
     DeviceListError,
     SessionError,
     StoreCorruptError,
-    XmppOnionError,
 )
 from xmpp_onion.expiry import Expiry
 from xmpp_onion.files import Drafts, Journal
@@ -75,6 +74,7 @@ from xmpp_onion.rooms import (
     parse_room,
 )
 from xmpp_onion.session import (
+    NO_FAULTS,
     Connected,
     Contact,
     Dialer,
@@ -469,7 +469,7 @@ class Client(Speaker):
         """Take in one event; a mistake of ours ends no client. See `Faults`."""
         try:
             await self._take(event)
-        except (XmppOnionError, OSError, MemoryError):
+        except NO_FAULTS:
             raise  # ours to mend; the server still has it
         except Exception as fault:
             match event:
@@ -487,7 +487,7 @@ class Client(Speaker):
             outline = outline_of(event.element, "our reader failed at it")
             try:
                 await self._take_message(replace(event, element=outline))
-            except (XmppOnionError, OSError, MemoryError):
+            except NO_FAULTS:
                 raise
             except Exception as fault:  # noqa: BLE001 - nothing of it can be told
                 self._session.faults.note_stanza(fault)

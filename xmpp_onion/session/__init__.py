@@ -17,6 +17,7 @@ from xmpp_onion.session.events import (
     SessionEvent,
     SubscriptionRequest,
 )
+from xmpp_onion.session.faults import NO_FAULTS
 from xmpp_onion.session.gate import Bucket
 from xmpp_onion.session.groupchat import Seat, read_groupchat, seat_of
 from xmpp_onion.session.guards import outline_of
@@ -59,6 +60,7 @@ from xmpp_onion.session.upload import Slots
 
 __all__ = [
     "MENTION_LIMIT",
+    "NO_FAULTS",
     "REMOVED",
     "AffiliationList",
     "Archive",

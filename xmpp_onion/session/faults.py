@@ -18,16 +18,19 @@ row, with no connection between that ended otherwise, the session gives up.
 import logging
 from typing import Final
 
-from xmpp_onion.errors import ReaderFaultError, SessionError
+from xmpp_onion.errors import ReaderFaultError, SessionError, XmppOnionError
 from xmpp_onion.one_error import innermost, place_of
 
-__all__ = ["Faults"]
+__all__ = ["NO_FAULTS", "Faults"]
 
 log = logging.getLogger(__name__)
 
 # Four stanzas that break the stream may stand one behind another in an archive: each
 # is passed the second time. The pauses between logins grow meanwhile.
 _MOST: Final = 10
+
+NO_FAULTS: Final = (XmppOnionError, OSError, MemoryError)
+"""What is no mistake of a reader: a net passes it on, and the server has all still."""
 
 
 class Faults:
